@@ -1,0 +1,273 @@
+//! The topic's records, encode beside decode: the data team's contract.
+//!
+//! A record's value is the event's data as canonical JSON; its headers are CloudEvents 1.0 in
+//! binary content mode (Kafka protocol binding), with `content-type`, `x-request-id` and
+//! `traceparent`. The pair (`ce_source`, `ce_id`) is equal exactly for copies of one message, as
+//! CloudEvents asks.
+
+use crate::{
+    ids::{RequestId, TraceParent},
+    key::{ClientId, Partition, PartitionCount},
+    message::Message,
+    reason::Invalid,
+    time::Timestamp,
+};
+
+/// `ce_type` of a message.
+pub const MESSAGE_RECEIVED: &str = "telex.message.received.v1";
+/// `ce_type` of the command that closes a client's active dialog.
+pub const DIALOG_CLOSE: &str = "telex.dialog.close.v1";
+
+const CONTENT_TYPE: &str = "application/json";
+
+/// The names of the headers.
+pub mod header {
+    /// Always `1.0`.
+    pub const SPEC_VERSION: &str = "ce_specversion";
+    /// The event's id within its source.
+    pub const ID: &str = "ce_id";
+    /// The client, as `urn:telex:client:{client_id}`.
+    pub const SOURCE: &str = "ce_source";
+    /// One of the event types, with its major version.
+    pub const TYPE: &str = "ce_type";
+    /// When the ingest API received it.
+    pub const TIME: &str = "ce_time";
+    /// The media type of the value.
+    pub const CONTENT_TYPE: &str = "content-type";
+    /// The HTTP request (the attempt) that brought it.
+    pub const REQUEST_ID: &str = "x-request-id";
+    /// W3C trace context.
+    pub const TRACE_PARENT: &str = "traceparent";
+}
+
+/// What stands on a record besides the event itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    /// When the ingest API had the whole request.
+    pub received_at: Timestamp,
+    /// The request; absent only in records that another producer wrote.
+    pub request_id: Option<RequestId>,
+    /// The trace it belongs to.
+    pub trace_parent: Option<TraceParent>,
+}
+
+/// Closes the active dialog of a client, if there is one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialogClose {
+    /// Whose dialog.
+    pub client_id: ClientId,
+}
+
+/// What a record says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A client wrote something.
+    MessageReceived(Box<Message>),
+    /// A client's dialog is to be closed.
+    DialogClose(DialogClose),
+}
+
+impl Event {
+    /// The client it is about: the record's key.
+    #[must_use]
+    pub fn client_id(&self) -> ClientId {
+        match self {
+            Self::MessageReceived(message) => message.client_id(),
+            Self::DialogClose(close) => close.client_id,
+        }
+    }
+}
+
+/// A record ready to be produced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedRecord {
+    /// The client id's canonical text.
+    pub key: String,
+    /// Canonical JSON.
+    pub value: Vec<u8>,
+    /// Names and values, in the order of the contract.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl EncodedRecord {
+    /// Key, value and headers, in bytes: what the record costs in queues.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.key.len() + self.value.len() + headers
+    }
+}
+
+/// Writes a record.
+#[must_use]
+pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
+    let client_id = event.client_id();
+    let (event_type, id, value) = match event {
+        Event::MessageReceived(message) => (
+            MESSAGE_RECEIVED,
+            message.external_message_id().as_str().to_owned(),
+            message.to_canonical_json(),
+        ),
+        Event::DialogClose(_) => (
+            DIALOG_CLOSE,
+            envelope.request_id.as_ref().map_or_else(|| envelope.received_at.to_string(), ToString::to_string),
+            format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes(),
+        ),
+    };
+    let mut headers = vec![
+        (header::SPEC_VERSION, "1.0".to_owned()),
+        (header::ID, id),
+        (header::SOURCE, format!("urn:telex:client:{client_id}")),
+        (header::TYPE, event_type.to_owned()),
+        (header::TIME, envelope.received_at.to_string()),
+        (header::CONTENT_TYPE, CONTENT_TYPE.to_owned()),
+    ];
+    headers.extend(envelope.request_id.as_ref().map(|id| (header::REQUEST_ID, id.to_string())));
+    headers.extend(envelope.trace_parent.as_ref().map(|parent| (header::TRACE_PARENT, parent.to_string())));
+    EncodedRecord { key: client_id.key(), value, headers }
+}
+
+/// A record as it was read, borrowed from wherever it lies.
+pub struct RecordView<'a, H> {
+    /// The key's bytes.
+    pub key: Option<&'a [u8]>,
+    /// The value's bytes.
+    pub value: Option<&'a [u8]>,
+    /// The headers in their order; of a repeated name the first counts.
+    pub headers: H,
+}
+
+/// Why a record can never be applied: the reason of its dead letter.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordFault {
+    /// No value (a tombstone): the topic is not compacted.
+    #[error("the record has no value")]
+    NullValue,
+    /// No key, or an empty one.
+    #[error("the record has no key")]
+    NullKey,
+    /// A header of the contract is absent or not what the contract says.
+    #[error("header {0} is absent or malformed")]
+    BadHeader(&'static str),
+    /// A `ce_type` that this version does not know.
+    #[error("the event type is unknown")]
+    UnknownType,
+    /// The value breaks the event's rules.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+    /// The key is not the client id of the value.
+    #[error("the key is not the client id of the value")]
+    KeyMismatch,
+    /// The record lies in another partition than its key belongs to.
+    #[error("the key belongs to another partition")]
+    WrongPartition,
+}
+
+impl RecordFault {
+    /// The stable code.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NullValue => "null_value",
+            Self::NullKey => "null_key",
+            Self::BadHeader(_) => "bad_header",
+            Self::UnknownType => "unknown_type",
+            Self::Invalid(invalid) => invalid.reason.as_str(),
+            Self::KeyMismatch => "key_mismatch",
+            Self::WrongPartition => "wrong_partition",
+        }
+    }
+}
+
+/// Reads a record that lies in `partition` of a topic with `count` partitions. Total: whatever the
+/// bytes are, the answer is an event or a fault.
+///
+/// # Errors
+/// The fault, for the dead letter.
+pub fn decode<'a, H>(
+    record: RecordView<'a, H>,
+    partition: Partition,
+    count: PartitionCount,
+) -> Result<(Event, Envelope), RecordFault>
+where
+    H: Iterator<Item = (&'a str, Option<&'a [u8]>)>,
+{
+    let key = record.key.filter(|key| !key.is_empty()).ok_or(RecordFault::NullKey)?;
+    let value = record.value.ok_or(RecordFault::NullValue)?;
+    let headers = Headers::read(record.headers);
+    let envelope = headers.envelope()?;
+    let event = match headers.event_type {
+        Some(b) if b == MESSAGE_RECEIVED.as_bytes() => {
+            Event::MessageReceived(Box::new(Message::parse(value, envelope.received_at)?))
+        }
+        Some(b) if b == DIALOG_CLOSE.as_bytes() => Event::DialogClose(parse_dialog_close(value)?),
+        Some(_) => return Err(RecordFault::UnknownType),
+        None => return Err(RecordFault::BadHeader(header::TYPE)),
+    };
+    if event.client_id().key().as_bytes() != key {
+        return Err(RecordFault::KeyMismatch);
+    }
+    // A client in two partitions would have two owners; the order within one partition is what
+    // keeps its dialogs apart.
+    if Partition::of_key(key, count) != partition {
+        return Err(RecordFault::WrongPartition);
+    }
+    Ok((event, envelope))
+}
+
+/// The headers that mean something to a processor.
+#[derive(Default)]
+struct Headers<'a> {
+    event_type: Option<&'a [u8]>,
+    time: Option<&'a [u8]>,
+    request_id: Option<&'a [u8]>,
+    trace_parent: Option<&'a [u8]>,
+}
+
+impl<'a> Headers<'a> {
+    fn read(headers: impl Iterator<Item = (&'a str, Option<&'a [u8]>)>) -> Self {
+        let mut found = Self::default();
+        for (name, value) in headers {
+            let slot = match name {
+                header::TYPE => &mut found.event_type,
+                header::TIME => &mut found.time,
+                header::REQUEST_ID => &mut found.request_id,
+                header::TRACE_PARENT => &mut found.trace_parent,
+                _ => continue,
+            };
+            *slot = slot.or(value);
+        }
+        found
+    }
+
+    fn envelope(&self) -> Result<Envelope, RecordFault> {
+        let text = |bytes: &'a [u8]| std::str::from_utf8(bytes).ok();
+        let received_at = self
+            .time
+            .and_then(text)
+            .and_then(|time| Timestamp::parse(time).ok())
+            .ok_or(RecordFault::BadHeader(header::TIME))?;
+        let request_id = match self.request_id {
+            None => None,
+            Some(bytes) => {
+                let id = text(bytes).and_then(|id| RequestId::parse(id).ok());
+                Some(id.ok_or(RecordFault::BadHeader(header::REQUEST_ID))?)
+            }
+        };
+        // A broken trace context must not cost the message.
+        let trace_parent = self.trace_parent.and_then(text).and_then(|p| TraceParent::parse(p).ok());
+        Ok(Envelope { received_at, request_id, trace_parent })
+    }
+}
+
+fn parse_dialog_close(value: &[u8]) -> Result<DialogClose, Invalid> {
+    use crate::reason::InvalidReason::{MalformedJson, MissingField, WrongType};
+
+    let value: serde_json::Value = serde_json::from_slice(value)
+        .map_err(|_| Invalid::new(MalformedJson, "", "must be one JSON document in UTF-8"))?;
+    let id = value.get("client_id").ok_or_else(|| Invalid::new(MissingField, "/client_id", "is required"))?;
+    id.as_str()
+        .and_then(|id| ClientId::parse(id.as_bytes()))
+        .map(|client_id| DialogClose { client_id })
+        .ok_or_else(|| Invalid::new(WrongType, "/client_id", "must be a client id"))
+}
