@@ -40,9 +40,9 @@ macro_rules! metric {
 metric!(IntCounter, (), |options, _shape| Self::with_opts(options));
 metric!(IntGauge, (), |options, _shape| Self::with_opts(options));
 metric!(Gauge, (), |options, _shape| Self::with_opts(options));
-metric!(IntCounterVec, &[&str], |options, labels| Self::new(options, labels));
-metric!(IntGaugeVec, &[&str], |options, labels| Self::new(options, labels));
-metric!(Histogram, &[f64], |options, buckets| Self::with_opts(
+metric!(IntCounterVec, &'static [&'static str], |options, labels| Self::new(options, labels));
+metric!(IntGaugeVec, &'static [&'static str], |options, labels| Self::new(options, labels));
+metric!(Histogram, &'static [f64], |options, buckets| Self::with_opts(
     HistogramOpts::from(options).buckets(buckets.to_vec())
 ));
 
