@@ -18,6 +18,9 @@ const EARLIEST: Timestamp = Timestamp(946_684_800_000_000);
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const EPOCH: Self = Self(0);
+
     /// From microseconds since the epoch; `None` outside the years that RFC 3339 can write.
     #[must_use]
     pub fn from_micros(micros: i64) -> Option<Self> {

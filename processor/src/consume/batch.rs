@@ -1,0 +1,108 @@
+//! What is applied in one transaction: for each partition a run of records that follow each other.
+//! Pure.
+
+use std::sync::Arc;
+
+use schemas::Partition;
+
+use crate::{
+    dead_letter::DeadLetterReason,
+    decode::{Content, Record},
+    position::{NextOffset, OwnerEpoch, RecordDigest},
+};
+
+/// Records of one partition, without a gap: `from` is the offset of the first. Never empty.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Whose records.
+    pub partition: Partition,
+    /// The owner that read them.
+    pub owner_epoch: OwnerEpoch,
+    /// How far the partition is applied before.
+    pub from: NextOffset,
+    /// The records, shared with the parts of a bisection.
+    pub records: Vec<Arc<Record>>,
+}
+
+impl Run {
+    /// How far the partition is applied afterwards.
+    #[must_use]
+    pub fn to(&self) -> NextOffset {
+        self.records.last().map_or(self.from, |record| record.raw.offset.next())
+    }
+
+    /// The digest of the last record.
+    #[must_use]
+    pub fn last_digest(&self) -> Option<RecordDigest> {
+        self.records.last().map(|record| record.raw.digest())
+    }
+}
+
+/// What is applied in one transaction. The runs are in the order of their partitions, one each.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    /// The runs.
+    pub runs: Vec<Run>,
+}
+
+impl Batch {
+    /// The records in all runs.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.runs.iter().flat_map(|run| run.records.iter().map(Arc::as_ref))
+    }
+
+    /// How many records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.runs.iter().map(|run| run.records.len()).sum()
+    }
+
+    /// Whether there is nothing to apply.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Whether a partition has records in it.
+    #[must_use]
+    pub fn holds(&self, partition: Partition) -> bool {
+        self.runs.iter().any(|run| run.partition == partition)
+    }
+
+    /// The batch without a partition.
+    #[must_use]
+    pub fn without(mut self, partition: Partition) -> Self {
+        self.runs.retain(|run| run.partition != partition);
+        self
+    }
+
+    /// Two batches to be applied one after the other, in search of a record that the database refuses:
+    /// first the partitions are told apart, then the run is halved. A single record comes back whole.
+    ///
+    /// # Errors
+    /// The single record's batch.
+    pub fn split(mut self) -> Result<[Self; 2], Self> {
+        if self.runs.len() > 1 {
+            let rest = self.runs.split_off(self.runs.len() / 2);
+            return Ok([self, Self { runs: rest }]);
+        }
+        match self.runs.pop() {
+            Some(mut run) if run.records.len() > 1 => {
+                let second = run.records.split_off(run.records.len() / 2);
+                let second = Run { from: run.to(), records: second, ..run.clone() };
+                Ok([Self { runs: vec![run] }, Self { runs: vec![second] }])
+            }
+            single => Err(Self { runs: single.into_iter().collect() }),
+        }
+    }
+
+    /// The batch with each record as a dead letter: what becomes of a single one that is refused.
+    #[must_use]
+    pub fn rejected(mut self, sqlstate: &str) -> Self {
+        for record in self.runs.iter_mut().flat_map(|run| &mut run.records) {
+            let reason = DeadLetterReason::RejectedByDatabase { sqlstate: sqlstate.to_owned() };
+            *record = Arc::new(Record { raw: record.raw.clone(), content: Content::DeadLetter(reason) });
+        }
+        self
+    }
+}

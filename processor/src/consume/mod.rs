@@ -1,0 +1,3 @@
+//! From records to transactions.
+
+pub mod batch;

@@ -1,0 +1,66 @@
+//! From a record as it was read to what it says: total, whatever the bytes are (design.md §1.3).
+
+use schemas::{BodyHash, ClientId, Event, Message, PartitionCount, RequestId, Timestamp};
+
+use crate::{dead_letter::DeadLetterReason, kafka::RawRecord};
+
+/// A record with its meaning. The bytes stay with it: as a dead letter it is kept as it was.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// The record as it was read.
+    pub raw: RawRecord,
+    /// What it says.
+    pub content: Content,
+}
+
+/// What a record says.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A client wrote something.
+    Message(Box<Received>),
+    /// A client's active dialog is to be closed.
+    Close(ClientId),
+    /// Nothing that can be applied.
+    DeadLetter(DeadLetterReason),
+}
+
+/// A message, with what stands on its record.
+#[derive(Debug, Clone)]
+pub struct Received {
+    /// The message.
+    pub message: Message,
+    /// Tells a duplicate from a reused id.
+    pub body_hash: BodyHash,
+    /// When the ingest API had the request.
+    pub received_at: Timestamp,
+    /// The request that brought it.
+    pub request_id: Option<RequestId>,
+}
+
+impl Record {
+    /// Reads the meaning of a record of a topic with `count` partitions.
+    #[must_use]
+    pub fn decode(raw: RawRecord, count: PartitionCount) -> Self {
+        let content = match raw.decode(count) {
+            Ok((Event::MessageReceived(message), envelope)) => Content::Message(Box::new(Received {
+                body_hash: message.body_hash(),
+                message: *message,
+                received_at: envelope.received_at,
+                request_id: envelope.request_id,
+            })),
+            Ok((Event::DialogClose(close), _)) => Content::Close(close.client_id),
+            Err(fault) => Content::DeadLetter(DeadLetterReason::Record(fault)),
+        };
+        Self { raw, content }
+    }
+
+    /// Whose record it is; nobody's if it says nothing.
+    #[must_use]
+    pub fn client_id(&self) -> Option<ClientId> {
+        match &self.content {
+            Content::Message(received) => Some(received.message.client_id()),
+            Content::Close(client_id) => Some(*client_id),
+            Content::DeadLetter(_) => None,
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! The only place where clients of Kafka are made, so that the settings that correctness rests on
+//! cannot be forgotten: offsets come from PostgreSQL (no automatic commit, no automatic reset),
+//! damaged records are noticed, topics are not made by accident.
+
+use std::time::Duration;
+
+use rdkafka::{
+    ClientConfig,
+    admin::AdminClient,
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, DefaultConsumerContext},
+    error::KafkaResult,
+};
+
+use super::context::Context;
+
+/// How long a request to Kafka may take. Lower than librdkafka's 60 s, for which a frozen broker
+/// would hold its partitions (R2).
+pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where the topic is.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KafkaConfig {
+    /// Kafka's brokers, `host:port` separated by commas.
+    #[arg(long = "kafka-brokers", env = "PROCESSOR_KAFKA_BROKERS", default_value = "127.0.0.1:9092", global = true)]
+    pub brokers: String,
+    /// The topic with the messages.
+    #[arg(long, env = "PROCESSOR_TOPIC", default_value = "telex.messages", global = true)]
+    pub topic: String,
+}
+
+/// What the consumer holds in memory, and whose group it joins.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ConsumerConfig {
+    /// The consumer group.
+    #[arg(long, env = "PROCESSOR_GROUP", default_value = "telex.processor")]
+    pub group: String,
+    /// Records that the Kafka client holds in memory ahead of the lanes, in KiB.
+    #[arg(long, env = "PROCESSOR_PREFETCH_KIB_MAX", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
+    pub prefetch_kib_max: u32,
+    /// How long the group waits for a silent processor before its partitions go to others, in milliseconds.
+    #[arg(long, env = "PROCESSOR_SESSION_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(6_000..=300_000))]
+    pub session_timeout_ms: u32,
+}
+
+/// The consumer that is a member of the group.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn group_consumer(
+    kafka: &KafkaConfig,
+    consumer: &ConsumerConfig,
+    context: Context,
+) -> KafkaResult<BaseConsumer<Context>> {
+    base(kafka)
+        .set("group.id", &consumer.group)
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
+        .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 5).to_string())
+        .set("queued.max.messages.kbytes", consumer.prefetch_kib_max.to_string())
+        .set("queued.min.messages", "20000")
+        .set("fetch.queue.backoff.ms", "50")
+        .set("fetch.wait.max.ms", "100")
+        .set("statistics.interval.ms", "1000")
+        .create_with_context(context)
+}
+
+/// A consumer outside of any group, for reading given places of the topic.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn reader(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
+    // librdkafka assigns only with a group id; nobody joins this group, nothing is committed to it.
+    base(kafka).set("group.id", "telex.reader").set("fetch.wait.max.ms", "50").create()
+}
+
+/// A client that asks about topics and settings.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn admin(kafka: &KafkaConfig) -> KafkaResult<AdminClient<DefaultClientContext>> {
+    config(kafka).create()
+}
+
+fn base(kafka: &KafkaConfig) -> ClientConfig {
+    let mut config = config(kafka);
+    config
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "error")
+        .set("check.crcs", "true")
+        .set("isolation.level", "read_committed")
+        .set("allow.auto.create.topics", "false");
+    config
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
+fn config(kafka: &KafkaConfig) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &kafka.brokers)
+        .set("client.id", "telex-processor")
+        .set("socket.timeout.ms", REQUEST_DEADLINE.as_millis().to_string())
+        .set("reconnect.backoff.max.ms", "2000")
+        .set("socket.keepalive.enable", "true");
+    config
+}

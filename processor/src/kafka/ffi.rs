@@ -1,0 +1,155 @@
+//! What librdkafka can do and rust-rdkafka's safe API does not show. The only unsafe code of Telex;
+//! each block says why it is sound.
+#![expect(unsafe_code, reason = "two calls into librdkafka that the safe API lacks")]
+
+use std::{ffi::CString, marker::PhantomData, ptr, slice, time::Duration};
+
+use rdkafka::{
+    bindings as rd,
+    client::{Client, ClientContext},
+    message::BorrowedMessage,
+};
+use uuid::Uuid;
+
+use super::record::Header;
+
+/// The headers of a record, names as bytes: rust-rdkafka panics on a name that is not UTF-8, and
+/// such a record would end every processor that reads it.
+#[derive(Clone)]
+pub struct Headers<'a> {
+    headers: *const rd::rd_kafka_headers_t,
+    index: usize,
+    message: PhantomData<&'a ()>,
+}
+
+impl<'a> Headers<'a> {
+    /// The headers of `message`, borrowed from it.
+    pub fn of(message: &'a BorrowedMessage<'_>) -> Self {
+        let mut headers = ptr::null_mut();
+        // SAFETY: the message pointer is valid as long as `message` is borrowed; librdkafka parses the
+        // headers on the first call and keeps them with the message.
+        let error = unsafe { rd::rd_kafka_message_headers(message.ptr(), &raw mut headers) };
+        let absent = error != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+        Self { headers: if absent { ptr::null() } else { headers }, index: 0, message: PhantomData }
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = Header<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.headers.is_null() {
+            return None;
+        }
+        let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+        // SAFETY: `headers` belongs to the borrowed message. librdkafka answers with a C string and
+        // `size` bytes that live as long as the message, or with an error past the last header.
+        unsafe {
+            let error = rd::rd_kafka_header_get_all(
+                self.headers,
+                self.index,
+                &raw mut name,
+                &raw mut value,
+                &raw mut size,
+            );
+            if error != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                return None;
+            }
+            self.index += 1;
+            let name = std::ffi::CStr::from_ptr(name).to_bytes();
+            let value = (!value.is_null()).then(|| slice::from_raw_parts(value.cast::<u8>(), size));
+            Some((name, value))
+        }
+    }
+}
+
+/// Why a topic's id is not known.
+#[derive(Debug, thiserror::Error)]
+pub enum TopicIdError {
+    /// The topic's name cannot be asked for.
+    #[error("the topic's name holds a NUL")]
+    Name,
+    /// No answer, or a broker's error.
+    #[error("the brokers did not describe the topic: {0}")]
+    Broker(String),
+    /// The topic does not exist, or may not be described.
+    #[error("the topic does not exist, or may not be described")]
+    Absent,
+}
+
+/// Asks the brokers for a topic's id (`DescribeTopics`, KIP-516): the name of a topic that was
+/// deleted and created again is the same, its id is not. Blocks for `timeout` at most.
+///
+/// # Errors
+/// [`TopicIdError`].
+pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Uuid, TopicIdError> {
+    let name = CString::new(topic).map_err(|_| TopicIdError::Name)?;
+    let mut names = [name.as_ptr()];
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: every object is made here, checked for null where librdkafka may fail, passed only to the
+    // functions that its type is for, and destroyed once, in this function; `names` outlives the call
+    // that copies it; what a result points to is read before the result's event is destroyed.
+    unsafe {
+        let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
+        let options = rd::rd_kafka_AdminOptions_new(
+            client.native_ptr(),
+            rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
+        );
+        rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let queue = rd::rd_kafka_queue_new(client.native_ptr());
+        rd::rd_kafka_DescribeTopics(client.native_ptr(), topics, options, queue);
+        // A second more than the request's own deadline, which then answers with an error.
+        let event = rd::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
+        let id = if event.is_null() {
+            Err(TopicIdError::Broker("no answer within the deadline".to_owned()))
+        } else {
+            let id = described_id(event);
+            rd::rd_kafka_event_destroy(event);
+            id
+        };
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        rd::rd_kafka_TopicCollection_destroy(topics);
+        id
+    }
+}
+
+/// Reads the answer of `DescribeTopics` for one topic.
+///
+/// # Safety
+/// `event` is a valid event and stays so during the call.
+unsafe fn described_id(event: *mut rd::rd_kafka_event_t) -> Result<Uuid, TopicIdError> {
+    // SAFETY: the caller's promise; each pointer below belongs to the event and is checked for null
+    // before it is read.
+    unsafe {
+        if rd::rd_kafka_event_error(event) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            let text = rd::rd_kafka_event_error_string(event);
+            return Err(TopicIdError::Broker(std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()));
+        }
+        let result = rd::rd_kafka_event_DescribeTopics_result(event);
+        if result.is_null() {
+            return Err(TopicIdError::Broker("an answer of another kind".to_owned()));
+        }
+        let mut count = 0;
+        let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
+        if topics.is_null() || count == 0 {
+            return Err(TopicIdError::Absent);
+        }
+        let topic = *topics;
+        let error = rd::rd_kafka_TopicDescription_error(topic);
+        if !error.is_null()
+            && rd::rd_kafka_error_code(error) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
+        {
+            return Err(TopicIdError::Absent);
+        }
+        let id = rd::rd_kafka_TopicDescription_topic_id(topic);
+        if id.is_null() {
+            return Err(TopicIdError::Absent);
+        }
+        let bits = |half: i64| u64::from_ne_bytes(half.to_ne_bytes());
+        Ok(Uuid::from_u64_pair(
+            bits(rd::rd_kafka_Uuid_most_significant_bits(id)),
+            bits(rd::rd_kafka_Uuid_least_significant_bits(id)),
+        ))
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything that talks to Kafka, in the order of a record's way: [`client`] (settings),
+//! [`topic`] (is it the topic that we think it is?), [`context`] (callbacks become events),
+//! [`poller`] (the thread that reads), [`record`] (what it hands on). [`ffi`] fills two holes in
+//! rust-rdkafka.
+
+pub mod client;
+pub mod context;
+pub mod ffi;
+pub mod poller;
+pub mod record;
+pub mod topic;
+
+pub use record::RawRecord;

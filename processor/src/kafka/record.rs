@@ -1,0 +1,121 @@
+//! A record as it was read, in memory of its own: one allocation for its bytes, one for the places
+//! of its headers in them.
+
+use std::ops::Range;
+
+use schemas::{Partition, PartitionCount, RecordFault, RecordView, Timestamp, record};
+
+use crate::position::{Offset, RecordDigest};
+
+/// A header: its name and, if it has one, its value.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
+
+/// A record as it was read.
+#[derive(Debug, Clone)]
+pub struct RawRecord {
+    /// Its partition.
+    pub partition: Partition,
+    /// Its offset.
+    pub offset: Offset,
+    /// When the broker appended it (LogAppendTime).
+    pub appended_at: Timestamp,
+    bytes: Box<[u8]>,
+    key: Option<Range<usize>>,
+    value: Option<Range<usize>>,
+    headers: Box<[(Range<usize>, Option<Range<usize>>)]>,
+}
+
+impl RawRecord {
+    /// Copies a record.
+    #[must_use]
+    pub fn new<'a>(
+        (partition, offset, appended_at): (Partition, Offset, Timestamp),
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: impl Iterator<Item = Header<'a>> + Clone,
+    ) -> Self {
+        let in_headers: usize =
+            headers.clone().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
+        let lengths = [key, value].map(|part| part.map_or(0, <[u8]>::len));
+        let mut bytes = Vec::with_capacity(lengths.iter().sum::<usize>() + in_headers);
+        let mut push = |part: &[u8]| {
+            let start = bytes.len();
+            bytes.extend_from_slice(part);
+            start..bytes.len()
+        };
+        let (key, value) = (key.map(&mut push), value.map(&mut push));
+        let headers = headers.map(|(name, value)| (push(name), value.map(&mut push))).collect();
+        Self { partition, offset, appended_at, bytes: bytes.into(), key, value, headers }
+    }
+
+    /// The key's bytes.
+    #[must_use]
+    pub fn key(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|span| self.part(span))
+    }
+
+    /// The value's bytes.
+    #[must_use]
+    pub fn value(&self) -> Option<&[u8]> {
+        self.value.as_ref().map(|span| self.part(span))
+    }
+
+    /// The headers in their order. A name is whatever bytes the producer wrote.
+    pub fn headers(&self) -> impl Iterator<Item = Header<'_>> + Clone {
+        self.headers
+            .iter()
+            .map(|(name, value)| (self.part(name), value.as_ref().map(|span| self.part(span))))
+    }
+
+    /// What the record costs in a queue: its bytes and what holds them.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        size_of::<Self>() + self.bytes.len() + size_of_val(&*self.headers)
+    }
+
+    /// What identifies the record when its partition is taken up again.
+    #[must_use]
+    pub fn digest(&self) -> RecordDigest {
+        RecordDigest::of(self.key(), self.value(), self.appended_at)
+    }
+
+    /// What it says, or why it says nothing. A header whose name is not text means nothing.
+    ///
+    /// # Errors
+    /// The fault, for the dead letter.
+    pub fn decode(&self, count: PartitionCount) -> Result<(schemas::Event, schemas::Envelope), RecordFault> {
+        let headers = self
+            .headers()
+            .filter_map(|(name, value)| std::str::from_utf8(name).ok().map(|name| (name, value)));
+        record::decode(
+            RecordView { key: self.key(), value: self.value(), headers },
+            self.partition,
+            count,
+        )
+    }
+
+    fn part(&self, span: &Range<usize>) -> &[u8] {
+        self.bytes.get(span.clone()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_copy_holds_every_part_apart() {
+        let headers: [Header<'_>; 3] = [(b"a", Some(b"1")), (b"", None), (b"\xff", Some(b""))];
+        let at = Timestamp::from_millis(1).unwrap();
+        let record = RawRecord::new(
+            (Partition(1), Offset(2), at),
+            Some(b"key"),
+            None,
+            headers.into_iter(),
+        );
+        assert_eq!(record.key(), Some(b"key".as_slice()));
+        assert_eq!(record.value(), None);
+        assert_eq!(record.headers().collect::<Vec<_>>(), headers);
+        assert_eq!(record.digest(), RecordDigest::of(Some(b"key"), None, at));
+    }
+}

@@ -1,0 +1,134 @@
+//! The transaction. The only function that opens one for a batch; the compare-and-set on
+//! `partition_progress` is its last statement before COMMIT, because COMMIT of an aborted
+//! transaction answers ROLLBACK without an error: only a compare-and-set that has just moved every
+//! row proves the transaction alive (R15).
+
+use std::collections::HashSet;
+
+use schemas::{ClientId, Partition};
+use sqlx::{Connection as _, PgConnection};
+
+use super::{
+    classify::StoreError,
+    progress::{self, Advance},
+    registry::Topic,
+    statements,
+};
+use crate::{
+    consume::batch::Batch,
+    decode::Record,
+    fold::{self, BodyHashes, ClientStates, Counters, ForeignWrite, Settled},
+    position::Offset,
+};
+
+/// A batch was applied.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What its clients are now.
+    pub after: ClientStates,
+    /// What became of its records, by partition.
+    pub counters: Vec<(Partition, Counters)>,
+    /// The dead letters, with the codes of their reasons.
+    pub dead_letters: Vec<(Partition, Offset, &'static str)>,
+}
+
+/// A batch was not applied, or not for certain.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// Nothing was written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The outcome is not known, or a partition is not where its owner believes it to be: read the rows.
+    #[error("{0}")]
+    Unsettled(&'static str),
+    /// Nothing was written: somebody else writes to the tables.
+    #[error("a message was there before its client")]
+    Foreign(ForeignWrite),
+}
+
+/// Applies a batch. `cached` are the states of clients that are known without asking.
+///
+/// Never cancel it: a dropped `begin` or `commit` leaves a transaction open (R14).
+///
+/// # Errors
+/// [`ApplyError`].
+#[expect(clippy::disallowed_methods, reason = "the one place that opens a batch's transaction")]
+pub async fn apply(
+    connection: &mut PgConnection,
+    topic: Topic,
+    batch: &Batch,
+    cached: ClientStates,
+) -> Result<Applied, ApplyError> {
+    let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+    let before = complete(&mut transaction, batch, cached).await?;
+    let existing = look_up(&mut transaction, fold::lookups(batch, &before)).await?;
+
+    let mut folded = fold::fold(batch, topic.topic_id, before, &existing);
+    statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
+    statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
+    let inserted =
+        statements::insert_messages(&mut transaction, topic.topic_ref, &mut folded.messages).await?;
+    let refused = folded.messages.iter().filter(|message| {
+        let raw = &message.record.raw;
+        !inserted.contains(&(raw.partition, raw.offset))
+    });
+    let mut stored = look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
+    stored.extend(existing);
+
+    let after = std::mem::take(&mut folded.after);
+    let Settled { dead_letters, counters } = folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
+    statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
+
+    let steps = steps(batch, |partition| counters.get(&partition).copied().unwrap_or_default());
+    let moved = progress::advance(&mut transaction, topic.topic_ref, &steps).await?;
+    if usize::try_from(moved) != Ok(batch.runs.len()) {
+        transaction.rollback().await.map_err(StoreError::from)?;
+        return Err(ApplyError::Unsettled("a partition is not where its owner believes it to be"));
+    }
+    transaction.commit().await.map_err(|_| ApplyError::Unsettled("no answer to COMMIT"))?;
+    Ok(Applied {
+        after,
+        counters: steps.iter().map(|step| (step.partition, step.counters)).collect(),
+        dead_letters: dead_letters
+            .iter()
+            .map(|(Record { raw, .. }, reason)| (raw.partition, raw.offset, reason.as_str()))
+            .collect(),
+    })
+}
+
+/// The states of all clients of the batch: those in `cached`, and the others from the tables.
+async fn complete(
+    connection: &mut PgConnection,
+    batch: &Batch,
+    mut states: ClientStates,
+) -> Result<ClientStates, StoreError> {
+    let unknown: HashSet<ClientId> =
+        batch.records().filter_map(Record::client_id).filter(|client| !states.contains_key(client)).collect();
+    if !unknown.is_empty() {
+        let unknown: Vec<ClientId> = unknown.into_iter().collect();
+        states.extend(statements::client_states(connection, &unknown).await?);
+    }
+    Ok(states)
+}
+
+async fn look_up<'a>(
+    connection: &mut PgConnection,
+    keys: Vec<fold::MessageKey<'a>>,
+) -> Result<BodyHashes<'a>, StoreError> {
+    if keys.is_empty() { Ok(BodyHashes::new()) } else { statements::body_hashes(connection, &keys).await }
+}
+
+fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance> {
+    let steps = batch.runs.iter().filter_map(|run| {
+        Some(Advance {
+            partition: run.partition,
+            owner_epoch: run.owner_epoch,
+            from: run.from,
+            to: run.to(),
+            last_digest: run.last_digest()?,
+            counters: counters(run.partition),
+        })
+    });
+    steps.collect()
+}

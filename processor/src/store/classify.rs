@@ -1,0 +1,80 @@
+//! What an error of the database asks the caller to do. Classified here, beside sqlx; everybody else
+//! sees the intent (R24, security.md §2).
+
+/// An error of the database, outside COMMIT.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The data cannot be stored: integrity or data exception. The same data fails again.
+    #[error("the database refuses the data: SQLSTATE {sqlstate}, constraint {}", constraint.as_deref().unwrap_or("-"))]
+    Data {
+        /// The error's class and code.
+        sqlstate: String,
+        /// The constraint, if one refused.
+        constraint: Option<String>,
+    },
+    /// No answer in time: the connection is of no use any more.
+    #[error("the database did not answer within the deadline")]
+    Deadline,
+    /// A server in recovery: nothing decisive is read from it, nothing can be written.
+    #[error("the server is in recovery")]
+    NotWritable,
+    /// Everything else passes, or is put right by a person: try again.
+    #[error("{}", describe(.0))]
+    Retry(sqlx::Error),
+}
+
+impl StoreError {
+    /// Whether the connection can be used again. Only an answer of the server proves it.
+    #[must_use]
+    pub const fn leaves_connection_usable(&self) -> bool {
+        match self {
+            Self::Data { .. } | Self::Retry(sqlx::Error::Database(_)) => true,
+            Self::Deadline | Self::NotWritable | Self::Retry(_) => false,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        if let sqlx::Error::Database(answer) = &error
+            && let Some(sqlstate) = answer.code().filter(|code| is_data_error(code))
+        {
+            return Self::Data {
+                sqlstate: sqlstate.into_owned(),
+                constraint: answer.constraint().map(str::to_owned),
+            };
+        }
+        Self::Retry(error)
+    }
+}
+
+/// Classes 22 (data exception), 23 (integrity constraint violation) and 54 (program limit exceeded,
+/// such as an index row that is too long) come from the data; bisection finds the record.
+fn is_data_error(sqlstate: &str) -> bool {
+    ["22", "23", "54"].iter().any(|class| sqlstate.starts_with(class))
+}
+
+/// The error without what the server quotes of the data (its DETAIL), and without an address.
+fn describe(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(answer) => {
+            format!("SQLSTATE {}: {}", answer.code().as_deref().unwrap_or("-"), answer.message())
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_data_errors_are_blamed_on_a_record() {
+        for sqlstate in ["22021", "22P05", "23505", "23514", "54000"] {
+            assert!(is_data_error(sqlstate), "{sqlstate}");
+        }
+        for sqlstate in ["08006", "25P02", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014", "57P01", "XX000"] {
+            assert!(!is_data_error(sqlstate), "{sqlstate}");
+        }
+    }
+}

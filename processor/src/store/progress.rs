@@ -1,0 +1,220 @@
+//! How far each partition is applied, and who owns it. The rows here decide about everything else:
+//! the compare-and-set of [`advance`] is the last statement of each transaction (R15), the epoch
+//! that [`take`] raises fences the former owner (R17).
+
+use schemas::Partition;
+use sqlx::PgConnection;
+
+use super::{classify::StoreError, session::within_deadline};
+use crate::{
+    fold::Counters,
+    position::{NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
+};
+
+/// A row of `partition_progress`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// The partition.
+    pub partition: Partition,
+    /// The first offset that was ever to be applied.
+    pub birth_offset: Offset,
+    /// How far it is applied.
+    pub next_offset: NextOffset,
+    /// Who may apply more.
+    pub owner_epoch: OwnerEpoch,
+    /// The digest of the last applied record.
+    pub last_digest: Option<RecordDigest>,
+    /// What became of the records.
+    pub counters: Counters,
+}
+
+impl Progress {
+    /// How many records were applied.
+    #[must_use]
+    pub const fn applied(&self) -> i64 {
+        self.next_offset.0 - self.birth_offset.0
+    }
+}
+
+/// Reads the rows of some partitions. A partition without a row is absent from the answer.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn load(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    partitions: &[Partition],
+) -> Result<Vec<Progress>, StoreError> {
+    let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            "select partition, birth_offset, next_offset, owner_epoch, last_digest,
+                    messages, duplicates, commands, dead_letters
+             from partition_progress
+             where topic_ref = $1 and partition = any($2)
+             order by partition",
+            topic_ref.0,
+            &partitions,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let progress = rows.into_iter().map(|row| Progress {
+        partition: Partition(row.partition),
+        birth_offset: Offset(row.birth_offset),
+        next_offset: NextOffset(row.next_offset),
+        owner_epoch: OwnerEpoch(row.owner_epoch),
+        last_digest: row.last_digest.and_then(|digest| digest.try_into().ok()).map(RecordDigest),
+        counters: Counters {
+            messages: row.messages,
+            duplicates: row.duplicates,
+            commands: row.commands,
+            dead_letters: row.dead_letters,
+        },
+    });
+    Ok(progress.collect())
+}
+
+/// Takes partitions: raises the owner epoch of each row that is still as it was read. A row that is
+/// absent from the answer has moved meanwhile: read again.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn take(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    seen: &[Progress],
+    owner: &str,
+) -> Result<Vec<(Partition, OwnerEpoch)>, StoreError> {
+    let partitions: Vec<i32> = seen.iter().map(|row| row.partition.0).collect();
+    let next_offsets: Vec<i64> = seen.iter().map(|row| row.next_offset.0).collect();
+    let epochs: Vec<i64> = seen.iter().map(|row| row.owner_epoch.0).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            "update partition_progress as row
+             set owner_epoch = row.owner_epoch + 1, owner = $5, updated_at = now()
+             from unnest($2::integer[], $3::bigint[], $4::bigint[]) as seen (partition, next_offset, owner_epoch)
+             where row.topic_ref = $1 and row.partition = seen.partition
+               and row.next_offset = seen.next_offset and row.owner_epoch = seen.owner_epoch
+             returning row.partition, row.owner_epoch",
+            topic_ref.0,
+            &partitions,
+            &next_offsets,
+            &epochs,
+            owner,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    Ok(rows.into_iter().map(|row| (Partition(row.partition), OwnerEpoch(row.owner_epoch))).collect())
+}
+
+/// One partition's step: from where its owner believes it to be to where its records lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Advance {
+    /// The partition.
+    pub partition: Partition,
+    /// Who steps.
+    pub owner_epoch: OwnerEpoch,
+    /// From here,
+    pub from: NextOffset,
+    /// to here.
+    pub to: NextOffset,
+    /// The digest of the last record of the step.
+    pub last_digest: RecordDigest,
+    /// What became of its records.
+    pub counters: Counters,
+}
+
+/// Moves the partitions, each only from where it is expected and only for its owner. Says how many
+/// moved: fewer than asked means that the transaction must be rolled back.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn advance(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    steps: &[Advance],
+) -> Result<u64, StoreError> {
+    let column = |value: fn(&Advance) -> i64| steps.iter().map(value).collect::<Vec<i64>>();
+    let partitions: Vec<i32> = steps.iter().map(|step| step.partition.0).collect();
+    let digests: Vec<&[u8]> = steps.iter().map(|step| step.last_digest.0.as_slice()).collect();
+    let done = within_deadline(
+        sqlx::query!(
+            "update partition_progress as row
+             set next_offset = step.next_offset, last_digest = step.last_digest,
+                 messages = row.messages + step.messages, duplicates = row.duplicates + step.duplicates,
+                 commands = row.commands + step.commands, dead_letters = row.dead_letters + step.dead_letters,
+                 updated_at = now()
+             from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[],
+                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
+                  as step (partition, owner_epoch, from_offset, next_offset, last_digest,
+                           messages, duplicates, commands, dead_letters)
+             where row.topic_ref = $1 and row.partition = step.partition
+               and row.next_offset = step.from_offset and row.owner_epoch = step.owner_epoch",
+            topic_ref.0,
+            &partitions,
+            &column(|step| step.owner_epoch.0),
+            &column(|step| step.from.0),
+            &column(|step| step.to.0),
+            &digests as &[&[u8]],
+            &column(|step| step.counters.messages),
+            &column(|step| step.counters.duplicates),
+            &column(|step| step.counters.commands),
+            &column(|step| step.counters.dead_letters),
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// What became of a step whose outcome is not known: an error at COMMIT, a compare-and-set that
+/// missed, an answer that never came (R16).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The partition has moved: the step was committed.
+    Done,
+    /// It has not moved, and is still ours: apply the step again.
+    Redo,
+    /// It is somewhere else, or somebody else's: forget everything about it.
+    Fenced,
+}
+
+/// Judges a step by the row as it is now. The epoch is part of it: a former owner's rows may stand at
+/// our `to` without our transaction having happened.
+#[must_use]
+pub fn judge(row: Option<&Progress>, from: NextOffset, to: NextOffset, owner_epoch: OwnerEpoch) -> Verdict {
+    match row {
+        Some(row) if row.owner_epoch == owner_epoch && row.next_offset == to => Verdict::Done,
+        Some(row) if row.owner_epoch == owner_epoch && row.next_offset == from => Verdict::Redo,
+        Some(_) | None => Verdict::Fenced,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(next_offset: i64, owner_epoch: i64) -> Progress {
+        Progress {
+            partition: Partition(0),
+            birth_offset: Offset(0),
+            next_offset: NextOffset(next_offset),
+            owner_epoch: OwnerEpoch(owner_epoch),
+            last_digest: None,
+            counters: Counters::default(),
+        }
+    }
+
+    #[test]
+    fn an_unknown_outcome_is_read_from_the_row() {
+        let judge = |row: Option<Progress>| judge(row.as_ref(), NextOffset(10), NextOffset(20), OwnerEpoch(3));
+        assert_eq!(judge(Some(row(20, 3))), Verdict::Done);
+        assert_eq!(judge(Some(row(10, 3))), Verdict::Redo);
+        assert_eq!(judge(Some(row(20, 4))), Verdict::Fenced, "it may be the new owner's step");
+        assert_eq!(judge(Some(row(10, 4))), Verdict::Fenced);
+        assert_eq!(judge(Some(row(5, 3))), Verdict::Fenced, "a failover lost what was committed");
+        assert_eq!(judge(None), Verdict::Fenced);
+    }
+}

@@ -1,0 +1,116 @@
+//! Which topic the tables belong to. The first processor that meets a topic registers it with all its
+//! partitions; from then on an unknown partition, or another topic of the same name, is a stop and
+//! never a fresh start (R8, R10).
+
+use schemas::{Partition, PartitionCount};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{classify::StoreError, session::within_deadline};
+use crate::{
+    kafka::topic::TopicIdentity,
+    position::{Offset, TopicRef},
+};
+
+/// A registered topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Topic {
+    /// Its number in this database.
+    pub topic_ref: TopicRef,
+    /// Its id.
+    pub topic_id: Uuid,
+    /// How many partitions its keys are spread over.
+    pub partition_count: PartitionCount,
+}
+
+/// What the registry knows of a topic's name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registration {
+    /// Nothing: it is new.
+    Unknown,
+    /// It is this one.
+    Known(Topic),
+    /// It is another one: the topic of this name was deleted and created again.
+    Recreated {
+        /// The registered topic.
+        registered: Topic,
+    },
+}
+
+/// Looks the topic up.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn find(connection: &mut PgConnection, identity: &TopicIdentity) -> Result<Registration, StoreError> {
+    let rows = within_deadline(
+        sqlx::query!(
+            "select topic_ref, topic_id, partition_count from topics
+             where cluster_id = $1 and name = $2
+             order by topic_id = $3 desc, topic_ref desc
+             limit 1",
+            identity.cluster_id,
+            identity.name,
+            identity.topic_id,
+        )
+        .fetch_optional(connection),
+    )
+    .await?;
+    let registered = rows.and_then(|row| {
+        Some(Topic {
+            topic_ref: TopicRef(row.topic_ref),
+            topic_id: row.topic_id,
+            partition_count: PartitionCount::new(row.partition_count)?,
+        })
+    });
+    Ok(match registered {
+        None => Registration::Unknown,
+        Some(topic) if topic.topic_id == identity.topic_id => Registration::Known(topic),
+        Some(registered) => Registration::Recreated { registered },
+    })
+}
+
+/// Registers a new topic: each partition is born at the start of its log. Of several processors that
+/// start at once the first does it, the others find it done.
+///
+/// # Errors
+/// [`StoreError`].
+#[expect(clippy::disallowed_methods, reason = "not a batch: the transaction that comes before all of them")]
+pub async fn register(
+    connection: &mut PgConnection,
+    identity: &TopicIdentity,
+    log_starts: &[(Partition, Offset)],
+) -> Result<(), StoreError> {
+    let (partitions, births): (Vec<i32>, Vec<i64>) =
+        log_starts.iter().map(|(partition, start)| (partition.0, start.0)).unzip();
+    let mut transaction = connection.begin().await?;
+    within_deadline(sqlx::query!("lock table topics in exclusive mode").execute(&mut *transaction)).await?;
+    let registered = within_deadline(
+        sqlx::query_scalar!(
+            "insert into topics (topic_ref, cluster_id, name, topic_id, partition_count)
+             select coalesce(max(topic_ref), 0) + 1, $1, $2, $3, $4 from topics
+             on conflict (cluster_id, topic_id) do nothing
+             returning topic_ref",
+            identity.cluster_id,
+            identity.name,
+            identity.topic_id,
+            identity.partition_count.get(),
+        )
+        .fetch_optional(&mut *transaction),
+    )
+    .await?;
+    if let Some(topic_ref) = registered {
+        within_deadline(
+            sqlx::query!(
+                "insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
+                 select $1, partition, birth, birth from unnest($2::integer[], $3::bigint[]) as born (partition, birth)",
+                topic_ref,
+                &partitions,
+                &births,
+            )
+            .execute(&mut *transaction),
+        )
+        .await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}

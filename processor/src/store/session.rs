@@ -1,0 +1,105 @@
+//! Connections: one for each writer, never from a pool (R14), with deadlines on both sides of the
+//! wire. sqlx sets neither TCP keepalive nor user timeout, so every wait on the server is bounded
+//! here, except for BEGIN and COMMIT, which are never cancelled.
+
+use std::{future::Future, str::FromStr as _, time::Duration};
+
+use service_kit::Secret;
+use sqlx::{
+    ConnectOptions as _, Connection as _, PgConnection,
+    postgres::PgConnectOptions,
+};
+
+use super::classify::StoreError;
+
+/// How long a connection may take to be made.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long a client waits for a statement: more than the server's own `statement_timeout`, which
+/// answers first unless the server or the network is frozen.
+const STATEMENT_DEADLINE: Duration = Duration::from_secs(8);
+
+/// Where the tables are.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DatabaseConfig {
+    /// PostgreSQL, as `postgres://user:password@host:port/database`.
+    #[arg(
+        long,
+        env = "PROCESSOR_DATABASE_URL",
+        hide_env_values = true,
+        default_value = "postgres://telex@127.0.0.1:5432/telex",
+        hide_default_value = true,
+        global = true
+    )]
+    pub database_url: Secret,
+}
+
+/// Makes connections.
+#[derive(Debug, Clone)]
+pub struct Database {
+    options: PgConnectOptions,
+}
+
+impl Database {
+    /// Reads the address.
+    ///
+    /// # Errors
+    /// The address has no meaning; the text holds no part of it.
+    pub fn new(config: &DatabaseConfig) -> Result<Self, InvalidUrl> {
+        let options = PgConnectOptions::from_str(config.database_url.expose()).map_err(|_| InvalidUrl)?;
+        Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
+    }
+
+    /// A connection to a server that can be written to, for a writer: a frozen writer's locks are freed
+    /// by the server after ten seconds (R18).
+    ///
+    /// # Errors
+    /// No server, or one in recovery: try again.
+    pub async fn writer(&self) -> Result<PgConnection, StoreError> {
+        let options = self.options.clone().options([
+            ("statement_timeout", "5s"),
+            ("lock_timeout", "2s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            ("tcp_keepalives_idle", "5"),
+            ("tcp_keepalives_interval", "2"),
+            ("tcp_keepalives_count", "3"),
+        ]);
+        let mut connection = connect(&options).await?;
+        let in_recovery =
+            within_deadline(sqlx::query_scalar!(r#"select pg_is_in_recovery() as "in_recovery!""#).fetch_one(&mut connection))
+                .await?;
+        if in_recovery { Err(StoreError::NotWritable) } else { Ok(connection) }
+    }
+
+    /// A connection for a person's command: no statement timeout, since it may read a whole table.
+    ///
+    /// # Errors
+    /// No server.
+    pub async fn reader(&self) -> Result<PgConnection, StoreError> {
+        connect(&self.options).await
+    }
+}
+
+/// The database's address has no meaning.
+#[derive(Debug, thiserror::Error)]
+#[error("--database-url must be postgres://user:password@host:port/database")]
+pub struct InvalidUrl;
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
+    match tokio::time::timeout(CONNECT_DEADLINE, PgConnection::connect_with(options)).await {
+        Ok(connection) => Ok(connection?),
+        Err(_elapsed) => Err(StoreError::Deadline),
+    }
+}
+
+/// Waits for a statement, but not for ever. After [`StoreError::Deadline`] the connection is in the
+/// middle of an answer: its owner drops it.
+///
+/// # Errors
+/// The statement's own, or the deadline.
+pub async fn within_deadline<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+    match tokio::time::timeout(STATEMENT_DEADLINE, statement).await {
+        Ok(result) => Ok(result?),
+        Err(_elapsed) => Err(StoreError::Deadline),
+    }
+}

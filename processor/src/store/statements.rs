@@ -1,0 +1,325 @@
+//! The writes of a batch: one statement a table, over arrays. Rows are sorted by key, so that writers
+//! that meet on a row wait for each other instead of deadlocking (pitfalls 56). Above each statement
+//! stands the index it relies on.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use schemas::{BodyHash, ClientId, Partition};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+use super::{classify::StoreError, session::within_deadline};
+use crate::{
+    dead_letter::DeadLetterReason,
+    decode::Record,
+    fold::{self, BodyHashes, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient, NewMessage, OpenedDialog},
+    kafka::RawRecord,
+    position::{Offset, TopicRef},
+};
+
+/// What clients are. Index: `clients_pkey`, `dialogs_active_client_id_key`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn client_states(
+    connection: &mut PgConnection,
+    clients: &[ClientId],
+) -> Result<ClientStates, StoreError> {
+    let ids: Vec<Uuid> = clients.iter().map(|client| client.as_uuid()).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select clients.id, dialogs.id as "active?"
+               from unnest($1::uuid[]) as wanted (id)
+               join clients on clients.id = wanted.id
+               left join dialogs on dialogs.client_id = clients.id and dialogs.closed_at is null"#,
+            &ids,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let mut states: ClientStates = clients.iter().map(|client| (*client, ClientState::default())).collect();
+    states.extend(
+        rows.into_iter()
+            .map(|row| (ClientId::from_uuid(row.id), ClientState { known: true, active: row.active })),
+    );
+    Ok(states)
+}
+
+/// The bodies stored under some message ids. Index: `messages_pkey`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn body_hashes<'a>(
+    connection: &mut PgConnection,
+    keys: &[MessageKey<'a>],
+) -> Result<BodyHashes<'a>, StoreError> {
+    let clients: Vec<Uuid> = keys.iter().map(|(client, _)| client.as_uuid()).collect();
+    let ids: Vec<&str> = keys.iter().map(|(_, id)| *id).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select wanted.position as "position!", messages.body_hash
+               from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
+               join messages on messages.client_id = wanted.client_id
+                            and messages.external_message_id = wanted.external_message_id"#,
+            &clients,
+            &ids as &[&str],
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let found = rows.into_iter().filter_map(|row| {
+        let key = usize::try_from(row.position - 1).ok().and_then(|at| keys.get(at))?;
+        Some((*key, BodyHash(row.body_hash.try_into().ok()?)))
+    });
+    Ok(found.collect())
+}
+
+/// Writes new clients. Index: `clients_pkey`; the unique pair refuses another id for it.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn insert_clients(connection: &mut PgConnection, clients: &mut [NewClient<'_>]) -> Result<(), StoreError> {
+    if clients.is_empty() {
+        return Ok(());
+    }
+    clients.sort_unstable_by_key(|client| client.first.message.client_id().as_uuid());
+    let messages = || clients.iter().map(|client| &client.first.message);
+    let ids: Vec<Uuid> = messages().map(|message| message.client_id().as_uuid()).collect();
+    let external: Vec<&str> = messages().map(|message| message.external_client_id().as_str()).collect();
+    let phones: Vec<&str> = messages().map(|message| message.client_phone().as_str()).collect();
+    let created_at: Vec<DateTime<Utc>> = clients.iter().map(|client| client.created_at.to_utc()).collect();
+    within_deadline(
+        sqlx::query!(
+            "insert into clients (id, external_client_id, client_phone, created_at)
+             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+             on conflict (id) do nothing",
+            &ids,
+            &external as &[&str],
+            &phones as &[&str],
+            &created_at,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Closes dialogs. Index: `dialogs_pkey`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn close_dialogs(connection: &mut PgConnection, closed: &mut [ClosedDialog]) -> Result<(), StoreError> {
+    if closed.is_empty() {
+        return Ok(());
+    }
+    closed.sort_unstable_by_key(|dialog| (dialog.client_id.as_uuid(), dialog.id));
+    let clients: Vec<Uuid> = closed.iter().map(|dialog| dialog.client_id.as_uuid()).collect();
+    let ids: Vec<Uuid> = closed.iter().map(|dialog| dialog.id).collect();
+    let closed_at: Vec<DateTime<Utc>> = closed.iter().map(|dialog| dialog.closed_at.to_utc()).collect();
+    within_deadline(
+        sqlx::query!(
+            "update dialogs set closed_at = closed.at, close_reason = 'command'
+             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as closed (client_id, id, at)
+             where dialogs.client_id = closed.client_id and dialogs.id = closed.id and dialogs.closed_at is null",
+            &clients,
+            &ids,
+            &closed_at,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Opens dialogs. Index: `dialogs_active_client_id_key` refuses a second active one.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn open_dialogs(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    opened: &mut [OpenedDialog],
+) -> Result<(), StoreError> {
+    if opened.is_empty() {
+        return Ok(());
+    }
+    opened.sort_unstable_by_key(|dialog| (dialog.client_id.as_uuid(), dialog.id));
+    let clients: Vec<Uuid> = opened.iter().map(|dialog| dialog.client_id.as_uuid()).collect();
+    let ids: Vec<Uuid> = opened.iter().map(|dialog| dialog.id).collect();
+    let opened_at: Vec<DateTime<Utc>> = opened.iter().map(|dialog| dialog.opened_at.to_utc()).collect();
+    let closed_at: Vec<Option<DateTime<Utc>>> =
+        opened.iter().map(|dialog| dialog.closed_at.map(schemas::Timestamp::to_utc)).collect();
+    let partitions: Vec<i32> = opened.iter().map(|dialog| dialog.partition.0).collect();
+    let offsets: Vec<i64> = opened.iter().map(|dialog| dialog.opened_offset.0).collect();
+    within_deadline(
+        sqlx::query!(
+            "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset)
+             select client_id, id, opened_at, closed_at, case when closed_at is not null then 'command' end,
+                    $1, partition, opened_offset
+             from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::integer[], $7::bigint[])
+                  as opened (client_id, id, opened_at, closed_at, partition, opened_offset)",
+            topic_ref.0,
+            &clients,
+            &ids,
+            &opened_at,
+            &closed_at as &[Option<DateTime<Utc>>],
+            &partitions,
+            &offsets,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Inserts the messages whose id is free, and says which. Index: `messages_pkey`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn insert_messages(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    messages: &mut [NewMessage<'_>],
+) -> Result<HashSet<(Partition, Offset)>, StoreError> {
+    if messages.is_empty() {
+        return Ok(HashSet::new());
+    }
+    messages.sort_unstable_by_key(|message| fold::key(message.received));
+    let raw = || messages.iter().map(|message| &message.record.raw);
+    let received = || messages.iter().map(|message| message.received);
+    let offsets: Vec<i64> = raw().map(|raw| raw.offset.0).collect();
+    let appended_at: Vec<DateTime<Utc>> = raw().map(|raw| raw.appended_at.to_utc()).collect();
+    let received_at: Vec<DateTime<Utc>> = received().map(|one| one.received_at.to_utc()).collect();
+    let sent_at: Vec<Option<DateTime<Utc>>> =
+        received().map(|one| one.message.sent_at().map(schemas::Timestamp::to_utc)).collect();
+    let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
+    let clients: Vec<Uuid> = received().map(|one| one.message.client_id().as_uuid()).collect();
+    let dialogs: Vec<Uuid> = messages.iter().map(|message| message.dialog_id).collect();
+    let hashes: Vec<&[u8]> = received().map(|one| one.body_hash.0.as_slice()).collect();
+    let ids: Vec<&str> = received().map(|one| one.message.external_message_id().as_str()).collect();
+    let request_ids: Vec<Option<&str>> =
+        received().map(|one| one.request_id.as_ref().map(schemas::RequestId::as_str)).collect();
+    let texts: Vec<&str> = received().map(|one| one.message.text().as_str()).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
+                                   client_id, dialog_id, body_hash, external_message_id, request_id, text)
+             select record_offset, appended_at, received_at, sent_at, partition, $1,
+                    client_id, dialog_id, body_hash, external_message_id, request_id, text
+             from unnest($2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::integer[],
+                         $7::uuid[], $8::uuid[], $9::bytea[], $10::text[], $11::text[], $12::text[])
+                  as message (record_offset, appended_at, received_at, sent_at, partition,
+                              client_id, dialog_id, body_hash, external_message_id, request_id, text)
+             on conflict (client_id, external_message_id) do nothing
+             returning partition, record_offset",
+            topic_ref.0,
+            &offsets,
+            &appended_at,
+            &received_at,
+            &sent_at as &[Option<DateTime<Utc>>],
+            &partitions,
+            &clients,
+            &dialogs,
+            &hashes as &[&[u8]],
+            &ids as &[&str],
+            &request_ids as &[Option<&str>],
+            &texts as &[&str],
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    Ok(rows.into_iter().map(|row| (Partition(row.partition), Offset(row.record_offset))).collect())
+}
+
+/// Writes dead letters. Index: `dead_letters_pkey`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn insert_dead_letters(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    dead_letters: &[(&Record, DeadLetterReason)],
+) -> Result<(), StoreError> {
+    if dead_letters.is_empty() {
+        return Ok(());
+    }
+    let raw = || dead_letters.iter().map(|(record, _)| &record.raw);
+    let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
+    let offsets: Vec<i64> = raw().map(|raw| raw.offset.0).collect();
+    let reasons: Vec<&str> = dead_letters.iter().map(|(_, reason)| reason.as_str()).collect();
+    let details: Vec<String> = dead_letters.iter().map(|(_, reason)| reason.to_string()).collect();
+    let keys: Vec<Option<&[u8]>> = raw().map(RawRecord::key).collect();
+    let values: Vec<Option<&[u8]>> = raw().map(RawRecord::value).collect();
+    let headers: Vec<String> = raw().map(headers_as_json).collect();
+    let appended_at: Vec<DateTime<Utc>> = raw().map(|raw| raw.appended_at.to_utc()).collect();
+    within_deadline(
+        sqlx::query!(
+            "insert into dead_letters (topic_ref, partition, record_offset, reason, detail, key, value, headers, appended_at)
+             select $1, partition, record_offset, reason, detail, key, value, headers::jsonb, appended_at
+             from unnest($2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
+                         $9::timestamptz[])
+                  as letter (partition, record_offset, reason, detail, key, value, headers, appended_at)",
+            topic_ref.0,
+            &partitions,
+            &offsets,
+            &reasons as &[&str],
+            &details,
+            &keys as &[Option<&[u8]>],
+            &values as &[Option<&[u8]>],
+            &headers,
+            &appended_at,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}
+
+/// The headers of a record as the column `headers` keeps them. What is not text, or is text that jsonb
+/// cannot hold (NUL), stands in hexadecimal.
+#[must_use]
+pub fn headers_as_json(raw: &RawRecord) -> String {
+    let headers: Vec<serde_json::Value> = raw
+        .headers()
+        .map(|(name, value)| {
+            let mut header = serde_json::Map::new();
+            put(&mut header, "name", name);
+            if let Some(value) = value {
+                put(&mut header, "value", value);
+            }
+            header.into()
+        })
+        .collect();
+    serde_json::Value::from(headers).to_string()
+}
+
+fn put(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => header.insert(part.to_owned(), text.into()),
+        Ok(_) | Err(_) => {
+            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            header.insert(format!("{part}_hex"), hex.into())
+        }
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Timestamp;
+
+    use super::*;
+    use crate::kafka::record::Header;
+
+    #[test]
+    fn headers_that_are_not_text_are_kept_in_hexadecimal() {
+        let headers: [Header<'_>; 4] =
+            [(b"ce_type", Some(b"x")), (b"\xff", Some(b"\xfe\x01")), (b"none", None), (b"nul", Some(b"a\0"))];
+        let raw =
+            RawRecord::new((Partition(0), Offset(0), Timestamp::EPOCH), None, None, headers.into_iter());
+        assert_eq!(
+            headers_as_json(&raw),
+            r#"[{"name":"ce_type","value":"x"},{"name_hex":"ff","value_hex":"fe01"},{"name":"none"},{"name":"nul","value_hex":"6100"}]"#
+        );
+    }
+}
