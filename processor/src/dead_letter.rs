@@ -8,6 +8,8 @@ use std::{
 
 use schemas::RecordFault;
 
+use crate::halt::StopReason;
+
 /// Why a record can never be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeadLetterReason {
@@ -87,6 +89,12 @@ pub struct LimitPassed {
     pub dead_letters: u64,
     /// Records in the window.
     pub records: u64,
+}
+
+impl From<LimitPassed> for StopReason {
+    fn from(passed: LimitPassed) -> Self {
+        Self::DeadLetterLimit { dead_letters: passed.dead_letters, records: passed.records }
+    }
 }
 
 impl DeadLetterLimit {

@@ -1,1 +1,4 @@
-//! stub
+//! The subcommands, a file each.
+
+pub mod migrate;
+pub mod run;

@@ -69,13 +69,6 @@ impl Batch {
         self.runs.iter().any(|run| run.partition == partition)
     }
 
-    /// The batch without a partition.
-    #[must_use]
-    pub fn without(mut self, partition: Partition) -> Self {
-        self.runs.retain(|run| run.partition != partition);
-        self
-    }
-
     /// Two batches to be applied one after the other, in search of a record that the database refuses:
     /// first the partitions are told apart, then the run is halved. A single record comes back whole.
     ///

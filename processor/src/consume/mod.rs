@@ -1,3 +1,14 @@
-//! From records to transactions.
+//! From records to transactions, in the order of a record's way: [`run`] (the supervisor: which
+//! partitions, which lane), [`takeover`] (may a partition be taken up, and from where),
+//! [`lane`] (a task that applies what its partitions bring), [`partition`] (one partition's state),
+//! [`dialogs`] (the cache), [`pending`] and [`batch`] (what goes into one transaction),
+//! [`attempt`] (one try of it).
 
+pub mod attempt;
 pub mod batch;
+pub mod dialogs;
+pub mod lane;
+pub mod partition;
+pub mod pending;
+pub mod run;
+pub mod takeover;

@@ -1,2 +1,116 @@
-//! stub
-pub struct Context; impl rdkafka::ClientContext for Context {} impl rdkafka::consumer::ConsumerContext for Context {}
+//! The callbacks of the consumer, turned into values. rust-rdkafka's default would assign by itself,
+//! with the group's offsets, and ignore the result (pitfalls 7); here a rebalance only becomes an
+//! event. The poller answers it later, when next offsets have come from PostgreSQL, and goes on polling
+//! meanwhile: librdkafka waits for the answer, the group's heartbeats go on.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use rdkafka::{
+    ClientContext, Statistics, TopicPartitionList,
+    bindings::rd_kafka_resp_err_t as Code,
+    config::RDKafkaLogLevel,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::KafkaResult,
+    types::RDKafkaRespErr,
+};
+use schemas::Partition;
+
+use crate::position::Offset;
+
+/// What a callback reported.
+#[derive(Debug)]
+pub enum Callback {
+    /// The group gives us partitions. To be answered by one `incremental_assign`.
+    Assign(Vec<Partition>),
+    /// The group takes partitions. To be answered by one `incremental_unassign`.
+    Revoke {
+        /// Which.
+        partitions: Vec<Partition>,
+        /// Whether they are gone already: others may own them.
+        lost: bool,
+    },
+    /// The ends of the logs, as the last fetch told them.
+    LogEnds(Vec<(Partition, Offset)>),
+}
+
+/// Collects what the callbacks report. They run inside `poll`, on its thread.
+#[derive(Debug, Default)]
+pub struct Context {
+    reported: Mutex<Vec<Callback>>,
+    closing: AtomicBool,
+}
+
+impl Context {
+    /// What was reported since the last call.
+    pub fn take(&self) -> Vec<Callback> {
+        std::mem::take(&mut *self.reported.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on rebalances are answered at once: the consumer is being dropped, which polls until
+    /// the group is left.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    fn report(&self, callback: Callback) {
+        self.reported.lock().unwrap_or_else(PoisonError::into_inner).push(callback);
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, code: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let closing = self.closing.load(Ordering::Acquire);
+        let partitions = || list.elements().iter().map(|element| Partition(element.partition())).collect();
+        match code {
+            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if closing => {
+                log_failure("assign nothing", consumer.incremental_assign(&TopicPartitionList::new()));
+            }
+            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.report(Callback::Assign(partitions())),
+            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if closing => {
+                log_failure("unassign", consumer.incremental_unassign(list));
+            }
+            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => {
+                self.report(Callback::Revoke { partitions: partitions(), lost: consumer.assignment_lost() });
+            }
+            other => tracing::warn!(code = ?other, "rebalance failed, the group tries again"),
+        }
+    }
+}
+
+impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        let ends = statistics
+            .topics
+            .values()
+            .flat_map(|topic| topic.partitions.values())
+            // -1001: not known yet; partition -1 collects what has no partition.
+            .filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0)
+            .map(|partition| (Partition(partition.partition), Offset(partition.hi_offset)))
+            .collect();
+        self.report(Callback::LogEnds(ends));
+    }
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                tracing::error!(facility, detail = message, "kafka client");
+            }
+            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
+                tracing::warn!(facility, detail = message, "kafka client");
+            }
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                tracing::info!(facility, detail = message, "kafka client");
+            }
+            RDKafkaLogLevel::Debug => tracing::debug!(facility, detail = message, "kafka client"),
+        }
+    }
+}
+
+fn log_failure(what: &'static str, result: KafkaResult<()>) {
+    if let Err(error) = result {
+        tracing::warn!(what, %error, "could not answer a rebalance while closing");
+    }
+}

@@ -1,1 +1,371 @@
-//! stub
+//! The thread that owns the consumer. It never stops polling, and never waits for PostgreSQL: records
+//! go to the lanes through bounded channels, rebalances to the supervisor, whose answers come back as
+//! commands. When a lane is full, its partitions are paused and polling goes on (R24).
+//!
+//! Only partitions with a route are read. A record of any other is left over from a former
+//! assignment and dropped.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    ops::ControlFlow,
+    sync::{Arc, mpsc::Receiver},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    Offset as KafkaOffset, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    error::{KafkaError, KafkaResult},
+    types::RDKafkaErrorCode,
+};
+use schemas::Partition;
+use tokio::sync::mpsc::{Sender, error::TrySendError};
+
+use super::{
+    context::{Callback, Context},
+    record::RawRecord,
+    topic,
+};
+use crate::{metrics::Metrics, position::NextOffset, status::Status};
+
+/// One stretch of ownership of a partition in this process; a record or an outcome of an older one is
+/// dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AssignmentEpoch(pub u64);
+
+/// From where a partition is read, and for whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// The partition.
+    pub partition: Partition,
+    /// The first record to be read.
+    pub next_offset: NextOffset,
+    /// The stretch of ownership that begins.
+    pub assignment_epoch: AssignmentEpoch,
+    /// The lane that gets the records.
+    pub lane: usize,
+}
+
+/// What the supervisor wants done.
+#[derive(Debug)]
+pub enum Command {
+    /// The answer to [`Callback::Assign`]: partitions that are not named stay unread.
+    Assign(Vec<Start>),
+    /// The answer to [`Callback::Revoke`].
+    Unassign(Vec<Partition>),
+    /// Read a partition again from another place.
+    Restart(Start),
+    /// Read no more of a partition.
+    Halt(Partition),
+    /// Copy next offsets to the consumer group, where lag tools look. Never read again.
+    Mirror(Vec<(Partition, NextOffset)>),
+    /// Leave the group and end.
+    Stop,
+}
+
+/// What the poller reports.
+#[derive(Debug)]
+pub enum Report {
+    /// A callback of the consumer.
+    Callback(Callback),
+    /// The consumer is of no use any more: the process has to end.
+    Failed(KafkaError),
+}
+
+/// Records for one lane, in the order in which they were read.
+pub type Chunk = Vec<(AssignmentEpoch, RawRecord)>;
+
+/// Records in a chunk; a lane's channel holds [`CHUNKS_MAX`] of them.
+const CHUNK_RECORDS_MAX: usize = 256;
+const CHUNK_BYTES_MAX: usize = 512 * 1024;
+
+/// Chunks in the channel of a lane.
+pub const CHUNKS_MAX: usize = 16;
+
+/// Before a full lane's partitions are paused, it gets this long to make room: a pause throws away
+/// what the client has already fetched.
+const PAUSE_AFTER: Duration = Duration::from_millis(200);
+
+/// How long `poll` may wait: the longest delay of a command.
+const POLL_MAX: Duration = Duration::from_millis(20);
+
+/// The same error of the client is logged once in this time.
+const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+struct Route {
+    assignment_epoch: AssignmentEpoch,
+    lane: usize,
+    /// A pause before the first record of an assignment loses its start offset (pitfalls 10).
+    has_delivered: bool,
+}
+
+/// What a lane gets, and what it could not take yet.
+struct Outlet {
+    sender: Sender<Chunk>,
+    open: Chunk,
+    open_bytes: usize,
+    /// Full chunks that wait while the lane's partitions are paused.
+    backlog: VecDeque<Chunk>,
+}
+
+/// The poller.
+pub struct Poller {
+    consumer: BaseConsumer<Context>,
+    topic: String,
+    commands: Receiver<Command>,
+    reports: Sender<Report>,
+    routes: BTreeMap<Partition, Route>,
+    paused: HashSet<Partition>,
+    outlets: Vec<Outlet>,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+    /// The last error that was logged, and when.
+    logged: Option<(RDKafkaErrorCode, Instant)>,
+}
+
+impl Poller {
+    /// A poller that feeds `lanes`. The consumer has subscribed to `topic`.
+    #[must_use]
+    pub fn new(
+        (consumer, topic): (BaseConsumer<Context>, String),
+        commands: Receiver<Command>,
+        reports: Sender<Report>,
+        lanes: Vec<Sender<Chunk>>,
+        (metrics, status): (Arc<Metrics>, Arc<Status>),
+    ) -> Self {
+        let outlet = |sender| Outlet { sender, open: Chunk::new(), open_bytes: 0, backlog: VecDeque::new() };
+        Self {
+            consumer,
+            topic,
+            commands,
+            reports,
+            routes: BTreeMap::new(),
+            paused: HashSet::new(),
+            outlets: lanes.into_iter().map(outlet).collect(),
+            metrics,
+            status,
+            logged: None,
+        }
+    }
+
+    /// Polls until told to stop, or until the consumer fails; then leaves the group.
+    pub fn run(mut self) {
+        loop {
+            match self.turn() {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(())) => break,
+                Err(error) => {
+                    // If nobody listens, the supervisor has ended, and the process with it.
+                    let _ended = self.reports.blocking_send(Report::Failed(error)).is_err();
+                    break;
+                }
+            }
+        }
+        self.consumer.context().close();
+    }
+
+    fn turn(&mut self) -> KafkaResult<ControlFlow<()>> {
+        self.status.beat();
+        while let Ok(command) = self.commands.try_recv() {
+            if self.obey(command)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        self.empty_backlogs()?;
+        let nothing_waits = self.outlets.iter().all(|outlet| outlet.open.is_empty());
+        let wait = if nothing_waits { POLL_MAX } else { Duration::ZERO };
+        let polled = self.consumer.poll(wait).map(|polled| polled.map(|message| topic::copy(&message)));
+        for callback in self.consumer.context().take() {
+            if self.reports.blocking_send(Report::Callback(callback)).is_err() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        match polled {
+            Some(Ok(record)) => self.route(record)?,
+            Some(Err(error)) => self.weigh(error)?,
+            // Nothing more at once: what has come so far must not wait for company.
+            None => (0..self.outlets.len()).try_for_each(|lane| self.flush(lane))?,
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn obey(&mut self, command: Command) -> KafkaResult<ControlFlow<()>> {
+        match command {
+            Command::Assign(starts) => self.assign(&starts)?,
+            Command::Unassign(partitions) => self.unassign(&partitions)?,
+            Command::Restart(start) => {
+                self.unassign(&[start.partition])?;
+                self.assign(&[start])?;
+            }
+            Command::Halt(partition) => {
+                if self.routes.remove(&partition).is_some() && self.paused.insert(partition) {
+                    self.consumer.pause(&self.list([partition]))?;
+                }
+            }
+            Command::Mirror(offsets) => self.mirror(&offsets)?,
+            Command::Stop => return Ok(ControlFlow::Break(())),
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The one assign: each partition with its explicit offset, and the result is looked at (R11).
+    fn assign(&mut self, starts: &[Start]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for start in starts {
+            let offset = KafkaOffset::Offset(start.next_offset.0);
+            list.add_partition_offset(&self.topic, start.partition.0, offset)?;
+        }
+        self.consumer.incremental_assign(&list)?;
+        for start in starts {
+            let route =
+                Route { assignment_epoch: start.assignment_epoch, lane: start.lane, has_delivered: false };
+            self.routes.insert(start.partition, route);
+        }
+        Ok(())
+    }
+
+    fn unassign(&mut self, partitions: &[Partition]) -> KafkaResult<()> {
+        // A pause would outlive the assignment (pitfalls 11).
+        let paused: Vec<Partition> =
+            partitions.iter().copied().filter(|partition| self.paused.remove(partition)).collect();
+        if !paused.is_empty() {
+            self.consumer.resume(&self.list(paused))?;
+        }
+        for partition in partitions {
+            self.routes.remove(partition);
+        }
+        // Halted partitions were never assigned, and librdkafka refuses a list that names one.
+        let assigned = self.consumer.assignment()?;
+        let held = partitions.iter().copied().filter(|p| assigned.find_partition(&self.topic, p.0).is_some());
+        self.consumer.incremental_unassign(&self.list(held))
+    }
+
+    fn mirror(&mut self, offsets: &[(Partition, NextOffset)]) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        for (partition, next_offset) in offsets {
+            list.add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(next_offset.0))?;
+        }
+        if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, "next offsets not copied to the consumer group");
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, record: RawRecord) -> KafkaResult<()> {
+        let Some(route) = self.routes.get_mut(&record.partition) else {
+            self.metrics.processor_stale_records_total.inc();
+            return Ok(());
+        };
+        route.has_delivered = true;
+        let (lane, epoch) = (route.lane, route.assignment_epoch);
+        let Some(outlet) = self.outlets.get_mut(lane) else { return Ok(()) };
+        outlet.open_bytes += record.size_bytes();
+        outlet.open.push((epoch, record));
+        if outlet.open.len() >= CHUNK_RECORDS_MAX || outlet.open_bytes >= CHUNK_BYTES_MAX {
+            self.flush(lane)?;
+        }
+        Ok(())
+    }
+
+    /// Hands the open chunk to its lane, or, when the lane stays full, pauses the lane's partitions.
+    fn flush(&mut self, lane: usize) -> KafkaResult<()> {
+        let Some(outlet) = self.outlets.get_mut(lane).filter(|outlet| !outlet.open.is_empty()) else {
+            return Ok(());
+        };
+        outlet.open_bytes = 0;
+        let mut chunk = std::mem::take(&mut outlet.open);
+        if outlet.backlog.is_empty() {
+            let deadline = Instant::now() + PAUSE_AFTER;
+            loop {
+                match outlet.sender.try_send(chunk) {
+                    Ok(()) => return Ok(()),
+                    // The lane has ended: its supervisor sees that.
+                    Err(TrySendError::Closed(_)) => return Ok(()),
+                    Err(TrySendError::Full(refused)) => chunk = refused,
+                }
+                if Instant::now() >= deadline {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        outlet.backlog.push_back(chunk);
+        self.pause(lane)
+    }
+
+    fn pause(&mut self, lane: usize) -> KafkaResult<()> {
+        let readable = self.routes.iter().filter(|(partition, route)| {
+            route.lane == lane && route.has_delivered && !self.paused.contains(*partition)
+        });
+        let partitions: Vec<Partition> = readable.map(|(partition, _)| *partition).collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.consumer.pause(&self.list(partitions.iter().copied()))?;
+        self.paused.extend(partitions);
+        self.count_paused();
+        Ok(())
+    }
+
+    /// Offers the lanes what they could not take, and resumes the partitions of those that took all.
+    fn empty_backlogs(&mut self) -> KafkaResult<()> {
+        let mut emptied = Vec::new();
+        for (lane, outlet) in self.outlets.iter_mut().enumerate().filter(|(_, outlet)| !outlet.backlog.is_empty()) {
+            while let Some(chunk) = outlet.backlog.pop_front() {
+                if let Err(TrySendError::Full(chunk)) = outlet.sender.try_send(chunk) {
+                    outlet.backlog.push_front(chunk);
+                    break;
+                }
+            }
+            if outlet.backlog.is_empty() {
+                emptied.push(lane);
+            }
+        }
+        if emptied.is_empty() {
+            return Ok(());
+        }
+        // Only what was paused here and still has a route: a halted partition stays paused.
+        let paused = self.paused.iter().copied().filter(|partition| {
+            self.routes.get(partition).is_some_and(|route| emptied.contains(&route.lane))
+        });
+        let resumed: Vec<Partition> = paused.collect();
+        self.consumer.resume(&self.list(resumed.iter().copied()))?;
+        self.paused.retain(|partition| !resumed.contains(partition));
+        self.count_paused();
+        Ok(())
+    }
+
+    /// Ends the thread for an error that does not pass; logs the others, each kind once in a while.
+    fn weigh(&mut self, error: KafkaError) -> KafkaResult<()> {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_)) || self.consumer.client().fatal_error().is_some() {
+            return Err(error);
+        }
+        match error.rdkafka_error_code() {
+            // The next offset is outside the log. The partition is dead to this consumer; taken up
+            // again, it halts with the numbers.
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(error),
+            Some(code) => {
+                let now = Instant::now();
+                let is_recent = |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
+                if !self.logged.is_some_and(is_recent) {
+                    self.logged = Some((code, now));
+                    tracing::warn!(%error, "kafka cannot be read, trying again");
+                }
+                Ok(())
+            }
+            None => Err(error),
+        }
+    }
+
+    fn count_paused(&self) {
+        self.metrics.processor_paused_partitions.set(i64::try_from(self.paused.len()).unwrap_or(i64::MAX));
+    }
+
+    fn list(&self, partitions: impl IntoIterator<Item = Partition>) -> TopicPartitionList {
+        let mut list = TopicPartitionList::new();
+        for partition in partitions {
+            list.add_partition(&self.topic, partition.0);
+        }
+        list
+    }
+}

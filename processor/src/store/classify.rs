@@ -24,11 +24,12 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the connection can be used again. Only an answer of the server proves it.
+    /// Whether the connection can be used again at once. After any other error it is dropped: the server
+    /// then frees the locks of what was under way, which an idle connection would keep.
     #[must_use]
     pub const fn leaves_connection_usable(&self) -> bool {
         match self {
-            Self::Data { .. } | Self::Retry(sqlx::Error::Database(_)) => true,
+            Self::Data { .. } => true,
             Self::Deadline | Self::NotWritable | Self::Retry(_) => false,
         }
     }

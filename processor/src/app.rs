@@ -1,0 +1,193 @@
+//! `processor run`, put together: asks the topic and the tables whether they are what they should be,
+//! then starts the poll thread, the lanes and the supervisor.
+
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use rdkafka::consumer::Consumer as _;
+use schemas::Partition;
+use service_kit::{admin, retry::Backoff};
+use tokio::{net::TcpListener, sync::mpsc};
+
+use crate::{
+    consume::{
+        lane::{Lane, LaneConfig},
+        run::{LaneHandle, PollerHandle, Supervisor},
+        takeover::Taker,
+    },
+    kafka::{
+        client::{self, ConsumerConfig, KafkaConfig},
+        context::Context,
+        poller::{CHUNKS_MAX, Poller},
+        topic::{InspectError, Inspector, TopicProfile},
+    },
+    metrics::Metrics,
+    status::{ProcessorHealth, Status},
+    store::{
+        Database, StoreError,
+        registry::{self, Registration, Topic},
+    },
+};
+
+/// What a processor needs to know.
+pub struct Config {
+    /// Where the topic is.
+    pub kafka: KafkaConfig,
+    /// The consumer.
+    pub consumer: ConsumerConfig,
+    /// Where the tables are.
+    pub database: Database,
+    /// How safe the topic has to be.
+    pub profile: TopicProfile,
+    /// How many lanes.
+    pub lanes: usize,
+    /// How each lane works.
+    pub lane: LaneConfig,
+}
+
+/// A processor.
+pub struct Application {
+    config: Config,
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    status: Arc<Status>,
+}
+
+impl Application {
+    /// Takes the admin port.
+    ///
+    /// # Errors
+    /// The port is taken.
+    pub async fn build(config: Config, admin_listen: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(admin_listen)
+            .await
+            .with_context(|| format!("--admin-listen {admin_listen} cannot be listened on"))?;
+        Ok(Self { config, listener, metrics: Arc::new(Metrics::new()?), status: Arc::new(Status::default()) })
+    }
+
+    /// Where the admin port listens.
+    ///
+    /// # Errors
+    /// The socket does not say.
+    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Works until `shutdown` completes or a part of it fails.
+    ///
+    /// # Errors
+    /// What failed: the process has to end.
+    pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
+        let Self { config, listener, metrics, status } = self;
+        let health = Arc::new(ProcessorHealth { status: Arc::clone(&status), metrics: Arc::clone(&metrics) });
+        let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
+        let inspector = Arc::new(Inspector::new(&config.kafka)?);
+        let mut shutdown = std::pin::pin!(shutdown);
+        let topic = tokio::select! {
+            topic = prepare(&config, &inspector) => topic?,
+            () = &mut shutdown => return Ok(()),
+        };
+        let result = work(config, (topic, inspector), (metrics, status), shutdown).await;
+        admin.abort();
+        result
+    }
+}
+
+async fn work(
+    config: Config,
+    (topic, inspector): (Topic, Arc<Inspector>),
+    (metrics, status): (Arc<Metrics>, Arc<Status>),
+    shutdown: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let (lane_reports, lane_reports_rx) = mpsc::channel(4_096);
+    let (mut lanes, mut outlets) = (Vec::new(), Vec::new());
+    for _ in 0..config.lanes {
+        let (control, control_rx) = mpsc::channel(4_096);
+        let (chunks, chunks_rx) = mpsc::channel(CHUNKS_MAX);
+        let lane = Lane::new(
+            (config.database.clone(), topic),
+            config.lane.clone(),
+            Arc::clone(&metrics),
+            lane_reports.clone(),
+        );
+        lanes.push(LaneHandle { control, task: service_kit::spawn("lane", lane.run(control_rx, chunks_rx)) });
+        outlets.push(chunks);
+    }
+    drop(lane_reports);
+    let consumer = client::group_consumer(&config.kafka, &config.consumer, Context::default())?;
+    consumer.subscribe(&[&config.kafka.topic])?;
+    let (reports, reports_rx) = mpsc::channel(1_024);
+    let (commands, commands_rx) = std::sync::mpsc::sync_channel(4_096);
+    let poller = Poller::new(
+        (consumer, config.kafka.topic.clone()),
+        commands_rx,
+        reports,
+        outlets,
+        (Arc::clone(&metrics), Arc::clone(&status)),
+    );
+    let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
+    let owner = format!("{}:{}", hostname(), std::process::id());
+    let taker = Taker { database: config.database, inspector, topic, owner };
+    let supervisor = Supervisor::new(taker, PollerHandle { commands, thread }, lanes, (metrics, status));
+    supervisor.run(reports_rx, lane_reports_rx, shutdown).await?;
+    Ok(())
+}
+
+/// Waits until Kafka and PostgreSQL answer and are what they should be.
+async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<Topic> {
+    let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
+    loop {
+        let error = match try_prepare(config, inspector).await {
+            Ok(topic) => return Ok(topic),
+            Err(error @ (PrepareError::Migrations(_) | PrepareError::Inspect(InspectError::Unsafe(_)))) => {
+                return Err(error.into());
+            }
+            Err(error) => error,
+        };
+        let delay = backoff.next_delay();
+        tracing::warn!(%error, delay_ms = delay.as_millis(), "not ready to start, trying again");
+        tokio::time::sleep(delay).await;
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum PrepareError {
+    #[error("the database lacks migration {0}: run `processor migrate`")]
+    Migrations(i64),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the topic is not registered yet")]
+    NotRegistered,
+    #[error("a question to the brokers panicked")]
+    Panicked,
+}
+
+async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topic, PrepareError> {
+    inspector.audit(config.profile).await?;
+    let asked = Arc::clone(inspector);
+    let identity = tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
+    let mut connection = config.database.writer().await?;
+    if let Some(missing) = crate::commands::migrate::first_missing(&mut connection).await? {
+        return Err(PrepareError::Migrations(missing));
+    }
+    if registry::find(&mut connection, &identity).await? == Registration::Unknown {
+        let (asked, count) = (Arc::clone(inspector), identity.partition_count.get());
+        let starts = tokio::task::spawn_blocking(move || {
+            (0..count).map(Partition).map(|p| Ok((p, asked.log_range(p)?.start))).collect::<Result<Vec<_>, InspectError>>()
+        });
+        let starts = starts.await.map_err(|_| PrepareError::Panicked)??;
+        registry::register(&mut connection, &identity, &starts).await?;
+    }
+    match registry::find(&mut connection, &identity).await? {
+        Registration::Known(topic) => Ok(topic),
+        // Goes on with the topic that the rows belong to: each partition halts and says why.
+        Registration::Recreated { registered } => Ok(registered),
+        Registration::Unknown => Err(PrepareError::NotRegistered),
+    }
+}
+
+fn hostname() -> String {
+    std::fs::read_to_string("/etc/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+}

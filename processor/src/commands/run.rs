@@ -1,0 +1,56 @@
+//! `processor run`: applies the partitions that the consumer group gives it.
+
+use std::net::SocketAddr;
+
+use crate::{
+    app::{Application, Config},
+    consume::{lane::LaneConfig, pending::BatchConfig},
+    dead_letter::DeadLetterConfig,
+    kafka::{
+        client::{ConsumerConfig, KafkaConfig},
+        topic::TopicProfile,
+    },
+    store::Database,
+};
+
+/// How to run.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where probes and metrics are served.
+    #[arg(long, env = "PROCESSOR_ADMIN_LISTEN", default_value = "127.0.0.1:9102")]
+    admin_listen: SocketAddr,
+    /// Writers, each with a connection of its own: about one a core.
+    #[arg(long, env = "PROCESSOR_LANES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
+    lanes: u8,
+    /// Clients of each partition whose active dialog is remembered.
+    #[arg(long, env = "PROCESSOR_CACHE_CLIENTS_MAX", default_value_t = 50_000)]
+    cache_clients_max: usize,
+    #[command(flatten)]
+    consumer: ConsumerConfig,
+    #[command(flatten)]
+    batch: BatchConfig,
+    #[command(flatten)]
+    dead_letters: DeadLetterConfig,
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// What failed: the process has to end.
+pub async fn run(args: Args, kafka: KafkaConfig, database: Database, profile: TopicProfile) -> anyhow::Result<()> {
+    tracing::info!(?args, ?kafka, ?profile, "processor starts");
+    let lane = LaneConfig {
+        batch: args.batch,
+        dead_letters: args.dead_letters,
+        cache_clients_max: args.cache_clients_max,
+    };
+    let config =
+        Config { kafka, consumer: args.consumer, database, profile, lanes: usize::from(args.lanes), lane };
+    let application = Application::build(config, args.admin_listen).await?;
+    let shutdown = async {
+        if let Err(error) = service_kit::lifecycle::stop_requested().await {
+            tracing::error!(%error, "signals cannot be received, stopping");
+        }
+    };
+    application.run_until_stopped(shutdown).await
+}

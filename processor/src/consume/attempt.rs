@@ -1,0 +1,102 @@
+//! One try to apply a batch, or to find out what became of one. Runs as a task of its own that owns
+//! its connection, so that nobody can cancel it in the middle of BEGIN or COMMIT (R14): whoever has
+//! waited too long walks away and leaves it behind.
+
+use std::{sync::Arc, time::Instant};
+
+use schemas::Partition;
+use sqlx::PgConnection;
+
+use crate::{
+    consume::batch::Batch,
+    fold::ClientStates,
+    metrics::Metrics,
+    store::{
+        Database, StoreError,
+        apply::{self, Applied, ApplyError},
+        progress::{self, Progress},
+        registry::Topic,
+    },
+};
+
+/// What is tried.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// Apply the batch.
+    Apply(Arc<Batch>),
+    /// Read where the partitions of the batch are.
+    Settle(Arc<Batch>),
+}
+
+impl Work {
+    /// The batch that it is about.
+    #[must_use]
+    pub const fn batch(&self) -> &Arc<Batch> {
+        match self {
+            Self::Apply(batch) | Self::Settle(batch) => batch,
+        }
+    }
+}
+
+/// How a try ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The batch is applied.
+    Applied(Applied),
+    /// The rows of the batch's partitions, read on a server that can be written to.
+    Read(Vec<Progress>),
+    /// Neither.
+    Failed(ApplyError),
+}
+
+/// The end of a try.
+#[derive(Debug)]
+pub struct Ended {
+    /// The connection, if it can be used again.
+    pub connection: Option<PgConnection>,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// Tries. `cached` are the states of the batch's clients as far as they are known.
+pub async fn attempt(
+    (database, topic, metrics): (Database, Topic, Arc<Metrics>),
+    connection: Option<PgConnection>,
+    work: Work,
+    cached: ClientStates,
+) -> Ended {
+    let mut connection = match connection {
+        Some(connection) => connection,
+        None => {
+            let since = Instant::now();
+            let connected = database.writer().await;
+            metrics.processor_connect_seconds.observe(since.elapsed().as_secs_f64());
+            match connected {
+                Ok(connection) => connection,
+                Err(error) => return Ended { connection: None, outcome: Outcome::Failed(error.into()) },
+            }
+        }
+    };
+    let result = match &work {
+        Work::Apply(batch) => apply::apply(&mut connection, topic, batch, cached).await.map(Outcome::Applied),
+        Work::Settle(batch) => {
+            let partitions: Vec<Partition> = batch.runs.iter().map(|run| run.partition).collect();
+            progress::load(&mut connection, topic.topic_ref, &partitions).await.map(Outcome::Read).map_err(ApplyError::from)
+        }
+    };
+    match result {
+        Ok(outcome) => Ended { connection: Some(connection), outcome },
+        Err(error) => {
+            Ended { connection: is_usable(&error).then_some(connection), outcome: Outcome::Failed(error) }
+        }
+    }
+}
+
+/// After an unknown outcome the rows are read by another connection (R16).
+fn is_usable(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Store(error) => StoreError::leaves_connection_usable(error),
+        ApplyError::Foreign(_) => true,
+        ApplyError::Unsettled(_) => false,
+    }
+}

@@ -1,0 +1,512 @@
+//! A lane: a task that applies what its partitions bring, one transaction at a time, over a connection
+//! of its own. While a transaction is under way it takes in and decodes the records of the next.
+//!
+//! Whatever happens to an attempt, the records stay here until the rows say that they are applied, the
+//! partition is released, fenced or halted.
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use schemas::{ClientId, Partition};
+use service_kit::retry::Backoff;
+use sqlx::PgConnection;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::sleep_until,
+};
+
+use crate::{
+    consume::{
+        attempt::{Ended, Outcome, Work, attempt},
+        batch::{Batch, Run},
+        partition::{Arrival, PartitionState},
+        pending::{BatchConfig, Pending},
+    },
+    dead_letter::DeadLetterConfig,
+    decode::{Content, Record},
+    fold::ClientStates,
+    halt::StopReason,
+    kafka::poller::{AssignmentEpoch, Chunk, Start},
+    metrics::Metrics,
+    position::{NextOffset, OwnerEpoch},
+    store::{
+        Database, StoreError,
+        apply::{Applied, ApplyError},
+        progress::{Progress, Verdict, judge},
+        registry::Topic,
+    },
+};
+
+/// After this time an attempt is left behind: the server's own timeouts have ended its transaction, or
+/// will, and its compare-and-set decides.
+const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How a lane works.
+#[derive(Debug, Clone)]
+pub struct LaneConfig {
+    /// What goes into one transaction.
+    pub batch: BatchConfig,
+    /// When a partition has too many dead letters.
+    pub dead_letters: DeadLetterConfig,
+    /// Clients in the cache of each partition.
+    pub cache_clients_max: usize,
+}
+
+/// What the supervisor tells a lane.
+#[derive(Debug)]
+pub enum Control {
+    /// Own a partition. Sent before the first of its records can come.
+    Adopt(Start, OwnerEpoch),
+    /// Forget partitions, and say when nothing of them is under way any more.
+    Release(Vec<Partition>, oneshot::Sender<()>),
+}
+
+/// What a lane tells the supervisor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneReport {
+    /// A partition is applied up to here.
+    Advanced(Partition, AssignmentEpoch, NextOffset),
+    /// A partition is not where its owner believed it to be: the lane has forgotten it.
+    Fenced(Partition, AssignmentEpoch),
+    /// A partition must not go on: the lane has forgotten it.
+    Halted(Partition, AssignmentEpoch, StopReason),
+}
+
+/// What a lane does at the moment.
+enum Phase {
+    /// Nothing.
+    Idle,
+    /// An attempt is under way.
+    Busy { work: Work, attempt: JoinHandle<Ended>, since: Instant },
+    /// An attempt failed for a reason that passes; the next is made at `until`.
+    Waiting { work: Work, until: Instant },
+}
+
+/// A lane.
+pub struct Lane {
+    database: Database,
+    topic: Topic,
+    config: LaneConfig,
+    metrics: Arc<Metrics>,
+    reports: mpsc::Sender<LaneReport>,
+    partitions: BTreeMap<Partition, PartitionState>,
+    pending: Pending,
+    phase: Phase,
+    /// Parts of a batch that is being bisected, in their order: before anything in `pending`.
+    parts: VecDeque<Batch>,
+    connection: Option<PgConnection>,
+    backoff: Backoff,
+    releases: Vec<(HashSet<Partition>, oneshot::Sender<()>)>,
+}
+
+/// What woke the lane.
+enum Event {
+    Control(Option<Control>),
+    Ended(Ended),
+    Timer,
+    Chunk(Option<Chunk>),
+}
+
+impl Lane {
+    /// A lane without partitions.
+    #[must_use]
+    pub fn new(
+        (database, topic): (Database, Topic),
+        config: LaneConfig,
+        metrics: Arc<Metrics>,
+        reports: mpsc::Sender<LaneReport>,
+    ) -> Self {
+        Self {
+            database,
+            topic,
+            pending: Pending::new(config.batch.clone()),
+            config,
+            metrics,
+            reports,
+            partitions: BTreeMap::new(),
+            phase: Phase::Idle,
+            parts: VecDeque::new(),
+            connection: None,
+            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(3)),
+            releases: Vec::new(),
+        }
+    }
+
+    /// Works until its channels are closed.
+    pub async fn run(mut self, mut control: mpsc::Receiver<Control>, mut chunks: mpsc::Receiver<Chunk>) {
+        loop {
+            let wake_at = self.wake_at();
+            // The order is the proof that nothing starves: control is rare and short; an attempt ends
+            // once for each that is started; the timer fires when it is due, which ends with the
+            // attempt that it starts; chunks come last, since there are always more.
+            let event = tokio::select! {
+                biased;
+                control = control.recv() => Event::Control(control),
+                ended = finished(&mut self.phase) => Event::Ended(ended),
+                () = until(wake_at) => Event::Timer,
+                chunk = chunks.recv(), if self.pending.has_room() => Event::Chunk(chunk),
+            };
+            match event {
+                Event::Control(Some(Control::Adopt(start, owner_epoch))) => self.adopt(start, owner_epoch),
+                Event::Control(Some(Control::Release(partitions, done))) => self.release(partitions, done),
+                Event::Ended(ended) => self.ended(ended).await,
+                Event::Timer => self.leave_behind(),
+                Event::Chunk(Some(chunk)) => self.take_in(chunk).await,
+                Event::Control(None) | Event::Chunk(None) => break,
+            }
+            self.start_next();
+            self.answer_releases();
+        }
+    }
+
+    fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch) {
+        let state = PartitionState::new(
+            (start.assignment_epoch, owner_epoch),
+            start.next_offset,
+            self.config.cache_clients_max,
+            self.config.dead_letters.clone(),
+            Instant::now(),
+        );
+        self.forget(start.partition);
+        self.partitions.insert(start.partition, state);
+    }
+
+    fn release(&mut self, partitions: Vec<Partition>, done: oneshot::Sender<()>) {
+        for partition in &partitions {
+            self.forget(*partition);
+        }
+        self.releases.push((partitions.into_iter().collect(), done));
+    }
+
+    /// Answers the releases of which no attempt is under way any more.
+    fn answer_releases(&mut self) {
+        let busy = match &self.phase {
+            Phase::Busy { work, .. } => Some(Arc::clone(work.batch())),
+            Phase::Idle | Phase::Waiting { .. } => None,
+        };
+        let is_busy = |partitions: &HashSet<Partition>| {
+            busy.as_ref().is_some_and(|batch| partitions.iter().any(|partition| batch.holds(*partition)))
+        };
+        for (partitions, done) in std::mem::take(&mut self.releases) {
+            if is_busy(&partitions) {
+                self.releases.push((partitions, done));
+            } else {
+                // If nobody waits any more, the release's deadline has passed.
+                let _deadline_passed = done.send(()).is_err();
+            }
+        }
+    }
+
+    /// Forgets a partition. An attempt that is under way goes on; what is left of its batch is dropped
+    /// before the next, by [`Self::still_owned`].
+    fn forget(&mut self, partition: Partition) {
+        self.partitions.remove(&partition);
+        self.pending.forget(partition);
+    }
+
+    async fn take_in(&mut self, chunk: Chunk) {
+        for (assignment_epoch, raw) in chunk {
+            let partition = raw.partition;
+            let Some(state) = self.partitions.get_mut(&partition) else {
+                self.metrics.processor_stale_records_total.inc();
+                continue;
+            };
+            match state.arrive(assignment_epoch, raw.offset) {
+                Arrival::Next => {}
+                Arrival::Stale => {
+                    self.metrics.processor_stale_records_total.inc();
+                    continue;
+                }
+                Arrival::Gap(reason) => {
+                    self.halt(partition, reason).await;
+                    continue;
+                }
+            }
+            let record = Record::decode(raw, self.topic.partition_count);
+            let now = Instant::now();
+            let limited = matches!(&record.content, Content::DeadLetter(reason) if reason.is_limited());
+            match state.limit.admit(1, u64::from(limited), now) {
+                Ok(()) => self.pending.add(record, now),
+                Err(passed) => self.halt(partition, passed.into()).await,
+            }
+        }
+    }
+
+    /// When something is to be done although nothing happens.
+    fn wake_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle => self.pending.due_at(),
+            Phase::Busy { since, .. } => Some(*since + ATTEMPT_DEADLINE),
+            Phase::Waiting { until, .. } => Some(*until),
+        }
+    }
+
+    /// Walks away from an attempt that takes too long. Its outcome is unknown.
+    fn leave_behind(&mut self) {
+        if !matches!(&self.phase, Phase::Busy { since, .. } if since.elapsed() >= ATTEMPT_DEADLINE) {
+            return;
+        }
+        if let Phase::Busy { work, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
+            self.metrics.processor_abandoned_attempts_total.inc();
+            tracing::error!(deadline_ms = ATTEMPT_DEADLINE.as_millis(), "an attempt did not end in time, left behind");
+            self.settle(Arc::clone(work.batch()));
+        }
+    }
+
+    /// Starts the next attempt, if none is under way and something is due.
+    fn start_next(&mut self) {
+        let now = Instant::now();
+        let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting { work, until } if until <= now => self.still_owned(work),
+            Phase::Idle => None,
+            other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
+                self.phase = other;
+                return;
+            }
+        };
+        let Some(work) = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now)) else { return };
+        let cached = match &work {
+            Work::Apply(batch) => self.cached(batch),
+            Work::Settle(_) => ClientStates::new(),
+        };
+        let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
+        let attempt = service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
+        self.phase = Phase::Busy { work, attempt, since: now };
+    }
+
+    fn next_part(&mut self) -> Option<Work> {
+        while let Some(part) = self.parts.pop_front() {
+            if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
+                return Some(work);
+            }
+        }
+        None
+    }
+
+    fn next_batch(&mut self, now: Instant) -> Option<Work> {
+        self.pending.due_at().filter(|due| *due <= now)?;
+        let partitions = &self.partitions;
+        let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
+        (!batch.is_empty()).then(|| Work::Apply(Arc::new(batch)))
+    }
+
+    /// The work, reduced to partitions that are still owned by the same stretch of ownership.
+    fn still_owned(&self, work: Work) -> Option<Work> {
+        let runs: Vec<Run> = work.batch().runs.iter().filter(|run| self.owns(run)).cloned().collect();
+        let batch = Arc::new(Batch { runs });
+        (!batch.is_empty()).then_some(match work {
+            Work::Apply(_) => Work::Apply(batch),
+            Work::Settle(_) => Work::Settle(batch),
+        })
+    }
+
+    fn owns(&self, run: &Run) -> bool {
+        self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
+    }
+
+    fn cached(&mut self, batch: &Batch) -> ClientStates {
+        let mut states = ClientStates::new();
+        let mut asked: HashSet<ClientId> = HashSet::new();
+        for run in &batch.runs {
+            let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                if asked.insert(client)
+                    && let Some(state) = partition.cache.find(client)
+                {
+                    states.insert(client, state);
+                }
+            }
+        }
+        let lookups = &self.metrics.processor_cache_lookups_total;
+        lookups.with_label_values(&["hit"]).inc_by(states.len() as u64);
+        lookups.with_label_values(&["miss"]).inc_by((asked.len() - states.len()) as u64);
+        states
+    }
+
+    async fn ended(&mut self, ended: Ended) {
+        let Phase::Busy { work, since, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
+        self.connection = ended.connection;
+        let batch = Arc::clone(work.batch());
+        match ended.outcome {
+            Outcome::Applied(applied) => {
+                self.backoff.reset();
+                self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
+                self.applied(&batch, applied).await;
+            }
+            Outcome::Read(rows) => {
+                self.backoff.reset();
+                self.settled(&batch, &rows).await;
+            }
+            Outcome::Failed(ApplyError::Store(StoreError::Data { sqlstate, constraint })) => {
+                self.refused(&batch, &sqlstate, constraint.as_deref()).await;
+            }
+            Outcome::Failed(ApplyError::Store(error)) => self.failed(work, &error),
+            Outcome::Failed(ApplyError::Unsettled(why)) => {
+                self.count_failure("settle");
+                tracing::warn!(why, partitions = batch.runs.len(), "outcome of a transaction not known, reading the rows");
+                self.settle(batch);
+            }
+            Outcome::Failed(ApplyError::Foreign(foreign)) => {
+                self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset }).await;
+                self.parts.push_front(Batch::clone(&batch));
+            }
+        }
+    }
+
+    async fn applied(&mut self, batch: &Batch, applied: Applied) {
+        for run in &batch.runs {
+            let state = self.partitions.get_mut(&run.partition);
+            let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else { continue };
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                if let Some(after) = applied.after.get(&client) {
+                    state.cache.put(client, *after);
+                }
+            }
+        }
+        self.metrics.count_applied(batch, &applied);
+        for (partition, offset, reason) in &applied.dead_letters {
+            tracing::warn!(%partition, %offset, reason, "record kept as a dead letter");
+        }
+        log_messages(batch);
+        for run in &batch.runs {
+            self.advanced(run).await;
+        }
+    }
+
+    async fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
+        let mut redo = Batch::default();
+        for run in &batch.runs {
+            if !self.owns(run) {
+                continue;
+            }
+            let row = rows.iter().find(|row| row.partition == run.partition);
+            let verdict = judge(row, run.from, run.to(), run.owner_epoch);
+            tracing::warn!(partition = %run.partition, from = %run.from, to = %run.to(), ?verdict, "outcome read from the row");
+            let label = match verdict {
+                Verdict::Done => "done",
+                Verdict::Redo => "redo",
+                Verdict::Fenced => "fenced",
+            };
+            self.metrics.processor_ambiguous_commits_total.with_label_values(&[label]).inc();
+            match verdict {
+                Verdict::Done => self.advanced(run).await,
+                Verdict::Redo => redo.runs.push(run.clone()),
+                Verdict::Fenced => self.fenced(run.partition).await,
+            }
+        }
+        if !redo.is_empty() {
+            self.parts.push_front(redo);
+        }
+    }
+
+    /// The data of the batch cannot be stored: looks for the record that is to blame.
+    async fn refused(&mut self, batch: &Batch, sqlstate: &str, constraint: Option<&str>) {
+        self.count_failure("bisect");
+        match batch.clone().split() {
+            Ok([first, second]) => {
+                self.parts.push_front(second);
+                self.parts.push_front(first);
+            }
+            Err(single) => {
+                let Some(run) = single.runs.first() else { return };
+                let (partition, offset) = (run.partition, run.from.offset());
+                tracing::error!(%partition, %offset, sqlstate, constraint, "the database refuses a record");
+                let Some(state) = self.partitions.get_mut(&partition) else { return };
+                match state.limit.admit(0, 1, Instant::now()) {
+                    Ok(()) => self.parts.push_front(single.rejected(sqlstate)),
+                    Err(passed) => self.halt(partition, passed.into()).await,
+                }
+            }
+        }
+    }
+
+    /// For a reason that passes: the same again, later.
+    fn failed(&mut self, work: Work, error: &StoreError) {
+        self.count_failure("retry");
+        let delay = self.backoff.next_delay();
+        tracing::warn!(%error, delay_ms = delay.as_millis(), records = work.batch().len(), "not applied, trying again");
+        self.phase = Phase::Waiting { work, until: Instant::now() + delay };
+    }
+
+    /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
+    fn settle(&mut self, batch: Arc<Batch>) {
+        for run in &batch.runs {
+            if let Some(state) = self.partitions.get_mut(&run.partition) {
+                state.cache.forget();
+            }
+        }
+        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
+    }
+
+    async fn advanced(&mut self, run: &Run) {
+        if let Some(state) = self.partitions.get(&run.partition).filter(|state| state.owner_epoch == run.owner_epoch) {
+            self.report(LaneReport::Advanced(run.partition, state.assignment_epoch, run.to())).await;
+        }
+    }
+
+    async fn fenced(&mut self, partition: Partition) {
+        if let Some(state) = self.partitions.get(&partition) {
+            let report = LaneReport::Fenced(partition, state.assignment_epoch);
+            self.forget(partition);
+            self.report(report).await;
+        }
+    }
+
+    async fn halt(&mut self, partition: Partition, reason: StopReason) {
+        if let Some(state) = self.partitions.get(&partition) {
+            self.count_failure("halt");
+            let report = LaneReport::Halted(partition, state.assignment_epoch, reason);
+            self.forget(partition);
+            self.report(report).await;
+        }
+    }
+
+    async fn report(&self, report: LaneReport) {
+        // If nobody listens, the supervisor has ended, and with it the process.
+        let _ended = self.reports.send(report).await.is_err();
+    }
+
+    fn count_failure(&self, action: &str) {
+        self.metrics.processor_apply_failures_total.with_label_values(&[action]).inc();
+    }
+}
+
+/// Waits for the attempt that is under way; for ever if there is none.
+async fn finished(phase: &mut Phase) -> Ended {
+    match phase {
+        Phase::Busy { attempt, .. } => match attempt.await {
+            Ok(ended) => ended,
+            // The attempt panicked, which has been logged: what it wrote is not known.
+            Err(_) => {
+                let outcome = Outcome::Failed(ApplyError::Unsettled("the attempt panicked"));
+                Ended { connection: None, outcome }
+            }
+        },
+        Phase::Idle | Phase::Waiting { .. } => std::future::pending().await,
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => sleep_until(instant.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One line a message, so that a request's id leads from the HTTP request to the row.
+fn log_messages(batch: &Batch) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for record in batch.records() {
+        if let Content::Message(received) = &record.content {
+            let request_id = received.request_id.as_ref().map(schemas::RequestId::as_str);
+            let (partition, offset) = (record.raw.partition, record.raw.offset);
+            tracing::debug!(request_id, %partition, %offset, client_id = %received.message.client_id(), "record applied");
+        }
+    }
+}

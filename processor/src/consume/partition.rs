@@ -1,0 +1,95 @@
+//! One partition's state in its lane, for one stretch of ownership. Sync and pure.
+
+use std::time::Instant;
+
+use crate::{
+    consume::dialogs::DialogCache,
+    dead_letter::{DeadLetterConfig, DeadLetterLimit},
+    halt::StopReason,
+    kafka::poller::AssignmentEpoch,
+    position::{NextOffset, Offset, OwnerEpoch},
+};
+
+/// A partition that a lane owns.
+#[derive(Debug)]
+pub struct PartitionState {
+    /// The stretch of ownership in memory.
+    pub assignment_epoch: AssignmentEpoch,
+    /// The stretch of ownership in PostgreSQL.
+    pub owner_epoch: OwnerEpoch,
+    /// What its clients are.
+    pub cache: DialogCache,
+    /// How many of its records may be dead letters.
+    pub limit: DeadLetterLimit,
+    /// The record that must come next.
+    expected: NextOffset,
+}
+
+/// What to do with a record that came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the next one.
+    Next,
+    /// It belongs to another stretch of ownership, or came before: drop it.
+    Stale,
+    /// Records are missing: stop (R12). The topic has neither transactions nor compaction, whose
+    /// offsets may have gaps.
+    Gap(StopReason),
+}
+
+impl PartitionState {
+    /// A partition taken up at `next_offset`.
+    #[must_use]
+    pub fn new(
+        (assignment_epoch, owner_epoch): (AssignmentEpoch, OwnerEpoch),
+        next_offset: NextOffset,
+        cache_clients_max: usize,
+        dead_letters: DeadLetterConfig,
+        now: Instant,
+    ) -> Self {
+        Self {
+            assignment_epoch,
+            owner_epoch,
+            cache: DialogCache::new(cache_clients_max),
+            limit: DeadLetterLimit::new(dead_letters, now),
+            expected: next_offset,
+        }
+    }
+
+    /// Looks at a record that came, and expects the one after it if it is the next.
+    pub fn arrive(&mut self, assignment_epoch: AssignmentEpoch, offset: Offset) -> Arrival {
+        if assignment_epoch != self.assignment_epoch || offset < self.expected.offset() {
+            return Arrival::Stale;
+        }
+        if offset > self.expected.offset() {
+            return Arrival::Gap(StopReason::OffsetGap { expected: self.expected, found: offset });
+        }
+        self.expected = offset.next();
+        Arrival::Next
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_follow_each_other_or_the_partition_stops() {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        let mut state = PartitionState::new(
+            (AssignmentEpoch(2), OwnerEpoch(9)),
+            NextOffset(5),
+            10,
+            limit,
+            Instant::now(),
+        );
+        let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
+        assert_eq!(state.arrive(before, Offset(5)), Arrival::Stale, "an older assignment's");
+        assert_eq!(state.arrive(now, Offset(4)), Arrival::Stale, "already applied");
+        assert_eq!(state.arrive(now, Offset(5)), Arrival::Next);
+        assert_eq!(state.arrive(now, Offset(5)), Arrival::Stale, "came twice");
+        let gap = StopReason::OffsetGap { expected: NextOffset(6), found: Offset(8) };
+        assert_eq!(state.arrive(now, Offset(8)), Arrival::Gap(gap));
+        assert_eq!(state.arrive(now, Offset(6)), Arrival::Next);
+    }
+}
