@@ -1,0 +1,157 @@
+//! What the ingest API can be told. The doc comment of a field is its help.
+
+use std::{net::SocketAddr, time::Duration};
+
+use clap::Parser;
+use schemas::PartitionCount;
+use service_kit::telemetry::LogConfig;
+
+/// Takes webhooks over HTTP and writes them to a Kafka topic.
+#[derive(Debug, Clone, Parser)]
+#[command(version)]
+pub struct Config {
+    /// Where producers send to.
+    #[arg(long, env = "INGEST_LISTEN", default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where probes and metrics are served.
+    #[arg(long, env = "INGEST_ADMIN_LISTEN", default_value = "127.0.0.1:9101")]
+    pub admin_listen: SocketAddr,
+    /// Take messages from anybody: there are no credentials yet. For a development machine.
+    #[arg(long, env = "INGEST_INSECURE_DEVELOPMENT_MODE")]
+    pub insecure_development_mode: bool,
+    #[command(flatten)]
+    pub kafka: KafkaConfig,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub log: LogConfig,
+}
+
+/// Where records go.
+#[derive(Debug, Clone, clap::Args)]
+pub struct KafkaConfig {
+    /// Kafka's brokers, `host:port` separated by commas.
+    #[arg(long = "kafka-brokers", env = "INGEST_KAFKA_BROKERS")]
+    pub brokers: String,
+    /// The topic.
+    #[arg(long, env = "INGEST_TOPIC", default_value = "telex.messages")]
+    pub topic: String,
+    /// Partitions over which keys are spread: the number that the processors have registered.
+    #[arg(long, env = "INGEST_PARTITION_COUNT")]
+    pub partition_count: PartitionCount,
+    /// How long the Kafka client tries to deliver a record, in milliseconds.
+    #[arg(long, env = "INGEST_MESSAGE_TIMEOUT_MS", default_value_t = 8_000)]
+    pub message_timeout_ms: u64,
+    /// How long a request to a broker may take, in milliseconds.
+    #[arg(long, env = "INGEST_SOCKET_TIMEOUT_MS", default_value_t = 6_000)]
+    pub socket_timeout_ms: u64,
+    /// How long a record waits for others to go with it, in milliseconds.
+    #[arg(long, env = "INGEST_LINGER_MS", default_value_t = 2)]
+    pub linger_ms: u64,
+}
+
+/// How much at once, and how long.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Limits {
+    /// Bytes of a request's body.
+    #[arg(long, env = "INGEST_BODY_BYTES_MAX", default_value_t = 64 * 1024)]
+    pub body_bytes_max: u32,
+    /// Open connections.
+    #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
+    pub connections_max: u32,
+    /// Requests in flight, from the head until Kafka's answer.
+    #[arg(long, env = "INGEST_REQUESTS_IN_FLIGHT_MAX", default_value_t = 10_000)]
+    pub requests_in_flight_max: u32,
+    /// Bytes of bodies in flight.
+    #[arg(long, env = "INGEST_BYTES_IN_FLIGHT_MAX", default_value_t = 64 * 1024 * 1024)]
+    pub bytes_in_flight_max: u32,
+    /// How long a request waits for Kafka's acknowledgement, in milliseconds. Below the shortest time
+    /// after which a producer gives up.
+    #[arg(long, env = "INGEST_ACK_DEADLINE_MS", default_value_t = 9_000)]
+    pub ack_deadline_ms: u64,
+    /// How long a request's head may take, in milliseconds.
+    #[arg(long, env = "INGEST_HEADER_DEADLINE_MS", default_value_t = 5_000)]
+    pub header_deadline_ms: u64,
+    /// How long a request's body may take, in milliseconds.
+    #[arg(long, env = "INGEST_BODY_DEADLINE_MS", default_value_t = 10_000)]
+    pub body_deadline_ms: u64,
+    /// How long a connection may be idle between requests, in milliseconds.
+    #[arg(long, env = "INGEST_IDLE_DEADLINE_MS", default_value_t = 75_000)]
+    pub idle_deadline_ms: u64,
+    /// How long requests in flight may take once the process is asked to stop, in milliseconds.
+    #[arg(long, env = "INGEST_DRAIN_DEADLINE_MS", default_value_t = 10_000)]
+    pub drain_deadline_ms: u64,
+}
+
+impl Limits {
+    /// See the field.
+    #[must_use]
+    pub const fn ack_deadline(&self) -> Duration {
+        Duration::from_millis(self.ack_deadline_ms)
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the settings, for a person to put right at once.
+    #[must_use]
+    pub fn problems(&self) -> Vec<String> {
+        let Self { kafka, limits, .. } = self;
+        let mut problems = Vec::new();
+        let mut require = |holds: bool, problem: &str| {
+            if !holds {
+                problems.push(problem.to_owned());
+            }
+        };
+        require(
+            self.insecure_development_mode,
+            "no credentials are configured: --insecure-development-mode takes messages from anybody, and has to be asked for",
+        );
+        require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
+        require(!kafka.topic.is_empty(), "--topic must not be empty");
+        require(
+            kafka.socket_timeout_ms <= kafka.message_timeout_ms && kafka.message_timeout_ms < limits.ack_deadline_ms,
+            "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
+        );
+        require(limits.ack_deadline_ms <= 60_000, "--ack-deadline-ms must be 60000 at most");
+        require(
+            (1..=512 * 1024).contains(&limits.body_bytes_max),
+            "--body-bytes-max must be from 1 to 524288: a record has to fit into the topic",
+        );
+        require(
+            limits.bytes_in_flight_max >= limits.body_bytes_max,
+            "--bytes-in-flight-max must hold one body at least",
+        );
+        require(limits.connections_max > 0, "--connections-max must be 1 at least");
+        require(limits.requests_in_flight_max > 0, "--requests-in-flight-max must be 1 at least");
+        require(
+            limits.header_deadline_ms > 0 && limits.body_deadline_ms > 0 && limits.idle_deadline_ms > 0,
+            "deadlines must be 1 ms at least",
+        );
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const REQUIRED: [&str; 5] = ["ingest-api", "--kafka-brokers", "k:9092", "--partition-count", "12"];
+
+    fn parse(more: &[&str]) -> Config {
+        Config::parse_from(REQUIRED.iter().chain(more))
+    }
+
+    #[test]
+    fn the_defaults_hold_but_credentials_have_to_be_given_up_by_name() {
+        assert_eq!(parse(&["--insecure-development-mode"]).problems(), Vec::<String>::new());
+        let problems = parse(&[]).problems();
+        assert_eq!(problems.len(), 1);
+        assert!(problems.iter().all(|problem| problem.contains("--insecure-development-mode")), "{problems:?}");
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
+        assert_eq!(config.problems().len(), 4);
+    }
+}

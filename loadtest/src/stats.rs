@@ -1,0 +1,365 @@
+//! What came back. The workers write into one [`Stats`]; progress line and report read from it.
+//!
+//! One mutex around plain values: the load tester runs on one thread, so nobody ever waits for it,
+//! and no reader sees half of an update. Never holds a phone or a text.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use hdrhistogram::Histogram;
+
+use crate::plan::{ClientIndex, Kind, Request};
+
+/// How many unexpected replies are kept to show.
+pub const EXAMPLES_MAX: usize = 5;
+
+/// An hour: what takes longer counts as an hour.
+const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
+
+/// The counts so far.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    /// Requests of the plan that were sent at least once.
+    pub sent: u64,
+    /// Of these: new messages.
+    pub valid: u64,
+    /// Of these: repeats of earlier ones.
+    pub duplicates: u64,
+    /// Of these: such that must be refused.
+    pub invalid: u64,
+    /// Every reply by its status, those included that asked to send again.
+    pub replies: BTreeMap<u16, u64>,
+    /// Attempts beyond each request's first.
+    pub retries: u64,
+    /// Requests that ended in another reply than planned, or in none.
+    pub unexpected: u64,
+    /// The first few of these.
+    pub examples: Vec<Unexpected>,
+    /// Distinct valid messages that got a 202.
+    pub kept_messages: u64,
+    /// Distinct clients among them.
+    pub kept_clients: u64,
+    /// Microseconds from when a request was due until its last reply.
+    pub latency: Histogram<u64>,
+}
+
+/// A request that ended otherwise than planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unexpected {
+    /// Its place in the plan.
+    pub index: u64,
+    /// The id of its last attempt, to look for in the logs.
+    pub request_id: String,
+    /// What it was meant to show.
+    pub kind: &'static str,
+    /// The planned status.
+    pub expected: u16,
+    /// What came instead.
+    pub outcome: Outcome,
+}
+
+/// How a request ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// With this reply.
+    Reply {
+        /// The status.
+        status: u16,
+        /// The problem's `code`, if there was one.
+        code: Option<String>,
+    },
+    /// Without a reply that settles it; the last reason.
+    NoReply(String),
+}
+
+/// What the progress line shows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Glance {
+    /// Requests sent so far.
+    pub sent: u64,
+    /// Replies so far: 202, 4xx, all others.
+    pub replies: [u64; 3],
+    /// Retries so far.
+    pub retries: u64,
+    /// Unexpected so far.
+    pub unexpected: u64,
+    /// Half of the requests since the last glance took at most this long.
+    pub p50: Duration,
+    /// 99 of 100 did.
+    pub p99: Duration,
+}
+
+/// A handle to the counts; clones write to the same ones.
+#[derive(Clone)]
+pub struct Stats(Arc<Mutex<Counts>>);
+
+struct Counts {
+    tally: Tally,
+    /// Since the last glance.
+    recent: Histogram<u64>,
+    receipts: Receipts,
+}
+
+/// Which messages were kept, so far as it cannot be counted right away.
+#[derive(Default)]
+struct Receipts {
+    /// Originals without a 202: a later duplicate may still deliver them.
+    missing: HashSet<u64>,
+    clients: HashSet<ClientIndex>,
+}
+
+impl Stats {
+    /// All zero.
+    ///
+    /// # Errors
+    /// The histogram refuses its bounds.
+    pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?;
+        let recent = latency.clone();
+        let tally = Tally {
+            sent: 0,
+            valid: 0,
+            duplicates: 0,
+            invalid: 0,
+            replies: BTreeMap::new(),
+            retries: 0,
+            unexpected: 0,
+            examples: Vec::new(),
+            kept_messages: 0,
+            kept_clients: 0,
+            latency,
+        };
+        Ok(Self(Arc::new(Mutex::new(Counts {
+            tally,
+            recent,
+            receipts: Receipts::default(),
+        }))))
+    }
+
+    /// A request goes out for the first time.
+    pub fn sent(&self, request: &Request) {
+        let tally = &mut self.counts().tally;
+        tally.sent += 1;
+        match request.kind {
+            Kind::Valid => tally.valid += 1,
+            Kind::Duplicate { .. } => tally.duplicates += 1,
+            Kind::Invalid(_) => tally.invalid += 1,
+        }
+    }
+
+    /// A reply came, whatever it says.
+    pub fn replied(&self, status: u16) {
+        *self.counts().tally.replies.entry(status).or_default() += 1;
+    }
+
+    /// A request goes out once more.
+    pub fn retried(&self) {
+        self.counts().tally.retries += 1;
+    }
+
+    /// A request has come to its end after `latency`.
+    pub fn settled(&self, request: &Request, request_id: &str, outcome: Outcome, latency: Duration) {
+        let mut counts = self.counts();
+        let Counts {
+            tally,
+            recent,
+            receipts,
+        } = &mut *counts;
+        let expected = request.expected_status();
+        let as_expected = matches!(outcome, Outcome::Reply { status, .. } if status == expected);
+        if matches!(outcome, Outcome::Reply { .. }) {
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            tally.latency.saturating_record(micros);
+            recent.saturating_record(micros);
+        }
+        tally.kept_messages += u64::from(receipts.take(request, as_expected));
+        tally.kept_clients = receipts.clients.len() as u64;
+        if !as_expected {
+            tally.unexpected += 1;
+            if tally.examples.len() < EXAMPLES_MAX {
+                let (index, request_id) = (request.index, request_id.to_owned());
+                let kind = kind_name(&request.kind);
+                tally.examples.push(Unexpected {
+                    index,
+                    request_id,
+                    kind,
+                    expected,
+                    outcome,
+                });
+            }
+        }
+    }
+
+    /// The counts as they stand.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        self.counts().tally.clone()
+    }
+
+    /// The short form, with the latencies since the last call.
+    #[must_use]
+    pub fn glance(&self) -> Glance {
+        let mut counts = self.counts();
+        let Counts { tally, recent, .. } = &mut *counts;
+        let mut glance = Glance {
+            sent: tally.sent,
+            retries: tally.retries,
+            unexpected: tally.unexpected,
+            p50: quantile(recent, 0.5),
+            p99: quantile(recent, 0.99),
+            ..Glance::default()
+        };
+        recent.reset();
+        let [kept, refused, others] = &mut glance.replies;
+        for (status, count) in &tally.replies {
+            match status {
+                202 => *kept += count,
+                400..=499 => *refused += count,
+                _ => *others += count,
+            }
+        }
+        glance
+    }
+
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        // Counts stay meaningful when a worker panicked in between.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Receipts {
+    /// Whether this reply is the first to confirm a message.
+    ///
+    /// A duplicate is always settled after its original: both go over the same connection.
+    fn take(&mut self, request: &Request, as_expected: bool) -> bool {
+        let confirmed = match request.kind {
+            Kind::Invalid(_) => false,
+            Kind::Valid if as_expected => true,
+            Kind::Valid => {
+                self.missing.insert(request.index);
+                false
+            }
+            Kind::Duplicate { of } => as_expected && self.missing.remove(&of),
+        };
+        if confirmed {
+            self.clients.insert(request.client);
+        }
+        confirmed
+    }
+}
+
+/// The latency that this share of the requests did not exceed.
+#[must_use]
+pub fn quantile(latency: &Histogram<u64>, share: f64) -> Duration {
+    Duration::from_micros(latency.value_at_quantile(share))
+}
+
+fn kind_name(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Valid => "a valid message",
+        Kind::Duplicate { .. } => "a duplicate",
+        Kind::Invalid(flaw) => flaw.name,
+    }
+}
+
+impl fmt::Display for Unexpected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            expected,
+            request_id,
+            outcome,
+            ..
+        } = self;
+        write!(
+            f,
+            "{kind}: expected {expected}, got {outcome} (x-request-id {request_id})"
+        )
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reply {
+                status,
+                code: Some(code),
+            } => write!(f, "{status} {code}"),
+            Self::Reply { status, code: None } => write!(f, "{status}"),
+            Self::NoReply(reason) => write!(f, "no answer: {reason}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::FLAWS;
+
+    fn request(index: u64, client: u32, kind: Kind) -> Request {
+        Request {
+            index,
+            client: ClientIndex(client),
+            kind,
+        }
+    }
+
+    fn reply(status: u16) -> Outcome {
+        Outcome::Reply { status, code: None }
+    }
+
+    #[test]
+    fn a_message_counts_as_kept_once_whichever_of_its_requests_got_the_202() {
+        let stats = Stats::new().unwrap();
+        let settle = |request: Request, status| {
+            stats.sent(&request);
+            stats.replied(status);
+            stats.settled(&request, "r", reply(status), Duration::from_millis(3));
+        };
+        settle(request(0, 7, Kind::Valid), 202);
+        settle(request(1, 7, Kind::Duplicate { of: 0 }), 202);
+        settle(request(2, 8, Kind::Valid), 500);
+        settle(request(3, 8, Kind::Duplicate { of: 2 }), 202);
+        settle(request(4, 8, Kind::Duplicate { of: 2 }), 202);
+        settle(request(5, 9, Kind::Invalid(&FLAWS[0])), 400);
+        let tally = stats.tally();
+        assert_eq!((tally.kept_messages, tally.kept_clients), (2, 2));
+        assert_eq!(
+            (tally.sent, tally.valid, tally.duplicates, tally.invalid),
+            (6, 2, 3, 1)
+        );
+        assert_eq!(tally.replies, BTreeMap::from([(202, 4), (400, 1), (500, 1)]));
+        assert_eq!((tally.unexpected, tally.examples.len()), (1, 1));
+        assert_eq!(
+            tally.examples[0].to_string(),
+            "a valid message: expected 202, got 500 (x-request-id r)"
+        );
+    }
+
+    #[test]
+    fn a_glance_shows_the_latencies_since_the_last_one() {
+        let stats = Stats::new().unwrap();
+        let valid = request(0, 1, Kind::Valid);
+        stats.settled(&valid, "r", reply(202), Duration::from_millis(100));
+        assert!(stats.glance().p50 >= Duration::from_millis(99));
+        stats.settled(&valid, "r", reply(202), Duration::from_millis(1));
+        assert!(stats.glance().p99 <= Duration::from_millis(2));
+        assert!(quantile(&stats.tally().latency, 1.0) >= Duration::from_millis(99));
+    }
+
+    #[test]
+    fn only_the_first_few_unexpected_replies_are_kept() {
+        let stats = Stats::new().unwrap();
+        for index in 0..100 {
+            stats.settled(&request(index, 1, Kind::Valid), "r", reply(404), Duration::ZERO);
+        }
+        assert_eq!(
+            (stats.tally().unexpected, stats.tally().examples.len()),
+            (100, EXAMPLES_MAX)
+        );
+    }
+}

@@ -1,0 +1,326 @@
+//! The sender and the binary against a small server in this process, which judges messages with
+//! `schemas` as the ingest API does and misbehaves on purpose.
+#![expect(clippy::unwrap_used, reason = "a failed set-up is a failed test")]
+
+mod binary;
+mod server;
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use loadtest::{
+    connection::Target,
+    plan::{Kind, Plan, Request, Settings},
+    report::Report,
+    run::{Ended, Options, run},
+    send::Policy,
+    stats::{Stats, Tally},
+};
+use schemas::Timestamp;
+use server::{Arrival, Server, Trouble};
+
+/// The deadline is one that no reply misses on a busy machine, unless it never comes.
+const IMPATIENT: Policy = Policy {
+    deadline: Duration::from_secs(2),
+    retries_max: 5,
+    backoff_first: Duration::from_millis(5),
+    backoff_longest: Duration::from_millis(20),
+};
+
+fn plan(messages: u64) -> Arc<Plan> {
+    let micros = i64::try_from(service_kit::clock::unix_time().as_micros()).unwrap();
+    let base_time = Timestamp::from_micros(micros).unwrap();
+    let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
+    let clients = u32::try_from(messages / 10).unwrap().max(2);
+    Arc::new(
+        Plan::new(Settings {
+            seed: 1,
+            messages,
+            clients,
+            sources: 10,
+            mix,
+            base_time,
+        })
+        .unwrap(),
+    )
+}
+
+async fn send(
+    plan: &Arc<Plan>,
+    server: &Server,
+    connections: usize,
+    rate: Option<f64>,
+) -> (Ended, Duration, Tally) {
+    let target = Target::parse(&server.url()).unwrap();
+    let options = Options {
+        target,
+        connections,
+        rate,
+        policy: IMPATIENT,
+    };
+    let stats = Stats::new().unwrap();
+    let (ended, elapsed) = run(Arc::clone(plan), &options, &stats, std::future::pending())
+        .await
+        .unwrap();
+    (ended, elapsed, stats.tally())
+}
+
+/// What the plan says must come out when everything goes well.
+fn assert_complete(plan: &Plan, (ended, elapsed, tally): &(Ended, Duration, Tally)) {
+    let report = Report::new(tally, *elapsed, 1);
+    let count = |wanted: fn(&Request) -> bool| plan.requests().filter(wanted).count() as u64;
+    assert_eq!(
+        (*ended, report.unexpected),
+        (Ended::Complete, 0),
+        "{:?}",
+        tally.examples
+    );
+    assert_eq!(report.sent, plan.settings().messages);
+    assert_eq!(report.valid, count(|request| request.kind == Kind::Valid));
+    assert_eq!(
+        report.duplicates,
+        count(|request| matches!(request.kind, Kind::Duplicate { .. }))
+    );
+    assert_eq!(
+        report.invalid,
+        count(|request| matches!(request.kind, Kind::Invalid(_)))
+    );
+    for status in [202, 400, 422] {
+        let planned = plan
+            .requests()
+            .filter(|request| request.expected_status() == status)
+            .count() as u64;
+        assert_eq!(
+            report.replies.get(&status).copied().unwrap_or(0),
+            planned,
+            "{status}"
+        );
+    }
+    let clients: HashSet<_> = plan
+        .requests()
+        .filter(|request| request.kind == Kind::Valid)
+        .map(|request| request.client)
+        .collect();
+    assert_eq!(
+        (report.expected_messages, report.expected_clients),
+        (report.valid, clients.len() as u64)
+    );
+}
+
+/// Once a message was kept, only what follows it in the plan arrives from its client, or a
+/// duplicate: so the order in which messages are kept is the client's own.
+fn assert_in_order(plan: &Plan, server: &Server) {
+    let mut planned = HashMap::<_, Vec<String>>::new();
+    for request in plan.requests().filter(|request| request.kind == Kind::Valid) {
+        let message = server::judge(&plan.body(&request)).unwrap();
+        planned
+            .entry(message.client_id())
+            .or_default()
+            .push(message.external_message_id().to_string());
+    }
+    let mut kept = HashMap::<_, Vec<String>>::new();
+    for Arrival { body, status, .. } in server.arrivals() {
+        if let (202, Ok(message)) = (status, server::judge(&body)) {
+            let ids = kept.entry(message.client_id()).or_default();
+            let id = message.external_message_id().to_string();
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    assert_eq!(kept, planned);
+}
+
+#[tokio::test]
+async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
+    let (plan, server) = (plan(2_000), Server::start(Trouble::None).await);
+    let outcome = send(&plan, &server, 8, None).await;
+    assert_complete(&plan, &outcome);
+    assert_in_order(&plan, &server);
+    assert_eq!(outcome.2.retries, 0);
+    assert_eq!(server.arrivals().len(), 2_000);
+}
+
+#[tokio::test]
+async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
+    let (plan, server) = (
+        plan(1_000),
+        Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await,
+    );
+    let outcome = send(&plan, &server, 8, None).await;
+    assert_complete(&plan, &outcome);
+    assert_in_order(&plan, &server);
+
+    let arrivals = server.arrivals();
+    let request_ids: BTreeSet<&str> = arrivals
+        .iter()
+        .map(|arrival| arrival.request_id.as_str())
+        .collect();
+    assert_eq!(request_ids.len(), arrivals.len(), "a request id came twice");
+    assert!(
+        request_ids
+            .iter()
+            .all(|id| schemas::RequestId::parse(*id).is_ok())
+    );
+
+    let refused: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.status == 503).collect();
+    let tally = &outcome.2;
+    assert!(refused.len() > 100, "{}", refused.len());
+    assert_eq!(tally.retries, refused.len() as u64);
+    assert_eq!(tally.replies.get(&503), Some(&tally.retries));
+    for arrival in refused {
+        let (request, _attempt) = arrival.request_id.rsplit_once('-').unwrap();
+        let again = arrivals
+            .iter()
+            .find(|other| other.request_id == format!("{request}-1"))
+            .unwrap();
+        assert_eq!(again.body, arrival.body);
+    }
+}
+
+#[tokio::test]
+async fn the_wait_that_a_server_asks_for_is_kept() {
+    let (plan, server) = (plan(5), Server::start(Trouble::UnavailableForASecond).await);
+    let outcome = send(&plan, &server, 1, None).await;
+    assert_complete(&plan, &outcome);
+    assert!(outcome.1 >= Duration::from_secs(1), "{:?}", outcome.1);
+    assert_eq!(outcome.2.retries, 1);
+}
+
+#[tokio::test]
+async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
+    let (plan, server) = (
+        plan(50),
+        Server::start(Trouble::FirstTrySilent { one_in: 20 }).await,
+    );
+    let outcome = send(&plan, &server, 4, None).await;
+    assert_complete(&plan, &outcome);
+    assert_in_order(&plan, &server);
+    assert!(outcome.2.retries > 0);
+}
+
+#[tokio::test]
+async fn broken_connections_are_opened_again_and_the_request_repeated() {
+    let (plan, server) = (
+        plan(200),
+        Server::start(Trouble::ConnectionsBreak { first: 5 }).await,
+    );
+    let outcome = send(&plan, &server, 4, None).await;
+    assert_complete(&plan, &outcome);
+    assert_in_order(&plan, &server);
+    assert!(outcome.2.retries > 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_after_a_reply_costs_no_retry() {
+    let (plan, server) = (plan(200), Server::start(Trouble::CloseAfterReply).await);
+    let outcome = send(&plan, &server, 4, None).await;
+    assert_complete(&plan, &outcome);
+    assert_eq!(outcome.2.retries, 0);
+    assert!(server.connections() >= 200);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
+    let (plan, server) = (plan(10), Server::start(Trouble::CloseWhenIdle).await);
+    let outcome = send(&plan, &server, 1, Some(8.0)).await;
+    assert_complete(&plan, &outcome);
+    assert_eq!(outcome.2.retries, 0);
+    assert!(server.connections() >= 10, "{}", server.connections());
+}
+
+#[tokio::test]
+async fn a_server_that_never_takes_anything_ends_the_run() {
+    let (plan, server) = (plan(1_000), Server::start(Trouble::AlwaysUnavailable).await);
+    let (ended, _, tally) = send(&plan, &server, 1, None).await;
+    assert_eq!(
+        (ended, tally.sent, tally.retries, tally.unexpected),
+        (Ended::GaveUp, 1, 5, 1)
+    );
+    assert_eq!(tally.kept_messages, 0);
+    let shown = tally.examples.first().unwrap().to_string();
+    assert!(
+        shown.starts_with("a valid message: expected 202, got 503 kafka_unavailable"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wrote() {
+    let (plan, server) = (plan(1_000), Server::start(Trouble::TakesEverything).await);
+    let (ended, _, tally) = send(&plan, &server, 4, None).await;
+    assert_eq!((ended, tally.unexpected), (Ended::Complete, tally.invalid));
+    assert!(!tally.examples.is_empty());
+    for example in &tally.examples {
+        let shown = example.to_string();
+        assert!(
+            shown.contains(", got 202 (x-request-id lt-") && !shown.contains("7000"),
+            "{shown}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_slow_server_does_not_slow_the_schedule_down_and_cannot_hide_it() {
+    // 100 requests due within half a second, at a server that needs a second for them.
+    let (plan, server) = (
+        plan(100),
+        Server::start(Trouble::Slow(Duration::from_millis(10))).await,
+    );
+    let outcome = send(&plan, &server, 1, Some(200.0)).await;
+    assert_complete(&plan, &outcome);
+    assert_in_order(&plan, &server);
+    let last = Duration::from_micros(outcome.2.latency.max());
+    assert!(last >= Duration::from_millis(400), "{last:?}");
+    assert!(outcome.1 >= Duration::from_millis(900), "{:?}", outcome.1);
+}
+
+#[tokio::test]
+async fn a_fast_server_is_not_sent_more_than_the_rate() {
+    let (plan, server) = (plan(100), Server::start(Trouble::None).await);
+    let outcome = send(&plan, &server, 8, Some(200.0)).await;
+    assert_complete(&plan, &outcome);
+    assert!(outcome.1 >= Duration::from_millis(490), "{:?}", outcome.1);
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_says_how_far_it_came() {
+    let (plan, server) = (
+        plan(10_000),
+        Server::start(Trouble::Slow(Duration::from_millis(10))).await,
+    );
+    let target = Target::parse(&server.url()).unwrap();
+    let options = Options {
+        target,
+        connections: 2,
+        rate: None,
+        policy: IMPATIENT,
+    };
+    let stats = Stats::new().unwrap();
+    let stop = tokio::time::sleep(Duration::from_millis(300));
+    let (ended, _) = run(plan, &options, &stats, stop).await.unwrap();
+    let tally = stats.tally();
+    assert_eq!((ended, tally.unexpected), (Ended::Interrupted, 0));
+    assert!((5..1_000).contains(&tally.sent), "{}", tally.sent);
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_listen_is_named_at_once() {
+    let server = Server::start(Trouble::None).await;
+    let target = Target::parse(&server.url()).unwrap();
+    drop(server);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let options = Options {
+        target,
+        connections: 2,
+        rate: None,
+        policy: IMPATIENT,
+    };
+    let error = run(plan(10), &options, &Stats::new().unwrap(), std::future::pending())
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "the target does not accept connections");
+}
