@@ -16,12 +16,12 @@ pub struct Admission {
     gauges: [IntGauge; 2],
 }
 
-/// One request's share. It goes with the record until Kafka's answer, also when the sender hangs up
+/// One request's share. It goes with the request's records until Kafka's answer, also when the sender hangs up
 /// meanwhile: what is on its way to Kafka counts.
 #[derive(Debug)]
 pub struct Admitted {
-    _permits: [OwnedSemaphorePermit; 2],
-    bytes: u32,
+    _request: OwnedSemaphorePermit,
+    body: OwnedSemaphorePermit,
     gauges: [IntGauge; 2],
 }
 
@@ -29,7 +29,8 @@ impl Admission {
     /// Nothing is in flight.
     #[must_use]
     pub fn new(limits: &Limits, metrics: &Metrics) -> Self {
-        let semaphore = |permits: u32| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX)));
+        let semaphore =
+            |permits: u32| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX)));
         Self {
             requests: semaphore(limits.requests_in_flight_max),
             bytes: semaphore(limits.bytes_in_flight_max),
@@ -37,7 +38,7 @@ impl Admission {
         }
     }
 
-    /// Lets a request with a body of at most `bytes` in, or not.
+    /// Lets a request in of which `bytes` are there, or not.
     #[must_use]
     pub fn admit(&self, bytes: u32) -> Option<Admitted> {
         let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
@@ -45,7 +46,29 @@ impl Admission {
         let [requests, in_flight] = &self.gauges;
         requests.inc();
         in_flight.add(i64::from(bytes));
-        Some(Admitted { _permits: [request, body], bytes, gauges: self.gauges.clone() })
+        Some(Admitted { _request: request, body, gauges: self.gauges.clone() })
+    }
+}
+
+impl Admitted {
+    /// Takes `bytes` more, or nothing.
+    #[must_use]
+    pub fn grow(&mut self, bytes: u32) -> bool {
+        let Ok(more) = Arc::clone(self.body.semaphore()).try_acquire_many_owned(bytes) else {
+            return false;
+        };
+        self.body.merge(more);
+        let [_, in_flight] = &self.gauges;
+        in_flight.add(i64::from(bytes));
+        true
+    }
+
+    /// Gives back what turned out not to be needed, once the body is known to have `bytes`.
+    pub fn shrink_to(&mut self, bytes: u32) {
+        let surplus = self.body.num_permits().saturating_sub(usize::try_from(bytes).unwrap_or(usize::MAX));
+        drop(self.body.split(surplus));
+        let [_, in_flight] = &self.gauges;
+        in_flight.sub(i64::try_from(surplus).unwrap_or(i64::MAX));
     }
 }
 
@@ -53,7 +76,7 @@ impl Drop for Admitted {
     fn drop(&mut self) {
         let [requests, in_flight] = &self.gauges;
         requests.dec();
-        in_flight.sub(i64::from(self.bytes));
+        in_flight.sub(i64::try_from(self.body.num_permits()).unwrap_or(i64::MAX));
     }
 }
 
@@ -78,6 +101,15 @@ mod tests {
         assert_eq!(metrics.ingest_bytes_in_flight.get(), 100);
         drop((first, second));
         assert_eq!(metrics.ingest_requests_in_flight.get(), 0);
-        assert!(admission.admit(100).is_some());
+        let mut all = admission.admit(100).unwrap();
+        assert!(!all.grow(1), "there are no more");
+        all.shrink_to(20);
+        assert!(all.grow(10));
+        all.shrink_to(31);
+        assert_eq!(metrics.ingest_bytes_in_flight.get(), 30);
+        assert!(admission.admit(71).is_none(), "what was not given back");
+        assert!(admission.admit(70).is_some());
+        drop(all);
+        assert_eq!(metrics.ingest_bytes_in_flight.get(), 0);
     }
 }

@@ -11,60 +11,76 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use service_kit::admin;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use service_kit::{admin, spans::Spans};
 use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     accept,
     admission::Admission,
-    config::{Config, KafkaConfig, Limits},
+    config::{Config, KafkaConfig},
+    files::{self, Refresh, Reloaded},
     health::IngestHealth,
     metrics::Metrics,
+    producers::ProducersFile,
     publish::KafkaPublisher,
     router::{Shared, router},
+    tls::Certificates,
 };
 
 /// How often the topic is looked at; a question may take as long as [`METADATA_DEADLINE`].
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const METADATA_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Files besides connections: those to Kafka and the admin port's, and files in the proper sense.
+const OTHER_FILES: u64 = 256;
+
 /// An ingest API that has its ports.
 pub struct Application {
     listener: TcpListener,
     admin: TcpListener,
     kafka: KafkaConfig,
-    limits: Limits,
+    certificates: Option<Arc<Certificates>>,
     shared: Arc<Shared<KafkaPublisher>>,
 }
+
+/// The settings have no meaning: what a person has to put right.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Misconfigured(pub Vec<String>);
 
 impl Application {
     /// Takes the ports and makes the producer.
     ///
     /// # Errors
-    /// A port is taken, or librdkafka refuses a setting.
+    /// [`Misconfigured`]; a port is taken, or librdkafka refuses a setting.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new()?);
+        let FromFiles { producers, certificates } = FromFiles::read(&config, &metrics)?;
         tracing::info!(?config, "ingest-api starts");
+        raise_file_limit(config.limits.connections_max);
         if config.insecure_development_mode {
             tracing::warn!("insecure development mode: messages are taken from anybody");
         }
         let bind = async |address: SocketAddr| {
             TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
         };
-        let metrics = Arc::new(Metrics::new()?);
         let shared = Shared {
             publisher: KafkaPublisher::new(&config.kafka, Arc::clone(&metrics))?,
             topic: config.kafka.topic.clone(),
             partition_count: config.kafka.partition_count,
+            producers,
             admission: Admission::new(&config.limits, &metrics),
-            limits: config.limits.clone(),
+            limits: config.limits,
             metrics,
+            spans: Spans::start(&config.spans, "ingest-api")?,
             draining: AtomicBool::new(false),
         };
         Ok(Self {
             listener: bind(config.listen).await?,
             admin: bind(config.admin_listen).await?,
             kafka: config.kafka,
-            limits: config.limits,
+            certificates,
             shared: Arc::new(shared),
         })
     }
@@ -90,20 +106,22 @@ impl Application {
     /// # Errors
     /// The producer is dead: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, admin, kafka, limits, shared } = self;
+        let Self { listener, admin, kafka, certificates, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
         health.note(Some("the topic has not been seen yet".to_owned()));
-        let admin = service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
+        let admin =
+            service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
         let (stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
-        let server = accept::serve(
-            listener,
-            router(Arc::clone(&shared)),
-            limits.clone(),
-            Arc::clone(&shared.metrics),
-            // A dropped sender means the same.
-            async { stopped.await.unwrap_or_default() },
-        );
+        let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
+        let server = accept::Server {
+            router: router(Arc::clone(&shared)),
+            certificates,
+            limits: shared.limits.clone(),
+            metrics: Arc::clone(&shared.metrics),
+        };
+        // A dropped sender means the same.
+        let server = server.run(listener, async { stopped.await.unwrap_or_default() });
         let server = service_kit::spawn("server", server);
         let fatal = tokio::select! {
             () = shutdown => None,
@@ -113,6 +131,7 @@ impl Application {
         drop(stop);
         server.await.context("the server panicked")?;
         flush(shared).await;
+        files.abort();
         admin.abort();
         tracing::info!("stopped");
         match fatal {
@@ -122,9 +141,64 @@ impl Application {
     }
 }
 
+/// What is made of files.
+struct FromFiles {
+    producers: Option<Arc<Reloaded<ProducersFile>>>,
+    certificates: Option<Arc<Certificates>>,
+}
+
+impl FromFiles {
+    /// Everything that is wrong with the settings and with the files that they name is told at once.
+    fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
+        let mut problems = config.problems();
+        let producers = config.producers_file.clone().map(|path| {
+            let file = ProducersFile::new(path, Arc::clone(metrics));
+            Reloaded::new(file, metrics.ingest_producers_reloads_total.clone()).map(Arc::new)
+        });
+        let certificates = config
+            .tls
+            .files()
+            .map(|files| Reloaded::new(files, metrics.ingest_tls_reloads_total.clone()).map(Arc::new));
+        let producers = producers.transpose().map_err(|more| problems.extend(more));
+        let certificates = certificates.transpose().map_err(|more| problems.extend(more));
+        match (producers, certificates) {
+            (Ok(producers), Ok(certificates)) if problems.is_empty() => Ok(Self { producers, certificates }),
+            _ => Err(Misconfigured(problems)),
+        }
+    }
+}
+
+/// A connection is a file, and many systems allow 1024 of them until a process asks for more.
+fn raise_file_limit(connections_max: u32) {
+    let needed = u64::from(connections_max) + OTHER_FILES;
+    let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
+        let limit = needed.min(hard).max(soft);
+        setrlimit(Resource::RLIMIT_NOFILE, limit, hard).map(|()| limit)
+    });
+    match limit {
+        Ok(limit) if limit >= needed => {}
+        Ok(limit) => tracing::warn!(limit, needed, "--connections-max is above the limit of open files"),
+        Err(error) => tracing::warn!(%error, needed, "the limit of open files is not known"),
+    }
+}
+
+/// What is read again when its files change.
+fn refreshed(
+    shared: &Shared<KafkaPublisher>,
+    certificates: Option<&Arc<Certificates>>,
+) -> Vec<Arc<dyn Refresh>> {
+    let producers = shared.producers.iter().map(|it| Arc::clone(it) as Arc<dyn Refresh>);
+    producers.chain(certificates.map(|it| Arc::clone(it) as Arc<dyn Refresh>)).collect()
+}
+
 /// Records whose senders have gone are still on their way.
 async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
-    let flushed = tokio::task::spawn_blocking(move || shared.publisher.flush(Duration::from_secs(2))).await;
+    let flushed = tokio::task::spawn_blocking(move || {
+        let flushed = shared.publisher.flush(Duration::from_secs(2));
+        shared.spans.stop();
+        flushed
+    })
+    .await;
     if !matches!(flushed, Ok(Ok(()))) {
         tracing::warn!("records were left in the queue; their senders got no answer 202");
     }
@@ -137,10 +211,14 @@ async fn watch(shared: &Arc<Shared<KafkaPublisher>>, health: &IngestHealth, kafk
             return error;
         }
         let asked = Arc::clone(shared);
-        let partitions = tokio::task::spawn_blocking(move || asked.publisher.partitions(METADATA_DEADLINE)).await;
+        let partitions =
+            tokio::task::spawn_blocking(move || asked.publisher.partitions(METADATA_DEADLINE)).await;
         let problem = match partitions {
             Ok(Ok(found)) if i32::try_from(found).is_ok_and(|found| found < kafka.partition_count.get()) => {
-                Some(format!("the topic has {found} partitions, --partition-count is {}", kafka.partition_count))
+                Some(format!(
+                    "the topic has {found} partitions, --partition-count is {}",
+                    kafka.partition_count
+                ))
             }
             Ok(Ok(_)) => None,
             Ok(Err(error)) => Some(format!("the topic cannot be seen: {error}")),

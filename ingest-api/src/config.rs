@@ -1,10 +1,16 @@
 //! What the ingest API can be told. The doc comment of a field is its help.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use schemas::PartitionCount;
-use service_kit::telemetry::LogConfig;
+use service_kit::{kafka_settings::KafkaSettings, spans::SpanConfig, telemetry::LogConfig};
+
+use crate::tls::TlsConfig;
+
+/// The default limits on bodies: part of the contract with producers.
+pub const BODY_BYTES_MAX: u32 = 64 * 1024;
+pub const BATCH_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
@@ -16,13 +22,23 @@ pub struct Config {
     /// Where probes and metrics are served.
     #[arg(long, env = "INGEST_ADMIN_LISTEN", default_value = "127.0.0.1:9101")]
     pub admin_listen: SocketAddr,
-    /// Take messages from anybody: there are no credentials yet. For a development machine.
+    /// Ask the ingest API that runs on this machine whether it is ready, and end: 0 if it is, 1 if not.
+    #[arg(long)]
+    pub health: bool,
+    /// Who may send, in TOML; read again when it changes.
+    #[arg(long, env = "INGEST_PRODUCERS_FILE")]
+    pub producers_file: Option<PathBuf>,
+    /// Take messages from anybody, without credentials. For a development machine.
     #[arg(long, env = "INGEST_INSECURE_DEVELOPMENT_MODE")]
     pub insecure_development_mode: bool,
+    #[command(flatten)]
+    pub tls: TlsConfig,
     #[command(flatten)]
     pub kafka: KafkaConfig,
     #[command(flatten)]
     pub limits: Limits,
+    #[command(flatten)]
+    pub spans: SpanConfig,
     #[command(flatten)]
     pub log: LogConfig,
 }
@@ -33,6 +49,9 @@ pub struct KafkaConfig {
     /// Kafka's brokers, `host:port` separated by commas.
     #[arg(long = "kafka-brokers", env = "INGEST_KAFKA_BROKERS")]
     pub brokers: String,
+    /// How the brokers are reached and trusted: librdkafka's settings, `name=value` lines.
+    #[arg(long = "kafka-config-file", env = "INGEST_KAFKA_CONFIG_FILE", value_parser = KafkaSettings::load)]
+    pub connection: Option<KafkaSettings>,
     /// The topic.
     #[arg(long, env = "INGEST_TOPIC", default_value = "telex.messages")]
     pub topic: String,
@@ -53,9 +72,12 @@ pub struct KafkaConfig {
 /// How much at once, and how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
-    /// Bytes of a request's body.
-    #[arg(long, env = "INGEST_BODY_BYTES_MAX", default_value_t = 64 * 1024)]
+    /// Bytes of a message, as a body of its own and as an item of a batch.
+    #[arg(long, env = "INGEST_BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: u32,
+    /// Bytes of a batch.
+    #[arg(long, env = "INGEST_BATCH_BYTES_MAX", default_value_t = BATCH_BYTES_MAX)]
+    pub batch_bytes_max: u32,
     /// Open connections.
     #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: u32,
@@ -103,13 +125,14 @@ impl Config {
             }
         };
         require(
-            self.insecure_development_mode,
-            "no credentials are configured: --insecure-development-mode takes messages from anybody, and has to be asked for",
+            self.insecure_development_mode != self.producers_file.is_some(),
+            "there must be either --producers-file or, to take messages from anybody, --insecure-development-mode",
         );
         require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
         require(!kafka.topic.is_empty(), "--topic must not be empty");
         require(
-            kafka.socket_timeout_ms <= kafka.message_timeout_ms && kafka.message_timeout_ms < limits.ack_deadline_ms,
+            kafka.socket_timeout_ms <= kafka.message_timeout_ms
+                && kafka.message_timeout_ms < limits.ack_deadline_ms,
             "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
         require(limits.ack_deadline_ms <= 60_000, "--ack-deadline-ms must be 60000 at most");
@@ -118,8 +141,12 @@ impl Config {
             "--body-bytes-max must be from 1 to 524288: a record has to fit into the topic",
         );
         require(
-            limits.bytes_in_flight_max >= limits.body_bytes_max,
-            "--bytes-in-flight-max must hold one body at least",
+            (limits.body_bytes_max..=16 * 1024 * 1024).contains(&limits.batch_bytes_max),
+            "--batch-bytes-max must be from --body-bytes-max to 16777216",
+        );
+        require(
+            limits.bytes_in_flight_max / 2 >= limits.batch_bytes_max,
+            "--bytes-in-flight-max must hold a batch at least twice: as it is sent, and decoded",
         );
         require(limits.connections_max > 0, "--connections-max must be 1 at least");
         require(limits.requests_in_flight_max > 0, "--requests-in-flight-max must be 1 at least");
@@ -146,7 +173,18 @@ mod tests {
         assert_eq!(parse(&["--insecure-development-mode"]).problems(), Vec::<String>::new());
         let problems = parse(&[]).problems();
         assert_eq!(problems.len(), 1);
-        assert!(problems.iter().all(|problem| problem.contains("--insecure-development-mode")), "{problems:?}");
+        assert!(
+            problems.iter().all(|problem| problem.contains("--insecure-development-mode")),
+            "{problems:?}"
+        );
+    }
+
+    #[test]
+    fn the_readme_lists_the_settings() {
+        use clap::CommandFactory as _;
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+        let table = service_kit::reference::settings(&Config::command());
+        service_kit::reference::check(document, "settings of ingest-api", &table).unwrap();
     }
 
     #[test]

@@ -3,11 +3,16 @@
 //! id". No answer holds anything of the request but its id.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use schemas::{Invalid, InvalidReason};
 use serde::Serialize;
+
+use crate::{inflate, receive::Media};
+
+/// The media type of these answers.
+pub const PROBLEM_JSON: &str = "application/problem+json";
 
 /// Why a request was not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,15 +23,27 @@ pub enum ApiError {
     /// The body is larger than allowed.
     #[error("the body is larger than {0} bytes")]
     BodyTooLarge(u32),
+    /// An item of a batch is larger than a message may be.
+    #[error("the item is larger than {0} bytes")]
+    ItemTooLarge(u32),
     /// The record is larger than the brokers allow.
     #[error("the message is larger than the topic takes")]
     RecordTooLarge,
-    /// The body is not declared as JSON in UTF-8.
-    #[error("content-type must be application/json in UTF-8")]
-    UnsupportedMediaType,
-    /// The body is encoded.
-    #[error("content-encoding is not supported")]
+    /// The body is not declared as what the route takes.
+    #[error("content-type must be {}, in UTF-8", Media::list(.0))]
+    UnsupportedMediaType(&'static [Media]),
+    /// The body is encoded in a way that is not known.
+    #[error("content-encoding must be one of {}", inflate::ACCEPTED)]
     UnsupportedEncoding,
+    /// The body is not what its coding asks for.
+    #[error("the body is not what its content-encoding says")]
+    BodyNotDecodable,
+    /// The body says something where there is nothing to say.
+    #[error("the body must be empty, or an empty JSON object")]
+    BodyNotEmpty,
+    /// The path holds something else than a client id.
+    #[error("client_id must be a UUID in lower case with hyphens")]
+    ClientIdMalformed,
     /// The body did not come in time.
     #[error("the body did not arrive within the deadline")]
     BodyTimeout,
@@ -42,6 +59,28 @@ pub enum ApiError {
     /// Another method is meant.
     #[error("the method is not allowed here")]
     MethodNotAllowed,
+    /// Where the request ends can be understood in two ways.
+    #[error("content-length and transfer-encoding must say in one way where the body ends")]
+    AmbiguousLength,
+    /// The head is too large.
+    #[error(
+        "the head has more than {} header lines or {} bytes",
+        crate::heads::HEADERS_MAX,
+        crate::heads::HEAD_BYTES_MAX
+    )]
+    HeadTooLarge,
+    /// It is not known who sent the request. One text for all causes.
+    #[error("the request's credentials are missing or not valid")]
+    Unauthorized,
+    /// The producer may not write messages of this source.
+    #[error("these credentials may not write messages of this external_client_id")]
+    SourceNotAllowed,
+    /// The producer sends more than its rate.
+    #[error("the producer's rate is exceeded: send it again in {retry_after_seconds} s")]
+    RateLimited {
+        /// When it makes sense to try again; at least 1.
+        retry_after_seconds: u64,
+    },
     /// It may or may not be kept.
     #[error("{}", .0.detail())]
     Unavailable(Unavailable),
@@ -63,6 +102,10 @@ pub enum Unavailable {
 }
 
 impl Unavailable {
+    /// Every reason, for the contract.
+    pub const ALL: [Self; 5] =
+        [Self::Kafka, Self::AckTimeout, Self::QueueFull, Self::TooManyInFlight, Self::Draining];
+
     const fn code(self) -> &'static str {
         match self {
             Self::Kafka => "kafka_unavailable",
@@ -78,16 +121,17 @@ impl Unavailable {
             Self::Kafka => "kafka did not acknowledge the message: send it again with the same id",
             Self::AckTimeout => "kafka did not answer in time: send the message again with the same id",
             Self::QueueFull => "the queue to kafka is full: send the message again with the same id",
-            Self::TooManyInFlight => "too many requests are in flight: send the message again with the same id",
+            Self::TooManyInFlight => {
+                "too many requests are in flight: send the message again with the same id"
+            }
             Self::Draining => "this instance stops: send the message again with the same id",
         }
     }
 
-    /// When it makes sense to try again.
-    const fn retry_after_seconds(self) -> &'static str {
+    const fn retry_after_seconds(self) -> u64 {
         match self {
-            Self::Kafka | Self::AckTimeout => "5",
-            Self::QueueFull | Self::TooManyInFlight | Self::Draining => "1",
+            Self::Kafka | Self::AckTimeout => 5,
+            Self::QueueFull | Self::TooManyInFlight | Self::Draining => 1,
         }
     }
 }
@@ -97,12 +141,21 @@ impl ApiError {
     #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Invalid(Invalid { reason: InvalidReason::MalformedJson, .. }) | Self::BodyBroken => {
-                StatusCode::BAD_REQUEST
+            Self::Invalid(Invalid { reason: InvalidReason::MalformedJson, .. })
+            | Self::BodyBroken
+            | Self::BodyNotDecodable
+            | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
+            Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::SourceNotAllowed => StatusCode::FORBIDDEN,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Invalid(_) | Self::BodyNotEmpty | Self::ClientIdMalformed => {
+                StatusCode::UNPROCESSABLE_ENTITY
             }
-            Self::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyTooLarge(_) | Self::RecordTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::BodyTooLarge(_) | Self::ItemTooLarge(_) | Self::RecordTooLarge => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
             Self::NotFound => StatusCode::NOT_FOUND,
@@ -117,49 +170,88 @@ impl ApiError {
         match self {
             Self::Invalid(invalid) => invalid.reason.as_str(),
             Self::BodyTooLarge(_) => "body_too_large",
+            Self::ItemTooLarge(_) => "item_too_large",
             Self::RecordTooLarge => "record_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::UnsupportedEncoding => "unsupported_content_encoding",
+            Self::BodyNotDecodable => "body_not_decodable",
+            Self::BodyNotEmpty => "body_not_empty",
+            Self::ClientIdMalformed => "client_id_malformed",
             Self::BodyTimeout => "body_timeout",
             Self::BodyBroken => "body_broken",
             Self::UriTooLong => "uri_too_long",
+            Self::AmbiguousLength => "ambiguous_length",
+            Self::HeadTooLarge => "head_too_large",
+            Self::Unauthorized => "unauthorized",
+            Self::SourceNotAllowed => "source_not_allowed",
+            Self::RateLimited { .. } => "rate_limited",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Unavailable(unavailable) => unavailable.code(),
         }
     }
 
+    /// When it makes sense to try again, if it does.
+    #[must_use]
+    pub const fn retry_after_seconds(&self) -> Option<u64> {
+        match self {
+            Self::Unavailable(unavailable) => Some(unavailable.retry_after_seconds()),
+            Self::RateLimited { retry_after_seconds } => Some(*retry_after_seconds),
+            _ => None,
+        }
+    }
+
+    /// JSON pointer of the first bad field.
+    #[must_use]
+    pub fn into_pointer(self) -> Option<String> {
+        match self {
+            Self::Invalid(invalid) => Some(invalid.pointer),
+            _ => None,
+        }
+    }
+
     /// Whether the rest of the body is still on its way: then the connection cannot be used again.
     const fn closes_connection(&self) -> bool {
-        matches!(self, Self::BodyTooLarge(_) | Self::BodyTimeout | Self::BodyBroken)
+        matches!(
+            self,
+            Self::BodyTooLarge(_)
+                | Self::BodyTimeout
+                | Self::BodyBroken
+                | Self::AmbiguousLength
+                | Self::HeadTooLarge
+        )
     }
 
     /// The answer to the request with this id.
     #[must_use]
     pub fn into_response(self, request_id: &str) -> Response {
-        let status = self.status();
-        let problem = Problem {
-            r#type: format!("urn:telex:problem:{}", self.code()),
-            title: status.canonical_reason().unwrap_or_default(),
-            status: status.as_u16(),
-            code: self.code(),
-            detail: self.to_string(),
-            pointer: match &self {
-                Self::Invalid(invalid) => Some(invalid.pointer.as_str()),
-                _ => None,
-            },
-            request_id,
-        };
-        let mut response = (status, axum::Json(&problem)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Self::Unavailable(unavailable) = self {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(unavailable.retry_after_seconds()));
+        let (status, code) = (self.status(), self.code());
+        let mut headers = HeaderMap::new();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        if let Some(seconds) = self.retry_after_seconds() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self == Self::Unauthorized {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if self.closes_connection() {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        response.extensions_mut().insert(Code(self.code()));
+        if self == Self::UnsupportedEncoding {
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(inflate::ACCEPTED));
+        }
+        let problem = Problem {
+            r#type: format!("urn:telex:problem:{code}"),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            code,
+            detail: self.to_string(),
+            pointer: self.into_pointer(),
+            request_id,
+        };
+        let mut response = (status, axum::Json(&problem)).into_response();
+        response.headers_mut().extend(headers);
+        response.extensions_mut().insert(Code(code));
         response
     }
 }
@@ -177,6 +269,6 @@ struct Problem<'a> {
     code: &'static str,
     detail: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pointer: Option<&'a str>,
+    pointer: Option<String>,
     request_id: &'a str,
 }

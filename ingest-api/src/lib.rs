@@ -1,21 +1,38 @@
 //! The ingest API: takes webhooks over HTTP and writes them to the topic. It needs Kafka only;
 //! PostgreSQL may be away for an hour, and every webhook is still kept.
 //!
-//! Read in the order of a request's way: [`accept`] (sockets, deadlines), [`router`] (routes, request
-//! ids), [`admission`] (how much may be in flight), [`messages`] (the handler), [`publish`] (Kafka),
-//! [`error`] (every other answer). [`app`] puts it together.
+//! Read in the order of a request's way: [`accept`] and [`tls`] (sockets), [`connection`] and [`heads`]
+//! (deadlines, framing), [`router`] (routes, request ids), [`receive`] (the body, under [`admission`],
+//! [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who sends it, and how much), the handlers
+//! [`messages`], [`batch`] and [`dialog_close`], [`keep`] and [`publish`] (Kafka), [`error`] (every other
+//! answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together;
+//! [`files`] keeps it as new as its files.
 //!
-//! **202 means kept**: [`messages`] answers it only with the coordinates of the delivery report that
-//! [`publish`] got from the brokers (`tests/http.rs`: `an_accepted_message_lies_in_the_topic`).
+//! **202 means kept**: [`keep`] and [`batch`] answer it only with the coordinates of the delivery report that
+//! [`publish`] got from the brokers (`tests/it/topic.rs`: `an_accepted_message_lies_in_the_topic`).
 #![forbid(unsafe_code)]
 
 pub mod accept;
 pub mod admission;
 pub mod app;
+pub mod batch;
 pub mod config;
+pub mod connection;
+pub mod dialog_close;
+pub mod docs;
 pub mod error;
+pub mod files;
+pub mod heads;
 pub mod health;
+pub mod inflate;
+pub mod keep;
 pub mod messages;
 pub mod metrics;
+pub mod openapi;
+pub mod producers;
 pub mod publish;
+pub mod rate;
+pub mod receive;
 pub mod router;
+pub mod signature;
+pub mod tls;

@@ -4,22 +4,27 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ingest_api::{app::Application, config::Config};
-use service_kit::{lifecycle::stop_requested, telemetry};
+use ingest_api::{
+    app::{Application, Misconfigured},
+    config::Config,
+};
+use service_kit::{lifecycle::stop_requested, probe, telemetry};
 
 /// Exit codes: 0 stopped when asked, 1 failed, 2 the configuration has no meaning.
 #[tokio::main]
 async fn main() -> ExitCode {
-    let config = Config::parse();
-    let problems = config.problems();
-    if !problems.is_empty() {
-        for problem in problems {
-            eprintln!("ingest-api: {problem}");
-        }
-        return ExitCode::from(2);
-    }
-    match run(config).await {
+    match run(Config::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<probe::NotReady>() => {
+            eprintln!("ingest-api: {error}");
+            ExitCode::FAILURE
+        }
+        Err(error) if error.is::<Misconfigured>() => {
+            for problem in error.to_string().lines() {
+                eprintln!("ingest-api: {problem}");
+            }
+            ExitCode::from(2)
+        }
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "ingest-api failed");
             ExitCode::FAILURE
@@ -28,6 +33,9 @@ async fn main() -> ExitCode {
 }
 
 async fn run(config: Config) -> anyhow::Result<()> {
+    if config.health {
+        return Ok(probe::ready(config.admin_listen).await?);
+    }
     telemetry::init(&config.log)?;
     let application = Application::build(config).await?;
     application.run_until_stopped(async { stop_requested().await.unwrap_or_default() }).await

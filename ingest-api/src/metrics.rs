@@ -5,8 +5,11 @@ use service_kit::metrics_macro::SECONDS;
 service_kit::metrics! {
     /// Every metric of an ingest API.
     pub struct Metrics {
-        /// Requests answered, by route, status and code; the code of a 202 is `accepted`.
+        /// Requests answered, by route, status and code; the code of a 202 is `accepted`, of a 207
+        /// `partly_accepted`, of a 200 `ok`.
         ingest_requests_total: IntCounterVec = &["route", "status", "code"],
+        /// Messages of batches answered, by code.
+        ingest_batch_items_total: IntCounterVec = &["code"],
         /// Time from a request's head to its answer.
         ingest_request_seconds: Histogram = SECONDS,
         /// Time from a record's entry into the queue to Kafka's acknowledgement.
@@ -21,6 +24,18 @@ service_kit::metrics! {
         ingest_connections: IntGauge = (),
         /// Connections refused because there were too many.
         ingest_connections_refused_total: IntCounter = (),
+        /// Connections that ended, by how.
+        ingest_connections_ended_total: IntCounterVec = &["cause"],
+        /// Requests refused because it is not known who sent them, by cause.
+        ingest_authentication_failures_total: IntCounterVec = &["cause"],
+        /// Messages of each producer, by what became of them.
+        ingest_producer_messages_total: IntCounterVec = &["producer", "result"],
+        /// Bytes of the bodies of each producer.
+        ingest_producer_bytes_total: IntCounterVec = &["producer"],
+        /// Times that the producers file had changed, by what became of the new version.
+        ingest_producers_reloads_total: IntCounterVec = &["result"],
+        /// Times that the certificates had changed, by what became of the new ones.
+        ingest_tls_reloads_total: IntCounterVec = &["result"],
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.
@@ -38,5 +53,12 @@ mod tests {
     fn the_names_are_a_contract_with_dashboards_and_alerts() {
         assert_eq!(Metrics::NAMES.join("\n") + "\n", include_str!("../tests/fixtures/metric_names.txt"));
         Metrics::new().unwrap();
+    }
+
+    #[test]
+    fn operations_md_lists_them() {
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
+        let table = service_kit::reference::metrics(Metrics::DESCRIPTIONS);
+        service_kit::reference::check(document, "metrics of ingest-api", &table).unwrap();
     }
 }

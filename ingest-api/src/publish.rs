@@ -2,7 +2,6 @@
 //! entered the queue is delivered or fails, whether or not its sender still waits (R3).
 
 use std::{
-    future::Future,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,6 +14,7 @@ use rdkafka::{
     producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
 };
 use schemas::{EncodedRecord, Partition};
+use service_kit::kafka_settings::KafkaSettings;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -33,23 +33,45 @@ pub struct Delivered {
     pub offset: i64,
 }
 
+/// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
+pub type Acknowledgement = oneshot::Receiver<Result<Delivered, ApiError>>;
+
 /// Something that keeps records.
 pub trait Publish: Send + Sync + 'static {
-    /// Puts a record into the queue, or refuses at once; the future completes with the brokers' answer
-    /// and may be dropped.
-    fn publish(
+    /// Puts a record into the queue; records of one partition are kept in the order of these calls. Never
+    /// waits.
+    ///
+    /// # Errors
+    /// The queue refuses it.
+    fn enqueue(
         &self,
         record: EncodedRecord,
         partition: Partition,
-        admitted: Admitted,
-    ) -> impl Future<Output = Result<Delivered, ApiError>> + Send;
+        admitted: Arc<Admitted>,
+    ) -> Result<Acknowledgement, ApiError>;
+}
+
+/// Waits for the brokers' answer, until `deadline`.
+///
+/// # Errors
+/// It is not known whether the record is kept.
+pub async fn acknowledged(
+    acknowledgement: Acknowledgement,
+    deadline: tokio::time::Instant,
+) -> Result<Delivered, ApiError> {
+    match tokio::time::timeout_at(deadline, acknowledgement).await {
+        Ok(Ok(answer)) => answer,
+        // The ticket is dropped unanswered only with the producer.
+        Ok(Err(_dropped)) => Err(ApiError::Unavailable(Unavailable::Kafka)),
+        Err(_elapsed) => Err(ApiError::Unavailable(Unavailable::AckTimeout)),
+    }
 }
 
 /// Goes with a record through the producer.
 pub struct Ticket {
     reply: oneshot::Sender<Result<Delivered, ApiError>>,
     since: Instant,
-    _admitted: Admitted,
+    _admitted: Arc<Admitted>,
 }
 
 /// Gets the delivery reports, on the producer's thread.
@@ -118,7 +140,11 @@ impl KafkaPublisher {
     /// A setting that librdkafka refuses.
     #[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
     pub fn new(config: &KafkaConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
-        let producer = ClientConfig::new()
+        let mut client = ClientConfig::new();
+        // First, so that what is set below stands in any case.
+        let connection = config.connection.iter().flat_map(KafkaSettings::iter);
+        client.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        let producer = client
             .set("bootstrap.servers", &config.brokers)
             .set("client.id", "telex-ingest-api")
             .set("enable.idempotence", "true")
@@ -173,13 +199,13 @@ impl KafkaPublisher {
 }
 
 impl Publish for KafkaPublisher {
-    async fn publish(
+    fn enqueue(
         &self,
         record: EncodedRecord,
         partition: Partition,
-        admitted: Admitted,
-    ) -> Result<Delivered, ApiError> {
-        let (reply, answer) = oneshot::channel();
+        admitted: Arc<Admitted>,
+    ) -> Result<Acknowledgement, ApiError> {
+        let (reply, acknowledgement) = oneshot::channel();
         let ticket = Box::new(Ticket { reply, since: Instant::now(), _admitted: admitted });
         let headers = record
             .headers
@@ -192,8 +218,9 @@ impl Publish for KafkaPublisher {
             .key(&record.key)
             .payload(&record.value)
             .headers(headers);
-        self.producer.send(base).map_err(|(error, _)| refusal(error.rdkafka_error_code()))?;
-        // The ticket is dropped unanswered only with the producer.
-        answer.await.unwrap_or(Err(ApiError::Unavailable(Unavailable::Kafka)))
+        match self.producer.send(base) {
+            Ok(()) => Ok(acknowledgement),
+            Err((error, _)) => Err(refusal(error.rdkafka_error_code())),
+        }
     }
 }

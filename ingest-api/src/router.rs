@@ -11,19 +11,27 @@ use std::{
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue},
+    http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::Response,
-    routing::post,
+    routing::{get, post},
 };
 use schemas::{PartitionCount, RequestId};
+use service_kit::spans::Spans;
+use tracing::Instrument as _;
 
 use crate::{
     admission::Admission,
+    batch,
     config::Limits,
+    dialog_close, docs,
     error::{ApiError, Code},
+    files::Reloaded,
+    heads::Flaw,
     messages,
     metrics::Metrics,
+    openapi,
+    producers::ProducersFile,
     publish::Publish,
 };
 
@@ -39,12 +47,16 @@ pub struct Shared<P> {
     pub topic: String,
     /// Over how many partitions keys are spread.
     pub partition_count: PartitionCount,
+    /// Who may send; anybody without.
+    pub producers: Option<Arc<Reloaded<ProducersFile>>>,
     /// Counts what is in flight.
     pub admission: Admission,
     /// How much at once, and how long.
     pub limits: Limits,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Where sampled traces go on.
+    pub spans: Spans,
     /// The process stops.
     pub draining: AtomicBool,
 }
@@ -60,12 +72,19 @@ impl<P> Shared<P> {
 /// All routes.
 pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
     Router::new()
-        .route("/v1/messages", post(messages::post::<P>))
-        .fallback(|request: Request| async move { ApiError::NotFound.into_response(id_of(&request).as_str()) })
+        .route(openapi::MESSAGES, post(messages::post::<P>))
+        .route(openapi::BATCH, post(batch::post::<P>))
+        .route(openapi::DIALOG_CLOSE, post(dialog_close::post::<P>))
+        .route("/openapi.json", get(docs::openapi))
+        .route("/docs", get(docs::page))
+        .route("/docs/page.css", get(docs::style))
+        .route("/docs/page.js", get(docs::script))
+        .fallback(
+            |request: Request| async move { ApiError::NotFound.into_response(id_of(&request).as_str()) },
+        )
+        // axum adds `allow`.
         .method_not_allowed_fallback(|request: Request| async move {
-            let mut response = ApiError::MethodNotAllowed.into_response(id_of(&request).as_str());
-            response.headers_mut().insert(axum::http::header::ALLOW, HeaderValue::from_static("POST"));
-            response
+            ApiError::MethodNotAllowed.into_response(id_of(&request).as_str())
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), tag::<P>))
         .with_state(shared)
@@ -80,25 +99,40 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
         .and_then(|value| value.to_str().ok())
         .and_then(|value| RequestId::parse(value).ok())
         .unwrap_or_else(new_id);
-    let is_known = request.extensions().get::<MatchedPath>().is_some();
-    let mut response = if request.uri().path_and_query().is_some_and(|uri| uri.as_str().len() > URI_BYTES_MAX) {
-        ApiError::UriTooLong.into_response(id.as_str())
-    } else {
-        request.extensions_mut().insert(id.clone());
-        next.run(request).await
+    // A path of ours as it was declared, never as it was sent: a label has few values.
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let mut response = match refusal(&request) {
+        Some(error) => error.into_response(id.as_str()),
+        None => {
+            request.extensions_mut().insert(id.clone());
+            let span = tracing::info_span!("request", request_id = id.as_str());
+            next.run(request).instrument(span).await
+        }
     };
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let code = response.extensions().get::<Code>().map_or("accepted", |code| code.0);
     let status = response.status();
-    let route = if is_known { "/v1/messages" } else { "other" };
+    let success = if status == StatusCode::ACCEPTED { "accepted" } else { "ok" };
+    let code = response.extensions().get::<Code>().map_or(success, |code| code.0);
+    let route = route.as_ref().map_or("other", MatchedPath::as_str);
     shared.metrics.ingest_requests_total.with_label_values(&[route, status.as_str(), code]).inc();
     shared.metrics.ingest_request_seconds.observe(since.elapsed().as_secs_f64());
     if !status.is_success() {
         tracing::debug!(request_id = id.as_str(), status = status.as_u16(), code, "request refused");
     }
     response
+}
+
+/// What is wrong with a request's head, whatever it asks for.
+fn refusal(request: &Request) -> Option<ApiError> {
+    match request.extensions().get::<Flaw>() {
+        Some(Flaw::AmbiguousLength) => return Some(ApiError::AmbiguousLength),
+        Some(Flaw::TooLarge) => return Some(ApiError::HeadTooLarge),
+        None => {}
+    }
+    let length = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
+    (length > URI_BYTES_MAX).then_some(ApiError::UriTooLong)
 }
 
 fn id_of(request: &Request) -> RequestId {

@@ -21,16 +21,26 @@ use tokio::{net::TcpStream, time::Instant};
 /// The header that names one attempt.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// A reply is a few hundred bytes; one without an end must not fill the memory.
-const REPLY_BYTES_MAX: usize = 64 * 1024;
+/// A reply is a few hundred bytes for each message; one without an end must not fill the memory.
+const REPLY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Where the messages go.
 #[derive(Debug, Clone)]
 pub struct Target {
     host: String,
     port: u16,
-    path: Uri,
-    headers: HeaderMap,
+    authority: HeaderValue,
+    single: Uri,
+    batch: Uri,
+}
+
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// One message, to `/v1/messages`.
+    Single,
+    /// A message a line, to `/v1/messages/batch`.
+    Batch,
 }
 
 /// A reply, read to its end.
@@ -70,7 +80,7 @@ struct Open {
 }
 
 impl Target {
-    /// `POST {base}/v1/messages`.
+    /// `POST {base}/v1/messages` and `…/batch`.
     ///
     /// # Errors
     /// `base` is not an `http://` URL with a host.
@@ -83,20 +93,14 @@ impl Target {
             bail!("a query has no meaning here");
         }
         let authority = uri.authority().context("no host")?;
-        let host = authority
-            .host()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let path = format!("{}/v1/messages", uri.path().trim_end_matches('/')).parse()?;
-        let mut headers = HeaderMap::with_capacity(4);
-        headers.insert(HOST, HeaderValue::from_str(authority.as_str())?);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let base = uri.path().trim_end_matches('/');
         Ok(Self {
             host,
             port: authority.port_u16().unwrap_or(80),
-            path,
-            headers,
+            authority: HeaderValue::from_str(authority.as_str())?,
+            single: format!("{base}/v1/messages").parse()?,
+            batch: format!("{base}/v1/messages/batch").parse()?,
         })
     }
 
@@ -110,15 +114,21 @@ impl Target {
         Ok(socket)
     }
 
-    fn request(&self, request_id: HeaderValue, body: Bytes) -> Request<Full<Bytes>> {
+    fn request(&self, route: Route, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
+        let (path, content_type) = match route {
+            Route::Single => (&self.single, "application/json"),
+            Route::Batch => (&self.batch, "application/x-ndjson"),
+        };
         // hyper would leave the length of an empty body out.
         let length = HeaderValue::from(body.len());
         let mut request = Request::new(Full::new(body));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.path.clone();
-        *request.headers_mut() = self.headers.clone();
-        request.headers_mut().insert(CONTENT_LENGTH, length);
-        request.headers_mut().insert(REQUEST_ID, request_id);
+        *request.uri_mut() = path.clone();
+        *request.headers_mut() = headers;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.authority.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+        headers.insert(CONTENT_LENGTH, length);
         request
     }
 }
@@ -135,7 +145,12 @@ impl Connection {
     ///
     /// # Errors
     /// There was no reply; whether the request had an effect is unknown.
-    pub async fn exchange(&mut self, request_id: HeaderValue, body: Bytes) -> Result<Reply, ExchangeError> {
+    pub async fn exchange(
+        &mut self,
+        route: Route,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Reply, ExchangeError> {
         let mut kept_alive = self.open.take();
         if let Some(open) = &mut kept_alive
             && !open.is_usable().await
@@ -146,7 +161,7 @@ impl Connection {
             Some(open) => open,
             None => Open::connect(&self.target).await?,
         };
-        let (reply, open) = open.exchange(self.target.request(request_id, body)).await;
+        let (reply, open) = open.exchange(self.target.request(route, headers, body)).await;
         self.open = open.filter(|_| reply.is_ok());
         reply
     }
@@ -168,13 +183,8 @@ impl Connection {
 impl Open {
     async fn connect(target: &Target) -> Result<Self, ExchangeError> {
         let socket = target.connect().await.map_err(ExchangeError::Connect)?;
-        let (sender, driver) = http1::handshake(TokioIo::new(socket))
-            .await
-            .map_err(ExchangeError::Broken)?;
-        Ok(Self {
-            sender,
-            driver: Box::pin(driver),
-        })
+        let (sender, driver) = http1::handshake(TokioIo::new(socket)).await.map_err(ExchangeError::Broken)?;
+        Ok(Self { sender, driver: Box::pin(driver) })
     }
 
     /// The driver first: the sender alone would not know of an end that was not read yet.
@@ -193,11 +203,7 @@ impl Open {
     ) -> (Result<Reply, ExchangeError>, Option<Self>) {
         let reply = {
             let mut exchange = std::pin::pin!(async {
-                let response = self
-                    .sender
-                    .send_request(request)
-                    .await
-                    .map_err(ExchangeError::Broken)?;
+                let response = self.sender.send_request(request).await.map_err(ExchangeError::Broken)?;
                 read(response).await
             });
             tokio::select! {
@@ -222,15 +228,8 @@ async fn read(response: hyper::Response<Incoming>) -> Result<Reply, ExchangeErro
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.trim().parse().ok())
         .map(Duration::from_secs);
-    let body = Limited::new(body, REPLY_BYTES_MAX)
-        .collect()
-        .await
-        .map_err(ExchangeError::Body)?;
-    Ok(Reply {
-        status: head.status.as_u16(),
-        retry_after,
-        body: body.to_bytes(),
-    })
+    let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(ExchangeError::Body)?;
+    Ok(Reply { status: head.status.as_u16(), retry_after, body: body.to_bytes() })
 }
 
 #[cfg(test)]
@@ -250,10 +249,8 @@ mod tests {
         #[case] path: &str,
     ) {
         let target = Target::parse(base).unwrap();
-        assert_eq!(
-            (target.host.as_str(), target.port, target.path.path()),
-            (host, port, path)
-        );
+        assert_eq!((target.host.as_str(), target.port, target.single.path()), (host, port, path));
+        assert_eq!(target.batch.path(), format!("{path}/batch"));
     }
 
     #[rstest]

@@ -1,16 +1,28 @@
-//! The load tester: sends webhooks the way outside sources do, and counts what came back.
+//! The load tester: sends webhooks the way outside sources do, counts what came
+//! back, and compares the tables with it.
 //!
 //! Read in the order of a request's life: [`cli`] (what was asked for), [`plan`] (what is sent: a
-//! pure function of seed and settings), [`run`] (requests to connections, pacing, the end),
-//! [`send`] (one request until it is settled), [`connection`] (HTTP/1.1 on one socket), [`stats`]
-//! (what came back), [`progress`] and [`report`] (what people and machines are told).
+//! pure function of seed and settings), [`schedule`] (when), [`run`] (requests to connections, the end),
+//! [`send`] (one request, or a batch, until it is settled), [`sign`], [`connection`] (HTTP/1.1 on one
+//! socket), [`answer`] (what a reply says), [`stats`], [`timeline`] and [`ledger`] (what came back),
+//! [`watch`] (when it is in the tables), [`verify`] (whether all of it is, and nothing else), [`database`]
+//! (what a reader asks), [`progress`], [`report`] and [`plot`] (what people and machines are told).
 #![forbid(unsafe_code)]
 
+pub mod answer;
 pub mod cli;
 pub mod connection;
+pub mod database;
+pub mod ledger;
 pub mod plan;
+pub mod plot;
 pub mod progress;
 pub mod report;
 pub mod run;
+pub mod schedule;
 pub mod send;
+pub mod sign;
 pub mod stats;
+pub mod timeline;
+pub mod verify;
+pub mod watch;

@@ -1,6 +1,7 @@
 //! What is sent. Request number `i` is a function of the seed, the settings and `i` alone, so a
 //! plan of any size takes no memory, a duplicate needs no store of what was sent before (it is
-//! written again, byte for byte), and several processes can share one plan.
+//! written again, byte for byte), and several processes can share one plan: each sends what its
+//! clients write.
 //!
 //! Who writes, what kind of request it is and the words follow from the seed; message ids and
 //! `sent_at` also follow from the base time. A second run with the same seed therefore looks the
@@ -9,6 +10,8 @@
 mod flaws;
 mod mix;
 mod population;
+mod shard;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -20,6 +23,8 @@ use serde::Serialize;
 pub use flaws::{FLAWS, Flaw};
 pub use mix::{Mix, MixError};
 pub use population::{CLIENTS_MAX, CLIENTS_MIN, Client, ClientIndex, EXAMPLE_CLIENTS, SOURCES_MIN};
+pub use shard::{Shard, ShardError};
+pub use spread::{Spread, SpreadError};
 
 use population::Population;
 
@@ -34,8 +39,12 @@ pub struct Settings {
     pub clients: u32,
     /// How many values of `external_client_id` they write through.
     pub sources: u32,
+    /// How unevenly they write.
+    pub spread: Spread,
     /// The shares of valid, duplicate and invalid requests.
     pub mix: Mix,
+    /// Which of the processes that share the plan this one is.
+    pub shard: Shard,
     /// About when the messages were sent.
     pub base_time: Timestamp,
 }
@@ -43,6 +52,12 @@ pub struct Settings {
 /// Settings that no plan follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
+    /// More than can be remembered.
+    #[error("rate and duration make too many messages: {max} at most")]
+    Messages {
+        /// So many can be.
+        max: u64,
+    },
     /// Fewer than the two example clients, or more than there are artificial phones.
     #[error("clients must lie between {CLIENTS_MIN} and {CLIENTS_MAX}")]
     Clients,
@@ -127,14 +142,10 @@ impl Plan {
     /// # Errors
     /// What cannot be planned.
     pub fn new(settings: Settings) -> Result<Self, PlanError> {
-        let population = Population::new(settings.clients, settings.sources)?;
+        let population = Population::new(settings.clients, settings.sources, settings.spread)?;
         let base_time = settings.base_time.as_micros().cast_unsigned();
-        let run = mixed(settings.seed, base_time) >> 16;
-        Ok(Self {
-            settings,
-            population,
-            run,
-        })
+        let run = mixed(mixed(settings.seed, settings.shard.index().into()), base_time) >> 16;
+        Ok(Self { settings, population, run })
     }
 
     /// What it follows from.
@@ -155,9 +166,28 @@ impl Plan {
         self.population.client(index)
     }
 
-    /// All requests, in the order in which they are due.
+    /// This process's requests, in the order in which they are due.
     pub fn requests(&self) -> impl Iterator<Item = Request> {
-        (0..self.settings.messages).map(|index| self.request(index))
+        let all = (0..self.settings.messages).map(|index| self.request(index));
+        all.filter(|request| self.settings.shard.has(request.client))
+    }
+
+    /// About how many requests this process has.
+    #[must_use]
+    pub fn messages(&self) -> u64 {
+        self.settings.messages / u64::from(self.settings.shard.count())
+    }
+
+    /// What the ids of this run's messages begin with.
+    #[must_use]
+    pub fn id_prefix(&self) -> String {
+        format!("lt-{:012x}-", self.run)
+    }
+
+    /// The id of the message that a request carries, if it is one that can be taken.
+    #[must_use]
+    pub fn external_message_id(&self, request: &Request) -> String {
+        format!("{}{}", self.id_prefix(), request.original())
     }
 
     /// Request number `index`.
@@ -165,19 +195,23 @@ impl Plan {
     pub fn request(&self, index: u64) -> Request {
         let mut draws = self.draws(Stream::Kind, index);
         let kind = match self.share(index, &mut draws) {
-            mix::Share::Duplicate if index > 0 => Kind::Duplicate {
-                of: self.earlier(index, &mut draws),
-            },
+            mix::Share::Duplicate if index > 0 => Kind::Duplicate { of: self.earlier(index, &mut draws) },
             mix::Share::Valid | mix::Share::Duplicate => Kind::Valid,
             mix::Share::Invalid => Kind::Invalid(flaws::pick(&mut draws)),
         };
         let client = match kind {
             Kind::Duplicate { of } => self.request(of).client,
-            Kind::Valid | Kind::Invalid(_) => self
-                .example_due(index)
-                .unwrap_or_else(|| self.population.pick(&mut draws)),
+            Kind::Valid | Kind::Invalid(_) => {
+                self.example_due(index).unwrap_or_else(|| self.population.pick(&mut draws))
+            }
         };
         Request { index, client, kind }
+    }
+
+    /// The words of the message that a request carries.
+    #[must_use]
+    pub fn text(&self, request: &Request) -> String {
+        self.draft(request.original(), request.client).text
     }
 
     /// The bytes of a request's body.
@@ -192,21 +226,16 @@ impl Plan {
 
     fn draft(&self, index: u64, client: ClientIndex) -> Draft {
         let mut draws = self.draws(Stream::Content, index);
-        let Client {
-            external_client_id,
-            phone,
-        } = self.client(client);
+        let Client { external_client_id, phone } = self.client(client);
         let before_micros = draws.random_range(0..5_000_000);
         let sent_at = Timestamp::from_micros(self.settings.base_time.as_micros() - before_micros);
         Draft {
             external_client_id,
             client_phone: population::spelled(&phone, &mut draws),
-            external_message_id: format!("lt-{:012x}-{index}", self.run),
+            external_message_id: format!("{}{index}", self.id_prefix()),
             text: text::compose(client, &mut draws),
             // The field is optional.
-            sent_at: sent_at
-                .filter(|_| draws.random_ratio(9, 10))
-                .map(|time| time.to_string()),
+            sent_at: sent_at.filter(|_| draws.random_ratio(9, 10)).map(|time| time.to_string()),
         }
     }
 

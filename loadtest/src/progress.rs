@@ -26,14 +26,8 @@ struct Line {
 
 /// Shows progress until it is dropped.
 pub async fn show(stats: Stats, messages: u64) {
-    let line = Line {
-        on_terminal: stderr().is_terminal(),
-    };
-    let period = if line.on_terminal {
-        TERMINAL_PERIOD
-    } else {
-        PLAIN_PERIOD
-    };
+    let line = Line { on_terminal: stderr().is_terminal() };
+    let period = if line.on_terminal { TERMINAL_PERIOD } else { PLAIN_PERIOD };
     let mut ticks = interval_at(Instant::now() + period, period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = (Instant::now(), 0);
@@ -48,11 +42,7 @@ pub async fn show(stats: Stats, messages: u64) {
 
 impl Line {
     fn show(&self, text: &str) {
-        let (start, end) = if self.on_terminal {
-            (REWRITE, "")
-        } else {
-            ("", "\n")
-        };
+        let (start, end) = if self.on_terminal { (REWRITE, "") } else { ("", "\n") };
         // A standard error that is gone must not end the run.
         let _unwritten = write!(stderr(), "{start}{text}{end}").is_err();
     }
@@ -77,11 +67,12 @@ fn describe(glance: &Glance, messages: u64, rate: u64) -> String {
         millis(glance.p50),
         millis(glance.p99),
     );
-    for (name, count) in [
-        ("other", others),
-        ("retries", grouped(glance.retries)),
-        ("unexpected", grouped(glance.unexpected)),
-    ] {
+    if let Some(lag) = glance.lag {
+        text.push_str(&format!("  lag {}", grouped(lag)));
+    }
+    for (name, count) in
+        [("other", others), ("retries", grouped(glance.retries)), ("unexpected", grouped(glance.unexpected))]
+    {
         if count != "0" {
             text.push_str(&format!("  {name}: {count}"));
         }
@@ -103,11 +94,10 @@ mod tests {
             ..Glance::default()
         };
         let line = describe(&calm, 1_000_000, 12_345);
-        assert_eq!(
-            line,
-            " 98 %  987,654 sent  12,345/s  202: 888,888  4xx: 49,382  p50 2.1 p99 13.4 ms"
-        );
+        assert_eq!(line, " 98 %  987,654 sent  12,345/s  202: 888,888  4xx: 49,382  p50 2.1 p99 13.4 ms");
         assert!(line.len() < 80);
+        let watched = describe(&Glance { lag: Some(1_234), ..calm }, 1_000_000, 12_345);
+        assert!(watched.ends_with("  lag 1,234"), "{watched}");
         let troubled = describe(&Glance { retries: 3, ..calm }, 1_000_000, 0);
         assert!(troubled.ends_with("  retries: 3"), "{troubled}");
     }

@@ -1,23 +1,40 @@
-//! What came out of a run: a table for people, JSON for machines.
+//! What came out of a run: JSON for machines ([`Report`], from which everything else is made), a table for
+//! people ([`Summary`]), a page to show around ([`html`]).
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+pub mod html;
+mod numbers;
+mod summary;
 
+use std::{collections::BTreeMap, time::Duration};
+
+use hdrhistogram::Histogram;
 use serde::Serialize;
+
+pub use numbers::{grouped, millis, per_second};
+pub use summary::Summary;
 
 use crate::{
     run::Ended,
+    schedule::Schedule,
     stats::{Tally, Unexpected},
+    verify::Verdict,
 };
 
 /// The JSON report; the names are a contract with whoever reads it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Report {
+    /// `complete`, `gave_up` or `interrupted`.
+    pub ended: &'static str,
+    /// What was asked for, by the names of the settings.
+    pub settings: BTreeMap<&'static str, String>,
     /// Requests sent, each counted once however often it was repeated.
     pub sent: u64,
-    /// Every reply by status, those included that asked to send again.
+    /// Every reply by status, those included that asked to send again. Of a batch: for each message.
     pub replies: BTreeMap<u16, u64>,
     /// Requests that ended otherwise than planned.
     pub unexpected: u64,
+    /// The first few of these.
+    pub examples: Vec<String>,
     /// Attempts beyond each request's first.
     pub retries: u64,
     /// Of those sent: new messages.
@@ -36,6 +53,20 @@ pub struct Report {
     pub requests_per_second: f64,
     /// From when a request was due to its last reply.
     pub latency_ms: Latency,
+    /// From when a message was due until its row was seen; `None` if nobody looked.
+    pub stored_ms: Option<Latency>,
+    /// How many samples that is taken from, and how many are missing from it.
+    pub stored_samples: Samples,
+    /// What was acknowledged and not applied, at worst; `None` if nobody looked.
+    pub lag_max: Option<Lag>,
+    /// What the tables hold beside what the 202s promised; `None` if nobody compared.
+    pub verification: Option<Verification>,
+    /// How many requests took how long.
+    pub latency_histogram: Vec<Bar>,
+    /// How many samples took how long to be stored.
+    pub stored_histogram: Vec<Bar>,
+    /// The run over time.
+    pub timeline: Vec<Point>,
     /// Where the plan came from.
     pub seed: u64,
 }
@@ -49,21 +80,114 @@ pub struct Latency {
     pub p90: f64,
     /// 99 of 100.
     pub p99: f64,
+    /// 999 of 1000.
+    pub p999: f64,
     /// All of them.
     pub max: f64,
+}
+
+/// Samples whose rows were waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Samples {
+    /// Seen.
+    pub seen: u64,
+    /// Not looked for: too many were waited for.
+    pub skipped: u64,
+    /// Not seen before the run ended.
+    pub unseen: u64,
+}
+
+/// What was acknowledged and not applied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Lag {
+    /// Records.
+    pub records: u64,
+    /// The age of the oldest.
+    pub seconds: f64,
+}
+
+/// What the tables hold beside what the 202s promised.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Verification {
+    /// `clean`, or `wrong`.
+    pub verdict: &'static str,
+    /// Whether everything that was acknowledged was applied in time.
+    pub applied: bool,
+    /// Messages that had to be there.
+    pub promised: u64,
+    /// Rows of this run.
+    pub rows: u64,
+    /// Clients whose rows were compared.
+    pub clients: u64,
+    /// What is wrong, by kind.
+    pub findings: BTreeMap<&'static str, u64>,
+    /// The first few of each kind.
+    pub examples: Vec<String>,
+}
+
+/// How many took longer than `from_ms` and at most `to_ms`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Bar {
+    /// Milliseconds.
+    pub from_ms: f64,
+    /// Milliseconds.
+    pub to_ms: f64,
+    /// How many.
+    pub count: u64,
+}
+
+/// One stretch of time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Point {
+    /// Its middle, in seconds from the start.
+    pub at_seconds: f64,
+    /// Requests due, a second; `None` without a rate.
+    pub offered_per_second: Option<f64>,
+    /// Requests settled, a second.
+    pub achieved_per_second: f64,
+    /// Requests that ended otherwise than planned.
+    pub unexpected: u64,
+    /// Attempts beyond the first.
+    pub retries: u64,
+    /// Of the requests settled.
+    pub latency_ms: Option<Latency>,
+    /// Of the rows seen.
+    pub stored_ms: Option<Latency>,
+    /// The most records acknowledged and not applied.
+    pub lag_records: Option<u64>,
+}
+
+/// What a report is made of.
+pub struct Facts<'a> {
+    /// The counts.
+    pub tally: &'a Tally,
+    /// Why the run ended.
+    pub ended: Ended,
+    /// From the first request to the last reply.
+    pub elapsed: Duration,
+    /// When requests were due.
+    pub schedule: Option<Schedule>,
+    /// What was asked for.
+    pub settings: BTreeMap<&'static str, String>,
+    /// Where the plan came from.
+    pub seed: u64,
+    /// What the comparison with the tables said, and whether it waited long enough.
+    pub verdict: Option<(&'a Verdict, bool)>,
 }
 
 impl Report {
     /// Sums up.
     #[must_use]
-    pub fn new(tally: &Tally, elapsed: Duration, seed: u64) -> Self {
-        let latency_ms = |share| tally.latency.value_at_quantile(share) as f64 / 1_000.0;
+    pub fn new(facts: Facts<'_>) -> Self {
+        let Facts { tally, ended, elapsed, schedule, settings, seed, verdict } = facts;
         let elapsed_seconds = elapsed.as_secs_f64();
-        let requests_per_second = tally.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE);
         Self {
+            ended: ended.as_str(),
+            settings,
             sent: tally.sent,
             replies: tally.replies.clone(),
             unexpected: tally.unexpected,
+            examples: tally.examples.iter().map(Unexpected::to_string).collect(),
             retries: tally.retries,
             valid: tally.valid,
             duplicates: tally.duplicates,
@@ -71,120 +195,112 @@ impl Report {
             expected_messages: tally.kept_messages,
             expected_clients: tally.kept_clients,
             elapsed_seconds,
-            requests_per_second,
-            latency_ms: Latency {
-                p50: latency_ms(0.5),
-                p90: latency_ms(0.9),
-                p99: latency_ms(0.99),
-                max: latency_ms(1.0),
+            requests_per_second: tally.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE),
+            latency_ms: Latency::of(&tally.latency).unwrap_or(Latency::NONE),
+            stored_ms: Latency::of(&tally.stored),
+            stored_samples: Samples {
+                seen: tally.stored.len(),
+                skipped: tally.probes_skipped,
+                unseen: tally.probes_unseen,
             },
+            lag_max: tally.lag_most.map(|lag| Lag { records: lag.records, seconds: lag.age.as_secs_f64() }),
+            verification: verdict.map(|(verdict, applied)| Verification::new(verdict, applied)),
+            latency_histogram: bars(&tally.latency),
+            stored_histogram: bars(&tally.stored),
+            timeline: points(tally, elapsed, schedule),
             seed,
         }
     }
-}
 
-/// The table for people.
-pub struct Summary<'a> {
-    /// The numbers.
-    pub report: &'a Report,
-    /// Some of what went wrong.
-    pub examples: &'a [Unexpected],
-    /// Why the run ended.
-    pub ended: Ended,
-    /// How many requests the plan had.
-    pub planned: u64,
-}
-
-impl fmt::Display for Summary<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { report, planned, .. } = self;
-        let rate = grouped(per_second(report.sent, report.elapsed_seconds));
-        let rate = format!("{rate}/s for {:.1} s", report.elapsed_seconds);
-        row(f, "sent", report.sent, &rate)?;
-        row(f, "  valid", report.valid, "")?;
-        row(f, "  duplicates", report.duplicates, "")?;
-        row(f, "  invalid", report.invalid, "")?;
-        for (status, count) in &report.replies {
-            row(f, &format!("replies {status}"), *count, meaning(*status))?;
-        }
-        row(f, "retries", report.retries, "")?;
-        row(f, "unexpected", report.unexpected, "")?;
-        let clients = format!(
-            "of {} clients, each confirmed by a 202",
-            grouped(report.expected_clients)
-        );
-        row(f, "messages kept", report.expected_messages, &clients)?;
-        let Latency { p50, p90, p99, max } = report.latency_ms;
-        writeln!(
-            f,
-            "{:<14}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  max {max:.1} ms",
-            "latency"
-        )?;
-        for example in self.examples {
-            writeln!(f, "  {example}")?;
-        }
-        match (self.ended, report.unexpected) {
-            (Ended::Interrupted, _) => writeln!(
-                f,
-                "interrupted: {} of {} sent",
-                grouped(report.sent),
-                grouped(*planned)
-            ),
-            (Ended::GaveUp, _) => writeln!(f, "gave up: a request was repeated as often as allowed"),
-            (Ended::Complete, 0) => writeln!(f, "every reply was as expected"),
-            (Ended::Complete, wrong) => writeln!(f, "{} replies were NOT as expected", grouped(wrong)),
-        }
+    /// Whether everything was as it has to be.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.unexpected == 0 && self.verification.as_ref().is_none_or(Verification::is_clean)
     }
 }
 
-fn row(f: &mut fmt::Formatter<'_>, name: &str, count: u64, note: &str) -> fmt::Result {
-    let gap = if note.is_empty() { "" } else { "  " };
-    writeln!(f, "{name:<14}{:>12}{gap}{note}", grouped(count))
-}
-
-fn meaning(status: u16) -> &'static str {
-    match status {
-        202 => "kept",
-        400 => "not JSON",
-        422 => "a field breaks a rule",
-        429 | 503 => "asked to send again",
-        _ => "",
-    }
-}
-
-/// Rounded, to look at; zero if no time has passed.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "neither negative nor that large"
-)]
-#[must_use]
-pub fn per_second(count: u64, seconds: f64) -> u64 {
-    if seconds > 0.0 {
-        (count as f64 / seconds).round() as u64
-    } else {
-        0
-    }
-}
-
-/// `12,345`.
-#[must_use]
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            grouped.push(',');
+impl Verification {
+    fn new(verdict: &Verdict, applied: bool) -> Self {
+        Self {
+            verdict: if verdict.is_clean() && applied { "clean" } else { "wrong" },
+            applied,
+            promised: verdict.promised,
+            rows: verdict.rows,
+            clients: verdict.clients,
+            findings: verdict.findings.kinds().clone(),
+            examples: verdict.findings.examples().iter().map(ToString::to_string).collect(),
         }
-        grouped.push(digit);
     }
-    grouped
+
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.verdict == "clean"
+    }
 }
 
-/// Milliseconds with one digit after the point.
-#[must_use]
-pub fn millis(duration: Duration) -> String {
-    format!("{:.1}", duration.as_secs_f64() * 1_000.0)
+impl Latency {
+    const NONE: Self = Self { p50: 0.0, p90: 0.0, p99: 0.0, p999: 0.0, max: 0.0 };
+
+    /// `None` of nothing.
+    fn of(histogram: &Histogram<u64>) -> Option<Self> {
+        let ms = |share| histogram.value_at_quantile(share) as f64 / 1_000.0;
+        (!histogram.is_empty()).then(|| Self {
+            p50: ms(0.5),
+            p90: ms(0.9),
+            p99: ms(0.99),
+            p999: ms(0.999),
+            max: ms(1.0),
+        })
+    }
+}
+
+/// Ten bars for each power of ten, from the first that has any to the last.
+fn bars(histogram: &Histogram<u64>) -> Vec<Bar> {
+    let edge = |step: i32| 10_f64.powf(f64::from(step) / 10.0);
+    let mut bars = Vec::new();
+    for step in 0..=95 {
+        let (from, to) = (edge(step), edge(step + 1));
+        let count = histogram.iter_recorded().filter(|value| {
+            let micros = value.value_iterated_to() as f64;
+            micros >= from && micros < to
+        });
+        let count = count.map(|value| value.count_at_value()).sum();
+        bars.push(Bar { from_ms: from / 1_000.0, to_ms: to / 1_000.0, count });
+    }
+    let last = bars.iter().rposition(|bar| bar.count > 0).map_or(0, |last| last + 1);
+    bars.truncate(last);
+    bars.drain(..bars.iter().position(|bar| bar.count > 0).unwrap_or(0));
+    bars
+}
+
+fn points(tally: &Tally, elapsed: Duration, schedule: Option<Schedule>) -> Vec<Point> {
+    let (width, slots) = (tally.timeline.width(), tally.timeline.slots());
+    let mut from = Duration::ZERO;
+    let mut points = Vec::with_capacity(slots.len());
+    for slot in slots {
+        let (start, end) = (from, from + width);
+        from = end;
+        let full = end.min(elapsed.max(start)) - start;
+        // A rate over a small part of a slot says nothing; a run that is shorter has nothing else.
+        if full < width / 2 && !points.is_empty() {
+            break;
+        }
+        let seconds = full.max(width / 10).as_secs_f64();
+        let due = |time| schedule.map_or(0.0, |schedule| schedule.due_by(time));
+        let offered = (due(start + Duration::from_secs_f64(seconds)) - due(start)) / seconds;
+        points.push(Point {
+            at_seconds: start.as_secs_f64() + seconds / 2.0,
+            offered_per_second: schedule.map(|_| offered),
+            achieved_per_second: slot.settled as f64 / seconds,
+            unexpected: slot.unexpected,
+            retries: slot.retries,
+            latency_ms: Latency::of(&slot.ack),
+            stored_ms: Latency::of(&slot.stored),
+            lag_records: slot.lag_records,
+        });
+    }
+    points
 }
 
 #[cfg(test)]
@@ -192,30 +308,24 @@ mod tests {
     use super::*;
     use crate::stats::Stats;
 
-    #[test]
-    fn thousands_are_grouped() {
-        assert_eq!(
-            [0, 999, 1_000, 1_234_567].map(grouped),
-            ["0", "999", "1,000", "1,234,567"]
-        );
-    }
-
-    #[test]
-    fn a_rate_counts_only_the_time_that_passed() {
-        assert_eq!(per_second(500, 0.25), 2_000);
-        assert_eq!(per_second(500, 0.0), 0);
+    fn report(stats: &Stats, ended: Ended) -> Report {
+        let (tally, elapsed, settings) = (&stats.tally(), Duration::from_secs(2), BTreeMap::new());
+        Report::new(Facts { tally, ended, elapsed, schedule: None, settings, seed: 7, verdict: None })
     }
 
     #[test]
     fn the_json_has_exactly_the_agreed_keys() {
         let stats = Stats::new().unwrap();
         stats.replied(202);
-        let report = Report::new(&stats.tally(), Duration::from_secs(2), 7);
+        let report = report(&stats, Ended::Complete);
         let json = serde_json::to_value(&report).unwrap();
         let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
         let mut agreed = [
+            "ended",
+            "settings",
             "sent",
             "replies",
+            "examples",
             "unexpected",
             "retries",
             "valid",
@@ -226,33 +336,58 @@ mod tests {
             "elapsed_seconds",
             "requests_per_second",
             "latency_ms",
+            "stored_ms",
+            "stored_samples",
+            "lag_max",
+            "verification",
+            "latency_histogram",
+            "stored_histogram",
+            "timeline",
             "seed",
         ];
         agreed.sort_unstable();
         assert_eq!(keys, agreed);
         assert_eq!(json["replies"], serde_json::json!({"202": 1}));
-        assert!(
-            ["p50", "p90", "p99", "max"]
-                .iter()
-                .all(|key| json["latency_ms"][key].is_number())
-        );
+        assert!(["p50", "p90", "p99", "p999", "max"].iter().all(|key| json["latency_ms"][key].is_number()));
     }
 
     #[test]
-    fn the_summary_ends_with_the_verdict() {
+    fn bars_hold_everything_that_was_recorded() {
         let stats = Stats::new().unwrap();
-        let report = Report::new(&stats.tally(), Duration::from_secs(2), 7);
-        let ending = |ended| {
-            let summary = Summary {
-                report: &report,
-                examples: &[],
-                ended,
-                planned: 5_000,
-            }
-            .to_string();
-            summary.lines().last().unwrap_or_default().to_owned()
+        for millis in [1, 2, 2, 900, 60_000] {
+            stats.stored(Duration::from_millis(millis), Duration::from_millis(millis));
+        }
+        let report = report(&stats, Ended::Complete);
+        assert_eq!(report.stored_histogram.iter().map(|bar| bar.count).sum::<u64>(), 5);
+        assert!(report.stored_histogram.first().unwrap().count > 0);
+        assert!(report.stored_histogram.last().unwrap().to_ms > 60_000.0);
+        assert!(report.latency_histogram.is_empty());
+    }
+
+    #[test]
+    fn a_slot_that_is_not_full_has_the_rate_of_its_time() {
+        let stats = Stats::new().unwrap();
+        let request = crate::plan::Request {
+            index: 0,
+            client: crate::plan::ClientIndex(0),
+            kind: crate::plan::Kind::Valid,
         };
-        assert_eq!(ending(Ended::Complete), "every reply was as expected");
-        assert_eq!(ending(Ended::Interrupted), "interrupted: 0 of 5,000 sent");
+        for millis in (0..1_500).step_by(10) {
+            let outcome = crate::stats::Outcome::Reply { status: 202, code: None };
+            let settlement = crate::stats::Settlement {
+                request_id: "r",
+                outcome,
+                latency: Duration::from_millis(3),
+                attempt: 0,
+                place: None,
+            };
+            stats.settled(&request, settlement, Duration::from_millis(millis));
+        }
+        let tally = stats.tally();
+        let schedule = Some(Schedule::lasting("100".parse().unwrap(), Duration::from_millis(1_500)));
+        let points = points(&tally, Duration::from_millis(1_500), schedule);
+        let rates: Vec<_> =
+            points.iter().map(|point| (point.offered_per_second, point.achieved_per_second)).collect();
+        assert_eq!(rates, [(Some(100.0), 100.0), (Some(100.0), 100.0)]);
     }
 }

@@ -12,8 +12,11 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     connection::{Connection, Target},
     plan::{Plan, Request},
-    send::{GaveUp, Pace, Policy, Worker},
+    schedule::Schedule,
+    send::{GaveUp, Manner, Policy, Worker},
+    sign::Signer,
     stats::Stats,
+    watch::Probes,
 };
 
 /// How a plan is sent.
@@ -23,8 +26,12 @@ pub struct Options {
     pub target: Target,
     /// Over how many connections; at least one is used.
     pub connections: usize,
-    /// Requests a second over all connections; `None` for as many as they carry.
-    pub rate: Option<f64>,
+    /// When the plan's requests are due; `None` for as many as the connections carry.
+    pub schedule: Option<Schedule>,
+    /// Messages in a request to the batch route; `None` for one message a request.
+    pub batch: Option<usize>,
+    /// Who signs.
+    pub signer: Option<Signer>,
     /// How patiently.
     pub policy: Policy,
 }
@@ -38,6 +45,18 @@ pub enum Ended {
     GaveUp,
     /// Somebody asked to stop.
     Interrupted,
+}
+
+impl Ended {
+    /// For machines.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::GaveUp => "gave_up",
+            Self::Interrupted => "interrupted",
+        }
+    }
 }
 
 /// How many requests are handed out at once.
@@ -54,18 +73,21 @@ pub async fn run(
     plan: Arc<Plan>,
     options: &Options,
     stats: &Stats,
+    probes: Option<Probes>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<(Ended, Duration)> {
     // A wrong address should say so at once instead of after all retries.
-    drop(
-        options
-            .target
-            .connect()
-            .await
-            .context("the target does not accept connections")?,
-    );
+    drop(options.target.connect().await.context("the target does not accept connections")?);
 
     let start = Instant::now();
+    let manner = Manner {
+        policy: options.policy.clone(),
+        schedule: options.schedule,
+        start,
+        batch: options.batch,
+        signer: options.signer.clone(),
+        probes,
+    };
     let mut tasks = JoinSet::new();
     let mut queues = Vec::new();
     for _ in 0..options.connections.max(1) {
@@ -73,8 +95,7 @@ pub async fn run(
         let worker = Worker {
             plan: Arc::clone(&plan),
             connection: Connection::new(options.target.clone()),
-            policy: options.policy.clone(),
-            pace: options.rate.map(|rate| Pace { start, rate }),
+            manner: manner.clone(),
             stats: stats.clone(),
         };
         tasks.spawn(worker.run(requests_rx));
@@ -101,14 +122,15 @@ async fn all_settled(tasks: &mut JoinSet<Result<(), GaveUp>>) -> anyhow::Result<
 }
 
 /// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking
-/// turns spreads them evenly.
+/// turns spreads them evenly. (Within a shard the numbers are equal modulo its count.)
 async fn hand_out(plan: Arc<Plan>, queues: Vec<mpsc::Sender<Vec<Request>>>) -> Result<(), GaveUp> {
+    let shards = usize::try_from(plan.settings().shard.count()).unwrap_or(1);
     let mut requests = plan.requests().peekable();
     while requests.peek().is_some() {
         let mut shares = vec![Vec::new(); queues.len()];
         for request in requests.by_ref().take(BLOCK) {
             let client = usize::try_from(request.client.0).unwrap_or_default();
-            if let Some(share) = shares.get_mut(client % queues.len()) {
+            if let Some(share) = shares.get_mut(client / shards % queues.len()) {
                 share.push(request);
             }
         }

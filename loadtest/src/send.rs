@@ -2,12 +2,13 @@
 //! then the next. So a client's messages arrive in the order of the plan, also across retries.
 //!
 //! A 503, a 429, a broken connection and a passed deadline all mean *unknown*: the same bytes are
-//! sent again, with the same message id, after the time the server asked for.
+//! sent again, with the same message id, after the time the server asked for. Of a batch, those of its
+//! messages are sent again that are not settled.
 
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hyper::header::HeaderValue;
+use hyper::{HeaderMap, header::HeaderValue};
 use service_kit::retry::Backoff;
 use tokio::{
     sync::mpsc,
@@ -15,9 +16,13 @@ use tokio::{
 };
 
 use crate::{
-    connection::{Connection, ExchangeError, Reply},
-    plan::{Plan, Request},
-    stats::{Outcome, Stats},
+    answer::{self, Answer},
+    connection::{Connection, ExchangeError, REQUEST_ID, Route},
+    plan::{Kind, Plan, Request},
+    schedule::Schedule,
+    sign::Signer,
+    stats::{Outcome, Settlement, Stats},
+    watch::Probes,
 };
 
 /// How patient the sender is.
@@ -49,27 +54,26 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 /// Timers end up to a tick of a millisecond late, and the wake-up takes its time too.
 const TIMER_TICK: Duration = Duration::from_millis(2);
 
-/// When requests are due: evenly spaced from `start` on, over all connections together.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// When the first one is due.
-    pub start: Instant,
-    /// Requests a second.
-    pub rate: f64,
-}
-
-impl Pace {
-    /// Depends on nothing that a reply could delay: a slow server cannot slow the schedule down.
-    #[must_use]
-    pub fn due(&self, index: u64) -> Instant {
-        let after = Duration::try_from_secs_f64(index as f64 / self.rate).unwrap_or(Duration::MAX);
-        self.start.checked_add(after).unwrap_or(self.start)
-    }
-}
-
 /// A request was sent as often as allowed without being settled: the run ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GaveUp;
+
+/// How requests are made, the same for every worker.
+#[derive(Clone)]
+pub struct Manner {
+    /// How patiently.
+    pub policy: Policy,
+    /// When requests are due after `start`; without it, as soon as possible.
+    pub schedule: Option<Schedule>,
+    /// When the run started.
+    pub start: Instant,
+    /// Messages in a request; one goes to `/v1/messages`.
+    pub batch: Option<usize>,
+    /// Who it is from; without it, nobody says.
+    pub signer: Option<Signer>,
+    /// Where samples are sent to whose rows are waited for.
+    pub probes: Option<Probes>,
+}
 
 /// The owner of one connection.
 pub struct Worker {
@@ -77,12 +81,16 @@ pub struct Worker {
     pub plan: Arc<Plan>,
     /// Over what.
     pub connection: Connection,
-    /// How patiently.
-    pub policy: Policy,
-    /// When; without it, as soon as possible.
-    pub pace: Option<Pace>,
+    /// How.
+    pub manner: Manner,
     /// Where the outcome is noted.
     pub stats: Stats,
+}
+
+/// A message on its way.
+struct Item {
+    request: Request,
+    body: Vec<u8>,
 }
 
 impl Worker {
@@ -91,147 +99,151 @@ impl Worker {
     /// # Errors
     /// [`GaveUp`] on the first request that could not be settled.
     pub async fn run(mut self, mut requests: mpsc::Receiver<Vec<Request>>) -> Result<(), GaveUp> {
-        while let Some(batch) = requests.recv().await {
-            for request in batch {
-                let due = self.wait_until_due(request.index).await;
-                self.deliver(&request, due).await?;
+        let batch = self.manner.batch.unwrap_or(1).max(1);
+        let mut gathered = Vec::with_capacity(batch);
+        while let Some(block) = requests.recv().await {
+            for request in block {
+                gathered.push(request);
+                if gathered.len() >= batch {
+                    self.deliver(&gathered).await?;
+                    gathered.clear();
+                }
             }
         }
-        Ok(())
+        if gathered.is_empty() { Ok(()) } else { self.deliver(&gathered).await }
     }
 
     /// Returns the time from which the request's latency counts.
     async fn wait_until_due(&mut self, index: u64) -> Instant {
-        let Some(pace) = self.pace else {
+        let Manner { schedule: Some(schedule), start, .. } = &self.manner else {
             return Instant::now();
         };
-        let due = pace.due(index);
+        let due = start.checked_add(schedule.due(index)).unwrap_or(*start);
         if due <= Instant::now() {
             return due;
         }
         self.connection.idle_until(due).await;
         // Nobody but our own timer made this request late.
         let woken = Instant::now();
-        if woken.duration_since(due) <= TIMER_TICK {
-            woken
-        } else {
-            due
-        }
+        if woken.duration_since(due) <= TIMER_TICK { woken } else { due }
     }
 
-    /// The latency counts from when the request was due: what a slow reply does to those behind
-    /// it is part of the result.
-    async fn deliver(&mut self, request: &Request, due: Instant) -> Result<(), GaveUp> {
-        let body = Bytes::from(self.plan.body(request));
-        self.stats.sent(request);
+    /// Sends one request, a batch of several. The latency counts from when it was due, a batch from when
+    /// its last message was: what a slow reply does to those behind it is part of the result.
+    async fn deliver(&mut self, requests: &[Request]) -> Result<(), GaveUp> {
+        let Some(last) = requests.last() else { return Ok(()) };
+        let due = self.wait_until_due(last.index).await;
+        let mut open: Vec<Item> = Vec::with_capacity(requests.len());
+        for request in requests {
+            self.stats.sent(request);
+            self.probe(request, due);
+            open.push(Item { request: *request, body: self.plan.body(request) });
+        }
         let mut backoff = None;
         let mut attempt = 0;
         loop {
-            let request_id = format!("lt-{:012x}-{}-{attempt}", self.plan.run(), request.index);
-            let answer = self.attempt(&request_id, body.clone()).await;
-            if let Ok(reply) = &answer {
-                self.stats.replied(reply.status);
+            let request_id = self.request_id(&open, attempt);
+            let (answers, asked_for) = self.attempt(&request_id, &open).await;
+            let is_last = attempt == self.manner.policy.retries_max;
+            let mut unsettled = Vec::new();
+            for (item, answer) in open.into_iter().zip(answers) {
+                if !is_last && asks_to_send_again(&answer.outcome) {
+                    unsettled.push(item);
+                } else {
+                    let Answer { outcome, place } = answer;
+                    let latency = due.elapsed();
+                    let settlement = Settlement { request_id: &request_id, outcome, latency, attempt, place };
+                    self.stats.settled(&item.request, settlement, self.manner.start.elapsed());
+                    if is_last {
+                        unsettled.push(item);
+                    }
+                }
             }
-            let (asked_for, unsettled) = match answer {
-                Ok(reply) if !asks_to_send_again(reply.status) => {
-                    let outcome = Outcome::Reply {
-                        code: problem_code(&reply),
-                        status: reply.status,
-                    };
-                    self.stats.settled(request, &request_id, outcome, due.elapsed());
-                    return Ok(());
-                }
-                Ok(reply) => {
-                    let code = problem_code(&reply);
-                    (
-                        reply.retry_after,
-                        Outcome::Reply {
-                            code,
-                            status: reply.status,
-                        },
-                    )
-                }
-                Err(reason) => (None, Outcome::NoReply(reason)),
-            };
-            if attempt == self.policy.retries_max {
-                self.stats.settled(request, &request_id, unsettled, due.elapsed());
+            if unsettled.is_empty() {
+                return Ok(());
+            }
+            if is_last {
                 return Err(GaveUp);
             }
-            let Policy {
-                backoff_first,
-                backoff_longest,
-                ..
-            } = self.policy;
+            open = unsettled;
+            let Policy { backoff_first, backoff_longest, .. } = self.manner.policy;
             let backoff = backoff.get_or_insert_with(|| Backoff::new(backoff_first, backoff_longest));
-            let delay = backoff
-                .next_delay()
-                .max(asked_for.unwrap_or_default().min(RETRY_AFTER_MAX));
+            let delay = backoff.next_delay().max(asked_for.unwrap_or_default().min(RETRY_AFTER_MAX));
             self.connection.idle_until(Instant::now() + delay).await;
             attempt += 1;
-            self.stats.retried();
+            self.stats.retried(self.manner.start.elapsed());
         }
     }
 
-    async fn attempt(&mut self, request_id: &str, body: Bytes) -> Result<Reply, String> {
-        let request_id = HeaderValue::from_str(request_id).map_err(|error| error.to_string())?;
-        match timeout(self.policy.deadline, self.connection.exchange(request_id, body)).await {
-            Ok(exchange) => exchange.map_err(|error: ExchangeError| error.to_string()),
-            Err(_elapsed) => Err(format!("deadline of {:?} passed", self.policy.deadline)),
-        }
-    }
-}
-
-fn asks_to_send_again(status: u16) -> bool {
-    matches!(status, 429 | 503)
-}
-
-/// The `code` of a problem+json body; nothing else of a reply is ever shown.
-fn problem_code(reply: &Reply) -> Option<String> {
-    #[derive(serde::Deserialize)]
-    struct Problem {
-        code: String,
+    /// Names one attempt: `lt-{run}-{number of its first message}-{attempt}`.
+    fn request_id(&self, open: &[Item], attempt: u32) -> String {
+        let first = open.first().map_or(0, |item| item.request.index);
+        format!("{}{first}-{attempt}", self.plan.id_prefix())
     }
 
-    if reply.status < 400 {
-        return None;
-    }
-    let Problem { code } = serde_json::from_slice(&reply.body).ok()?;
-    let is_code =
-        (1..=64).contains(&code.len()) && code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-    is_code.then_some(code)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reply(status: u16, body: &'static str) -> Reply {
-        Reply {
-            status,
-            retry_after: None,
-            body: Bytes::from_static(body.as_bytes()),
+    fn probe(&self, request: &Request, due: Instant) {
+        if let Some(probes) = &self.manner.probes
+            && request.kind == Kind::Valid
+            && let Ok(client_id) = self.plan.client(request.client).client_id()
+        {
+            probes.offer(request.index, due, || (client_id, self.plan.external_message_id(request)));
         }
     }
 
-    #[test]
-    fn nothing_but_a_code_is_taken_from_a_reply() {
-        let code = |body| problem_code(&reply(422, body));
-        assert_eq!(
-            code(r#"{"code":"wrong_type","detail":"x"}"#).as_deref(),
-            Some("wrong_type")
-        );
-        assert_eq!(code(r#"{"code":"+70000000000"}"#), None);
-        assert_eq!(code("<html>"), None);
-        assert_eq!(problem_code(&reply(202, r#"{"code":"ok"}"#)), None);
-    }
-
-    #[tokio::test]
-    async fn requests_are_due_evenly_spaced() {
-        let pace = Pace {
-            start: Instant::now(),
-            rate: 200.0,
+    /// An answer for each item, and the wait that the server asks for.
+    async fn attempt(&mut self, request_id: &str, open: &[Item]) -> (Vec<Answer>, Option<Duration>) {
+        let route = if self.manner.batch.is_some() { Route::Batch } else { Route::Single };
+        let body = body_of(route, open);
+        let headers = match self.headers(request_id, &body) {
+            Ok(headers) => headers,
+            Err(error) => return (answer::none(&error.to_string(), open.len()), None),
         };
-        assert_eq!(pace.due(0), pace.start);
-        assert_eq!(pace.due(400) - pace.start, Duration::from_secs(2));
+        let exchange = self.connection.exchange(route, headers, body);
+        match timeout(self.manner.policy.deadline, exchange).await {
+            Ok(Ok(reply)) => {
+                let answers = answer::read(route, &reply, open.len());
+                for Answer { outcome, .. } in &answers {
+                    if let Outcome::Reply { status, .. } = outcome {
+                        self.stats.replied(*status);
+                    }
+                }
+                (answers, reply.retry_after)
+            }
+            Ok(Err(error)) => (answer::none(&ExchangeError::to_string(&error), open.len()), None),
+            Err(_elapsed) => {
+                let reason = format!("deadline of {:?} passed", self.manner.policy.deadline);
+                (answer::none(&reason, open.len()), None)
+            }
+        }
     }
+
+    fn headers(&self, request_id: &str, body: &[u8]) -> anyhow::Result<HeaderMap> {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(REQUEST_ID, HeaderValue::from_str(request_id)?);
+        if let Some(signer) = &self.manner.signer {
+            signer.sign(&mut headers, request_id, service_kit::clock::unix_time().as_secs(), body)?;
+        }
+        Ok(headers)
+    }
+}
+
+/// One message, or one a line.
+fn body_of(route: Route, open: &[Item]) -> Bytes {
+    /// An empty line is no item; this one is not JSON either, and ends as early.
+    const EMPTY: &[u8] = b"{";
+    match (route, open) {
+        (Route::Single, [item]) => Bytes::from(item.body.clone()),
+        _ => {
+            let mut body = Vec::with_capacity(open.iter().map(|item| item.body.len() + 1).sum());
+            for Item { body: line, .. } in open {
+                body.extend_from_slice(if line.is_empty() { EMPTY } else { line });
+                body.push(b'\n');
+            }
+            Bytes::from(body)
+        }
+    }
+}
+
+fn asks_to_send_again(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Reply { status: 429 | 503, .. } | Outcome::NoReply(_))
 }

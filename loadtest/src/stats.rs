@@ -1,4 +1,4 @@
-//! What came back. The workers write into one [`Stats`]; progress line and report read from it.
+//! What came back. The workers and the watch write into one [`Stats`]; progress line and report read from it.
 //!
 //! One mutex around plain values: the load tester runs on one thread, so nobody ever waits for it,
 //! and no reader sees half of an update. Never holds a phone or a text.
@@ -12,7 +12,11 @@ use std::{
 
 use hdrhistogram::Histogram;
 
-use crate::plan::{ClientIndex, Kind, Request};
+use crate::{
+    ledger::{Ledger, Place, Receipt},
+    plan::{ClientIndex, Kind, Request},
+    timeline::Timeline,
+};
 
 /// How many unexpected replies are kept to show.
 pub const EXAMPLES_MAX: usize = 5;
@@ -45,6 +49,40 @@ pub struct Tally {
     pub kept_clients: u64,
     /// Microseconds from when a request was due until its last reply.
     pub latency: Histogram<u64>,
+    /// Microseconds from when a message was due until its row was seen, of a sample.
+    pub stored: Histogram<u64>,
+    /// Samples that could not be looked for, because too many were waited for: the slowest are among them.
+    pub probes_skipped: u64,
+    /// Samples whose rows were not seen before the run ended.
+    pub probes_unseen: u64,
+    /// What was acknowledged and not yet applied, at worst; `None` if nobody looked.
+    pub lag_most: Option<Lag>,
+    /// The same over time.
+    pub timeline: Timeline,
+}
+
+/// What was acknowledged and is not yet applied.
+#[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd)]
+pub struct Lag {
+    /// Records.
+    pub records: u64,
+    /// How long ago the oldest of them was acknowledged.
+    pub age: Duration,
+}
+
+/// How a request came to its end.
+#[derive(Debug)]
+pub struct Settlement<'a> {
+    /// The id of its last attempt.
+    pub request_id: &'a str,
+    /// What came.
+    pub outcome: Outcome,
+    /// From when it was due.
+    pub latency: Duration,
+    /// How many attempts were made before.
+    pub attempt: u32,
+    /// Where its record lies.
+    pub place: Option<Place>,
 }
 
 /// A request that ended otherwise than planned.
@@ -91,6 +129,8 @@ pub struct Glance {
     pub p50: Duration,
     /// 99 of 100 did.
     pub p99: Duration,
+    /// What is acknowledged and not yet applied; `None` if nobody looks.
+    pub lag: Option<u64>,
 }
 
 /// A handle to the counts; clones write to the same ones.
@@ -102,6 +142,11 @@ struct Counts {
     /// Since the last glance.
     recent: Histogram<u64>,
     receipts: Receipts,
+    /// Kept only for those who compare with the tables afterwards.
+    ledger: Option<Ledger>,
+    /// One more than the last acknowledged offset, by partition.
+    acknowledged: BTreeMap<i32, i64>,
+    lag: Option<Lag>,
 }
 
 /// Which messages were kept, so far as it cannot be counted right away.
@@ -113,11 +158,19 @@ struct Receipts {
 }
 
 impl Stats {
-    /// All zero.
+    /// All zero; without receipts.
     ///
     /// # Errors
     /// The histogram refuses its bounds.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
+        Self::keeping(None)
+    }
+
+    /// All zero; every request leaves a receipt in `ledger`, if there is one.
+    ///
+    /// # Errors
+    /// The histogram refuses its bounds.
+    pub fn keeping(ledger: Option<Ledger>) -> Result<Self, hdrhistogram::CreationError> {
         let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?;
         let recent = latency.clone();
         let tally = Tally {
@@ -131,18 +184,24 @@ impl Stats {
             examples: Vec::new(),
             kept_messages: 0,
             kept_clients: 0,
+            stored: latency.clone(),
             latency,
+            probes_skipped: 0,
+            probes_unseen: 0,
+            lag_most: None,
+            timeline: Timeline::new()?,
         };
-        Ok(Self(Arc::new(Mutex::new(Counts {
-            tally,
-            recent,
-            receipts: Receipts::default(),
-        }))))
+        let (receipts, acknowledged) = (Receipts::default(), BTreeMap::new());
+        Ok(Self(Arc::new(Mutex::new(Counts { tally, recent, receipts, ledger, acknowledged, lag: None }))))
     }
 
     /// A request goes out for the first time.
     pub fn sent(&self, request: &Request) {
-        let tally = &mut self.counts().tally;
+        let mut counts = self.counts();
+        if let Some(ledger) = &mut counts.ledger {
+            ledger.set(request.index, Receipt::Open);
+        }
+        let tally = &mut counts.tally;
         tally.sent += 1;
         match request.kind {
             Kind::Valid => tally.valid += 1,
@@ -156,25 +215,39 @@ impl Stats {
         *self.counts().tally.replies.entry(status).or_default() += 1;
     }
 
-    /// A request goes out once more.
-    pub fn retried(&self) {
-        self.counts().tally.retries += 1;
+    /// A request goes out once more, at this time of the run.
+    pub fn retried(&self, elapsed: Duration) {
+        let tally = &mut self.counts().tally;
+        tally.retries += 1;
+        tally.timeline.at(elapsed, |slot| slot.retries += 1);
     }
 
-    /// A request has come to its end after `latency`.
-    pub fn settled(&self, request: &Request, request_id: &str, outcome: Outcome, latency: Duration) {
+    /// A request has come to its end, at this time of the run.
+    pub fn settled(&self, request: &Request, settlement: Settlement<'_>, elapsed: Duration) {
         let mut counts = self.counts();
-        let Counts {
-            tally,
-            recent,
-            receipts,
-        } = &mut *counts;
+        let Counts { tally, recent, receipts, ledger, acknowledged, .. } = &mut *counts;
+        let Settlement { request_id, outcome, latency, attempt, place } = settlement;
         let expected = request.expected_status();
         let as_expected = matches!(outcome, Outcome::Reply { status, .. } if status == expected);
-        if matches!(outcome, Outcome::Reply { .. }) {
-            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let answered = matches!(outcome, Outcome::Reply { .. });
+        if answered {
             tally.latency.saturating_record(micros);
             recent.saturating_record(micros);
+        }
+        tally.timeline.at(elapsed, |slot| {
+            slot.settled += 1;
+            slot.unexpected += u64::from(!as_expected);
+            if answered {
+                slot.ack.saturating_record(micros);
+            }
+        });
+        if let Some(Place { partition, offset }) = place {
+            let next = acknowledged.entry(partition).or_default();
+            *next = (*next).max(offset + 1);
+        }
+        if let Some(ledger) = ledger {
+            ledger.set(request.index, receipt(&outcome, attempt, place));
         }
         tally.kept_messages += u64::from(receipts.take(request, as_expected));
         tally.kept_clients = receipts.clients.len() as u64;
@@ -183,15 +256,49 @@ impl Stats {
             if tally.examples.len() < EXAMPLES_MAX {
                 let (index, request_id) = (request.index, request_id.to_owned());
                 let kind = kind_name(&request.kind);
-                tally.examples.push(Unexpected {
-                    index,
-                    request_id,
-                    kind,
-                    expected,
-                    outcome,
-                });
+                tally.examples.push(Unexpected { index, request_id, kind, expected, outcome });
             }
         }
+    }
+
+    /// The row of a sample was seen this long after its message was due.
+    pub fn stored(&self, latency: Duration, elapsed: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+        let tally = &mut self.counts().tally;
+        tally.stored.saturating_record(micros);
+        tally.timeline.at(elapsed, |slot| slot.stored.saturating_record(micros));
+    }
+
+    /// A sample could not be looked for.
+    pub fn probe_skipped(&self) {
+        self.counts().tally.probes_skipped += 1;
+    }
+
+    /// The rows of so many samples were never seen.
+    pub fn probes_unseen(&self, count: u64) {
+        self.counts().tally.probes_unseen += count;
+    }
+
+    /// How far the tables are behind.
+    pub fn lagging(&self, lag: Lag, elapsed: Duration) {
+        let mut counts = self.counts();
+        counts.lag = Some(lag);
+        let tally = &mut counts.tally;
+        let most = tally.lag_most.get_or_insert_default();
+        *most = Lag { records: most.records.max(lag.records), age: most.age.max(lag.age) };
+        tally.timeline.at(elapsed, |slot| slot.lag_records = slot.lag_records.max(Some(lag.records)));
+    }
+
+    /// One more than the last acknowledged offset, by partition.
+    #[must_use]
+    pub fn acknowledged(&self) -> BTreeMap<i32, i64> {
+        self.counts().acknowledged.clone()
+    }
+
+    /// The receipts, if they were kept; they are gone then.
+    #[must_use]
+    pub fn take_ledger(&self) -> Option<Ledger> {
+        self.counts().ledger.take()
     }
 
     /// The counts as they stand.
@@ -204,13 +311,14 @@ impl Stats {
     #[must_use]
     pub fn glance(&self) -> Glance {
         let mut counts = self.counts();
-        let Counts { tally, recent, .. } = &mut *counts;
+        let Counts { tally, recent, lag, .. } = &mut *counts;
         let mut glance = Glance {
             sent: tally.sent,
             retries: tally.retries,
             unexpected: tally.unexpected,
             p50: quantile(recent, 0.5),
             p99: quantile(recent, 0.99),
+            lag: lag.map(|lag| lag.records),
             ..Glance::default()
         };
         recent.reset();
@@ -252,6 +360,15 @@ impl Receipts {
     }
 }
 
+/// A 4xx says that nothing was kept, everything else but a 202 says nothing.
+fn receipt(outcome: &Outcome, attempt: u32, place: Option<Place>) -> Receipt {
+    match outcome {
+        Outcome::Reply { status: 202, .. } => Receipt::Kept { at_once: attempt == 0, place },
+        Outcome::Reply { status: 400..=499, .. } if attempt == 0 => Receipt::Refused,
+        Outcome::Reply { .. } | Outcome::NoReply(_) => Receipt::Open,
+    }
+}
+
 /// The latency that this share of the requests did not exceed.
 #[must_use]
 pub fn quantile(latency: &Histogram<u64>, share: f64) -> Duration {
@@ -268,27 +385,15 @@ fn kind_name(kind: &Kind) -> &'static str {
 
 impl fmt::Display for Unexpected {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            expected,
-            request_id,
-            outcome,
-            ..
-        } = self;
-        write!(
-            f,
-            "{kind}: expected {expected}, got {outcome} (x-request-id {request_id})"
-        )
+        let Self { kind, expected, request_id, outcome, .. } = self;
+        write!(f, "{kind}: expected {expected}, got {outcome} (x-request-id {request_id})")
     }
 }
 
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reply {
-                status,
-                code: Some(code),
-            } => write!(f, "{status} {code}"),
+            Self::Reply { status, code: Some(code) } => write!(f, "{status} {code}"),
             Self::Reply { status, code: None } => write!(f, "{status}"),
             Self::NoReply(reason) => write!(f, "no answer: {reason}"),
         }
@@ -301,16 +406,15 @@ mod tests {
     use crate::plan::FLAWS;
 
     fn request(index: u64, client: u32, kind: Kind) -> Request {
-        Request {
-            index,
-            client: ClientIndex(client),
-            kind,
-        }
+        Request { index, client: ClientIndex(client), kind }
     }
 
-    fn reply(status: u16) -> Outcome {
-        Outcome::Reply { status, code: None }
+    fn settlement(status: u16, latency: Duration) -> Settlement<'static> {
+        let outcome = Outcome::Reply { status, code: None };
+        Settlement { request_id: "r", outcome, latency, attempt: 0, place: None }
     }
+
+    const NOW: Duration = Duration::ZERO;
 
     #[test]
     fn a_message_counts_as_kept_once_whichever_of_its_requests_got_the_202() {
@@ -318,7 +422,7 @@ mod tests {
         let settle = |request: Request, status| {
             stats.sent(&request);
             stats.replied(status);
-            stats.settled(&request, "r", reply(status), Duration::from_millis(3));
+            stats.settled(&request, settlement(status, Duration::from_millis(3)), NOW);
         };
         settle(request(0, 7, Kind::Valid), 202);
         settle(request(1, 7, Kind::Duplicate { of: 0 }), 202);
@@ -328,25 +432,19 @@ mod tests {
         settle(request(5, 9, Kind::Invalid(&FLAWS[0])), 400);
         let tally = stats.tally();
         assert_eq!((tally.kept_messages, tally.kept_clients), (2, 2));
-        assert_eq!(
-            (tally.sent, tally.valid, tally.duplicates, tally.invalid),
-            (6, 2, 3, 1)
-        );
+        assert_eq!((tally.sent, tally.valid, tally.duplicates, tally.invalid), (6, 2, 3, 1));
         assert_eq!(tally.replies, BTreeMap::from([(202, 4), (400, 1), (500, 1)]));
         assert_eq!((tally.unexpected, tally.examples.len()), (1, 1));
-        assert_eq!(
-            tally.examples[0].to_string(),
-            "a valid message: expected 202, got 500 (x-request-id r)"
-        );
+        assert_eq!(tally.examples[0].to_string(), "a valid message: expected 202, got 500 (x-request-id r)");
     }
 
     #[test]
     fn a_glance_shows_the_latencies_since_the_last_one() {
         let stats = Stats::new().unwrap();
         let valid = request(0, 1, Kind::Valid);
-        stats.settled(&valid, "r", reply(202), Duration::from_millis(100));
+        stats.settled(&valid, settlement(202, Duration::from_millis(100)), NOW);
         assert!(stats.glance().p50 >= Duration::from_millis(99));
-        stats.settled(&valid, "r", reply(202), Duration::from_millis(1));
+        stats.settled(&valid, settlement(202, Duration::from_millis(1)), NOW);
         assert!(stats.glance().p99 <= Duration::from_millis(2));
         assert!(quantile(&stats.tally().latency, 1.0) >= Duration::from_millis(99));
     }
@@ -355,11 +453,34 @@ mod tests {
     fn only_the_first_few_unexpected_replies_are_kept() {
         let stats = Stats::new().unwrap();
         for index in 0..100 {
-            stats.settled(&request(index, 1, Kind::Valid), "r", reply(404), Duration::ZERO);
+            stats.settled(&request(index, 1, Kind::Valid), settlement(404, Duration::ZERO), NOW);
         }
-        assert_eq!(
-            (stats.tally().unexpected, stats.tally().examples.len()),
-            (100, EXAMPLES_MAX)
-        );
+        assert_eq!((stats.tally().unexpected, stats.tally().examples.len()), (100, EXAMPLES_MAX));
+    }
+    #[test]
+    fn what_is_noted_follows_from_the_reply_and_from_the_attempts_before() {
+        let stats = Stats::keeping(Some(Ledger::default())).unwrap();
+        let place = Some(Place { partition: 2, offset: 9 });
+        let cases = [
+            (Kind::Valid, 202, 0, Receipt::Kept { at_once: true, place }),
+            (Kind::Valid, 202, 3, Receipt::Kept { at_once: false, place }),
+            (Kind::Valid, 422, 0, Receipt::Refused),
+            // The attempt before may have been kept.
+            (Kind::Valid, 422, 1, Receipt::Open),
+            (Kind::Valid, 500, 0, Receipt::Open),
+        ];
+        for (index, (kind, status, attempt, _)) in (0..).zip(cases) {
+            let request = request(index, 1, kind);
+            stats.sent(&request);
+            let place = place.filter(|_| status == 202);
+            stats.settled(&request, Settlement { attempt, place, ..settlement(status, NOW) }, NOW);
+        }
+        stats.sent(&request(9, 1, Kind::Valid));
+        assert_eq!(stats.acknowledged(), BTreeMap::from([(2, 10)]));
+        let ledger = stats.take_ledger().unwrap();
+        for (index, (.., receipt)) in (0..).zip(cases) {
+            assert_eq!(ledger.get(index), receipt);
+        }
+        assert_eq!((ledger.get(9), ledger.get(10)), (Receipt::Open, Receipt::NotSent));
     }
 }

@@ -1,7 +1,12 @@
 //! `processor run`, put together: asks the topic and the tables whether they are what they should be,
 //! then starts the poll thread, the lanes and the supervisor.
 
-use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
 use rdkafka::consumer::Consumer as _;
@@ -11,15 +16,17 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     consume::{
-        lane::{Lane, LaneConfig},
-        run::{LaneHandle, PollerHandle, Supervisor},
+        lane::{AttemptClock, Lane, LaneConfig},
+        rounds::AuditConfig,
+        run::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
+        watchdog::{Watchdog, WatchdogConfig},
     },
     kafka::{
         client::{self, ConsumerConfig, KafkaConfig},
         context::Context,
         poller::{CHUNKS_MAX, Poller},
-        topic::{InspectError, Inspector, TopicProfile},
+        topic::{InspectError, Inspector},
     },
     metrics::Metrics,
     status::{ProcessorHealth, Status},
@@ -37,8 +44,10 @@ pub struct Config {
     pub consumer: ConsumerConfig,
     /// Where the tables are.
     pub database: Database,
-    /// How safe the topic has to be.
-    pub profile: TopicProfile,
+    /// How safe the topic has to be, and how often that is looked at.
+    pub audit: AuditConfig,
+    /// When a partition that does not advance is reported, and what is tried then.
+    pub watchdog: WatchdogConfig,
     /// How many lanes.
     pub lanes: usize,
     /// How each lane works.
@@ -82,35 +91,57 @@ impl Application {
         let health = Arc::new(ProcessorHealth { status: Arc::clone(&status), metrics: Arc::clone(&metrics) });
         let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
+        let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);
-        let topic = tokio::select! {
-            topic = prepare(&config, &inspector) => topic?,
-            () = &mut shutdown => return Ok(()),
+        let result = loop {
+            let topic = tokio::select! {
+                topic = prepare(&config, &inspector) => topic?,
+                () = &mut shutdown => break Ok(()),
+            };
+            let parts = Parts { topic, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
+            match work(&config, parts, (&metrics, &status), shutdown.as_mut()).await {
+                Ok(End::Stopped) => break Ok(()),
+                Ok(End::Rebuild(cause)) => {
+                    tracing::warn!(cause = cause.as_str(), "consumer is made anew");
+                    metrics.processor_rebuilds_total.with_label_values(&[cause.as_str()]).inc();
+                    status.unassigned();
+                }
+                Err(error) => break Err(error),
+            }
         };
-        let result = work(config, (topic, inspector), (metrics, status), shutdown).await;
         admin.abort();
         result
     }
 }
 
+/// What stays when the consumer is made anew, or was looked up for it.
+struct Parts<'a> {
+    topic: Topic,
+    inspector: Arc<Inspector>,
+    watchdog: &'a mut Watchdog,
+}
+
+/// Makes the lanes, the poll thread and the supervisor, and works until one of them ends.
 async fn work(
-    config: Config,
-    (topic, inspector): (Topic, Arc<Inspector>),
-    (metrics, status): (Arc<Metrics>, Arc<Status>),
+    config: &Config,
+    Parts { topic, inspector, watchdog }: Parts<'_>,
+    (metrics, status): (&Arc<Metrics>, &Arc<Status>),
     shutdown: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<End> {
     let (lane_reports, lane_reports_rx) = mpsc::channel(4_096);
     let (mut lanes, mut outlets) = (Vec::new(), Vec::new());
     for _ in 0..config.lanes {
         let (control, control_rx) = mpsc::channel(4_096);
         let (chunks, chunks_rx) = mpsc::channel(CHUNKS_MAX);
+        let clock = Arc::new(AttemptClock::new(Instant::now()));
         let lane = Lane::new(
             (config.database.clone(), topic),
             config.lane.clone(),
-            Arc::clone(&metrics),
+            (Arc::clone(metrics), Arc::clone(&clock)),
             lane_reports.clone(),
         );
-        lanes.push(LaneHandle { control, task: service_kit::spawn("lane", lane.run(control_rx, chunks_rx)) });
+        let task = service_kit::spawn("lane", lane.run(control_rx, chunks_rx));
+        lanes.push(LaneHandle { control, task, clock });
         outlets.push(chunks);
     }
     drop(lane_reports);
@@ -123,14 +154,19 @@ async fn work(
         commands_rx,
         reports,
         outlets,
-        (Arc::clone(&metrics), Arc::clone(&status)),
+        (Arc::clone(metrics), Arc::clone(status)),
     );
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
-    let taker = Taker { database: config.database, inspector, topic, owner };
-    let supervisor = Supervisor::new(taker, PollerHandle { commands, thread }, lanes, (metrics, status));
-    supervisor.run(reports_rx, lane_reports_rx, shutdown).await?;
-    Ok(())
+    let taker = Taker { database: config.database.clone(), inspector, topic, owner };
+    let supervisor = Supervisor::new(
+        (taker, config.audit),
+        watchdog,
+        PollerHandle { commands, thread },
+        lanes,
+        (Arc::clone(metrics), Arc::clone(status)),
+    );
+    Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
 }
 
 /// Waits until Kafka and PostgreSQL answer and are what they should be.
@@ -139,9 +175,11 @@ async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<
     loop {
         let error = match try_prepare(config, inspector).await {
             Ok(topic) => return Ok(topic),
-            Err(error @ (PrepareError::Migrations(_) | PrepareError::Inspect(InspectError::Unsafe(_)))) => {
-                return Err(error.into());
-            }
+            Err(
+                error @ (PrepareError::Migrations(_)
+                | PrepareError::Inspect(InspectError::Unsafe(_))
+                | PrepareError::Store(StoreError::Pooled)),
+            ) => return Err(error.into()),
             Err(error) => error,
         };
         let delay = backoff.next_delay();
@@ -165,9 +203,10 @@ enum PrepareError {
 }
 
 async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topic, PrepareError> {
-    inspector.audit(config.profile).await?;
+    inspector.audit(config.audit.profile).await?;
     let asked = Arc::clone(inspector);
-    let identity = tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
+    let identity =
+        tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
     let mut connection = config.database.writer().await?;
     if let Some(missing) = crate::commands::migrate::first_missing(&mut connection).await? {
         return Err(PrepareError::Migrations(missing));
@@ -175,7 +214,10 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topi
     if registry::find(&mut connection, &identity).await? == Registration::Unknown {
         let (asked, count) = (Arc::clone(inspector), identity.partition_count.get());
         let starts = tokio::task::spawn_blocking(move || {
-            (0..count).map(Partition).map(|p| Ok((p, asked.log_range(p)?.start))).collect::<Result<Vec<_>, InspectError>>()
+            (0..count)
+                .map(Partition)
+                .map(|p| Ok((p, asked.log_range(p)?.start)))
+                .collect::<Result<Vec<_>, InspectError>>()
         });
         let starts = starts.await.map_err(|_| PrepareError::Panicked)??;
         registry::register(&mut connection, &identity, &starts).await?;
@@ -189,5 +231,6 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topi
 }
 
 fn hostname() -> String {
-    std::fs::read_to_string("/etc/hostname").map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
+    std::fs::read_to_string("/etc/hostname")
+        .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }

@@ -1,1 +1,121 @@
-//! stub
+//! The command line: which commands there are, and what they share.
+
+use std::process::ExitCode;
+
+use service_kit::telemetry::{self, LogConfig};
+
+use crate::{
+    commands::{
+        dead_letters, dialog_rules, dialogs, halts, health, migrate, partitions, progress, prove, run, tail,
+    },
+    kafka::{client::KafkaConfig, topic::TopicProfile},
+    store::{Database, session::DatabaseConfig},
+};
+
+/// Files the records of the topic into PostgreSQL, each exactly once.
+///
+/// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line has no meaning.
+#[derive(Debug, clap::Parser)]
+#[command(name = "processor", version)]
+pub struct Cli {
+    #[command(flatten)]
+    kafka: KafkaConfig,
+    #[command(flatten)]
+    database: DatabaseConfig,
+    /// How safe the topic's settings have to be.
+    #[arg(long, env = "PROCESSOR_TOPIC_PROFILE", value_enum, default_value = "production", global = true)]
+    topic_profile: TopicProfile,
+    #[command(flatten)]
+    log: LogConfig,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Bring the tables to the version of this binary.
+    Migrate,
+    /// Apply the partitions that the consumer group gives.
+    Run(Box<run::Args>),
+    /// Ask the `processor run` on this machine whether it is ready.
+    Health(health::Args),
+    /// How far each partition is applied; move one that is not halted.
+    #[command(subcommand)]
+    Progress(progress::Command),
+    /// Partitions that stand still until a person decides: list, resume.
+    #[command(subcommand)]
+    Halts(halts::Command),
+    /// Records that could not be applied: list, show, export, replay.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Dialogs and their messages.
+    #[command(subcommand)]
+    Dialogs(dialogs::Command),
+    /// When a dialog ends because its client has been silent.
+    #[command(subcommand)]
+    DialogRules(dialog_rules::Command),
+    /// More partitions for a topic whose messages go on.
+    #[command(subcommand)]
+    Partitions(partitions::Command),
+    /// The records of the topic in a readable form, as they come. Never joins the processors' group.
+    Tail(tail::Args),
+    /// Fold the topic again and compare every row with it.
+    Prove(prove::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    ///
+    /// # Errors
+    /// It could not be done; the text says why.
+    pub async fn run(self) -> anyhow::Result<ExitCode> {
+        telemetry::init(&self.log)?;
+        let database = match Database::new(&self.database) {
+            Ok(database) => database,
+            Err(problem) => {
+                eprintln!("processor: {problem}");
+                return Ok(ExitCode::from(2));
+            }
+        };
+        match self.command {
+            Command::Migrate => migrate::run(&database).await?,
+            Command::Run(args) => run::run(*args, self.kafka, database, self.topic_profile).await?,
+            Command::Health(args) => return Ok(health::run(args).await),
+            Command::Progress(command) => return progress::run(command, &database, &self.kafka).await,
+            Command::Halts(command) => return halts::run(command, &database, &self.kafka).await,
+            Command::DeadLetters(command) => return dead_letters::run(command, &database, &self.kafka).await,
+            Command::Dialogs(command) => dialogs::run(command, &database).await?,
+            Command::DialogRules(command) => dialog_rules::run(command, &database, &self.kafka).await?,
+            Command::Partitions(command) => partitions::run(command, &database, &self.kafka).await?,
+            Command::Tail(args) => tail::run(args, self.kafka).await?,
+            Command::Prove(args) => return prove::run(args, &database, &self.kafka).await,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_readme_lists_settings_and_commands() {
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+        let mut command = Cli::command();
+        let check = |command: &clap::Command, name| {
+            let table = service_kit::reference::settings(command);
+            service_kit::reference::check(document, name, &table).unwrap();
+        };
+        let commands = service_kit::reference::commands(&command);
+        service_kit::reference::check(document, "commands of processor", &commands).unwrap();
+        check(&command, "settings of processor");
+        check(command.find_subcommand_mut("run").unwrap(), "settings of processor run");
+    }
+}

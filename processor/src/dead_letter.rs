@@ -51,7 +51,9 @@ impl fmt::Display for DeadLetterReason {
         match self {
             Self::Record(fault) => fault.fmt(f),
             Self::ConflictingDuplicate => f.write_str("the id was used before with another body"),
-            Self::RejectedByDatabase { sqlstate } => write!(f, "the database refuses it: SQLSTATE {sqlstate}"),
+            Self::RejectedByDatabase { sqlstate } => {
+                write!(f, "the database refuses it: SQLSTATE {sqlstate}")
+            }
         }
     }
 }

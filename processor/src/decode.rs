@@ -1,8 +1,12 @@
-//! From a record as it was read to what it says: total, whatever the bytes are (design.md §1.3).
+//! From a record as it was read to what it says: total, whatever the bytes are.
 
-use schemas::{BodyHash, ClientId, Event, Message, PartitionCount, RequestId, Timestamp};
+use schemas::{BodyHash, ClientId, Event, Message, RequestId, Timestamp};
 
-use crate::{dead_letter::DeadLetterReason, kafka::RawRecord};
+use crate::{
+    dead_letter::DeadLetterReason,
+    kafka::RawRecord,
+    rules::{IdleGap, PartitionRules},
+};
 
 /// A record with its meaning. The bytes stay with it: as a dead letter it is kept as it was.
 #[derive(Debug, Clone)]
@@ -35,14 +39,17 @@ pub struct Received {
     pub received_at: Timestamp,
     /// The request that brought it.
     pub request_id: Option<RequestId>,
+    /// After which silence it opens a new dialog, by the rule in force at its offset.
+    pub idle_gap: Option<IdleGap>,
 }
 
 impl Record {
-    /// Reads the meaning of a record of a topic with `count` partitions.
+    /// Reads the meaning of a record by the `rules` of its partition.
     #[must_use]
-    pub fn decode(raw: RawRecord, count: PartitionCount) -> Self {
-        let content = match raw.decode(count) {
+    pub fn decode(raw: RawRecord, rules: &PartitionRules) -> Self {
+        let content = match raw.decode(rules.count_at(raw.offset)) {
             Ok((Event::MessageReceived(message), envelope)) => Content::Message(Box::new(Received {
+                idle_gap: rules.idle_gap_at(raw.offset, message.external_client_id()),
                 body_hash: message.body_hash(),
                 message: *message,
                 received_at: envelope.received_at,

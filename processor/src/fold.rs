@@ -2,11 +2,11 @@
 //! what was there before; ids and times come from the records (R20), so that replaying the topic
 //! gives the same rows.
 //!
-//! A message is new or a duplicate, and only a new one may open a dialog. Where the answer decides
-//! about a dialog (the client is known and has none active when the message comes), it is looked up
-//! before: [`lookups`] names these messages. Where it does not (the dialog is active anyway, or the
-//! client is new and can have no message yet), the insert itself answers, and [`Folded::settle`]
-//! tells the duplicates from the new ones.
+//! A message is new or a duplicate, and only a new one may open a dialog, end an idle one or extend one.
+//! Where the answer decides whether a dialog begins or ends (the client is known and has none active when
+//! the message comes, or one that may have been idle), it is looked up before: [`lookups`] names these
+//! messages. Where it does not (the dialog stays active anyway, or the client is new and can have no
+//! message yet), the insert itself answers, and [`Folded::settle`] tells the duplicates from the new ones.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +18,7 @@ use crate::{
     dead_letter::DeadLetterReason,
     decode::{Content, Received, Record},
     position::{Offset, dialog_id},
+    rules::IdleGap,
 };
 
 /// What a client is before, or after, a batch.
@@ -26,7 +27,36 @@ pub struct ClientState {
     /// Whether the client has a row.
     pub known: bool,
     /// Its active dialog.
-    pub active: Option<Uuid>,
+    pub active: Option<ActiveDialog>,
+}
+
+/// A client's active dialog.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ActiveDialog {
+    /// Its id.
+    pub id: Uuid,
+    /// When its latest message was appended; known only while an idle gap applies to its client.
+    pub last_message_at: Option<Timestamp>,
+}
+
+/// Why a dialog was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseReason {
+    /// A record said so.
+    Command,
+    /// Its client was silent for longer than the gap before the next message.
+    IdleGap,
+}
+
+impl CloseReason {
+    /// The column's value.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::IdleGap => "idle_gap",
+        }
+    }
 }
 
 /// The states of the clients of a batch.
@@ -60,8 +90,10 @@ pub struct OpenedDialog {
     pub opened_offset: Offset,
     /// When that record was appended.
     pub opened_at: Timestamp,
-    /// When it was closed again.
-    pub closed_at: Option<Timestamp>,
+    /// When it was closed again, and why.
+    pub closed: Option<(Timestamp, CloseReason)>,
+    /// When its latest message was appended, if an idle gap applies.
+    pub last_message_at: Option<Timestamp>,
 }
 
 /// A dialog that was active before the batch, and is to be closed.
@@ -71,8 +103,21 @@ pub struct ClosedDialog {
     pub client_id: ClientId,
     /// Its id.
     pub id: Uuid,
-    /// When the record that closes it was appended.
+    /// When it ended.
     pub closed_at: Timestamp,
+    /// Why.
+    pub reason: CloseReason,
+}
+
+/// A dialog that was active before the batch, and whose latest message is another one now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TouchedDialog {
+    /// Whose.
+    pub client_id: ClientId,
+    /// Its id.
+    pub id: Uuid,
+    /// When its latest message was appended; `None` once no idle gap applies any more.
+    pub last_message_at: Option<Timestamp>,
 }
 
 /// A message to be inserted, if its id is free.
@@ -120,8 +165,9 @@ pub struct Folded<'a> {
     pub opened: Vec<OpenedDialog>,
     /// Messages to be inserted, the first of each id.
     pub messages: Vec<NewMessage<'a>>,
-    /// What the clients are afterwards.
-    pub after: ClientStates,
+    /// Dialogs that were active before and got messages under an idle gap: what was known of the latest.
+    touched: HashMap<Uuid, TouchedDialog>,
+    after: ClientStates,
     /// Messages whose id came before, in this batch or in the table.
     repeats: Vec<(&'a Record, &'a Received)>,
     dead_letters: Vec<(&'a Record, DeadLetterReason)>,
@@ -131,6 +177,10 @@ pub struct Folded<'a> {
 /// What the records did.
 #[derive(Debug)]
 pub struct Settled<'a> {
+    /// What the clients are afterwards.
+    pub after: ClientStates,
+    /// Dialogs whose latest message is to be noted.
+    pub touched: Vec<TouchedDialog>,
     /// Dead letters to be written.
     pub dead_letters: Vec<(&'a Record, DeadLetterReason)>,
     /// What became of the records, by partition.
@@ -147,7 +197,8 @@ pub struct ForeignWrite {
     pub offset: Offset,
 }
 
-/// The messages that have to be looked up before the fold: those that might open a dialog.
+/// The messages that have to be looked up before the fold: those that might open a dialog, or end an idle
+/// one.
 #[must_use]
 pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a>> {
     let closing: HashSet<ClientId> = batch
@@ -157,19 +208,51 @@ pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a
             Content::Message(_) | Content::DeadLetter(_) => None,
         })
         .collect();
+    let idle = maybe_idle(batch, before);
     let may_open = |client_id: &ClientId| {
-        before
-            .get(client_id)
-            .is_some_and(|state| state.known && (state.active.is_none() || closing.contains(client_id)))
+        before.get(client_id).is_some_and(|state| {
+            state.known && (state.active.is_none() || closing.contains(client_id) || idle.contains(client_id))
+        })
     };
     let keys: HashSet<MessageKey<'a>> =
         messages(batch).map(key).filter(|(client_id, _)| may_open(client_id)).collect();
     keys.into_iter().collect()
 }
 
+/// The clients whose active dialog some message of the batch might find idle, whichever of the others are
+/// new: the latest message before it is at the earliest what is known, or the earliest of the batch.
+fn maybe_idle(batch: &Batch, before: &ClientStates) -> HashSet<ClientId> {
+    let mut earliest: HashMap<ClientId, Timestamp> = HashMap::new();
+    let mut idle = HashSet::new();
+    for record in batch.records() {
+        let Content::Message(received) = &record.content else { continue };
+        let (Some(gap), client_id) = (received.idle_gap, received.message.client_id()) else { continue };
+        let Some(active) = before.get(&client_id).and_then(|state| state.active) else { continue };
+        let appended_at = record.raw.appended_at;
+        let last = earliest.entry(client_id).or_insert(active.last_message_at.unwrap_or(appended_at));
+        *last = (*last).min(appended_at);
+        if gap.ended_at(*last, appended_at).is_some() {
+            idle.insert(client_id);
+        }
+    }
+    idle
+}
+
+/// When the latest message of a dialog was appended, once `next` is one of its messages. The broker's clock
+/// may step back; what is known does not.
+#[must_use]
+fn latest(last: Option<Timestamp>, idle_gap: Option<IdleGap>, next: Timestamp) -> Option<Timestamp> {
+    idle_gap.map(|_| last.map_or(next, |last| last.max(next)))
+}
+
 /// Folds a batch. `before` holds every client of it, `existing` the bodies found by [`lookups`].
 #[must_use]
-pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing: &BodyHashes<'a>) -> Folded<'a> {
+pub fn fold<'a>(
+    batch: &'a Batch,
+    topic_id: Uuid,
+    before: ClientStates,
+    existing: &BodyHashes<'a>,
+) -> Folded<'a> {
     let mut fold = Fold {
         topic_id,
         existing,
@@ -183,7 +266,7 @@ pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing
             match &record.content {
                 Content::Message(received) => fold.message(record, received),
                 Content::Close(client_id) => {
-                    fold.close(*client_id, record.raw.appended_at);
+                    fold.close(*client_id, record.raw.appended_at, CloseReason::Command);
                     counters.commands += 1;
                 }
                 Content::DeadLetter(reason) => {
@@ -214,15 +297,22 @@ impl<'a> Fold<'a, '_> {
             return;
         }
         let (client_id, appended_at) = (key.0, record.raw.appended_at);
+        if let Some(ended_at) = self.idle_since(client_id, received.idle_gap, appended_at) {
+            self.close(client_id, ended_at, CloseReason::IdleGap);
+        }
         let state = self.folded.after.entry(client_id).or_default();
         if !state.known {
             state.known = true;
             self.folded.clients.push(NewClient { first: received, created_at: appended_at });
         }
         let opens = state.active.is_none();
-        let dialog_id = *state.active.get_or_insert_with(|| {
-            dialog_id(self.topic_id, record.raw.partition, record.raw.offset, appended_at)
+        let active = state.active.get_or_insert_with(|| ActiveDialog {
+            id: dialog_id(self.topic_id, record.raw.partition, record.raw.offset, appended_at),
+            last_message_at: None,
         });
+        let (dialog_id, before) = (active.id, active.last_message_at);
+        active.last_message_at = latest(before, received.idle_gap, appended_at);
+        let last_message_at = active.last_message_at;
         if opens {
             self.opened.insert(client_id, self.folded.opened.len());
             self.folded.opened.push(OpenedDialog {
@@ -231,20 +321,44 @@ impl<'a> Fold<'a, '_> {
                 partition: record.raw.partition,
                 opened_offset: record.raw.offset,
                 opened_at: appended_at,
-                closed_at: None,
+                closed: None,
+                last_message_at,
             });
+        } else if last_message_at != before {
+            self.touch(TouchedDialog { client_id, id: dialog_id, last_message_at }, before);
         }
         self.folded.messages.push(NewMessage { record, received, dialog_id, opens });
     }
 
-    fn close(&mut self, client_id: ClientId, closed_at: Timestamp) {
-        let Some(id) = self.folded.after.get_mut(&client_id).and_then(|state| state.active.take()) else {
+    /// When a client's dialog ended, if it was idle for too long before a message that comes now.
+    fn idle_since(&self, client_id: ClientId, gap: Option<IdleGap>, now: Timestamp) -> Option<Timestamp> {
+        let last_message_at = self.folded.after.get(&client_id)?.active?.last_message_at?;
+        gap?.ended_at(last_message_at, now)
+    }
+
+    /// Notes the latest message: at once in a dialog that this batch opens, all messages of which are known
+    /// to be new; of another one what was known `before`, for [`Folded::settle`] to go on from.
+    fn touch(&mut self, dialog: TouchedDialog, before: Option<Timestamp>) {
+        let opened_here = self.opened.get(&dialog.client_id).and_then(|at| self.folded.opened.get_mut(*at));
+        match opened_here {
+            Some(opened) => opened.last_message_at = dialog.last_message_at,
+            None => {
+                let known = TouchedDialog { last_message_at: before, ..dialog };
+                self.folded.touched.entry(dialog.id).or_insert(known);
+            }
+        }
+    }
+
+    fn close(&mut self, client_id: ClientId, closed_at: Timestamp, reason: CloseReason) {
+        let Some(ActiveDialog { id, .. }) =
+            self.folded.after.get_mut(&client_id).and_then(|state| state.active.take())
+        else {
             return;
         };
         let opened_here = self.opened.remove(&client_id).and_then(|at| self.folded.opened.get_mut(at));
         match opened_here {
-            Some(dialog) => dialog.closed_at = Some(closed_at),
-            None => self.folded.closed.push(ClosedDialog { client_id, id, closed_at }),
+            Some(dialog) => dialog.closed = Some((closed_at, reason)),
+            None => self.folded.closed.push(ClosedDialog { client_id, id, closed_at, reason }),
         }
     }
 }
@@ -261,7 +375,8 @@ impl<'a> Folded<'a> {
         inserted: &HashSet<(Partition, Offset)>,
         mut stored: BodyHashes<'a>,
     ) -> Result<Settled<'a>, ForeignWrite> {
-        let Self { messages, mut repeats, mut dead_letters, mut counters, .. } = self;
+        let Self { messages, touched, mut after, mut repeats, mut dead_letters, mut counters, .. } = self;
+        let touched = touch_inserted(touched, &messages, inserted, &mut after);
         for NewMessage { record, received, opens, .. } in messages {
             let (partition, offset) = (record.raw.partition, record.raw.offset);
             if inserted.contains(&(partition, offset)) {
@@ -282,8 +397,42 @@ impl<'a> Folded<'a> {
                 dead_letters.push((record, DeadLetterReason::ConflictingDuplicate));
             }
         }
-        Ok(Settled { dead_letters, counters })
+        Ok(Settled { after, touched, dead_letters, counters })
     }
+}
+
+/// The latest messages of dialogs that were active before, now that it is known which are new: a duplicate
+/// extends nothing.
+fn touch_inserted(
+    mut touched: HashMap<Uuid, TouchedDialog>,
+    messages: &[NewMessage<'_>],
+    inserted: &HashSet<(Partition, Offset)>,
+    after: &mut ClientStates,
+) -> Vec<TouchedDialog> {
+    if touched.is_empty() {
+        return Vec::new();
+    }
+    let before: HashMap<Uuid, Option<Timestamp>> =
+        touched.values().map(|dialog| (dialog.id, dialog.last_message_at)).collect();
+    let mut new: Vec<&NewMessage<'_>> = messages
+        .iter()
+        .filter(|message| touched.contains_key(&message.dialog_id))
+        .filter(|message| inserted.contains(&(message.record.raw.partition, message.record.raw.offset)))
+        .collect();
+    new.sort_unstable_by_key(|message| (message.record.raw.partition, message.record.raw.offset));
+    for NewMessage { record, received, dialog_id, .. } in new {
+        if let Some(dialog) = touched.get_mut(dialog_id) {
+            dialog.last_message_at =
+                latest(dialog.last_message_at, received.idle_gap, record.raw.appended_at);
+        }
+    }
+    for dialog in touched.values() {
+        let active = after.get_mut(&dialog.client_id).and_then(|state| state.active.as_mut());
+        if let Some(active) = active.filter(|active| active.id == dialog.id) {
+            active.last_message_at = dialog.last_message_at;
+        }
+    }
+    touched.into_values().filter(|dialog| before.get(&dialog.id) != Some(&dialog.last_message_at)).collect()
 }
 
 /// The messages of a batch.

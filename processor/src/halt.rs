@@ -5,22 +5,35 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::position::{NextOffset, Offset};
 
 /// The reason of a stop, with the numbers that a person needs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "reason", rename_all = "snake_case")]
 pub enum StopReason {
     /// The topic was deleted and created again: its records are not those that were applied.
     TopicRecreated {
         /// The id in the registry.
+        #[serde(with = "as_text")]
         registered: Uuid,
         /// The id that the brokers answer with.
+        #[serde(with = "as_text")]
         found: Uuid,
     },
-    /// The partition came after the topic was registered: keys have moved to it (P4).
+    /// The partition had a row once, and has none now: nobody knows how far it is applied.
     UnregisteredPartition,
+    /// A record came to a partition that no key belongs to yet, or whose clients are not applied to the
+    /// end in their former partitions: it waits for `processor partitions switch`.
+    AwaitsSwitch {
+        /// The record.
+        offset: Offset,
+        /// Over how many partitions keys are spread there.
+        partition_count: i32,
+    },
     /// Retention removed records that were not yet applied.
     BelowLogStart {
         /// How far the partition is applied.
@@ -75,6 +88,7 @@ impl StopReason {
         match self {
             Self::TopicRecreated { .. } => "topic_recreated",
             Self::UnregisteredPartition => "unregistered_partition",
+            Self::AwaitsSwitch { .. } => "awaits_switch",
             Self::BelowLogStart { .. } => "below_log_start",
             Self::BeyondLogEnd { .. } => "beyond_log_end",
             Self::DigestMismatch { .. } => "digest_mismatch",
@@ -83,6 +97,37 @@ impl StopReason {
             Self::DeadLetterLimit { .. } => "dead_letter_limit",
             Self::ForeignWrite { .. } => "foreign_write",
         }
+    }
+
+    /// The numbers as the column `halts.numbers` keeps them.
+    #[must_use]
+    pub fn numbers(&self) -> Value {
+        let mut numbers = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = numbers.as_object_mut() {
+            fields.remove("reason");
+        }
+        numbers
+    }
+
+    /// The reason from its code and numbers. `None`: another version of this program wrote them.
+    #[must_use]
+    pub fn from_stored(code: &str, mut numbers: Value) -> Option<Self> {
+        numbers.as_object_mut()?.insert("reason".to_owned(), code.into());
+        serde_json::from_value(numbers).ok()
+    }
+}
+
+/// A topic's id as text: the form in which people and Kafka's tools know it.
+mod as_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use uuid::Uuid;
+
+    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
+        Uuid::parse_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 
@@ -93,6 +138,12 @@ impl fmt::Display for StopReason {
                 write!(f, "the topic's id is {found}, registered is {registered}")
             }
             Self::UnregisteredPartition => f.write_str("the partition is not in the registry"),
+            Self::AwaitsSwitch { offset, partition_count } => {
+                write!(
+                    f,
+                    "the record at {offset} waits: keys are spread over {partition_count} partitions there"
+                )
+            }
             Self::BelowLogStart { next_offset, log_start } => {
                 write!(f, "the log starts at {log_start}, next offset is {next_offset}: records are lost")
             }
@@ -115,5 +166,33 @@ impl fmt::Display for StopReason {
                 write!(f, "the message of the record at {offset} was there before its client")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_read_back_from_what_was_stored_of_it() {
+        let (next_offset, offset) = (NextOffset(5), Offset(9));
+        let reasons = [
+            StopReason::TopicRecreated { registered: Uuid::from_u128(1), found: Uuid::from_u128(2) },
+            StopReason::UnregisteredPartition,
+            StopReason::AwaitsSwitch { offset, partition_count: 12 },
+            StopReason::BelowLogStart { next_offset, log_start: offset },
+            StopReason::BeyondLogEnd { next_offset, log_end: offset },
+            StopReason::DigestMismatch { offset },
+            StopReason::OffsetGap { expected: next_offset, found: offset },
+            StopReason::NotConserved { applied: 5, counted: 6 },
+            StopReason::DeadLetterLimit { dead_letters: 101, records: 2_000 },
+            StopReason::ForeignWrite { offset },
+        ];
+        for reason in reasons {
+            assert_eq!(StopReason::from_stored(reason.as_str(), reason.numbers()), Some(reason));
+        }
+        let numbers = StopReason::BelowLogStart { next_offset, log_start: offset }.numbers();
+        assert_eq!(numbers, serde_json::json!({"next_offset": 5, "log_start": 9}));
+        assert_eq!(StopReason::from_stored("of_a_later_version", numbers), None);
     }
 }

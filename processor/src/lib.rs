@@ -1,4 +1,25 @@
-//! The processor.
+//! The processor: files the records of the topic into PostgreSQL as clients, dialogs and messages.
+//!
+//! ```text
+//! topic ──▶ kafka/poller ──▶ consume/lane ──▶ decode ──▶ fold ──▶ store/apply ──▶ PostgreSQL
+//!           one thread       a task, a        total      pure     one transaction,
+//!               ▲            connection                           compare-and-set last
+//!               └──── consume/run: gives partitions to lanes, drains them, hands them back
+//! ```
+//!
+//! Read in that order, then [`halt`] and [`dead_letter`] (when not to go on), [`intervention`] and [`replay`]
+//! (what a person may do about it), [`prove`] (whether it was right), [`commands`] and [`app`] (what a person
+//! starts).
+//!
+//! 1. **Offsets and rows commit together.** [`store::apply`] is the only function that opens a batch's
+//!    transaction; the compare-and-set on the progress rows is its last statement before COMMIT.
+//!    (`tests/it/fencing.rs`: `a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit`)
+//! 2. **One owner a partition.** State in memory is keyed by partition and assignment epoch; the owner epoch
+//!    fences in the database. Offsets come from PostgreSQL, once, inside the assign.
+//!    (`tests/it/crash.rs`: `a_processor_killed_20_times_under_load_leaves_clean_tables`)
+//! 3. **Nothing is lost silently.** A record becomes a message, a duplicate, an applied command or a dead
+//!    letter, counted in the same transaction; until then its partition waits or halts.
+//!    (`tests/it/poison.rs`: `garbage_in_the_topic_becomes_dead_letters_and_delays_nobody`)
 
 pub mod app;
 pub mod cli;
@@ -6,11 +27,16 @@ pub mod commands;
 pub mod consume;
 pub mod dead_letter;
 pub mod decode;
+mod failpoint;
 pub mod fold;
 pub mod halt;
+pub mod intervention;
 pub mod kafka;
 pub mod metrics;
+mod planted;
 pub mod position;
 pub mod prove;
+pub mod replay;
+pub mod rules;
 pub mod status;
 pub mod store;

@@ -10,17 +10,17 @@ use crate::{consume::batch::Batch, store::apply::Applied};
 service_kit::metrics! {
     /// Every metric of a processor.
     pub struct Metrics {
-        /// Records applied, by what became of them: message, duplicate, command, dead_letter.
+        /// Records applied, by what became of them: message, duplicate, command, dead_letter. Those of a transaction whose outcome was read from the rows are missing; the rows count them.
         processor_records_total: IntCounterVec = &["outcome"],
         /// Dead letters written, by reason.
         processor_dead_letters_total: IntCounterVec = &["reason"],
-        /// Time of an attempt to apply a batch, from the first statement to the answer to COMMIT.
+        /// Time of an attempt that applied a batch, up to the answer to COMMIT, connecting included.
         processor_apply_seconds: Histogram = SECONDS,
         /// Records in an applied batch.
         processor_batch_records: Histogram = COUNTS,
         /// Time from the append of a batch's oldest record to its commit, by the clocks of broker and processor.
         processor_stored_seconds: Histogram = SECONDS,
-        /// Attempts that failed, by what was to be done: retry, bisect, settle, halt.
+        /// What kept records from being applied, by what was done about it: retry, bisect, settle, halt.
         processor_apply_failures_total: IntCounterVec = &["action"],
         /// Transactions whose outcome was read from the rows, by verdict: done, redo, fenced.
         processor_ambiguous_commits_total: IntCounterVec = &["verdict"],
@@ -32,7 +32,7 @@ service_kit::metrics! {
         processor_connect_seconds: Histogram = SECONDS,
         /// Rebalances, by event: assigned, revoked, lost.
         processor_rebalances_total: IntCounterVec = &["event"],
-        /// Time from a revocation until nothing of the partitions was under way any more.
+        /// Time from a polite revocation until nothing of the partitions was under way any more, or the deadline had passed.
         processor_drain_seconds: Histogram = SECONDS,
         /// Records dropped because they came from a former assignment, or came twice.
         processor_stale_records_total: IntCounter = (),
@@ -48,6 +48,18 @@ service_kit::metrics! {
         processor_lag_records: IntGaugeVec = &["partition"],
         /// When an owned partition last advanced, in seconds since 1970.
         processor_last_advance_timestamp_seconds: IntGaugeVec = &["partition"],
+        /// Age of the oldest record of an owned partition that is not applied yet; 0 if there is none.
+        processor_lag_seconds: IntGaugeVec = &["partition"],
+        /// Offsets behind an owned partition that no counter accounts for: anything but 0 is a lost or doubled record.
+        processor_conservation_gap: IntGaugeVec = &["partition"],
+        /// How long an owned partition with records to apply has not advanced, although Kafka and PostgreSQL answer.
+        processor_stalled_seconds: IntGaugeVec = &["partition"],
+        /// Times that the consumer was made anew, by cause: stalled, topic_changed.
+        processor_rebuilds_total: IntCounterVec = &["cause"],
+        /// Lanes whose attempts PostgreSQL has not answered for five seconds and more.
+        processor_lanes_waiting_for_database: IntGauge = (),
+        /// 1 if the topic's settings put records at risk.
+        processor_topic_unsafe: IntGauge = (),
     }
 }
 
@@ -86,5 +98,12 @@ mod tests {
         let expected = include_str!("../tests/fixtures/metric_names.txt");
         assert_eq!(Metrics::NAMES.join("\n") + "\n", expected);
         Metrics::new().unwrap();
+    }
+
+    #[test]
+    fn operations_md_lists_them() {
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/operations.md"));
+        let table = service_kit::reference::metrics(Metrics::DESCRIPTIONS);
+        service_kit::reference::check(document, "metrics of processor", &table).unwrap();
     }
 }

@@ -4,11 +4,14 @@
 use std::fmt;
 
 use schemas::{Partition, Timestamp};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use crate::planted::{self, Bug};
+
 /// The place of a record in its partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Offset(pub i64);
 
 impl Offset {
@@ -20,7 +23,7 @@ impl Offset {
 }
 
 /// The first offset not yet applied.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NextOffset(pub i64);
 
 impl NextOffset {
@@ -80,6 +83,9 @@ pub fn dialog_id(topic_id: Uuid, partition: Partition, offset: Offset, appended_
     hash.update(topic_id.as_bytes());
     hash.update(partition.0.to_be_bytes());
     hash.update(offset.0.to_be_bytes());
+    if planted::is(Bug::M10) {
+        hash.update(service_kit::clock::unix_time().as_nanos().to_be_bytes());
+    }
     let mut bytes = [0; 16];
     let (time, place) = bytes.split_at_mut(6);
     for (byte, source) in time.iter_mut().zip(appended_at.as_millis().to_be_bytes().iter().skip(2)) {
@@ -102,7 +108,8 @@ mod tests {
         let first = dialog_id(topic, Partition(3), Offset(10), at(1_764_000_000_000));
         assert_eq!(first, dialog_id(topic, Partition(3), Offset(10), at(1_764_000_000_000)));
         assert_eq!(first.get_version_num(), 8);
-        assert_eq!(first.to_string(), "019ab67c-6000-89ed-953b-e2b70fc06d10");
+        // Computed with Python's hashlib: this id is in every table that was ever filled.
+        assert_eq!(first.to_string(), "019ab697-e800-8add-bede-d7437b46ed5f");
         assert!(first < dialog_id(topic, Partition(3), Offset(11), at(1_764_000_000_001)));
         assert_ne!(first, dialog_id(topic, Partition(4), Offset(10), at(1_764_000_000_000)));
         assert_ne!(first, dialog_id(Uuid::from_u128(8), Partition(3), Offset(10), at(1_764_000_000_000)));

@@ -43,6 +43,11 @@ impl Status {
         self.with(|state| state.assigned = true);
     }
 
+    /// The consumer is being made anew.
+    pub fn unassigned(&self) {
+        self.with(|state| *state = State::default());
+    }
+
     /// A partition stands still.
     pub fn halted(&self, partition: Partition, reason: StopReason) {
         self.with(|state| {
@@ -109,7 +114,8 @@ mod tests {
     #[test]
     fn a_halted_partition_makes_the_processor_unready_and_names_itself() {
         let status = Arc::new(Status::default());
-        let health = ProcessorHealth { status: Arc::clone(&status), metrics: Arc::new(Metrics::new().unwrap()) };
+        let health =
+            ProcessorHealth { status: Arc::clone(&status), metrics: Arc::new(Metrics::new().unwrap()) };
         assert_eq!(health.ready(), Err("no partitions assigned yet".to_owned()));
         status.assigned();
         assert_eq!(health.ready(), Ok(()));

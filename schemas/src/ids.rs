@@ -40,14 +40,14 @@ text_type!(
     /// The outside system's account (the *source*): 1 to 128 characters, no control characters,
     /// no white space at either end, otherwise kept as it is.
     ExternalClientId,
-    |value| identifier(value, 128, "must have 1 to 128 characters")
+    |value| identifier(value, ExternalClientId::CHARS_MAX, "must have 1 to 128 characters")
 );
 
 text_type!(
     /// The outside system's id of a message: 1 to 256 characters under the rules of
     /// [`ExternalClientId`]. Unique per client.
     ExternalMessageId,
-    |value| identifier(value, 256, "must have 1 to 256 characters")
+    |value| identifier(value, ExternalMessageId::CHARS_MAX, "must have 1 to 256 characters")
 );
 
 text_type!(
@@ -95,10 +95,16 @@ text_type!(
     }
 );
 
-impl MessageText {
-    /// The limit, in characters (Unicode scalar values).
-    pub const CHARS_MAX: usize = 16_384;
+macro_rules! chars_max {
+    ($($name:ident = $limit:literal),*) => {$(
+        impl $name {
+            /// The limit, in characters (Unicode scalar values).
+            pub const CHARS_MAX: usize = $limit;
+        }
+    )*};
 }
+
+chars_max!(ExternalClientId = 128, ExternalMessageId = 256, MessageText = 16_384);
 
 /// A phone number in E.164 syntax: `+`, then 7 to 15 ASCII digits, the first not zero.
 ///

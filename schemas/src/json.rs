@@ -6,13 +6,19 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
-use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    self, Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde_json::{Number, Value};
 
 use crate::{
     ids::no_nul,
     reason::{Invalid, InvalidReason},
 };
+
+/// Numbers that are not integers of 64 bits lie between these: -2^63 and 2^64.
+pub const NUMBER_ABOVE: f64 = -9_223_372_036_854_775_808.0;
+pub const NUMBER_BELOW: f64 = 18_446_744_073_709_551_616.0;
 
 /// The five known fields as they were found, the unknown ones as values.
 #[derive(Debug, Default)]
@@ -70,7 +76,7 @@ fn is_number_out_of_range(error: &serde_json::Error) -> bool {
 }
 
 fn number_out_of_range(pointer: String) -> Invalid {
-    let rule = "must be an integer of 64 bits or a number below 2^64 in magnitude";
+    let rule = "must be an integer of 64 bits or a number above -2^63 and below 2^64";
     Invalid::new(InvalidReason::NumberOutOfRange, pointer, rule)
 }
 
@@ -95,11 +101,7 @@ impl Findings {
     /// Runs `step` with `token` appended to the path (RFC 6901: `~` and `/` are escaped).
     ///
     /// After an error the path stays where the error was.
-    fn within<T, E>(
-        &mut self,
-        token: &str,
-        step: impl FnOnce(&mut Self) -> Result<T, E>,
-    ) -> Result<T, E> {
+    fn within<T, E>(&mut self, token: &str, step: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let length = self.path.len();
         self.path.push('/');
         self.path.push_str(&token.replace('~', "~0").replace('/', "~1"));
@@ -272,8 +274,8 @@ impl<'de> Visitor<'de> for ValueSeed<'_> {
     /// An integer beyond 64 bits arrives here as well, already rounded: at that size a number is
     /// refused rather than changed.
     fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        const LIMIT: f64 = 18_446_744_073_709_551_616.0; // 2^64
-        match Number::from_f64(value).filter(|_| value.abs() < LIMIT) {
+        let in_range = NUMBER_ABOVE < value && value < NUMBER_BELOW;
+        match Number::from_f64(value).filter(|_| in_range) {
             Some(number) => Ok(Value::Number(number)),
             None => {
                 let invalid = number_out_of_range(self.0.path.clone());

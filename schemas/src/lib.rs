@@ -4,10 +4,13 @@
 //! Both services use this crate, so that the edge and the processor can never disagree. It knows
 //! neither HTTP, Kafka nor PostgreSQL: every function here is pure.
 //!
-//! Read in the order in which a message travels: [`message`] (bytes to [`Message`]), [`ids`] (the
-//! types it is made of), [`key`] (client id and partition), [`record`] (the topic's format).
+//! Read in the order in which a message travels: [`batch`] (a body to its items), [`message`] (bytes to
+//! [`Message`]), [`ids`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
+//! topic's format). [`contract`] says the same to readers in other languages.
 #![forbid(unsafe_code)]
 
+pub mod batch;
+pub mod contract;
 pub mod ids;
 mod json;
 pub mod key;
@@ -17,6 +20,7 @@ pub mod record;
 pub mod time;
 
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
+pub use json::{NUMBER_ABOVE, NUMBER_BELOW};
 pub use key::{ClientId, Partition, PartitionCount};
 pub use message::{BodyHash, Message};
 pub use reason::{Invalid, InvalidReason};

@@ -44,11 +44,11 @@ impl Message {
     pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Self, Invalid> {
         let raw = RawMessage::read(body)?;
         let external_client_id =
-            required("/external_client_id", raw.external_client_id, |v| ExternalClientId::parse(v))?;
+            required("/external_client_id", raw.external_client_id, ExternalClientId::parse)?;
         let client_phone = required("/client_phone", raw.client_phone, |v| Phone::parse(&v))?;
         let external_message_id =
-            required("/external_message_id", raw.external_message_id, |v| ExternalMessageId::parse(v))?;
-        let text = required("/text", raw.text, |v| MessageText::parse(v))?;
+            required("/external_message_id", raw.external_message_id, ExternalMessageId::parse)?;
+        let text = required("/text", raw.text, MessageText::parse)?;
         let sent_at = optional("/sent_at", raw.sent_at, |v| Timestamp::parse_sent_at(&v, received_at))?;
         Ok(Self {
             client_id: ClientId::of(&external_client_id, &client_phone),

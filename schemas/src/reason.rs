@@ -16,9 +16,9 @@ pub enum InvalidReason {
     DuplicateKey,
     /// A number cannot be kept exactly enough.
     NumberOutOfRange,
-    /// A string that must say something is empty.
+    /// A string that must say something is empty, or a batch.
     Empty,
-    /// A string exceeds its limit.
+    /// A string or a batch exceeds its limit.
     TooLong,
     /// U+0000, which a PostgreSQL text cannot hold.
     NulCharacter,

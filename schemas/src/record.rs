@@ -103,14 +103,15 @@ impl EncodedRecord {
 pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
     let client_id = event.client_id();
     let (event_type, id, value) = match event {
-        Event::MessageReceived(message) => (
-            MESSAGE_RECEIVED,
-            message.external_message_id().as_str().to_owned(),
-            message.to_canonical_json(),
-        ),
+        Event::MessageReceived(message) => {
+            (MESSAGE_RECEIVED, message.external_message_id().as_str().to_owned(), message.to_canonical_json())
+        }
         Event::DialogClose(_) => (
             DIALOG_CLOSE,
-            envelope.request_id.as_ref().map_or_else(|| envelope.received_at.to_string(), ToString::to_string),
+            envelope
+                .request_id
+                .as_ref()
+                .map_or_else(|| envelope.received_at.to_string(), ToString::to_string),
             format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes(),
         ),
     };

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a broken golden file fails the test")]
 
 use schemas::{
-    ClientId, DialogClose, Envelope, Event, Message, PartitionCount, RequestId, RecordView, Timestamp,
+    ClientId, DialogClose, Envelope, Event, Message, PartitionCount, RecordView, RequestId, Timestamp,
     TraceParent, record,
 };
 use serde_json::Value;
@@ -23,7 +23,8 @@ fn check(golden: &str, event: impl FnOnce(&Value, Timestamp) -> Event) {
     let encoded = record::encode(&event, &envelope);
     assert_eq!(encoded.key, expected["key"]);
     assert_eq!(String::from_utf8(encoded.value.clone()).unwrap(), expected["value"]);
-    let headers: Vec<Value> = encoded.headers.iter().map(|(name, value)| [*name, value].as_slice().into()).collect();
+    let headers: Vec<Value> =
+        encoded.headers.iter().map(|(name, value)| [*name, value].as_slice().into()).collect();
     assert_eq!(Value::from(headers), expected["headers"]);
     let count = PartitionCount::new(12).unwrap();
     let partition = event.client_id().partition(count);

@@ -1,16 +1,23 @@
-//! What both services share, and nothing that only one of them needs.
+//! What the programs share.
 //!
 //! [`telemetry`] (logs), [`metrics!`] (a documented struct of metrics), [`lifecycle`] (named tasks,
 //! stop signals), [`retry`] (the only use of `backoff`), [`admin`] (the port for probes and
-//! metrics), [`clock`] (the only use of the wall clock), [`secret`] (values that never print).
+//! metrics), [`probe`] (who asks there), [`mod@reference`] (settings and metrics as tables for the documents),
+//! [`clock`] (the only use of the wall clock), [`process`] (processor time as a metric), [`secret`] (values that
+//! never print), [`kafka_settings`] (how brokers are reached and trusted), [`spans`] (of distributed traces).
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod clock;
+pub mod kafka_settings;
 pub mod lifecycle;
 pub mod metrics_macro;
+pub mod probe;
+pub mod process;
+pub mod reference;
 pub mod retry;
 pub mod secret;
+pub mod spans;
 pub mod telemetry;
 
 pub use lifecycle::spawn;

@@ -16,7 +16,7 @@ pub fn spawn<F>(name: &'static str, task: F) -> JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,
 {
-    tokio::spawn(task.instrument(tracing::info_span!("task", name)))
+    tokio::spawn(task.instrument(tracing::info_span!("task", task = name)))
 }
 
 /// Completes when the process is asked to stop (SIGTERM, or SIGINT from a terminal).

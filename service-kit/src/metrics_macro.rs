@@ -7,8 +7,7 @@ use prometheus::{
 };
 
 /// Seconds, from a millisecond to ten: what a request or a transaction takes.
-pub const SECONDS: &[f64] =
-    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+pub const SECONDS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// Counts, from one to the largest batch.
 pub const COUNTS: &[f64] = &[1.0, 10.0, 50.0, 100.0, 250.0, 500.0, 1000.0, 2500.0, 5000.0, 10_000.0];
@@ -82,12 +81,23 @@ macro_rules! metrics {
             /// Every metric's name, in the order of declaration.
             pub const NAMES: &'static [&'static str] = &[$(stringify!($field)),+];
 
+            /// Every metric as it is declared, for the documents.
+            pub const DESCRIPTIONS: &'static [$crate::reference::Description] = &[
+                $($crate::reference::Description {
+                    name: stringify!($field),
+                    kind: stringify!($kind),
+                    shape: stringify!($shape),
+                    help: &[$($help),+],
+                }),+
+            ];
+
             /// Makes and registers every metric.
             ///
             /// # Errors
             /// A name is declared twice.
             pub fn new() -> $crate::prometheus::Result<Self> {
                 let registry = $crate::prometheus::Registry::new();
+                registry.register(Box::new($crate::process::CpuSeconds::new()?))?;
                 $(let $field = $crate::metrics_macro::register::<$crate::prometheus::$kind>(
                     &registry, stringify!($field), &[$($help),+], $shape,
                 )?;)+
@@ -123,5 +133,6 @@ mod tests {
         assert!(text.contains("# HELP example_requests_total Requests by status.\n"), "{text}");
         assert!(text.contains("example_requests_total{status=\"202\"} 1"), "{text}");
         assert_eq!(Example::NAMES, ["example_requests_total", "example_seconds"]);
+        assert_eq!(Example::DESCRIPTIONS[0].shape, r#"&["status"]"#);
     }
 }

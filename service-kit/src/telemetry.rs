@@ -16,11 +16,16 @@ pub enum LogFormat {
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogConfig {
     /// What is logged: a level (error, warn, info, debug, trace) or a filter by module.
-    #[arg(long = "log", env = "TELEX_LOG", default_value = "info", global = true)]
+    #[arg(long = "log", env = "TELEX_LOG", default_value = "info", value_parser = parse_filter, global = true)]
     pub filter: String,
     /// How log lines are written.
     #[arg(long = "log-format", env = "TELEX_LOG_FORMAT", default_value = "json", global = true)]
     pub format: LogFormat,
+}
+
+/// Refuses what is no filter while there is still a command line to complain to, and no logger needed.
+fn parse_filter(text: &str) -> Result<String, String> {
+    EnvFilter::try_new(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
 }
 
 /// The log filter could not be read.

@@ -60,11 +60,7 @@ impl FromStr for Mix {
         for part in text.split(',') {
             let wrong = || MixError::Part(part.to_owned());
             let (name, share) = part.trim().split_once('=').ok_or_else(wrong)?;
-            let share = share
-                .parse()
-                .ok()
-                .filter(|share| *share <= PART_MAX)
-                .ok_or_else(wrong)?;
+            let share = share.parse().ok().filter(|share| *share <= PART_MAX).ok_or_else(wrong)?;
             let slot = match name {
                 "valid" => &mut valid,
                 "duplicate" => &mut duplicate,
@@ -81,16 +77,8 @@ impl FromStr for Mix {
             invalid: invalid.unwrap_or(0),
         };
         match mix {
-            Self {
-                valid: 0,
-                duplicate: 0,
-                invalid: 0,
-            } => Err(MixError::Empty),
-            Self {
-                valid: 0,
-                duplicate: 1..,
-                ..
-            } => Err(MixError::NothingToRepeat),
+            Self { valid: 0, duplicate: 0, invalid: 0 } => Err(MixError::Empty),
+            Self { valid: 0, duplicate: 1.., .. } => Err(MixError::NothingToRepeat),
             _ => Ok(mix),
         }
     }
@@ -98,11 +86,7 @@ impl FromStr for Mix {
 
 impl fmt::Display for Mix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "valid={},duplicate={},invalid={}",
-            self.valid, self.duplicate, self.invalid
-        )
+        write!(f, "valid={},duplicate={},invalid={}", self.valid, self.duplicate, self.invalid)
     }
 }
 

@@ -5,7 +5,7 @@
 use rand::{RngExt as _, rngs::Xoshiro256PlusPlus};
 use schemas::{ClientId, ExternalClientId, Phone, ids::Violation};
 
-use super::{PlanError, mixed};
+use super::{PlanError, Spread, mixed};
 
 /// The example clients of the specification come first: one phone, two sources.
 pub const EXAMPLE_CLIENTS: u32 = 2;
@@ -45,24 +45,25 @@ impl Client {
 pub(super) struct Population {
     clients: u32,
     sources: u32,
+    spread: Spread,
 }
 
 impl Population {
-    pub(super) fn new(clients: u32, sources: u32) -> Result<Self, PlanError> {
+    pub(super) fn new(clients: u32, sources: u32, spread: Spread) -> Result<Self, PlanError> {
         if !(CLIENTS_MIN..=CLIENTS_MAX).contains(&clients) {
             return Err(PlanError::Clients);
         }
         if sources < SOURCES_MIN {
             return Err(PlanError::Sources);
         }
-        Ok(Self { clients, sources })
+        Ok(Self { clients, sources, spread })
     }
 
     /// Draws who writes next.
     pub(super) fn pick(self, draws: &mut Xoshiro256PlusPlus) -> ClientIndex {
         match self.clients - EXAMPLE_CLIENTS {
             0 => ClientIndex(draws.random_range(0..EXAMPLE_CLIENTS)),
-            others => ClientIndex(EXAMPLE_CLIENTS + skewed(others, draws.random())),
+            others => ClientIndex(EXAMPLE_CLIENTS + self.spread.place(others, draws.random())),
         }
     }
 
@@ -70,10 +71,7 @@ impl Population {
     /// another, each through a source of its own.
     pub(super) fn client(self, index: ClientIndex) -> Client {
         let Some(place) = index.0.checked_sub(EXAMPLE_CLIENTS) else {
-            return Client {
-                external_client_id: source(index.0),
-                phone: phone(0),
-            };
+            return Client { external_client_id: source(index.0), phone: phone(0) };
         };
         let (person, nth_source) = match place % 10 {
             alone @ 0..=4 => (alone, 0),
@@ -83,10 +81,7 @@ impl Population {
         let person = 1 + place / 10 * 7 + person;
         let first_source = mixed(u64::from(person), 0) % u64::from(self.sources);
         let source_of_client = (first_source + u64::from(nth_source)) % u64::from(self.sources);
-        Client {
-            external_client_id: source(source_of_client),
-            phone: phone(person),
-        }
+        Client { external_client_id: source(source_of_client), phone: phone(person) }
     }
 }
 
@@ -96,20 +91,6 @@ fn source(number: impl Into<u64>) -> String {
 
 fn phone(person: u32) -> String {
     format!("+7000{person:07}")
-}
-
-/// A number below `count`. The density falls like 1/(FLATNESS + x) over the unit interval: with
-/// ten messages a client on average, the busiest get about 200, half of them four or fewer. The
-/// head is flat, because one client's messages go one after the other over one connection.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the quantile lies in 0..1, so the product lies in 0..=count"
-)]
-fn skewed(count: u32, uniform: f64) -> u32 {
-    const FLATNESS: f64 = 0.01;
-    let quantile = FLATNESS * ((1.0 + 1.0 / FLATNESS).powf(uniform) - 1.0);
-    ((quantile * f64::from(count)) as u32).min(count - 1)
 }
 
 /// A phone as a source may spell it: mostly plain, now and then with separators.

@@ -14,6 +14,8 @@ fn settings() -> Settings {
         messages: 20_000,
         clients: 2_000,
         sources: 20,
+        spread: Spread::default(),
+        shard: Shard::WHOLE,
         mix: "valid=90,duplicate=5,invalid=5".parse().unwrap(),
         base_time: base_time(),
     }
@@ -34,31 +36,17 @@ fn parse(body: &[u8]) -> Result<Message, schemas::Invalid> {
 
 #[test]
 fn the_same_settings_give_the_same_bytes_and_another_seed_gives_others() {
-    let few = || Settings {
-        messages: 1_000,
-        ..settings()
-    };
+    let few = || Settings { messages: 1_000, ..settings() };
     assert_eq!(bodies(few()), bodies(few()));
     let other = bodies(Settings { seed: 2, ..few() });
-    let equal = bodies(few())
-        .iter()
-        .zip(&other)
-        .filter(|(one, other)| one == other)
-        .count();
+    let equal = bodies(few()).iter().zip(&other).filter(|(one, other)| one == other).count();
     assert!(equal < 20, "{equal} bodies are equal");
 }
 
 #[test]
 fn a_later_run_with_the_same_seed_sends_the_same_words_as_new_messages() {
     let later = Timestamp::parse("2026-11-24T12:00:01Z").unwrap();
-    let (first, second) = (
-        plan(),
-        Plan::new(Settings {
-            base_time: later,
-            ..settings()
-        })
-        .unwrap(),
-    );
+    let (first, second) = (plan(), Plan::new(Settings { base_time: later, ..settings() }).unwrap());
     for request in first.requests().take(1_000) {
         assert_eq!(request, second.request(request.index));
         if let (Ok(one), Ok(other)) = (parse(&first.body(&request)), parse(&second.body(&request))) {
@@ -108,10 +96,7 @@ fn every_valid_body_is_accepted_as_a_message_of_the_client_that_the_plan_names()
     let mut ids = BTreeSet::new();
     for request in plan.requests().filter(|request| request.expected_status() == 202) {
         let message = parse(&plan.body(&request)).unwrap();
-        assert_eq!(
-            message.client_id(),
-            plan.client(request.client).client_id().unwrap()
-        );
+        assert_eq!(message.client_id(), plan.client(request.client).client_id().unwrap());
         let new = ids.insert((message.client_id(), message.external_message_id().to_string()));
         assert_eq!(new, request.kind == Kind::Valid);
     }
@@ -132,10 +117,7 @@ fn every_invalid_body_is_refused_for_its_reason_and_no_way_to_be_invalid_is_left
     assert_eq!(seen, FLAWS.iter().map(|flaw| flaw.name).collect());
     assert_eq!(seen.len(), FLAWS.len(), "a name stands twice");
     for reason in schemas::InvalidReason::ALL {
-        assert!(
-            FLAWS.iter().any(|flaw| flaw.reason == reason),
-            "{reason:?} has no example"
-        );
+        assert!(FLAWS.iter().any(|flaw| flaw.reason == reason), "{reason:?} has no example");
     }
 }
 
@@ -144,34 +126,21 @@ fn one_phone_writes_through_several_sources() {
     let plan = plan();
     let mut sources = BTreeMap::<String, BTreeSet<String>>::new();
     for request in plan.requests().filter(|request| request.kind == Kind::Valid) {
-        let Client {
-            external_client_id,
-            phone,
-        } = plan.client(request.client);
+        let Client { external_client_id, phone } = plan.client(request.client);
         assert!(phone.starts_with("+7000"), "{phone}");
         sources.entry(phone).or_default().insert(external_client_id);
     }
     let shared = |count| sources.values().filter(|sources| sources.len() == count).count();
-    assert!(
-        shared(2) > 100 && shared(3) > 100,
-        "{} and {}",
-        shared(2),
-        shared(3)
-    );
+    assert!(shared(2) > 100 && shared(3) > 100, "{} and {}", shared(2), shared(3));
     assert!(shared(1) > shared(2) + shared(3));
 }
 
 #[test]
 fn two_client_numbers_never_mean_one_client() {
     for sources in [SOURCES_MIN, 4, 20] {
-        let plan = Plan::new(Settings {
-            sources,
-            ..settings()
-        })
-        .unwrap();
-        let clients: BTreeSet<_> = (0..2_000)
-            .map(|index| plan.client(ClientIndex(index)).client_id().unwrap())
-            .collect();
+        let plan = Plan::new(Settings { sources, ..settings() }).unwrap();
+        let clients: BTreeSet<_> =
+            (0..2_000).map(|index| plan.client(ClientIndex(index)).client_id().unwrap()).collect();
         assert_eq!(clients.len(), 2_000);
     }
 }
@@ -180,23 +149,13 @@ fn two_client_numbers_never_mean_one_client() {
 fn the_example_clients_write_several_messages_each_whatever_the_seed() {
     for seed in 0..20 {
         for messages in [50, 1_000] {
-            let plan = Plan::new(Settings {
-                seed,
-                messages,
-                clients: 100,
-                ..settings()
-            })
-            .unwrap();
-            for (client, source) in [
-                (0, "client00000000000000000000000000"),
-                (1, "client00000000000000000000000001"),
-            ] {
+            let plan = Plan::new(Settings { seed, messages, clients: 100, ..settings() }).unwrap();
+            for (client, source) in
+                [(0, "client00000000000000000000000000"), (1, "client00000000000000000000000001")]
+            {
                 let index = ClientIndex(client);
                 let pair = plan.client(index);
-                assert_eq!(
-                    (pair.external_client_id.as_str(), pair.phone.as_str()),
-                    (source, "+70000000000")
-                );
+                assert_eq!((pair.external_client_id.as_str(), pair.phone.as_str()), (source, "+70000000000"));
                 let valid = |request: &Request| request.client == index && request.kind == Kind::Valid;
                 assert!(plan.requests().filter(valid).count() >= 5);
             }
@@ -220,6 +179,42 @@ fn most_clients_write_little_and_some_write_much() {
 }
 
 #[test]
+fn a_spread_says_how_many_messages_a_client_writes() {
+    let counts = |spread: &str| {
+        let mut messages = HashMap::<ClientIndex, u32>::new();
+        let settings = Settings { spread: spread.parse().unwrap(), clients: 200, ..settings() };
+        for request in Plan::new(settings).unwrap().requests() {
+            *messages.entry(request.client).or_default() += 1;
+        }
+        let mut counts: Vec<u32> = messages.into_values().collect();
+        counts.sort_unstable();
+        (counts[20], counts[100], counts[180])
+    };
+    let (few, median, many) = counts("even:100");
+    assert!(few > 75 && many < 125, "{few} {median} {many}");
+    let (few, median, many) = counts("50..150");
+    assert!((45..80).contains(&few) && (80..120).contains(&median) && (120..170).contains(&many));
+    let (few, _, many) = counts("100");
+    assert!(few < 30 && many > 200, "{few} {many}");
+}
+
+#[test]
+fn shards_send_the_plan_between_them_and_no_client_twice() {
+    let shard = |shard: &str| {
+        let settings = Settings { shard: shard.parse().unwrap(), ..settings() };
+        let plan = Plan::new(settings).unwrap();
+        plan.requests().map(|request| (request.index, request.client)).collect::<Vec<_>>()
+    };
+    let shards = [shard("0/3"), shard("1/3"), shard("2/3")];
+    let mut all: Vec<_> = shards.concat();
+    all.sort_unstable();
+    let whole: Vec<_> = plan().requests().map(|request| (request.index, request.client)).collect();
+    assert_eq!(all, whole);
+    let clients = shards.map(|shard| shard.into_iter().map(|(_, client)| client).collect::<BTreeSet<_>>());
+    assert!(clients[0].is_disjoint(&clients[1]) && clients[1].is_disjoint(&clients[2]));
+}
+
+#[test]
 fn texts_differ_in_length_and_script() {
     let plan = plan();
     let texts: Vec<String> = plan
@@ -229,10 +224,7 @@ fn texts_differ_in_length_and_script() {
         .collect();
     assert!(texts.iter().all(|text| !text.is_empty()));
     for sample in ["Where", "Где", "¿", "ß", "طلبي", "मेरा", "订单", "🙂", "\n", "\""] {
-        assert!(
-            texts.iter().any(|text| text.contains(sample)),
-            "{sample:?} never comes"
-        );
+        assert!(texts.iter().any(|text| text.contains(sample)), "{sample:?} never comes");
     }
     let long = texts.iter().filter(|text| text.chars().count() > 300).count();
     assert!(long > 50 && long < texts.len() / 10, "{long} long texts");
@@ -240,26 +232,12 @@ fn texts_differ_in_length_and_script() {
 
 #[test]
 fn a_plan_of_any_size_and_mix_can_be_made() {
-    for mix in [
-        "valid=1",
-        "invalid=1",
-        "valid=1,duplicate=99",
-        "valid=1,duplicate=1,invalid=98",
-    ] {
+    for mix in ["valid=1", "invalid=1", "valid=1,duplicate=99", "valid=1,duplicate=1,invalid=98"] {
         for (messages, clients) in [(1, 2), (7, 2), (300, 3), (300, 1_000)] {
             let mix = mix.parse().unwrap();
-            let plan = Plan::new(Settings {
-                messages,
-                clients,
-                mix,
-                ..settings()
-            })
-            .unwrap();
+            let plan = Plan::new(Settings { messages, clients, mix, ..settings() }).unwrap();
             for request in plan.requests() {
-                assert_eq!(
-                    parse(&plan.body(&request)).is_ok(),
-                    request.expected_status() == 202
-                );
+                assert_eq!(parse(&plan.body(&request)).is_ok(), request.expected_status() == 202);
                 assert_eq!(plan.request(request.original()).client, request.client);
             }
         }
@@ -268,20 +246,6 @@ fn a_plan_of_any_size_and_mix_can_be_made() {
 
 #[test]
 fn settings_without_a_plan_are_refused() {
-    assert_eq!(
-        Plan::new(Settings {
-            clients: 1,
-            ..settings()
-        })
-        .unwrap_err(),
-        PlanError::Clients
-    );
-    assert_eq!(
-        Plan::new(Settings {
-            sources: 2,
-            ..settings()
-        })
-        .unwrap_err(),
-        PlanError::Sources
-    );
+    assert_eq!(Plan::new(Settings { clients: 1, ..settings() }).unwrap_err(), PlanError::Clients);
+    assert_eq!(Plan::new(Settings { sources: 2, ..settings() }).unwrap_err(), PlanError::Sources);
 }

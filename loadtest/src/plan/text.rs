@@ -38,30 +38,13 @@ pub(super) fn compose(client: ClientIndex, draws: &mut Xoshiro256PlusPlus) -> St
 
 fn language_of(client: ClientIndex) -> &'static Language {
     let place = mixed(u64::from(client.0), 0) % LANGUAGES.len() as u64;
-    usize::try_from(place)
-        .ok()
-        .and_then(|place| LANGUAGES.get(place))
-        .unwrap_or(&ENGLISH)
+    usize::try_from(place).ok().and_then(|place| LANGUAGES.get(place)).unwrap_or(&ENGLISH)
 }
 
-const EMOJI: &[&str] = &[
-    "🙂",
-    "👍",
-    "🙏",
-    "😅",
-    "❤️",
-    "🎉",
-    "😡",
-    "👨‍👩‍👧",
-    "🇰🇿",
-    "👋🏽",
-    "🤷‍♀️",
-    "✅",
-];
+const EMOJI: &[&str] = &["🙂", "👍", "🙏", "😅", "❤️", "🎉", "😡", "👨‍👩‍👧", "🇰🇿", "👋🏽", "🤷‍♀️", "✅"];
 
-const LANGUAGES: &[Language] = &[
-    ENGLISH, RUSSIAN, SPANISH, GERMAN, TURKISH, ARABIC, HINDI, CHINESE, JAPANESE,
-];
+const LANGUAGES: &[Language] =
+    &[ENGLISH, RUSSIAN, SPANISH, GERMAN, TURKISH, ARABIC, HINDI, CHINESE, JAPANESE];
 
 const ENGLISH: Language = Language {
     greetings: &["Hi!", "Hello,", "Good morning!", "Hey there,"],

@@ -13,12 +13,7 @@ fn loadtest(arguments: &[&str]) -> Command {
 }
 
 async fn run(server: &Server, arguments: &[&str]) -> Output {
-    loadtest(arguments)
-        .arg("--url")
-        .arg(server.url())
-        .output()
-        .await
-        .unwrap()
+    loadtest(arguments).arg("--url").arg(server.url()).output().await.unwrap()
 }
 
 fn scratch(name: &str) -> PathBuf {
@@ -29,11 +24,7 @@ fn scratch(name: &str) -> PathBuf {
 async fn a_clean_run_exits_with_0_and_writes_the_report() {
     let server = Server::start(Trouble::None).await;
     let path = scratch("report.json");
-    let output = run(
-        &server,
-        &["--messages=500", "--seed=3", "--report", path.to_str().unwrap()],
-    )
-    .await;
+    let output = run(&server, &["--messages=500", "--seed=3", "--report", path.to_str().unwrap()]).await;
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{stdout}");
     assert!(stdout.ends_with("every reply was as expected\n"), "{stdout}");
@@ -57,11 +48,7 @@ async fn unexpected_replies_exit_with_1() {
 async fn a_target_that_does_not_listen_exits_with_1_and_wrong_usage_with_2() {
     let nobody = loadtest(&["--url=http://127.0.0.1:1"]).output().await.unwrap();
     assert_eq!(nobody.status.code(), Some(1));
-    assert!(
-        nobody
-            .stderr
-            .starts_with(b"loadtest: the target does not accept connections: ")
-    );
+    assert!(nobody.stderr.starts_with(b"loadtest: the target does not accept connections: "));
     let usage = loadtest(&["--mix=valid=lots"]).output().await.unwrap();
     assert_eq!(usage.status.code(), Some(2));
 }
@@ -77,19 +64,9 @@ async fn ctrl_c_prints_what_was_reached_and_exits_with_130() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let id = running.id().unwrap().to_string();
-    assert!(
-        Command::new("kill")
-            .args(["-INT", &id])
-            .status()
-            .await
-            .unwrap()
-            .success()
-    );
+    assert!(Command::new("kill").args(["-INT", &id]).status().await.unwrap().success());
     let output = running.wait_with_output().await.unwrap();
     let stdout = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(130), "{stdout}");
-    assert!(
-        stdout.contains("interrupted: ") && stdout.contains(" of 20,000 sent"),
-        "{stdout}"
-    );
+    assert!(stdout.contains("interrupted: ") && stdout.contains(" of 20,000 sent"), "{stdout}");
 }

@@ -13,9 +13,9 @@ use std::{
 
 use loadtest::{
     connection::Target,
-    plan::{Kind, Plan, Request, Settings},
-    report::Report,
+    plan::{Kind, Plan, Request, Settings, Shard, Spread},
     run::{Ended, Options, run},
+    schedule::Schedule,
     send::Policy,
     stats::{Stats, Tally},
 };
@@ -35,16 +35,10 @@ fn plan(messages: u64) -> Arc<Plan> {
     let base_time = Timestamp::from_micros(micros).unwrap();
     let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
     let clients = u32::try_from(messages / 10).unwrap().max(2);
+    let (spread, shard) = (Spread::default(), Shard::WHOLE);
     Arc::new(
-        Plan::new(Settings {
-            seed: 1,
-            messages,
-            clients,
-            sources: 10,
-            mix,
-            base_time,
-        })
-        .unwrap(),
+        Plan::new(Settings { seed: 1, messages, clients, sources: 10, spread, mix, shard, base_time })
+            .unwrap(),
     )
 }
 
@@ -52,62 +46,40 @@ async fn send(
     plan: &Arc<Plan>,
     server: &Server,
     connections: usize,
-    rate: Option<f64>,
+    rate: Option<&str>,
 ) -> (Ended, Duration, Tally) {
-    let target = Target::parse(&server.url()).unwrap();
-    let options = Options {
-        target,
-        connections,
-        rate,
-        policy: IMPATIENT,
-    };
+    let schedule = rate.map(|rate| Schedule::of(rate.parse().unwrap(), plan.settings().messages));
+    let options = Options { schedule, ..options(server, connections) };
+    send_with(plan, &options).await
+}
+
+async fn send_with(plan: &Arc<Plan>, options: &Options) -> (Ended, Duration, Tally) {
     let stats = Stats::new().unwrap();
-    let (ended, elapsed) = run(Arc::clone(plan), &options, &stats, std::future::pending())
-        .await
-        .unwrap();
+    let (ended, elapsed) =
+        run(Arc::clone(plan), options, &stats, None, std::future::pending()).await.unwrap();
     (ended, elapsed, stats.tally())
 }
 
+fn options(server: &Server, connections: usize) -> Options {
+    let target = Target::parse(&server.url()).unwrap();
+    Options { target, connections, schedule: None, batch: None, signer: None, policy: IMPATIENT }
+}
+
 /// What the plan says must come out when everything goes well.
-fn assert_complete(plan: &Plan, (ended, elapsed, tally): &(Ended, Duration, Tally)) {
-    let report = Report::new(tally, *elapsed, 1);
+fn assert_complete(plan: &Plan, (ended, _, report): &(Ended, Duration, Tally)) {
     let count = |wanted: fn(&Request) -> bool| plan.requests().filter(wanted).count() as u64;
-    assert_eq!(
-        (*ended, report.unexpected),
-        (Ended::Complete, 0),
-        "{:?}",
-        tally.examples
-    );
+    assert_eq!((*ended, report.unexpected), (Ended::Complete, 0), "{:?}", report.examples);
     assert_eq!(report.sent, plan.settings().messages);
     assert_eq!(report.valid, count(|request| request.kind == Kind::Valid));
-    assert_eq!(
-        report.duplicates,
-        count(|request| matches!(request.kind, Kind::Duplicate { .. }))
-    );
-    assert_eq!(
-        report.invalid,
-        count(|request| matches!(request.kind, Kind::Invalid(_)))
-    );
+    assert_eq!(report.duplicates, count(|request| matches!(request.kind, Kind::Duplicate { .. })));
+    assert_eq!(report.invalid, count(|request| matches!(request.kind, Kind::Invalid(_))));
     for status in [202, 400, 422] {
-        let planned = plan
-            .requests()
-            .filter(|request| request.expected_status() == status)
-            .count() as u64;
-        assert_eq!(
-            report.replies.get(&status).copied().unwrap_or(0),
-            planned,
-            "{status}"
-        );
+        let planned = plan.requests().filter(|request| request.expected_status() == status).count() as u64;
+        assert_eq!(report.replies.get(&status).copied().unwrap_or(0), planned, "{status}");
     }
-    let clients: HashSet<_> = plan
-        .requests()
-        .filter(|request| request.kind == Kind::Valid)
-        .map(|request| request.client)
-        .collect();
-    assert_eq!(
-        (report.expected_messages, report.expected_clients),
-        (report.valid, clients.len() as u64)
-    );
+    let clients: HashSet<_> =
+        plan.requests().filter(|request| request.kind == Kind::Valid).map(|request| request.client).collect();
+    assert_eq!((report.kept_messages, report.kept_clients), (report.valid, clients.len() as u64));
 }
 
 /// Once a message was kept, only what follows it in the plan arrives from its client, or a
@@ -116,10 +88,7 @@ fn assert_in_order(plan: &Plan, server: &Server) {
     let mut planned = HashMap::<_, Vec<String>>::new();
     for request in plan.requests().filter(|request| request.kind == Kind::Valid) {
         let message = server::judge(&plan.body(&request)).unwrap();
-        planned
-            .entry(message.client_id())
-            .or_default()
-            .push(message.external_message_id().to_string());
+        planned.entry(message.client_id()).or_default().push(message.external_message_id().to_string());
     }
     let mut kept = HashMap::<_, Vec<String>>::new();
     for Arrival { body, status, .. } in server.arrivals() {
@@ -146,25 +115,15 @@ async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
 
 #[tokio::test]
 async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
-    let (plan, server) = (
-        plan(1_000),
-        Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await,
-    );
+    let (plan, server) = (plan(1_000), Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await);
     let outcome = send(&plan, &server, 8, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
 
     let arrivals = server.arrivals();
-    let request_ids: BTreeSet<&str> = arrivals
-        .iter()
-        .map(|arrival| arrival.request_id.as_str())
-        .collect();
+    let request_ids: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.request_id.as_str()).collect();
     assert_eq!(request_ids.len(), arrivals.len(), "a request id came twice");
-    assert!(
-        request_ids
-            .iter()
-            .all(|id| schemas::RequestId::parse(*id).is_ok())
-    );
+    assert!(request_ids.iter().all(|id| schemas::RequestId::parse(*id).is_ok()));
 
     let refused: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.status == 503).collect();
     let tally = &outcome.2;
@@ -173,10 +132,7 @@ async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
     assert_eq!(tally.replies.get(&503), Some(&tally.retries));
     for arrival in refused {
         let (request, _attempt) = arrival.request_id.rsplit_once('-').unwrap();
-        let again = arrivals
-            .iter()
-            .find(|other| other.request_id == format!("{request}-1"))
-            .unwrap();
+        let again = arrivals.iter().find(|other| other.request_id == format!("{request}-1")).unwrap();
         assert_eq!(again.body, arrival.body);
     }
 }
@@ -192,10 +148,7 @@ async fn the_wait_that_a_server_asks_for_is_kept() {
 
 #[tokio::test]
 async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
-    let (plan, server) = (
-        plan(50),
-        Server::start(Trouble::FirstTrySilent { one_in: 20 }).await,
-    );
+    let (plan, server) = (plan(50), Server::start(Trouble::FirstTrySilent { one_in: 20 }).await);
     let outcome = send(&plan, &server, 4, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
@@ -204,10 +157,7 @@ async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
 
 #[tokio::test]
 async fn broken_connections_are_opened_again_and_the_request_repeated() {
-    let (plan, server) = (
-        plan(200),
-        Server::start(Trouble::ConnectionsBreak { first: 5 }).await,
-    );
+    let (plan, server) = (plan(200), Server::start(Trouble::ConnectionsBreak { first: 5 }).await);
     let outcome = send(&plan, &server, 4, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
@@ -226,7 +176,7 @@ async fn a_connection_that_the_server_closes_after_a_reply_costs_no_retry() {
 #[tokio::test]
 async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
     let (plan, server) = (plan(10), Server::start(Trouble::CloseWhenIdle).await);
-    let outcome = send(&plan, &server, 1, Some(8.0)).await;
+    let outcome = send(&plan, &server, 1, Some("8")).await;
     assert_complete(&plan, &outcome);
     assert_eq!(outcome.2.retries, 0);
     assert!(server.connections() >= 10, "{}", server.connections());
@@ -236,16 +186,10 @@ async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
 async fn a_server_that_never_takes_anything_ends_the_run() {
     let (plan, server) = (plan(1_000), Server::start(Trouble::AlwaysUnavailable).await);
     let (ended, _, tally) = send(&plan, &server, 1, None).await;
-    assert_eq!(
-        (ended, tally.sent, tally.retries, tally.unexpected),
-        (Ended::GaveUp, 1, 5, 1)
-    );
+    assert_eq!((ended, tally.sent, tally.retries, tally.unexpected), (Ended::GaveUp, 1, 5, 1));
     assert_eq!(tally.kept_messages, 0);
     let shown = tally.examples.first().unwrap().to_string();
-    assert!(
-        shown.starts_with("a valid message: expected 202, got 503 kafka_unavailable"),
-        "{shown}"
-    );
+    assert!(shown.starts_with("a valid message: expected 202, got 503 kafka_unavailable"), "{shown}");
 }
 
 #[tokio::test]
@@ -256,21 +200,15 @@ async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wr
     assert!(!tally.examples.is_empty());
     for example in &tally.examples {
         let shown = example.to_string();
-        assert!(
-            shown.contains(", got 202 (x-request-id lt-") && !shown.contains("7000"),
-            "{shown}"
-        );
+        assert!(shown.contains(", got 202 (x-request-id lt-") && !shown.contains("7000"), "{shown}");
     }
 }
 
 #[tokio::test]
 async fn a_slow_server_does_not_slow_the_schedule_down_and_cannot_hide_it() {
     // 100 requests due within half a second, at a server that needs a second for them.
-    let (plan, server) = (
-        plan(100),
-        Server::start(Trouble::Slow(Duration::from_millis(10))).await,
-    );
-    let outcome = send(&plan, &server, 1, Some(200.0)).await;
+    let (plan, server) = (plan(100), Server::start(Trouble::Slow(Duration::from_millis(10))).await);
+    let outcome = send(&plan, &server, 1, Some("200")).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
     let last = Duration::from_micros(outcome.2.latency.max());
@@ -281,27 +219,18 @@ async fn a_slow_server_does_not_slow_the_schedule_down_and_cannot_hide_it() {
 #[tokio::test]
 async fn a_fast_server_is_not_sent_more_than_the_rate() {
     let (plan, server) = (plan(100), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, Some(200.0)).await;
+    let outcome = send(&plan, &server, 8, Some("200")).await;
     assert_complete(&plan, &outcome);
     assert!(outcome.1 >= Duration::from_millis(490), "{:?}", outcome.1);
 }
 
 #[tokio::test]
 async fn a_run_that_is_stopped_says_how_far_it_came() {
-    let (plan, server) = (
-        plan(10_000),
-        Server::start(Trouble::Slow(Duration::from_millis(10))).await,
-    );
-    let target = Target::parse(&server.url()).unwrap();
-    let options = Options {
-        target,
-        connections: 2,
-        rate: None,
-        policy: IMPATIENT,
-    };
+    let (plan, server) = (plan(10_000), Server::start(Trouble::Slow(Duration::from_millis(10))).await);
+    let options = options(&server, 2);
     let stats = Stats::new().unwrap();
     let stop = tokio::time::sleep(Duration::from_millis(300));
-    let (ended, _) = run(plan, &options, &stats, stop).await.unwrap();
+    let (ended, _) = run(plan, &options, &stats, None, stop).await.unwrap();
     let tally = stats.tally();
     assert_eq!((ended, tally.unexpected), (Ended::Interrupted, 0));
     assert!((5..1_000).contains(&tally.sent), "{}", tally.sent);
@@ -310,17 +239,47 @@ async fn a_run_that_is_stopped_says_how_far_it_came() {
 #[tokio::test]
 async fn a_target_that_does_not_listen_is_named_at_once() {
     let server = Server::start(Trouble::None).await;
-    let target = Target::parse(&server.url()).unwrap();
+    let options = options(&server, 2);
     drop(server);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let options = Options {
-        target,
-        connections: 2,
-        rate: None,
-        policy: IMPATIENT,
-    };
-    let error = run(plan(10), &options, &Stats::new().unwrap(), std::future::pending())
-        .await
-        .unwrap_err();
+    let (stats, stop) = (Stats::new().unwrap(), std::future::pending());
+    let error = run(plan(10), &options, &stats, None, stop).await.unwrap_err();
     assert_eq!(error.to_string(), "the target does not accept connections");
+}
+
+#[tokio::test]
+async fn batches_carry_the_whole_plan_in_the_order_of_each_client() {
+    for trouble in [Trouble::None, Trouble::FirstTryUnavailable { one_in: 7 }] {
+        let (plan, server) = (plan(2_000), Server::start(trouble).await);
+        let options = Options { batch: Some(30), ..options(&server, 4) };
+        let outcome = send_with(&plan, &options).await;
+        assert_complete(&plan, &outcome);
+        assert_in_order(&plan, &server);
+        let requests: BTreeSet<_> = server.arrivals().into_iter().map(|arrival| arrival.request_id).collect();
+        assert!(requests.len() < 200, "{} requests", requests.len());
+    }
+}
+
+#[tokio::test]
+async fn shards_together_send_the_plan_once() {
+    let server = Server::start(Trouble::None).await;
+    let whole = plan(1_000);
+    for shard in ["0/2", "1/2"] {
+        let settings = Settings { shard: shard.parse().unwrap(), ..whole.settings().clone() };
+        let (ended, _, tally) =
+            send_with(&Arc::new(Plan::new(settings).unwrap()), &options(&server, 4)).await;
+        assert_eq!((ended, tally.unexpected), (Ended::Complete, 0), "{:?}", tally.examples);
+    }
+    assert_eq!(server.arrivals().len(), 1_000);
+}
+
+#[tokio::test]
+async fn a_ramp_begins_slowly_and_ends_fast() {
+    let (plan, server) = (plan(300), Server::start(Trouble::None).await);
+    let outcome = send(&plan, &server, 8, Some("50..550")).await;
+    assert_complete(&plan, &outcome);
+    // A second for 300 of them on average, and a quarter of that second's requests in its first half.
+    assert!(outcome.1 >= Duration::from_millis(950), "{:?}", outcome.1);
+    let slots = outcome.2.timeline.slots();
+    assert!(slots[0].settled >= 250, "{}", slots[0].settled);
 }

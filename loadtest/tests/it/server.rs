@@ -100,11 +100,7 @@ impl Server {
             arrivals: Mutex::default(),
         });
         let accepting = service_kit::spawn("server", accept(listener, Arc::clone(&shared)));
-        Self {
-            address,
-            shared,
-            accepting,
-        }
+        Self { address, shared, accepting }
     }
 
     pub fn url(&self) -> String {
@@ -149,16 +145,13 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) {
     }
     let mut http = http1::Builder::new();
     if let Trouble::CloseWhenIdle = shared.trouble {
-        http.timer(TokioTimer::new())
-            .header_read_timeout(Duration::from_millis(30));
+        http.timer(TokioTimer::new()).header_read_timeout(Duration::from_millis(30));
     }
     let router = Router::new()
         .route("/v1/messages", post(answer))
+        .route("/v1/messages/batch", post(answer_batch))
         .with_state(shared);
-    let _ended = http
-        .serve_connection(TokioIo::new(socket), TowerToHyperService::new(router))
-        .await
-        .is_ok();
+    let _ended = http.serve_connection(TokioIo::new(socket), TowerToHyperService::new(router)).await.is_ok();
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
@@ -182,39 +175,50 @@ async fn answer(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Byt
         }
         _ => status_of(&body),
     };
-    shared.arrivals.lock().unwrap().push(Arrival {
-        request_id,
-        body,
-        status,
-    });
+    shared.arrivals.lock().unwrap().push(Arrival { request_id, body, status });
     reply(status, shared.trouble)
+}
+
+/// A result for each line. Once a message is refused for now, the later ones of its client are as well.
+async fn answer_batch(State(shared): State<Arc<Shared>>, headers: HeaderMap, body: Bytes) -> Response {
+    assert_eq!(headers.get("content-type").unwrap(), "application/x-ndjson");
+    let request_id = headers.get("x-request-id").unwrap().to_str().unwrap().to_owned();
+    let mut refused = HashSet::new();
+    let results = schemas::batch::ndjson(&body).unwrap().into_iter().map(|line| {
+        let line = body.slice_ref(line);
+        let client = judge(&line).map(|message| message.client_id()).ok();
+        let mut tried = shared.tried.lock().unwrap();
+        let is_new = tried.insert(line.clone());
+        let is_away = match shared.trouble {
+            Trouble::FirstTryUnavailable { one_in } => is_new && tried.len().is_multiple_of(one_in),
+            _ => false,
+        };
+        let status = if is_away || refused.contains(&client) { 503 } else { status_of(&line) };
+        if status == 503 && client.is_some() {
+            refused.insert(client);
+        }
+        shared.arrivals.lock().unwrap().push(Arrival { request_id: request_id.clone(), body: line, status });
+        serde_json::json!({"status": status})
+    });
+    let body = serde_json::json!({"results": results.collect::<Vec<_>>()});
+    (StatusCode::MULTI_STATUS, body.to_string()).into_response()
 }
 
 fn status_of(body: &[u8]) -> u16 {
     match judge(body) {
         Ok(_) => 202,
-        Err(Invalid {
-            reason: InvalidReason::MalformedJson,
-            ..
-        }) => 400,
+        Err(Invalid { reason: InvalidReason::MalformedJson, .. }) => 400,
         Err(_) => 422,
     }
 }
 
 fn reply(status: u16, trouble: Trouble) -> Response {
     let status = StatusCode::from_u16(status).unwrap();
-    let retry_after = if let Trouble::UnavailableForASecond = trouble {
-        "1"
-    } else {
-        "0"
-    };
+    let retry_after = if let Trouble::UnavailableForASecond = trouble { "1" } else { "0" };
     match (status, trouble) {
-        (StatusCode::SERVICE_UNAVAILABLE, _) => (
-            status,
-            [("retry-after", retry_after)],
-            r#"{"code":"kafka_unavailable"}"#,
-        )
-            .into_response(),
+        (StatusCode::SERVICE_UNAVAILABLE, _) => {
+            (status, [("retry-after", retry_after)], r#"{"code":"kafka_unavailable"}"#).into_response()
+        }
         (_, Trouble::CloseAfterReply) => (status, [("connection", "close")], "{}").into_response(),
         _ => (status, "{}").into_response(),
     }

@@ -7,7 +7,11 @@ use crate::store::{Database, StoreError, session::within_deadline};
 /// The migrations, as they were when this binary was built.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
-/// Applies what is missing, each migration in a transaction of its own, one migrator at a time.
+/// What the roles may do with the tables; nothing for roles that are not there.
+const GRANTS: &str = include_str!("../../../migrations/roles/grants.sql");
+
+/// Applies what is missing, each migration in a transaction of its own, one migrator at a time; then gives the
+/// roles their rights.
 ///
 /// # Errors
 /// No database, or a migration that fails or differs from the one that was applied.
@@ -16,6 +20,7 @@ pub async fn run(database: &Database) -> anyhow::Result<()> {
     connection.ensure_migrations_table("_sqlx_migrations").await?;
     let before = connection.list_applied_migrations("_sqlx_migrations").await?.len();
     MIGRATOR.run(&mut connection).await?;
+    sqlx::raw_sql(GRANTS).execute(&mut connection).await?;
     let known = MIGRATOR.iter().count();
     tracing::info!(known, applied = known.saturating_sub(before), "migrations are applied");
     Ok(())

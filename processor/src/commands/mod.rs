@@ -1,4 +1,15 @@
 //! The subcommands, a file each.
 
+pub mod dead_letters;
+pub mod dialog_rules;
+pub mod dialogs;
+pub mod halts;
+pub mod health;
 pub mod migrate;
+pub mod output;
+pub mod partitions;
+pub mod progress;
+pub mod prove;
 pub mod run;
+pub mod tail;
+pub mod topic;

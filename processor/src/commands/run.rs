@@ -1,10 +1,12 @@
 //! `processor run`: applies the partitions that the consumer group gives it.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+
+use service_kit::spans::{SpanConfig, Spans};
 
 use crate::{
     app::{Application, Config},
-    consume::{lane::LaneConfig, pending::BatchConfig},
+    consume::{lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig, watchdog::WatchdogConfig},
     dead_letter::DeadLetterConfig,
     kafka::{
         client::{ConsumerConfig, KafkaConfig},
@@ -31,26 +33,50 @@ pub struct Args {
     batch: BatchConfig,
     #[command(flatten)]
     dead_letters: DeadLetterConfig,
+    #[command(flatten)]
+    watchdog: WatchdogConfig,
+    #[command(flatten)]
+    spans: SpanConfig,
+    /// Seconds between two looks at the topic's settings.
+    #[arg(long, env = "PROCESSOR_TOPIC_AUDIT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    topic_audit_seconds: u64,
 }
 
 /// Runs until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// What failed: the process has to end.
-pub async fn run(args: Args, kafka: KafkaConfig, database: Database, profile: TopicProfile) -> anyhow::Result<()> {
+pub async fn run(
+    args: Args,
+    kafka: KafkaConfig,
+    database: Database,
+    profile: TopicProfile,
+) -> anyhow::Result<()> {
+    args.watchdog.validate()?;
     tracing::info!(?args, ?kafka, ?profile, "processor starts");
+    let spans = Spans::start(&args.spans, "processor")?;
     let lane = LaneConfig {
         batch: args.batch,
         dead_letters: args.dead_letters,
         cache_clients_max: args.cache_clients_max,
+        spans: spans.clone(),
     };
-    let config =
-        Config { kafka, consumer: args.consumer, database, profile, lanes: usize::from(args.lanes), lane };
+    let config = Config {
+        kafka,
+        consumer: args.consumer,
+        database,
+        audit: AuditConfig { profile, every: Duration::from_secs(args.topic_audit_seconds) },
+        watchdog: args.watchdog,
+        lanes: usize::from(args.lanes),
+        lane,
+    };
     let application = Application::build(config, args.admin_listen).await?;
     let shutdown = async {
         if let Err(error) = service_kit::lifecycle::stop_requested().await {
             tracing::error!(%error, "signals cannot be received, stopping");
         }
     };
-    application.run_until_stopped(shutdown).await
+    let result = application.run_until_stopped(shutdown).await;
+    tokio::task::spawn_blocking(move || spans.stop()).await?;
+    result
 }

@@ -4,14 +4,19 @@
 //! Whatever happens to an attempt, the records stay here until the rows say that they are applied, the
 //! partition is released, fenced or halted.
 
+mod clock;
+mod outcome;
+
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use schemas::{ClientId, Partition};
-use service_kit::retry::Backoff;
+pub use clock::AttemptClock;
+
+use schemas::{ClientId, Partition, Timestamp};
+use service_kit::{retry::Backoff, spans::Spans};
 use sqlx::PgConnection;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -28,17 +33,14 @@ use crate::{
     },
     dead_letter::DeadLetterConfig,
     decode::{Content, Record},
+    failpoint::failpoint,
     fold::ClientStates,
     halt::StopReason,
     kafka::poller::{AssignmentEpoch, Chunk, Start},
     metrics::Metrics,
     position::{NextOffset, OwnerEpoch},
-    store::{
-        Database, StoreError,
-        apply::{Applied, ApplyError},
-        progress::{Progress, Verdict, judge},
-        registry::Topic,
-    },
+    rules::PartitionRules,
+    store::{Database, apply::ApplyError, registry::Topic},
 };
 
 /// After this time an attempt is left behind: the server's own timeouts have ended its transaction, or
@@ -54,13 +56,15 @@ pub struct LaneConfig {
     pub dead_letters: DeadLetterConfig,
     /// Clients in the cache of each partition.
     pub cache_clients_max: usize,
+    /// Where sampled traces go on.
+    pub spans: Spans,
 }
 
 /// What the supervisor tells a lane.
 #[derive(Debug)]
 pub enum Control {
     /// Own a partition. Sent before the first of its records can come.
-    Adopt(Start, OwnerEpoch),
+    Adopt(Start, OwnerEpoch, Arc<PartitionRules>),
     /// Forget partitions, and say when nothing of them is under way any more.
     Release(Vec<Partition>, oneshot::Sender<()>),
 }
@@ -68,8 +72,10 @@ pub enum Control {
 /// What a lane tells the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaneReport {
-    /// A partition is applied up to here.
-    Advanced(Partition, AssignmentEpoch, NextOffset),
+    /// A partition that had no records in hand has one now, appended at this time.
+    Arrived(Partition, AssignmentEpoch, Timestamp),
+    /// A partition is applied up to here; the next record in hand, if any, was appended at this time.
+    Advanced(Partition, AssignmentEpoch, NextOffset, Option<Timestamp>),
     /// A partition is not where its owner believed it to be: the lane has forgotten it.
     Fenced(Partition, AssignmentEpoch),
     /// A partition must not go on: the lane has forgotten it.
@@ -93,6 +99,7 @@ pub struct Lane {
     config: LaneConfig,
     metrics: Arc<Metrics>,
     reports: mpsc::Sender<LaneReport>,
+    clock: Arc<AttemptClock>,
     partitions: BTreeMap<Partition, PartitionState>,
     pending: Pending,
     phase: Phase,
@@ -117,7 +124,7 @@ impl Lane {
     pub fn new(
         (database, topic): (Database, Topic),
         config: LaneConfig,
-        metrics: Arc<Metrics>,
+        (metrics, clock): (Arc<Metrics>, Arc<AttemptClock>),
         reports: mpsc::Sender<LaneReport>,
     ) -> Self {
         Self {
@@ -127,6 +134,7 @@ impl Lane {
             config,
             metrics,
             reports,
+            clock,
             partitions: BTreeMap::new(),
             phase: Phase::Idle,
             parts: VecDeque::new(),
@@ -151,7 +159,9 @@ impl Lane {
                 chunk = chunks.recv(), if self.pending.has_room() => Event::Chunk(chunk),
             };
             match event {
-                Event::Control(Some(Control::Adopt(start, owner_epoch))) => self.adopt(start, owner_epoch),
+                Event::Control(Some(Control::Adopt(start, owner_epoch, rules))) => {
+                    self.adopt(start, owner_epoch, rules);
+                }
                 Event::Control(Some(Control::Release(partitions, done))) => self.release(partitions, done),
                 Event::Ended(ended) => self.ended(ended).await,
                 Event::Timer => self.leave_behind(),
@@ -163,10 +173,10 @@ impl Lane {
         }
     }
 
-    fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch) {
+    fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch, rules: Arc<PartitionRules>) {
         let state = PartitionState::new(
             (start.assignment_epoch, owner_epoch),
-            start.next_offset,
+            (start.next_offset, rules),
             self.config.cache_clients_max,
             self.config.dead_letters.clone(),
             Instant::now(),
@@ -221,12 +231,26 @@ impl Lane {
                     self.metrics.processor_stale_records_total.inc();
                     continue;
                 }
-                Arrival::Gap(reason) => {
+                // By the rules of when the partition was taken up: the switch may have been made since. Taken up
+                // again, it goes on or halts.
+                Arrival::Stop(StopReason::AwaitsSwitch { .. }) => {
+                    self.fenced(partition).await;
+                    continue;
+                }
+                Arrival::Stop(reason) => {
                     self.halt(partition, reason).await;
                     continue;
                 }
             }
-            let record = Record::decode(raw, self.topic.partition_count);
+            if state.oldest_in_hand.is_none() {
+                state.oldest_in_hand = Some(raw.appended_at);
+                let arrived = LaneReport::Arrived(partition, assignment_epoch, raw.appended_at);
+                self.report(arrived).await;
+            }
+            let Some(state) = self.partitions.get_mut(&partition) else {
+                continue;
+            };
+            let record = Record::decode(raw, &state.rules);
             let now = Instant::now();
             let limited = matches!(&record.content, Content::DeadLetter(reason) if reason.is_limited());
             match state.limit.admit(1, u64::from(limited), now) {
@@ -234,6 +258,7 @@ impl Lane {
                 Err(passed) => self.halt(partition, passed.into()).await,
             }
         }
+        failpoint!("after_route");
     }
 
     /// When something is to be done although nothing happens.
@@ -252,7 +277,10 @@ impl Lane {
         }
         if let Phase::Busy { work, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
             self.metrics.processor_abandoned_attempts_total.inc();
-            tracing::error!(deadline_ms = ATTEMPT_DEADLINE.as_millis(), "an attempt did not end in time, left behind");
+            tracing::error!(
+                deadline_ms = ATTEMPT_DEADLINE.as_millis(),
+                "an attempt did not end in time, left behind"
+            );
             self.settle(Arc::clone(work.batch()));
         }
     }
@@ -268,13 +296,18 @@ impl Lane {
                 return;
             }
         };
-        let Some(work) = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now)) else { return };
+        let Some(work) = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now)) else {
+            self.clock.answered();
+            return;
+        };
+        self.clock.tried(now);
         let cached = match &work {
             Work::Apply(batch) => self.cached(batch),
             Work::Settle(_) => ClientStates::new(),
         };
         let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
-        let attempt = service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
+        let attempt =
+            service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
         self.phase = Phase::Busy { work, attempt, since: now };
     }
 
@@ -312,7 +345,9 @@ impl Lane {
         let mut states = ClientStates::new();
         let mut asked: HashSet<ClientId> = HashSet::new();
         for run in &batch.runs {
-            let Some(partition) = self.partitions.get_mut(&run.partition) else { continue };
+            let Some(partition) = self.partitions.get_mut(&run.partition) else {
+                continue;
+            };
             for client in run.records.iter().filter_map(|record| record.client_id()) {
                 if asked.insert(client)
                     && let Some(state) = partition.cache.find(client)
@@ -325,127 +360,6 @@ impl Lane {
         lookups.with_label_values(&["hit"]).inc_by(states.len() as u64);
         lookups.with_label_values(&["miss"]).inc_by((asked.len() - states.len()) as u64);
         states
-    }
-
-    async fn ended(&mut self, ended: Ended) {
-        let Phase::Busy { work, since, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        self.connection = ended.connection;
-        let batch = Arc::clone(work.batch());
-        match ended.outcome {
-            Outcome::Applied(applied) => {
-                self.backoff.reset();
-                self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
-                self.applied(&batch, applied).await;
-            }
-            Outcome::Read(rows) => {
-                self.backoff.reset();
-                self.settled(&batch, &rows).await;
-            }
-            Outcome::Failed(ApplyError::Store(StoreError::Data { sqlstate, constraint })) => {
-                self.refused(&batch, &sqlstate, constraint.as_deref()).await;
-            }
-            Outcome::Failed(ApplyError::Store(error)) => self.failed(work, &error),
-            Outcome::Failed(ApplyError::Unsettled(why)) => {
-                self.count_failure("settle");
-                tracing::warn!(why, partitions = batch.runs.len(), "outcome of a transaction not known, reading the rows");
-                self.settle(batch);
-            }
-            Outcome::Failed(ApplyError::Foreign(foreign)) => {
-                self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset }).await;
-                self.parts.push_front(Batch::clone(&batch));
-            }
-        }
-    }
-
-    async fn applied(&mut self, batch: &Batch, applied: Applied) {
-        for run in &batch.runs {
-            let state = self.partitions.get_mut(&run.partition);
-            let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else { continue };
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                if let Some(after) = applied.after.get(&client) {
-                    state.cache.put(client, *after);
-                }
-            }
-        }
-        self.metrics.count_applied(batch, &applied);
-        for (partition, offset, reason) in &applied.dead_letters {
-            tracing::warn!(%partition, %offset, reason, "record kept as a dead letter");
-        }
-        log_messages(batch);
-        for run in &batch.runs {
-            self.advanced(run).await;
-        }
-    }
-
-    async fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
-        let mut redo = Batch::default();
-        for run in &batch.runs {
-            if !self.owns(run) {
-                continue;
-            }
-            let row = rows.iter().find(|row| row.partition == run.partition);
-            let verdict = judge(row, run.from, run.to(), run.owner_epoch);
-            tracing::warn!(partition = %run.partition, from = %run.from, to = %run.to(), ?verdict, "outcome read from the row");
-            let label = match verdict {
-                Verdict::Done => "done",
-                Verdict::Redo => "redo",
-                Verdict::Fenced => "fenced",
-            };
-            self.metrics.processor_ambiguous_commits_total.with_label_values(&[label]).inc();
-            match verdict {
-                Verdict::Done => self.advanced(run).await,
-                Verdict::Redo => redo.runs.push(run.clone()),
-                Verdict::Fenced => self.fenced(run.partition).await,
-            }
-        }
-        if !redo.is_empty() {
-            self.parts.push_front(redo);
-        }
-    }
-
-    /// The data of the batch cannot be stored: looks for the record that is to blame.
-    async fn refused(&mut self, batch: &Batch, sqlstate: &str, constraint: Option<&str>) {
-        self.count_failure("bisect");
-        match batch.clone().split() {
-            Ok([first, second]) => {
-                self.parts.push_front(second);
-                self.parts.push_front(first);
-            }
-            Err(single) => {
-                let Some(run) = single.runs.first() else { return };
-                let (partition, offset) = (run.partition, run.from.offset());
-                tracing::error!(%partition, %offset, sqlstate, constraint, "the database refuses a record");
-                let Some(state) = self.partitions.get_mut(&partition) else { return };
-                match state.limit.admit(0, 1, Instant::now()) {
-                    Ok(()) => self.parts.push_front(single.rejected(sqlstate)),
-                    Err(passed) => self.halt(partition, passed.into()).await,
-                }
-            }
-        }
-    }
-
-    /// For a reason that passes: the same again, later.
-    fn failed(&mut self, work: Work, error: &StoreError) {
-        self.count_failure("retry");
-        let delay = self.backoff.next_delay();
-        tracing::warn!(%error, delay_ms = delay.as_millis(), records = work.batch().len(), "not applied, trying again");
-        self.phase = Phase::Waiting { work, until: Instant::now() + delay };
-    }
-
-    /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
-    fn settle(&mut self, batch: Arc<Batch>) {
-        for run in &batch.runs {
-            if let Some(state) = self.partitions.get_mut(&run.partition) {
-                state.cache.forget();
-            }
-        }
-        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
-    }
-
-    async fn advanced(&mut self, run: &Run) {
-        if let Some(state) = self.partitions.get(&run.partition).filter(|state| state.owner_epoch == run.owner_epoch) {
-            self.report(LaneReport::Advanced(run.partition, state.assignment_epoch, run.to())).await;
-        }
     }
 
     async fn fenced(&mut self, partition: Partition) {
@@ -494,19 +408,5 @@ async fn until(instant: Option<Instant>) {
     match instant {
         Some(instant) => sleep_until(instant.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// One line a message, so that a request's id leads from the HTTP request to the row.
-fn log_messages(batch: &Batch) {
-    if !tracing::enabled!(tracing::Level::DEBUG) {
-        return;
-    }
-    for record in batch.records() {
-        if let Content::Message(received) = &record.content {
-            let request_id = received.request_id.as_ref().map(schemas::RequestId::as_str);
-            let (partition, offset) = (record.raw.partition, record.raw.offset);
-            tracing::debug!(request_id, %partition, %offset, client_id = %received.message.client_id(), "record applied");
-        }
     }
 }

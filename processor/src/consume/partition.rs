@@ -1,6 +1,8 @@
 //! One partition's state in its lane, for one stretch of ownership. Sync and pure.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
+
+use schemas::Timestamp;
 
 use crate::{
     consume::dialogs::DialogCache,
@@ -8,6 +10,7 @@ use crate::{
     halt::StopReason,
     kafka::poller::AssignmentEpoch,
     position::{NextOffset, Offset, OwnerEpoch},
+    rules::PartitionRules,
 };
 
 /// A partition that a lane owns.
@@ -19,8 +22,12 @@ pub struct PartitionState {
     pub owner_epoch: OwnerEpoch,
     /// What its clients are.
     pub cache: DialogCache,
+    /// What its records mean.
+    pub rules: Arc<PartitionRules>,
     /// How many of its records may be dead letters.
     pub limit: DeadLetterLimit,
+    /// When the oldest of its records in hand was appended.
+    pub oldest_in_hand: Option<Timestamp>,
     /// The record that must come next.
     expected: NextOffset,
 }
@@ -32,9 +39,9 @@ pub enum Arrival {
     Next,
     /// It belongs to another stretch of ownership, or came before: drop it.
     Stale,
-    /// Records are missing: stop (R12). The topic has neither transactions nor compaction, whose
-    /// offsets may have gaps.
-    Gap(StopReason),
+    /// It must not be applied: records are missing before it (R12; the topic has neither transactions nor
+    /// compaction, whose offsets may have gaps), or it came before its turn.
+    Stop(StopReason),
 }
 
 impl PartitionState {
@@ -42,7 +49,7 @@ impl PartitionState {
     #[must_use]
     pub fn new(
         (assignment_epoch, owner_epoch): (AssignmentEpoch, OwnerEpoch),
-        next_offset: NextOffset,
+        (next_offset, rules): (NextOffset, Arc<PartitionRules>),
         cache_clients_max: usize,
         dead_letters: DeadLetterConfig,
         now: Instant,
@@ -51,7 +58,9 @@ impl PartitionState {
             assignment_epoch,
             owner_epoch,
             cache: DialogCache::new(cache_clients_max),
+            rules,
             limit: DeadLetterLimit::new(dead_letters, now),
+            oldest_in_hand: None,
             expected: next_offset,
         }
     }
@@ -62,7 +71,11 @@ impl PartitionState {
             return Arrival::Stale;
         }
         if offset > self.expected.offset() {
-            return Arrival::Gap(StopReason::OffsetGap { expected: self.expected, found: offset });
+            return Arrival::Stop(StopReason::OffsetGap { expected: self.expected, found: offset });
+        }
+        if self.rules.awaits_switch(offset) {
+            let partition_count = self.rules.count_at(offset).get();
+            return Arrival::Stop(StopReason::AwaitsSwitch { offset, partition_count });
         }
         self.expected = offset.next();
         Arrival::Next
@@ -71,14 +84,20 @@ impl PartitionState {
 
 #[cfg(test)]
 mod tests {
+    use schemas::{Partition, PartitionCount};
+
     use super::*;
+
+    fn rules(partition: i32) -> Arc<PartitionRules> {
+        Arc::new(PartitionRules::new(Partition(partition), PartitionCount::new(12).unwrap()))
+    }
 
     #[test]
     fn records_follow_each_other_or_the_partition_stops() {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let mut state = PartitionState::new(
             (AssignmentEpoch(2), OwnerEpoch(9)),
-            NextOffset(5),
+            (NextOffset(5), rules(3)),
             10,
             limit,
             Instant::now(),
@@ -89,7 +108,16 @@ mod tests {
         assert_eq!(state.arrive(now, Offset(5)), Arrival::Next);
         assert_eq!(state.arrive(now, Offset(5)), Arrival::Stale, "came twice");
         let gap = StopReason::OffsetGap { expected: NextOffset(6), found: Offset(8) };
-        assert_eq!(state.arrive(now, Offset(8)), Arrival::Gap(gap));
+        assert_eq!(state.arrive(now, Offset(8)), Arrival::Stop(gap));
         assert_eq!(state.arrive(now, Offset(6)), Arrival::Next);
+    }
+
+    #[test]
+    fn a_record_in_a_partition_that_no_key_belongs_to_yet_has_to_wait() {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        let epochs = (AssignmentEpoch(1), OwnerEpoch(1));
+        let mut state = PartitionState::new(epochs, (NextOffset(0), rules(12)), 10, limit, Instant::now());
+        let reason = StopReason::AwaitsSwitch { offset: Offset(0), partition_count: 12 };
+        assert_eq!(state.arrive(AssignmentEpoch(1), Offset(0)), Arrival::Stop(reason));
     }
 }

@@ -21,11 +21,17 @@ pub struct BatchConfig {
     #[arg(long, env = "PROCESSOR_BATCH_RECORDS_MAX", default_value_t = 4_000, value_parser = parse_records)]
     pub batch_records_max: usize,
     /// Bytes of records in a transaction, about, in KiB.
-    #[arg(long, env = "PROCESSOR_BATCH_KIB_MAX", default_value_t = 8_192)]
-    pub batch_kib_max: usize,
+    #[arg(long, env = "PROCESSOR_BATCH_KIB_MAX", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=262_144))]
+    pub batch_kib_max: u32,
     /// How long a record waits for others, in milliseconds.
     #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 5)]
     pub batch_age_ms_max: u64,
+}
+
+impl BatchConfig {
+    fn bytes_max(&self) -> usize {
+        usize::try_from(self.batch_kib_max).map_or(usize::MAX, |kib| kib * 1024)
+    }
 }
 
 fn parse_records(text: &str) -> Result<usize, String> {
@@ -54,8 +60,8 @@ impl Pending {
 
     /// Whether more records may wait.
     #[must_use]
-    pub const fn has_room(&self) -> bool {
-        self.records < self.config.batch_records_max && self.bytes < self.config.batch_kib_max * 1024
+    pub fn has_room(&self) -> bool {
+        self.records < self.config.batch_records_max && self.bytes < self.config.bytes_max()
     }
 
     /// Adds the next record of its partition.
@@ -68,7 +74,9 @@ impl Pending {
 
     /// Drops the records of a partition.
     pub fn forget(&mut self, partition: Partition) {
-        let Some(run) = self.runs.remove(&partition) else { return };
+        let Some(run) = self.runs.remove(&partition) else {
+            return;
+        };
         self.records -= run.len();
         self.bytes -= run.iter().map(|record| record.raw.size_bytes()).sum::<usize>();
         if self.runs.is_empty() {
@@ -76,10 +84,20 @@ impl Pending {
         }
     }
 
+    /// The first record of a partition that waits.
+    #[must_use]
+    pub fn first(&self, partition: Partition) -> Option<&Record> {
+        self.runs.get(&partition)?.first().map(Arc::as_ref)
+    }
+
     /// When the records are to be applied at the latest; `None` if nothing waits.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
-        let age_max = if self.has_room() { Duration::from_millis(self.config.batch_age_ms_max) } else { Duration::ZERO };
+        let age_max = if self.has_room() {
+            Duration::from_millis(self.config.batch_age_ms_max)
+        } else {
+            Duration::ZERO
+        };
         self.since.map(|since| since + age_max)
     }
 

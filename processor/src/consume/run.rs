@@ -3,33 +3,44 @@
 //! Kafka or PostgreSQL, so every event is answered at once, and the answers come as further events.
 #![deny(clippy::wildcard_enum_match_arm)]
 
+mod halted;
+mod watch;
+
 use std::{
     collections::BTreeMap,
     future::Future,
+    ops::ControlFlow,
     sync::{Arc, mpsc::SyncSender},
     time::{Duration, Instant},
 };
 
 use schemas::Partition;
-use service_kit::clock::unix_time;
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
+use self::{
+    halted::HaltRecord,
+    watch::{Waiting, unix_seconds},
+};
 use crate::{
     consume::{
-        lane::{Control, LaneReport},
-        takeover::{Taker, Takeover},
+        lane::{AttemptClock, Control, LaneReport},
+        rounds::{AuditConfig, Schedule, Seen},
+        takeover::{Takeover, Taker},
+        watchdog::{Stall, Watchdog},
     },
     halt::StopReason,
     kafka::{
         context::Callback,
         poller::{AssignmentEpoch, Command, Report, Start},
+        topic::TopicProfile,
     },
     metrics::Metrics,
-    position::{NextOffset, Offset},
+    position::{NextOffset, Offset, OwnerEpoch},
     status::Status,
+    store::halts::Recorded,
 };
 
 /// How long a revocation waits for attempts that are under way. What is not committed by then is
@@ -52,6 +63,41 @@ pub enum RunError {
     /// A part of the process ended although nobody asked it to.
     #[error("{0} ended unexpectedly")]
     PartEnded(&'static str),
+    /// The consumer is to be made anew, but the old one does not end.
+    #[error("the poll thread hangs")]
+    Hangs,
+    /// A partition does not advance, and a new consumer has not helped.
+    #[error("{0}")]
+    Stalled(Stall),
+}
+
+/// How the supervisor ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// As it was asked to.
+    Stopped,
+    /// Everything between the topic and the tables is to be made anew.
+    Rebuild(Cause),
+}
+
+/// Why the consumer is made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A partition does not advance.
+    Stalled,
+    /// An operator has accepted another topic of the same name.
+    TopicChanged,
+}
+
+impl Cause {
+    /// The metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Stalled => "stalled",
+            Self::TopicChanged => "topic_changed",
+        }
+    }
 }
 
 /// A lane, seen from outside.
@@ -60,6 +106,8 @@ pub struct LaneHandle {
     pub control: mpsc::Sender<Control>,
     /// Its task.
     pub task: JoinHandle<()>,
+    /// What it waits for.
+    pub clock: Arc<AttemptClock>,
 }
 
 /// The poll thread, seen from outside.
@@ -72,12 +120,19 @@ pub struct PollerHandle {
 
 /// What a partition that the group has given us is, here.
 enum Ownership {
-    /// Being taken up: after an assignment, or again after it was fenced.
+    /// Being taken up: after an assignment, or again after it was fenced or resumed.
     Taking,
     /// A lane applies it.
-    Active { epoch: AssignmentEpoch, lane: usize, next_offset: NextOffset, is_mirrored: bool },
+    Active {
+        epoch: AssignmentEpoch,
+        owner_epoch: OwnerEpoch,
+        lane: usize,
+        next_offset: NextOffset,
+        is_mirrored: bool,
+        waiting: Waiting,
+    },
     /// It stands still.
-    Halted(StopReason),
+    Halted { reason: StopReason, record: HaltRecord },
 }
 
 /// Why partitions were taken up: the answer goes to the poller in another form.
@@ -85,14 +140,16 @@ enum Ownership {
 enum Occasion {
     /// The group assigned them; librdkafka waits for one answer.
     Assignment,
-    /// The partition was fenced, and is still assigned to us.
-    Fence,
+    /// The partition was fenced, or resumed by an operator, and is still assigned to us.
+    Again,
 }
 
 /// What comes from the tasks that the supervisor starts.
 enum Internal {
     Taken(Occasion, Vec<(Partition, Takeover)>),
-    Drained(Vec<Partition>, Instant),
+    Drained(Vec<Partition>),
+    Recorded(Partition, Recorded),
+    Seen(Seen),
 }
 
 enum Event {
@@ -104,8 +161,11 @@ enum Event {
 }
 
 /// The supervisor.
-pub struct Supervisor {
+pub struct Supervisor<'a> {
     taker: Taker,
+    profile: TopicProfile,
+    schedule: Schedule,
+    watchdog: &'a mut Watchdog,
     poller: PollerHandle,
     lanes: Vec<LaneHandle>,
     metrics: Arc<Metrics>,
@@ -117,19 +177,23 @@ pub struct Supervisor {
     internal_rx: mpsc::Receiver<Internal>,
 }
 
-impl Supervisor {
+impl<'a> Supervisor<'a> {
     /// A supervisor of `lanes`, without partitions.
     #[must_use]
     pub fn new(
-        taker: Taker,
+        (taker, audit): (Taker, AuditConfig),
+        watchdog: &'a mut Watchdog,
         poller: PollerHandle,
         lanes: Vec<LaneHandle>,
         (metrics, status): (Arc<Metrics>, Arc<Status>),
     ) -> Self {
-        // A task sends once, and there are no more tasks than partitions twice over.
+        // A task sends once, and there are no more tasks than partitions thrice over.
         let (internal, internal_rx) = mpsc::channel(1_024);
         Self {
             taker,
+            profile: audit.profile,
+            schedule: Schedule::new(audit, Instant::now()),
+            watchdog,
             poller,
             lanes,
             metrics,
@@ -142,7 +206,8 @@ impl Supervisor {
         }
     }
 
-    /// Works until `shutdown` completes, then drains, leaves the group and ends.
+    /// Works until `shutdown` completes or the consumer has to be made anew, then drains, leaves the
+    /// group and ends.
     ///
     /// # Errors
     /// [`RunError`]: the process has to end.
@@ -151,10 +216,10 @@ impl Supervisor {
         mut reports: mpsc::Receiver<Report>,
         mut lane_reports: mpsc::Receiver<LaneReport>,
         shutdown: impl Future<Output = ()>,
-    ) -> Result<(), RunError> {
+    ) -> Result<End, RunError> {
         let mut shutdown = std::pin::pin!(shutdown);
         let mut tick = tokio::time::interval(TICK);
-        loop {
+        let end = loop {
             // Rare events first; lane reports, of which there is one a partition and transaction, last.
             let event = tokio::select! {
                 biased;
@@ -165,8 +230,10 @@ impl Supervisor {
                 Some(report) = lane_reports.recv() => Event::Lane(report),
             };
             match event {
-                Event::Stop => break,
-                Event::Report(Some(Report::Callback(Callback::Assign(partitions)))) => self.assigned(partitions),
+                Event::Stop => break End::Stopped,
+                Event::Report(Some(Report::Callback(Callback::Assign(partitions)))) => {
+                    self.assigned(partitions)
+                }
                 Event::Report(Some(Report::Callback(Callback::Revoke { partitions, lost }))) => {
                     self.revoked(partitions, lost)?;
                 }
@@ -175,11 +242,21 @@ impl Supervisor {
                 Event::Report(None) => return Err(RunError::PartEnded("the poll thread")),
                 Event::Lane(report) => self.lane_reported(report)?,
                 Event::Internal(Internal::Taken(occasion, takeovers)) => self.taken(occasion, takeovers)?,
-                Event::Internal(Internal::Drained(partitions, since)) => self.drained(partitions, since)?,
+                Event::Internal(Internal::Drained(partitions)) => self.drained(partitions)?,
+                Event::Internal(Internal::Recorded(partition, recorded)) => {
+                    self.recorded(partition, recorded)
+                }
+                Event::Internal(Internal::Seen(seen)) => {
+                    if let ControlFlow::Break(cause) = self.seen(seen)? {
+                        break End::Rebuild(cause);
+                    }
+                }
                 Event::Tick => self.tick()?,
             }
-        }
-        self.stop(lane_reports).await
+        };
+        let has_left = self.stop(lane_reports).await?;
+        // Two members of the group in one process would share its partitions.
+        if has_left || end == End::Stopped { Ok(end) } else { Err(RunError::Hangs) }
     }
 
     /// The group gives us partitions: find out from where they are to be read.
@@ -213,12 +290,26 @@ impl Supervisor {
                 continue;
             }
             match takeover {
-                Takeover::Halted(reason) => self.halt(partition, reason),
-                Takeover::Owned { next_offset, owner_epoch, log_end } => {
+                Takeover::Halted(reason) => {
+                    self.halt(partition, reason, None);
+                    // After a fence the poller still reads it; after an assignment it never began.
+                    if occasion == Occasion::Again {
+                        self.command(Command::Halt(partition))?;
+                    }
+                }
+                Takeover::StillHalted(reason) => self.still_halted(partition, reason),
+                Takeover::Owned { next_offset, owner_epoch, log_end, rules } => {
                     self.log_ends.insert(partition, log_end);
-                    let start = self.activate(partition, next_offset);
-                    tracing::info!(%partition, %next_offset, %log_end, %owner_epoch, lane = start.lane, "partition taken up");
-                    self.control(start.lane, Control::Adopt(start, owner_epoch))?;
+                    let start = self.activate(partition, next_offset, owner_epoch);
+                    tracing::info!(
+                        partition = partition.0,
+                        next_offset = next_offset.0,
+                        log_end = log_end.0,
+                        owner_epoch = owner_epoch.0,
+                        lane = start.lane,
+                        "partition taken up"
+                    );
+                    self.control(start.lane, Control::Adopt(start, owner_epoch, rules))?;
                     starts.push(start);
                 }
             }
@@ -227,11 +318,11 @@ impl Supervisor {
         self.count_owned();
         match occasion {
             Occasion::Assignment => self.command(Command::Assign(starts)),
-            Occasion::Fence => starts.into_iter().try_for_each(|start| self.command(Command::Restart(start))),
+            Occasion::Again => starts.into_iter().try_for_each(|start| self.command(Command::Restart(start))),
         }
     }
 
-    fn activate(&mut self, partition: Partition, next_offset: NextOffset) -> Start {
+    fn activate(&mut self, partition: Partition, next_offset: NextOffset, owner_epoch: OwnerEpoch) -> Start {
         self.last_epoch += 1;
         let epoch = AssignmentEpoch(self.last_epoch);
         let mut loads = vec![0_usize; self.lanes.len()];
@@ -243,7 +334,9 @@ impl Supervisor {
             }
         }
         let lane = loads.iter().enumerate().min_by_key(|(_, load)| **load).map_or(0, |(lane, _)| lane);
-        self.partitions.insert(partition, Ownership::Active { epoch, lane, next_offset, is_mirrored: false });
+        let (is_mirrored, waiting) = (false, Waiting::default());
+        let active = Ownership::Active { epoch, owner_epoch, lane, next_offset, is_mirrored, waiting };
+        self.partitions.insert(partition, active);
         Start { partition, next_offset, assignment_epoch: epoch, lane }
     }
 
@@ -253,12 +346,13 @@ impl Supervisor {
         self.metrics.processor_rebalances_total.with_label_values(&[event]).inc();
         tracing::info!(partitions = %list(&partitions), event, "partitions leave");
         let (released, since) = (self.release(&partitions)?, Instant::now());
-        let internal = self.internal.clone();
+        let (internal, metrics) = (self.internal.clone(), Arc::clone(&self.metrics));
         let task = async move {
             if !lost {
                 wait_for(released).await;
+                metrics.processor_drain_seconds.observe(since.elapsed().as_secs_f64());
             }
-            let _ended = internal.send(Internal::Drained(partitions, since)).await.is_err();
+            let _ended = internal.send(Internal::Drained(partitions)).await.is_err();
         };
         drop(service_kit::spawn("drain", task));
         Ok(())
@@ -268,11 +362,16 @@ impl Supervisor {
     fn release(&mut self, partitions: &[Partition]) -> Result<Vec<oneshot::Receiver<()>>, RunError> {
         let mut by_lane: BTreeMap<usize, Vec<Partition>> = BTreeMap::new();
         for partition in partitions {
-            if let Some(Ownership::Active { lane, next_offset, is_mirrored, .. }) = self.partitions.get_mut(partition) {
+            if let Some(Ownership::Active { lane, next_offset, is_mirrored, .. }) =
+                self.partitions.get_mut(partition)
+            {
                 by_lane.entry(*lane).or_default().push(*partition);
                 if !std::mem::replace(is_mirrored, true) {
                     let last = Command::Mirror(vec![(*partition, *next_offset)]);
-                    self.poller.commands.try_send(last).map_err(|_| RunError::PartEnded("the poll thread"))?;
+                    self.poller
+                        .commands
+                        .try_send(last)
+                        .map_err(|_| RunError::PartEnded("the poll thread"))?;
                 }
             }
             self.forget(*partition);
@@ -286,87 +385,73 @@ impl Supervisor {
         Ok(released)
     }
 
-    fn drained(&mut self, partitions: Vec<Partition>, since: Instant) -> Result<(), RunError> {
-        self.metrics.processor_drain_seconds.observe(since.elapsed().as_secs_f64());
+    fn drained(&mut self, partitions: Vec<Partition>) -> Result<(), RunError> {
         self.count_owned();
         self.command(Command::Unassign(partitions))
     }
 
     /// Looks at what a lane says of a partition, if the stretch of ownership is the one that goes on now.
     fn lane_reported(&mut self, report: LaneReport) -> Result<(), RunError> {
-        let (LaneReport::Advanced(partition, of, _) | LaneReport::Fenced(partition, of) | LaneReport::Halted(partition, of, _)) =
-            report;
-        match (self.partitions.get_mut(&partition), report) {
-            (Some(Ownership::Active { epoch, next_offset, is_mirrored, .. }), LaneReport::Advanced(_, _, to))
-                if *epoch == of =>
-            {
-                (*next_offset, *is_mirrored) = (to, false);
-                let now = i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX);
-                let label = partition.to_string();
-                self.metrics.processor_last_advance_timestamp_seconds.with_label_values(&[&label]).set(now);
-                Ok(())
-            }
-            (Some(ownership @ Ownership::Active { .. }), LaneReport::Fenced(..)) if ownership.is(of) => {
-                self.metrics.processor_fenced_total.inc();
-                tracing::warn!(%partition, "partition fenced, taking it again if it stays ours");
-                *ownership = Ownership::Taking;
-                self.take(Occasion::Fence, vec![partition], RETAKE_DELAY);
-                Ok(())
-            }
-            (Some(ownership @ Ownership::Active { .. }), LaneReport::Halted(_, _, reason)) if ownership.is(of) => {
-                self.halt(partition, reason);
-                self.command(Command::Halt(partition))
-            }
-            // Of a stretch of ownership that has ended.
-            (Some(Ownership::Active { .. } | Ownership::Taking | Ownership::Halted(_)) | None, _) => Ok(()),
+        let (LaneReport::Arrived(partition, of, _)
+        | LaneReport::Advanced(partition, of, _, _)
+        | LaneReport::Fenced(partition, of)
+        | LaneReport::Halted(partition, of, _)) = report;
+        let Some(Ownership::Active { epoch, owner_epoch, next_offset, is_mirrored, waiting, .. }) =
+            self.partitions.get_mut(&partition)
+        else {
+            return Ok(());
+        };
+        // Of a stretch of ownership that has ended.
+        if *epoch != of {
+            return Ok(());
         }
+        match report {
+            LaneReport::Arrived(_, _, appended_at) => waiting.appended_at = Some(appended_at),
+            LaneReport::Advanced(_, _, to, next_appended_at) => {
+                (*next_offset, *is_mirrored, waiting.appended_at) = (to, false, next_appended_at);
+                let label = partition.to_string();
+                let advanced = &self.metrics.processor_last_advance_timestamp_seconds;
+                advanced.with_label_values(&[&label]).set(unix_seconds());
+            }
+            LaneReport::Fenced(..) => {
+                self.metrics.processor_fenced_total.inc();
+                tracing::warn!(partition = partition.0, "partition fenced, taking it again if it stays ours");
+                self.take_again(vec![partition], RETAKE_DELAY);
+            }
+            LaneReport::Halted(_, _, reason) => {
+                let owner_epoch = *owner_epoch;
+                return self.lane_halted(partition, reason, owner_epoch);
+            }
+        }
+        Ok(())
     }
 
-    fn halt(&mut self, partition: Partition, reason: StopReason) {
-        tracing::error!(%partition, reason = reason.as_str(), detail = %reason, "partition halted");
-        let labels = [partition.to_string(), reason.as_str().to_owned()];
-        self.metrics.processor_partition_halted.with_label_values(&labels).set(1);
-        self.status.halted(partition, reason.clone());
-        self.partitions.insert(partition, Ownership::Halted(reason));
-        self.count_owned();
-    }
-
-    /// The partition is not ours any more: neither are its gauges.
+    /// The partition is not read any more: its gauges would be about nothing.
     fn forget(&mut self, partition: Partition) {
         let label = partition.to_string();
-        if let Some(Ownership::Halted(reason)) = self.partitions.remove(&partition) {
-            let labels = [label.as_str(), reason.as_str()];
-            let _absent = self.metrics.processor_partition_halted.remove_label_values(&labels).is_err();
+        if let Some(ownership) = self.partitions.remove(&partition) {
+            if let Ownership::Halted { reason, .. } = &ownership {
+                let labels = [label.as_str(), reason.as_str()];
+                let _absent = self.metrics.processor_partition_halted.remove_label_values(&labels).is_err();
+            }
+            Self::drop_record(ownership);
         }
         self.status.released(partition);
         self.log_ends.remove(&partition);
-        let _absent = self.metrics.processor_lag_records.remove_label_values(&[&label]).is_err();
-        let _absent = self.metrics.processor_last_advance_timestamp_seconds.remove_label_values(&[&label]).is_err();
+        let metrics = &self.metrics;
+        for gauge in [
+            &metrics.processor_lag_records,
+            &metrics.processor_lag_seconds,
+            &metrics.processor_last_advance_timestamp_seconds,
+            &metrics.processor_conservation_gap,
+            &metrics.processor_stalled_seconds,
+        ] {
+            let _absent = gauge.remove_label_values(&[&label]).is_err();
+        }
     }
 
-    fn tick(&mut self) -> Result<(), RunError> {
-        if self.poller.thread.is_finished() {
-            return Err(RunError::PartEnded("the poll thread"));
-        }
-        if self.lanes.iter().any(|lane| lane.task.is_finished()) {
-            return Err(RunError::PartEnded("a lane"));
-        }
-        let mut moved = Vec::new();
-        for (partition, ownership) in &mut self.partitions {
-            let Ownership::Active { next_offset, is_mirrored, .. } = ownership else { continue };
-            if let Some(end) = self.log_ends.get(partition) {
-                let lag = (end.0 - next_offset.0).max(0);
-                self.metrics.processor_lag_records.with_label_values(&[&partition.to_string()]).set(lag);
-            }
-            if !std::mem::replace(is_mirrored, true) {
-                moved.push((*partition, *next_offset));
-            }
-        }
-        if moved.is_empty() { Ok(()) } else { self.command(Command::Mirror(moved)) }
-    }
-
-    /// Lets the lanes finish, leaves the group, waits for the thread.
-    async fn stop(mut self, mut lane_reports: mpsc::Receiver<LaneReport>) -> Result<(), RunError> {
+    /// Lets the lanes finish, leaves the group, waits for the thread. Says whether that has ended.
+    async fn stop(mut self, mut lane_reports: mpsc::Receiver<LaneReport>) -> Result<bool, RunError> {
         let partitions: Vec<Partition> = self.partitions.keys().copied().collect();
         let released = self.release(&partitions)?;
         // The lanes' last reports must not fill their channel, or they would wait for room in it.
@@ -379,11 +464,16 @@ impl Supervisor {
         let thread = self.poller.thread;
         let joined = tokio::task::spawn_blocking(move || thread.join());
         match tokio::time::timeout(Duration::from_secs(5), joined).await {
-            Ok(Ok(Ok(()))) => tracing::info!("stopped"),
-            Ok(_) => return Err(RunError::PartEnded("the poll thread")),
-            Err(_elapsed) => tracing::warn!("left without the group's answer"),
+            Ok(Ok(Ok(()))) => {
+                tracing::info!("stopped");
+                Ok(true)
+            }
+            Ok(_) => Err(RunError::PartEnded("the poll thread")),
+            Err(_elapsed) => {
+                tracing::warn!("left without the group's answer");
+                Ok(false)
+            }
         }
-        Ok(())
     }
 
     fn control(&self, lane: usize, control: Control) -> Result<(), RunError> {
@@ -398,14 +488,9 @@ impl Supervisor {
     }
 
     fn count_owned(&self) {
-        let active = self.partitions.values().filter(|ownership| matches!(ownership, Ownership::Active { .. }));
+        let active =
+            self.partitions.values().filter(|ownership| matches!(ownership, Ownership::Active { .. }));
         self.metrics.processor_owned_partitions.set(i64::try_from(active.count()).unwrap_or(i64::MAX));
-    }
-}
-
-impl Ownership {
-    fn is(&self, of: AssignmentEpoch) -> bool {
-        matches!(self, Self::Active { epoch, .. } if *epoch == of)
     }
 }
 
@@ -418,7 +503,10 @@ async fn wait_for(released: Vec<oneshot::Receiver<()>>) {
         }
     };
     if tokio::time::timeout(DRAIN_DEADLINE, all).await.is_err() {
-        tracing::warn!(deadline_ms = DRAIN_DEADLINE.as_millis(), "partitions leave with a transaction under way");
+        tracing::warn!(
+            deadline_ms = DRAIN_DEADLINE.as_millis(),
+            "partitions leave with a transaction under way"
+        );
     }
 }
 

@@ -10,7 +10,9 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, DefaultConsumerContext},
     error::KafkaResult,
+    producer::{BaseProducer, ProducerContext},
 };
+use service_kit::kafka_settings::KafkaSettings;
 
 use super::context::Context;
 
@@ -22,11 +24,28 @@ pub const REQUEST_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, clap::Args)]
 pub struct KafkaConfig {
     /// Kafka's brokers, `host:port` separated by commas.
-    #[arg(long = "kafka-brokers", env = "PROCESSOR_KAFKA_BROKERS", default_value = "127.0.0.1:9092", global = true)]
+    #[arg(
+        long = "kafka-brokers",
+        env = "PROCESSOR_KAFKA_BROKERS",
+        default_value = "127.0.0.1:9092",
+        global = true
+    )]
     pub brokers: String,
+    /// How the brokers are reached and trusted: librdkafka's settings, `name=value` lines.
+    #[arg(long = "kafka-config-file", env = "PROCESSOR_KAFKA_CONFIG_FILE", value_parser = KafkaSettings::load, global = true)]
+    pub connection: Option<KafkaSettings>,
     /// The topic with the messages.
     #[arg(long, env = "PROCESSOR_TOPIC", default_value = "telex.messages", global = true)]
     pub topic: String,
+}
+
+/// How the members of the group agree on who reads what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum GroupProtocol {
+    /// One of the members decides (cooperative-sticky).
+    Classic,
+    /// The brokers decide (KIP-848, Kafka 4.0 and later), and set the session timeout.
+    Consumer,
 }
 
 /// What the consumer holds in memory, and whose group it joins.
@@ -36,9 +55,13 @@ pub struct ConsumerConfig {
     #[arg(long, env = "PROCESSOR_GROUP", default_value = "telex.processor")]
     pub group: String,
     /// Records that the Kafka client holds in memory ahead of the lanes, in KiB.
-    #[arg(long, env = "PROCESSOR_PREFETCH_KIB_MAX", default_value_t = 32_768, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
+    #[arg(long, env = "PROCESSOR_PREFETCH_KIB_MAX", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
     pub prefetch_kib_max: u32,
-    /// How long the group waits for a silent processor before its partitions go to others, in milliseconds.
+    /// How the members of the group agree on who reads what. A group changes its protocol while it is empty.
+    #[arg(long, env = "PROCESSOR_GROUP_PROTOCOL", value_enum, default_value = "classic")]
+    pub group_protocol: GroupProtocol,
+    /// How long the group waits for a silent processor before its partitions go to others, in milliseconds. With
+    /// the protocol `consumer` the brokers set it (group.consumer.session.timeout.ms).
     #[arg(long, env = "PROCESSOR_SESSION_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(6_000..=300_000))]
     pub session_timeout_ms: u32,
 }
@@ -52,11 +75,20 @@ pub fn group_consumer(
     consumer: &ConsumerConfig,
     context: Context,
 ) -> KafkaResult<BaseConsumer<Context>> {
-    base(kafka)
+    let mut config = base(kafka);
+    match consumer.group_protocol {
+        GroupProtocol::Classic => config
+            .set("group.protocol", "classic")
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
+            .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 5).to_string()),
+        // librdkafka refuses these settings here: they are the brokers' (pitfalls 16).
+        GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+    };
+    config
         .set("group.id", &consumer.group)
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", consumer.session_timeout_ms.to_string())
-        .set("heartbeat.interval.ms", (consumer.session_timeout_ms / 5).to_string())
+        // A topic that got more partitions is noticed this soon.
+        .set("topic.metadata.refresh.interval.ms", "30000")
         .set("queued.max.messages.kbytes", consumer.prefetch_kib_max.to_string())
         .set("queued.min.messages", "20000")
         .set("fetch.queue.backoff.ms", "50")
@@ -74,12 +106,47 @@ pub fn reader(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerCo
     base(kafka).set("group.id", "telex.reader").set("fetch.wait.max.ms", "50").create()
 }
 
+/// A consumer outside of any group, for reading much of the topic: large fetches, at most 16 MiB ahead.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn scanner(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
+    base(kafka)
+        // As above.
+        .set("group.id", "telex.reader")
+        .set("queued.max.messages.kbytes", "16384")
+        .set("fetch.message.max.bytes", "4194304")
+        // When the reader has caught up with what was fetched ahead, a second is a long time.
+        .set("fetch.queue.backoff.ms", "5")
+        .create()
+}
+
 /// A client that asks about topics and settings.
 ///
 /// # Errors
 /// A setting that librdkafka refuses.
 pub fn admin(kafka: &KafkaConfig) -> KafkaResult<AdminClient<DefaultClientContext>> {
     config(kafka).create()
+}
+
+/// The producer of `dead-letters replay`.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn producer<C: ProducerContext>(
+    kafka: &KafkaConfig,
+    delivery_deadline: Duration,
+    context: C,
+) -> KafkaResult<BaseProducer<C>> {
+    let mut config = config(kafka);
+    config
+        .set("client.id", "telex-replay")
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("message.timeout.ms", delivery_deadline.as_millis().to_string())
+        .set("linger.ms", "0")
+        .set("allow.auto.create.topics", "false")
+        .create_with_context(context)
 }
 
 fn base(kafka: &KafkaConfig) -> ClientConfig {
@@ -97,6 +164,9 @@ fn base(kafka: &KafkaConfig) -> ClientConfig {
 #[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
 fn config(kafka: &KafkaConfig) -> ClientConfig {
     let mut config = ClientConfig::new();
+    // First, so that what is set below and by the callers stands in any case.
+    let connection = kafka.connection.iter().flat_map(KafkaSettings::iter);
+    config.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));
     config
         .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", "telex-processor")

@@ -82,7 +82,11 @@ pub enum TopicIdError {
 ///
 /// # Errors
 /// [`TopicIdError`].
-pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Duration) -> Result<Uuid, TopicIdError> {
+pub fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Uuid, TopicIdError> {
     let name = CString::new(topic).map_err(|_| TopicIdError::Name)?;
     let mut names = [name.as_ptr()];
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
@@ -112,6 +116,14 @@ pub fn topic_id<C: ClientContext>(client: &Client<C>, topic: &str, timeout: Dura
         rd::rd_kafka_TopicCollection_destroy(topics);
         id
     }
+}
+
+/// Makes a client fail for good, as a fault of its broker would.
+#[cfg(test)]
+pub fn raise_fatal_error<C: ClientContext>(client: &Client<C>) {
+    let code = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNRELEASED_INSTANCE_ID;
+    // SAFETY: the client is valid as long as it is borrowed; librdkafka copies the reason.
+    unsafe { rd::rd_kafka_test_fatal_error(client.native_ptr(), code, c"raised by a test".as_ptr()) };
 }
 
 /// Reads the answer of `DescribeTopics` for one topic.

@@ -1,13 +1,15 @@
 //! Everything that talks to Kafka, in the order of a record's way: [`client`] (settings),
 //! [`topic`] (is it the topic that we think it is?), [`context`] (callbacks become events),
-//! [`poller`] (the thread that reads), [`record`] (what it hands on). [`ffi`] fills two holes in
-//! rust-rdkafka.
+//! [`poller`] (the thread that reads), [`record`] (what it hands on). [`producer`] writes what a person
+//! replays, [`tail`] shows the topic. [`ffi`] fills two holes in rust-rdkafka.
 
 pub mod client;
 pub mod context;
 pub mod ffi;
 pub mod poller;
+pub mod producer;
 pub mod record;
+pub mod tail;
 pub mod topic;
 
 pub use record::RawRecord;

@@ -26,7 +26,7 @@ use super::{
     record::RawRecord,
     topic,
 };
-use crate::{metrics::Metrics, position::NextOffset, status::Status};
+use crate::{failpoint::failpoint, metrics::Metrics, position::NextOffset, status::Status};
 
 /// One stretch of ownership of a partition in this process; a record or an outcome of an older one is
 /// dropped.
@@ -181,7 +181,10 @@ impl Poller {
             }
         }
         match polled {
-            Some(Ok(record)) => self.route(record)?,
+            Some(Ok(record)) => {
+                failpoint!("after_poll");
+                self.route(record)?;
+            }
             Some(Err(error)) => self.weigh(error)?,
             // Nothing more at once: what has come so far must not wait for company.
             None => (0..self.outlets.len()).try_for_each(|lane| self.flush(lane))?,
@@ -216,6 +219,7 @@ impl Poller {
             list.add_partition_offset(&self.topic, start.partition.0, offset)?;
         }
         self.consumer.incremental_assign(&list)?;
+        failpoint!("inside_assign");
         for start in starts {
             let route =
                 Route { assignment_epoch: start.assignment_epoch, lane: start.lane, has_delivered: false };
@@ -236,6 +240,7 @@ impl Poller {
         }
         // Halted partitions were never assigned, and librdkafka refuses a list that names one.
         let assigned = self.consumer.assignment()?;
+        failpoint!("inside_revoke");
         let held = partitions.iter().copied().filter(|p| assigned.find_partition(&self.topic, p.0).is_some());
         self.consumer.incremental_unassign(&self.list(held))
     }
@@ -248,6 +253,7 @@ impl Poller {
         if let Err(error) = self.consumer.commit(&list, CommitMode::Async) {
             tracing::debug!(%error, "next offsets not copied to the consumer group");
         }
+        failpoint!("after_ack");
         Ok(())
     }
 
@@ -258,7 +264,9 @@ impl Poller {
         };
         route.has_delivered = true;
         let (lane, epoch) = (route.lane, route.assignment_epoch);
-        let Some(outlet) = self.outlets.get_mut(lane) else { return Ok(()) };
+        let Some(outlet) = self.outlets.get_mut(lane) else {
+            return Ok(());
+        };
         outlet.open_bytes += record.size_bytes();
         outlet.open.push((epoch, record));
         if outlet.open.len() >= CHUNK_RECORDS_MAX || outlet.open_bytes >= CHUNK_BYTES_MAX {
@@ -310,7 +318,9 @@ impl Poller {
     /// Offers the lanes what they could not take, and resumes the partitions of those that took all.
     fn empty_backlogs(&mut self) -> KafkaResult<()> {
         let mut emptied = Vec::new();
-        for (lane, outlet) in self.outlets.iter_mut().enumerate().filter(|(_, outlet)| !outlet.backlog.is_empty()) {
+        for (lane, outlet) in
+            self.outlets.iter_mut().enumerate().filter(|(_, outlet)| !outlet.backlog.is_empty())
+        {
             while let Some(chunk) = outlet.backlog.pop_front() {
                 if let Err(TrySendError::Full(chunk)) = outlet.sender.try_send(chunk) {
                     outlet.backlog.push_front(chunk);
@@ -337,7 +347,9 @@ impl Poller {
 
     /// Ends the thread for an error that does not pass; logs the others, each kind once in a while.
     fn weigh(&mut self, error: KafkaError) -> KafkaResult<()> {
-        if matches!(error, KafkaError::MessageConsumptionFatal(_)) || self.consumer.client().fatal_error().is_some() {
+        if matches!(error, KafkaError::MessageConsumptionFatal(_))
+            || self.consumer.client().fatal_error().is_some()
+        {
             return Err(error);
         }
         match error.rdkafka_error_code() {
@@ -346,7 +358,8 @@ impl Poller {
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(error),
             Some(code) => {
                 let now = Instant::now();
-                let is_recent = |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
+                let is_recent =
+                    |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
                 if !self.logged.is_some_and(is_recent) {
                     self.logged = Some((code, now));
                     tracing::warn!(%error, "kafka cannot be read, trying again");
@@ -367,5 +380,47 @@ impl Poller {
             list.add_partition(&self.topic, partition.0);
         }
         list
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::kafka::{
+        client::{self, ConsumerConfig, KafkaConfig},
+        ffi,
+    };
+
+    #[derive(clap::Parser)]
+    struct Settings {
+        #[command(flatten)]
+        kafka: KafkaConfig,
+        #[command(flatten)]
+        consumer: ConsumerConfig,
+    }
+
+    #[test]
+    fn a_fatal_error_of_the_client_is_reported() {
+        // Nobody listens there: the error comes from the client itself.
+        let Settings { kafka, consumer } = Settings::parse_from(["test", "--kafka-brokers=127.0.0.1:1"]);
+        let consumer = client::group_consumer(&kafka, &consumer, Context::default()).unwrap();
+        consumer.subscribe(&[&kafka.topic]).unwrap();
+        ffi::raise_fatal_error(consumer.client());
+        let (reports, mut reported) = tokio::sync::mpsc::channel(64);
+        let (_commands, commands) = std::sync::mpsc::sync_channel(1);
+        let seen = (Arc::new(Metrics::new().unwrap()), Arc::new(Status::default()));
+        let poller = Poller::new((consumer, kafka.topic), commands, reports, Vec::new(), seen);
+        // Not joined, as the supervisor does not: librdkafka may never end a client that failed for good while
+        // no broker answers. The process ends all the same.
+        std::thread::spawn(move || poller.run());
+        loop {
+            match reported.blocking_recv() {
+                Some(Report::Failed(_)) => break,
+                Some(Report::Callback(_)) => {}
+                None => panic!("the thread ended without a word"),
+            }
+        }
     }
 }

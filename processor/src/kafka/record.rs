@@ -10,6 +10,9 @@ use crate::position::{Offset, RecordDigest};
 /// A header: its name and, if it has one, its value.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
+/// Where a header's name and value lie in a record's bytes.
+type HeaderSpans = (Range<usize>, Option<Range<usize>>);
+
 /// A record as it was read.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
@@ -22,7 +25,7 @@ pub struct RawRecord {
     bytes: Box<[u8]>,
     key: Option<Range<usize>>,
     value: Option<Range<usize>>,
-    headers: Box<[(Range<usize>, Option<Range<usize>>)]>,
+    headers: Box<[HeaderSpans]>,
 }
 
 impl RawRecord {
@@ -62,9 +65,7 @@ impl RawRecord {
 
     /// The headers in their order. A name is whatever bytes the producer wrote.
     pub fn headers(&self) -> impl Iterator<Item = Header<'_>> + Clone {
-        self.headers
-            .iter()
-            .map(|(name, value)| (self.part(name), value.as_ref().map(|span| self.part(span))))
+        self.headers.iter().map(|(name, value)| (self.part(name), value.as_ref().map(|span| self.part(span))))
     }
 
     /// What the record costs in a queue: its bytes and what holds them.
@@ -84,14 +85,26 @@ impl RawRecord {
     /// # Errors
     /// The fault, for the dead letter.
     pub fn decode(&self, count: PartitionCount) -> Result<(schemas::Event, schemas::Envelope), RecordFault> {
+        record::decode(self.view(), self.partition, count)
+    }
+
+    /// What it says, wherever it lies: for those who look, not for those who apply.
+    ///
+    /// # Errors
+    /// The fault.
+    pub fn read(&self) -> Result<(schemas::Event, schemas::Envelope), RecordFault> {
+        // Every key belongs to the only partition.
+        match PartitionCount::new(1) {
+            Some(one) => record::decode(self.view(), Partition(0), one),
+            None => Err(RecordFault::WrongPartition),
+        }
+    }
+
+    fn view(&self) -> RecordView<'_, impl Iterator<Item = (&str, Option<&[u8]>)>> {
         let headers = self
             .headers()
             .filter_map(|(name, value)| std::str::from_utf8(name).ok().map(|name| (name, value)));
-        record::decode(
-            RecordView { key: self.key(), value: self.value(), headers },
-            self.partition,
-            count,
-        )
+        RecordView { key: self.key(), value: self.value(), headers }
     }
 
     fn part(&self, span: &Range<usize>) -> &[u8] {
@@ -107,12 +120,7 @@ mod tests {
     fn a_copy_holds_every_part_apart() {
         let headers: [Header<'_>; 3] = [(b"a", Some(b"1")), (b"", None), (b"\xff", Some(b""))];
         let at = Timestamp::from_millis(1).unwrap();
-        let record = RawRecord::new(
-            (Partition(1), Offset(2), at),
-            Some(b"key"),
-            None,
-            headers.into_iter(),
-        );
+        let record = RawRecord::new((Partition(1), Offset(2), at), Some(b"key"), None, headers.into_iter());
         assert_eq!(record.key(), Some(b"key".as_slice()));
         assert_eq!(record.value(), None);
         assert_eq!(record.headers().collect::<Vec<_>>(), headers);

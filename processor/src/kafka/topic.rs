@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,7 +29,7 @@ use crate::position::Offset;
 /// How safe the topic's settings have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TopicProfile {
-    /// What design.md promises: three replicas, two of them in sync, retention of a week.
+    /// What a 202 promises rests on it: three replicas, two of them in sync, retention of a week.
     Production,
     /// One broker is enough.
     Development,
@@ -56,7 +57,7 @@ pub struct LogRange {
     pub end: Offset,
 }
 
-/// Why the topic could not be looked at. All but the first two pass by themselves.
+/// Why the topic could not be looked at. Settings that are not safe need a person; all else may pass.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
     /// No topic of this name.
@@ -74,6 +75,9 @@ pub enum InspectError {
     /// A record that lies in the log did not come.
     #[error("the record at partition {0}, offset {1} did not come within the deadline")]
     NoRecord(Partition, Offset),
+    /// The end of a log.
+    #[error("the brokers did not name the end of partition {0}'s log")]
+    NoEnd(Partition),
     /// The client or the brokers.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
@@ -83,6 +87,8 @@ pub enum InspectError {
 pub struct Inspector {
     topic: String,
     reader: BaseConsumer<DefaultConsumerContext>,
+    /// Held while the reader is assigned: of two takeovers at once, each would take the other's records.
+    reading: Mutex<()>,
     admin: AdminClient<DefaultClientContext>,
 }
 
@@ -92,7 +98,12 @@ impl Inspector {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(kafka: &KafkaConfig) -> Result<Self, InspectError> {
-        Ok(Self { topic: kafka.topic.clone(), reader: client::reader(kafka)?, admin: client::admin(kafka)? })
+        Ok(Self {
+            topic: kafka.topic.clone(),
+            reader: client::reader(kafka)?,
+            reading: Mutex::new(()),
+            admin: client::admin(kafka)?,
+        })
     }
 
     /// Which topic it is.
@@ -126,11 +137,34 @@ impl Inspector {
         Ok(LogRange { start: Offset(start), end: Offset(end) })
     }
 
+    /// The ends of the logs of some partitions: one question to each of their leaders.
+    ///
+    /// # Errors
+    /// The brokers did not answer.
+    pub fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, InspectError> {
+        let mut asked = TopicPartitionList::new();
+        for partition in partitions {
+            asked.add_partition_offset(&self.topic, partition.0, KafkaOffset::End)?;
+        }
+        let answered = self.reader.offsets_for_times(asked, REQUEST_DEADLINE)?;
+        let ends = answered.elements().into_iter().map(|element| {
+            element.error()?;
+            match element.offset() {
+                KafkaOffset::Offset(end) => Ok((Partition(element.partition()), Offset(end))),
+                _ => Err(InspectError::NoEnd(Partition(element.partition()))),
+            }
+        });
+        ends.collect()
+    }
+
     /// The records at the given places, all of which must lie in the log.
     ///
     /// # Errors
     /// A record that did not come within the deadline.
-    pub fn records_at(&self, places: &[(Partition, Offset)]) -> Result<HashMap<Partition, RawRecord>, InspectError> {
+    pub fn records_at(
+        &self,
+        places: &[(Partition, Offset)],
+    ) -> Result<HashMap<Partition, RawRecord>, InspectError> {
         let mut found = HashMap::with_capacity(places.len());
         if places.is_empty() {
             return Ok(found);
@@ -139,6 +173,7 @@ impl Inspector {
         for (partition, offset) in places {
             assignment.add_partition_offset(&self.topic, partition.0, KafkaOffset::Offset(offset.0))?;
         }
+        let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         self.reader.assign(&assignment)?;
         let deadline = Instant::now() + REQUEST_DEADLINE;
         while found.len() < places.len() && Instant::now() < deadline {
@@ -169,7 +204,7 @@ impl Inspector {
             .into_iter()
             .next()
             .ok_or_else(|| InspectError::NoTopic(self.topic.clone()))?
-            .map_err(|code| KafkaError::AdminOp(code))?;
+            .map_err(KafkaError::AdminOp)?;
         let replicas = self.replicas()?;
         let problems = problems(&settings, replicas, profile);
         if problems.is_empty() { Ok(()) } else { Err(InspectError::Unsafe(problems)) }
@@ -186,14 +221,18 @@ impl Inspector {
 /// Copies a record out of the Kafka client's memory.
 #[must_use]
 pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
-    // Without LogAppendTime the topic's audit has already refused the topic.
-    let appended_at = message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH);
     RawRecord::new(
-        (Partition(message.partition()), Offset(message.offset()), appended_at),
+        (Partition(message.partition()), Offset(message.offset()), appended_at(message)),
         message.key(),
         message.payload(),
         ffi::Headers::of(message),
     )
+}
+
+/// When a record was appended. Without LogAppendTime the topic's audit has already refused the topic.
+#[must_use]
+pub fn appended_at(message: &BorrowedMessage<'_>) -> Timestamp {
+    message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH)
 }
 
 fn problems(settings: &ConfigResource, replicas: usize, profile: TopicProfile) -> Vec<String> {
@@ -214,10 +253,16 @@ fn problems(settings: &ConfigResource, replicas: usize, profile: TopicProfile) -
         TopicProfile::Production => {
             const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
             let retention_ms = number("retention.ms");
-            require(retention_ms == -1 || retention_ms >= WEEK_MS, "retention.ms must be 604800000 or more, or -1");
+            require(
+                retention_ms == -1 || retention_ms >= WEEK_MS,
+                "retention.ms must be 604800000 or more, or -1",
+            );
             require(value("retention.bytes") == "-1", "retention.bytes must be -1");
             require(number("min.insync.replicas") >= 2, "min.insync.replicas must be 2 or more");
-            require(value("unclean.leader.election.enable") == "false", "unclean.leader.election.enable must be false");
+            require(
+                value("unclean.leader.election.enable") == "false",
+                "unclean.leader.election.enable must be false",
+            );
             require(replicas >= 3, "the replication factor must be 3 or more");
         }
         TopicProfile::Development => {}

@@ -1,1 +1,151 @@
-//! stub
+//! `processor prove`: folds the topic again and compares every row and every counter with what the
+//! records say (I*). It shares the wire contract with the processor, but neither its fold nor its
+//! statements: [`model`] takes one record of a client after the other, the slow and obvious way.
+//!
+//! All tables are read in one snapshot, so processors may go on meanwhile. Three steps, each on all
+//! workers at once, and no step sorts more than fits in memory:
+//!
+//! 1. [`tables`]: the rows, in the order in which they lie there, into buckets: messages and dead letters
+//!    by the *slice* of the log that their records are in, clients and dialogs by client.
+//! 2. [`records`]: the log, slice by slice. What stands at a record's place is compared with the record;
+//!    what its client's history decides (duplicate or not, which dialog) goes into that client's bucket.
+//! 3. [`clients`]: the buckets. The records of each client go through the model in their order; out come
+//!    its dialogs, its row, and what each of its records has to have become.
+//!
+//! **Memory** does not depend on the topic: a fixed budget for the buckets, which spill to a directory beyond it
+//! (about 140 bytes a record), and for each worker a slice of 65,536 places, a bucket of about 65,536
+//! records (16 MiB together) and 16 MiB of the Kafka client. One client is never divided: a million
+//! messages of one person take 120 MiB.
+//!
+//! **What it proves.** A full proof looks at every record and every row. [`Scope::SinceLast`] looks at the records
+//! applied since the last clean proof: each has had its effect and no other, with the dialogs and clients they
+//! touch and the counters; no row claims to stand for one of them that should not. It takes for granted
+//! what was proved before: a row that was changed *after* it was proved is found by a full proof only.
+//!
+//! **What it knows besides records and rows.** The rules in force at a record's offset (`crate::rules`: over
+//! how many partitions keys are spread, after which silence a dialog ends); that a client only moves to a higher
+//! partition, so that (partition, offset) is the order of its records; the offsets that an operator passed over,
+//! whose records need not be there. Where an operator had records applied again, or retention has removed
+//! some, the log does not tell everything: not provable.
+//!
+//! [`snapshot`] of the tables, [`scope`] of the proof, [`log`] of the topic; [`copy`], [`entries`] and
+//! [`spill`] carry the rows; [`before`] and [`proofs`] let a proof go on from the last; [`columns`] names what
+//! differs; [`report`] is the verdict.
+
+pub mod before;
+pub mod clients;
+pub mod columns;
+pub mod conclude;
+pub mod copy;
+pub mod entries;
+pub mod log;
+pub mod model;
+pub mod proofs;
+pub mod records;
+pub mod report;
+pub mod scope;
+pub mod shown;
+pub mod snapshot;
+pub mod spill;
+pub mod tables;
+mod work;
+
+use std::path::{Path, PathBuf};
+
+use sqlx::PgConnection;
+use tokio::runtime::Runtime;
+
+use self::{
+    entries::{Keys, Place},
+    log::Log,
+    report::{Report, Scope},
+    scope::Spans,
+};
+use crate::{
+    kafka::client::KafkaConfig,
+    store::{Database, registry::Topic},
+};
+
+/// How to prove.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What is compared.
+    pub scope: Scope,
+    /// Workers.
+    pub jobs: usize,
+    /// Memory for the buckets, in bytes.
+    pub memory_max: usize,
+    /// Where the buckets spill to.
+    pub directory: PathBuf,
+}
+
+/// A proof under way: what all workers share.
+pub struct Proof<'a> {
+    topic: Topic,
+    spans: Spans,
+    keys: Keys,
+    /// Buckets of clients.
+    buckets: usize,
+    scope: Scope,
+    memory: Memory,
+    directory: &'a Path,
+    progress: &'a shown::Progress,
+}
+
+/// What each kind of bucket may hold of one worker, in bytes.
+#[derive(Debug, Clone, Copy)]
+struct Memory {
+    placed: usize,
+    dialogs: usize,
+    clients: usize,
+    records: usize,
+}
+
+impl Memory {
+    /// The shares of a worker, in proportion to what a usual topic brings.
+    const fn of(memory_max: usize, jobs: usize) -> Self {
+        let eighth = memory_max / 8 / jobs;
+        Self { placed: 2 * eighth, dialogs: eighth, clients: eighth, records: 4 * eighth }
+    }
+}
+
+impl Proof<'_> {
+    /// Whether a proof before this one has dealt with a record.
+    fn is_proved(&self, (partition, offset): Place) -> bool {
+        self.scope == Scope::SinceLast
+            && self.spans.of(partition).is_some_and(|(_, span)| offset.next() <= span.proved.proved_to)
+    }
+
+    fn advance(&self, count: usize) {
+        self.progress.advance(count);
+    }
+}
+
+/// What one thread works with. Its waits are its own: nobody else runs on its runtime.
+pub struct Worker {
+    runtime: Runtime,
+    connection: PgConnection,
+    log: Log,
+}
+
+/// Compares the tables with the topic and keeps the verdict. Blocks for as long as it takes.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer, or the directory has no room: nothing is known.
+pub fn prove(database: &Database, kafka: &KafkaConfig, options: &Options) -> anyhow::Result<Report> {
+    let progress = shown::Progress::default();
+    std::thread::scope(|scope| {
+        let _shown = Shown(&progress);
+        scope.spawn(|| progress.show());
+        work::prove(database, kafka, options, &progress)
+    })
+}
+
+/// Ends the progress that is shown, however the proof ends.
+struct Shown<'a>(&'a shown::Progress);
+
+impl Drop for Shown<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}

@@ -17,12 +17,14 @@ use super::{
 use crate::{
     consume::batch::Batch,
     decode::Record,
+    failpoint::failpoint,
     fold::{self, BodyHashes, ClientStates, Counters, ForeignWrite, Settled},
+    planted::{self, Bug},
     position::Offset,
 };
 
 /// A batch was applied.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// What its clients are now.
     pub after: ClientStates,
@@ -60,33 +62,54 @@ pub async fn apply(
     cached: ClientStates,
 ) -> Result<Applied, ApplyError> {
     let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+    failpoint!("after_begin");
     let before = complete(&mut transaction, batch, cached).await?;
     let existing = look_up(&mut transaction, fold::lookups(batch, &before)).await?;
 
     let mut folded = fold::fold(batch, topic.topic_id, before, &existing);
     statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    failpoint!("after_clients");
     statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
     statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
+    failpoint!("after_dialogs");
     let inserted =
         statements::insert_messages(&mut transaction, topic.topic_ref, &mut folded.messages).await?;
+    failpoint!("after_messages");
     let refused = folded.messages.iter().filter(|message| {
         let raw = &message.record.raw;
         !inserted.contains(&(raw.partition, raw.offset))
     });
-    let mut stored = look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
+    let mut stored =
+        look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
     stored.extend(existing);
 
-    let after = std::mem::take(&mut folded.after);
-    let Settled { dead_letters, counters } = folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
-    statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
+    let Settled { after, mut touched, dead_letters, counters } =
+        folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
+    statements::touch_dialogs(&mut transaction, &mut touched).await?;
+    if !planted::is(Bug::M8) {
+        statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
+    }
+    if planted::is(Bug::M3) {
+        transaction.commit().await.map_err(StoreError::from)?;
+        transaction = connection.begin().await.map_err(StoreError::from)?;
+    }
+    failpoint!("after_dead_letters");
 
-    let steps = steps(batch, |partition| counters.get(&partition).copied().unwrap_or_default());
+    let mut steps = steps(batch, |partition| counters.get(&partition).copied().unwrap_or_default());
+    if planted::is(Bug::M4) {
+        expect_what_is_there(&mut transaction, topic, &mut steps).await?;
+    }
     let moved = progress::advance(&mut transaction, topic.topic_ref, &steps).await?;
     if usize::try_from(moved) != Ok(batch.runs.len()) {
         transaction.rollback().await.map_err(StoreError::from)?;
         return Err(ApplyError::Unsettled("a partition is not where its owner believes it to be"));
     }
+    failpoint!("after_cas");
     transaction.commit().await.map_err(|_| ApplyError::Unsettled("no answer to COMMIT"))?;
+    failpoint!("after_commit");
+    if planted::is(Bug::M8) {
+        statements::insert_dead_letters(connection, topic.topic_ref, &dead_letters).await?;
+    }
     Ok(Applied {
         after,
         counters: steps.iter().map(|step| (step.partition, step.counters)).collect(),
@@ -95,6 +118,21 @@ pub async fn apply(
             .map(|(Record { raw, .. }, reason)| (raw.partition, raw.offset, reason.as_str()))
             .collect(),
     })
+}
+
+/// Planted (M4): a comparison that always holds.
+async fn expect_what_is_there(
+    connection: &mut PgConnection,
+    topic: Topic,
+    steps: &mut [Advance],
+) -> Result<(), StoreError> {
+    let partitions: Vec<Partition> = steps.iter().map(|step| step.partition).collect();
+    for row in progress::load(connection, topic.topic_ref, &partitions).await? {
+        for step in steps.iter_mut().filter(|step| step.partition == row.partition) {
+            (step.from, step.owner_epoch) = (row.next_offset, row.owner_epoch);
+        }
+    }
+    Ok(())
 }
 
 /// The states of all clients of the batch: those in `cached`, and the others from the tables.

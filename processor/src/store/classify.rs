@@ -1,5 +1,5 @@
 //! What an error of the database asks the caller to do. Classified here, beside sqlx; everybody else
-//! sees the intent (R24, security.md §2).
+//! sees the intent (R23).
 
 /// An error of the database, outside COMMIT.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +18,13 @@ pub enum StoreError {
     /// A server in recovery: nothing decisive is read from it, nothing can be written.
     #[error("the server is in recovery")]
     NotWritable,
+    /// Between us and the server is a pooler that does not keep a session together: its timeouts would not hold,
+    /// and statements that were prepared would be another's (pitfalls 51). A person connects us elsewhere.
+    #[error(
+        "the connection goes through a pooler that does not keep the session (PgBouncer in transaction mode?): \
+         --database-url must lead to PostgreSQL itself"
+    )]
+    Pooled,
     /// Everything else passes, or is put right by a person: try again.
     #[error("{}", describe(.0))]
     Retry(sqlx::Error),
@@ -30,7 +37,7 @@ impl StoreError {
     pub const fn leaves_connection_usable(&self) -> bool {
         match self {
             Self::Data { .. } => true,
-            Self::Deadline | Self::NotWritable | Self::Retry(_) => false,
+            Self::Deadline | Self::NotWritable | Self::Pooled | Self::Retry(_) => false,
         }
     }
 }
@@ -45,7 +52,18 @@ impl From<sqlx::Error> for StoreError {
                 constraint: answer.constraint().map(str::to_owned),
             };
         }
-        Self::Retry(error)
+        if is_pooled(&error) { Self::Pooled } else { Self::Retry(error) }
+    }
+}
+
+/// What only a pooler makes of what we ask for: a startup setting that is not supported; a prepared statement
+/// that is there already, or not any more.
+fn is_pooled(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(answer) = error else { return false };
+    match answer.code().as_deref() {
+        Some("42P05" | "26000") => true,
+        Some("08P01") => answer.message().contains("unsupported startup parameter"),
+        _ => false,
     }
 }
 
@@ -74,7 +92,9 @@ mod tests {
         for sqlstate in ["22021", "22P05", "23505", "23514", "54000"] {
             assert!(is_data_error(sqlstate), "{sqlstate}");
         }
-        for sqlstate in ["08006", "25P02", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014", "57P01", "XX000"] {
+        for sqlstate in [
+            "08006", "25P02", "40001", "40P01", "42P01", "53100", "53300", "55P03", "57014", "57P01", "XX000",
+        ] {
             assert!(!is_data_error(sqlstate), "{sqlstate}");
         }
     }

@@ -1,12 +1,18 @@
 //! Everything that talks to PostgreSQL: [`session`] (connections and their deadlines), [`registry`]
-//! (which topic, which partitions), [`progress`] (who owns a partition, and the compare-and-set),
-//! [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an error
-//! asks the caller to do).
+//! (which topic, which partitions), [`rules`] (what is in force from which offset on), [`progress`] (who
+//! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
+//! decided), [`reopen`] (a topic made anew, accepted by a person), [`letters`] (dead letters to be read and
+//! replayed), [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
+//! error asks the caller to do).
 
 pub mod apply;
 pub mod classify;
+pub mod halts;
+pub mod letters;
 pub mod progress;
 pub mod registry;
+pub mod reopen;
+pub mod rules;
 pub mod session;
 pub mod statements;
 

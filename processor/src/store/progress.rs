@@ -26,13 +26,29 @@ pub struct Progress {
     pub last_digest: Option<RecordDigest>,
     /// What became of the records.
     pub counters: Counters,
+    /// Offsets that an operator passed over, or that nobody can account for.
+    pub skipped: i64,
+    /// Offsets that an operator went back over, so that they count twice.
+    pub repeated: i64,
 }
 
 impl Progress {
-    /// How many records were applied.
+    /// How many offsets are behind the partition.
     #[must_use]
     pub const fn applied(&self) -> i64 {
         self.next_offset.0 - self.birth_offset.0
+    }
+
+    /// How many of them are accounted for.
+    #[must_use]
+    pub const fn accounted(&self) -> i64 {
+        self.counters.total() + self.skipped - self.repeated
+    }
+
+    /// The conservation gap (P1): anything but 0 means that a record was lost or counted twice.
+    #[must_use]
+    pub const fn gap(&self) -> i64 {
+        self.applied() - self.accounted()
     }
 }
 
@@ -49,7 +65,7 @@ pub async fn load(
     let rows = within_deadline(
         sqlx::query!(
             "select partition, birth_offset, next_offset, owner_epoch, last_digest,
-                    messages, duplicates, commands, dead_letters
+                    messages, duplicates, commands, dead_letters, skipped, repeated
              from partition_progress
              where topic_ref = $1 and partition = any($2)
              order by partition",
@@ -64,13 +80,16 @@ pub async fn load(
         birth_offset: Offset(row.birth_offset),
         next_offset: NextOffset(row.next_offset),
         owner_epoch: OwnerEpoch(row.owner_epoch),
-        last_digest: row.last_digest.and_then(|digest| digest.try_into().ok()).map(RecordDigest),
+        // One of another length is nobody's: it must not pass for "nothing applied yet".
+        last_digest: row.last_digest.map(|digest| RecordDigest(digest.try_into().unwrap_or([0; 32]))),
         counters: Counters {
             messages: row.messages,
             duplicates: row.duplicates,
             commands: row.commands,
             dead_letters: row.dead_letters,
         },
+        skipped: row.skipped,
+        repeated: row.repeated,
     });
     Ok(progress.collect())
 }
@@ -204,12 +223,15 @@ mod tests {
             owner_epoch: OwnerEpoch(owner_epoch),
             last_digest: None,
             counters: Counters::default(),
+            skipped: 0,
+            repeated: 0,
         }
     }
 
     #[test]
     fn an_unknown_outcome_is_read_from_the_row() {
-        let judge = |row: Option<Progress>| judge(row.as_ref(), NextOffset(10), NextOffset(20), OwnerEpoch(3));
+        let judge =
+            |row: Option<Progress>| judge(row.as_ref(), NextOffset(10), NextOffset(20), OwnerEpoch(3));
         assert_eq!(judge(Some(row(20, 3))), Verdict::Done);
         assert_eq!(judge(Some(row(10, 3))), Verdict::Redo);
         assert_eq!(judge(Some(row(20, 4))), Verdict::Fenced, "it may be the new owner's step");

@@ -1,6 +1,6 @@
 //! Which topic the tables belong to. The first processor that meets a topic registers it with all its
-//! partitions; from then on an unknown partition, or another topic of the same name, is a stop and
-//! never a fresh start (R8, R10).
+//! partitions, and each partition that the topic gets later when it is first assigned; a partition that
+//! has lost its row, or another topic of the same name, is a stop and never a fresh start (R8, R10).
 
 use schemas::{Partition, PartitionCount};
 use sqlx::{Connection as _, PgConnection};
@@ -19,8 +19,19 @@ pub struct Topic {
     pub topic_ref: TopicRef,
     /// Its id.
     pub topic_id: Uuid,
-    /// How many partitions its keys are spread over.
+    /// How many partitions its keys were spread over when it was registered. Later counts are in
+    /// [`super::rules`].
     pub partition_count: PartitionCount,
+    /// How many partitions have had a row when this was read.
+    pub known_partitions: i32,
+}
+
+impl Topic {
+    /// Its partitions, whether keys belong to them or not.
+    #[must_use]
+    pub fn partitions(&self) -> Vec<Partition> {
+        (0..self.known_partitions).map(Partition).collect()
+    }
 }
 
 /// What the registry knows of a topic's name.
@@ -41,13 +52,18 @@ pub enum Registration {
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn find(connection: &mut PgConnection, identity: &TopicIdentity) -> Result<Registration, StoreError> {
+pub async fn find(
+    connection: &mut PgConnection,
+    identity: &TopicIdentity,
+) -> Result<Registration, StoreError> {
     let rows = within_deadline(
         sqlx::query!(
-            "select topic_ref, topic_id, partition_count from topics
+            r#"select topic_ref, topic_id, partition_count,
+                      coalesce(known_partitions, partition_count) as "known_partitions!"
+               from topics
              where cluster_id = $1 and name = $2
              order by topic_id = $3 desc, topic_ref desc
-             limit 1",
+             limit 1"#,
             identity.cluster_id,
             identity.name,
             identity.topic_id,
@@ -60,6 +76,7 @@ pub async fn find(connection: &mut PgConnection, identity: &TopicIdentity) -> Re
             topic_ref: TopicRef(row.topic_ref),
             topic_id: row.topic_id,
             partition_count: PartitionCount::new(row.partition_count)?,
+            known_partitions: row.known_partitions,
         })
     });
     Ok(match registered {
@@ -112,5 +129,66 @@ pub async fn register(
         .await?;
     }
     transaction.commit().await?;
+    Ok(())
+}
+
+/// Registers the partitions that the topic got since: each is born at the start of its log, under the
+/// dialog rules of all others. Nothing else changes: keys stay where they are until a person switches
+/// them. Of several processors that notice it at once the first does it.
+///
+/// # Errors
+/// [`StoreError`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "not a batch: the transaction that comes before those of new partitions"
+)]
+pub async fn register_more(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    log_starts: &[(Partition, Offset)],
+) -> Result<(), StoreError> {
+    let (partitions, births): (Vec<i32>, Vec<i64>) =
+        log_starts.iter().map(|(partition, start)| (partition.0, start.0)).unzip();
+    let mut transaction = connection.begin().await?;
+    lock(&mut transaction, topic_ref).await?;
+    within_deadline(
+        sqlx::query!(
+            r#"with topic as (
+                   select topic_ref, coalesce(known_partitions, partition_count) as known
+                   from topics where topic_ref = $1
+               ), born as (
+                   insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
+                   select topic_ref, partition, birth, birth
+                   from topic, unnest($2::integer[], $3::bigint[]) as born (partition, birth)
+                   where partition >= known
+                   returning partition, birth_offset
+               ), ruled as (
+                   insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
+                   select $1, partition, version, birth_offset
+                   from born, (select max(version) from dialog_rule_starts where topic_ref = $1) as latest (version)
+                   where version is not null
+               )
+               update topics set known_partitions = (select max(partition) + 1 from born)
+               where topic_ref = $1 and exists (select from born)"#,
+            topic_ref.0,
+            &partitions,
+            &births,
+        )
+        .execute(&mut *transaction),
+    )
+    .await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// Holds a topic's row: new partitions and changes of rules come one after the other, so that no partition
+/// misses a change. A statement of its own: what follows sees what was committed until then.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn lock(connection: &mut PgConnection, topic_ref: TopicRef) -> Result<(), StoreError> {
+    let row =
+        sqlx::query_scalar!("select topic_ref from topics where topic_ref = $1 for update", topic_ref.0);
+    within_deadline(row.fetch_optional(connection)).await?;
     Ok(())
 }

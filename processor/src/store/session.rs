@@ -5,10 +5,7 @@
 use std::{future::Future, str::FromStr as _, time::Duration};
 
 use service_kit::Secret;
-use sqlx::{
-    ConnectOptions as _, Connection as _, PgConnection,
-    postgres::PgConnectOptions,
-};
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
 
 use super::classify::StoreError;
 
@@ -32,6 +29,9 @@ pub struct DatabaseConfig {
         global = true
     )]
     pub database_url: Secret,
+    /// The same in a file, so that the password is in no environment and no argument. Goes before the one above.
+    #[arg(long, env = "PROCESSOR_DATABASE_URL_FILE", value_parser = Secret::from_file, global = true)]
+    pub database_url_file: Option<Secret>,
 }
 
 /// Makes connections.
@@ -46,7 +46,8 @@ impl Database {
     /// # Errors
     /// The address has no meaning; the text holds no part of it.
     pub fn new(config: &DatabaseConfig) -> Result<Self, InvalidUrl> {
-        let options = PgConnectOptions::from_str(config.database_url.expose()).map_err(|_| InvalidUrl)?;
+        let url = config.database_url_file.as_ref().unwrap_or(&config.database_url);
+        let options = PgConnectOptions::from_str(url.expose()).map_err(|_| InvalidUrl)?;
         Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
     }
 
@@ -54,7 +55,7 @@ impl Database {
     /// by the server after ten seconds (R18).
     ///
     /// # Errors
-    /// No server, or one in recovery: try again.
+    /// No server, or one in recovery: try again. A pooler that loses the deadlines: a person has to see to it.
     pub async fn writer(&self) -> Result<PgConnection, StoreError> {
         let options = self.options.clone().options([
             ("statement_timeout", "5s"),
@@ -65,10 +66,22 @@ impl Database {
             ("tcp_keepalives_count", "3"),
         ]);
         let mut connection = connect(&options).await?;
-        let in_recovery =
-            within_deadline(sqlx::query_scalar!(r#"select pg_is_in_recovery() as "in_recovery!""#).fetch_one(&mut connection))
-                .await?;
-        if in_recovery { Err(StoreError::NotWritable) } else { Ok(connection) }
+        let server = within_deadline(
+            sqlx::query!(
+                r#"select pg_is_in_recovery() as "in_recovery!",
+                          current_setting('statement_timeout') = '5s'
+                              and current_setting('lock_timeout') = '2s'
+                              and current_setting('idle_in_transaction_session_timeout') = '10s'
+                              as "keeps_settings!""#
+            )
+            .fetch_one(&mut connection),
+        )
+        .await?;
+        match (server.keeps_settings, server.in_recovery) {
+            (false, _) => Err(StoreError::Pooled),
+            (true, true) => Err(StoreError::NotWritable),
+            (true, false) => Ok(connection),
+        }
     }
 
     /// A connection for a person's command: no statement timeout, since it may read a whole table.
@@ -82,7 +95,9 @@ impl Database {
 
 /// The database's address has no meaning.
 #[derive(Debug, thiserror::Error)]
-#[error("--database-url must be postgres://user:password@host:port/database")]
+#[error(
+    "--database-url, or what --database-url-file holds, must be postgres://user:password@host:port/database"
+)]
 pub struct InvalidUrl;
 
 async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError> {
@@ -97,7 +112,9 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
 ///
 /// # Errors
 /// The statement's own, or the deadline.
-pub async fn within_deadline<T>(statement: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, StoreError> {
+pub async fn within_deadline<T>(
+    statement: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
     match tokio::time::timeout(STATEMENT_DEADLINE, statement).await {
         Ok(result) => Ok(result?),
         Err(_elapsed) => Err(StoreError::Deadline),

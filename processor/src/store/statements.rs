@@ -1,11 +1,11 @@
 //! The writes of a batch: one statement a table, over arrays. Rows are sorted by key, so that writers
 //! that meet on a row wait for each other instead of deadlocking (pitfalls 56). Above each statement
-//! stands the index it relies on.
+//! stands the index it relies on. Dead letters have one owner each, and need no order.
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use schemas::{BodyHash, ClientId, Partition};
+use schemas::{BodyHash, ClientId, Partition, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -13,7 +13,10 @@ use super::{classify::StoreError, session::within_deadline};
 use crate::{
     dead_letter::DeadLetterReason,
     decode::Record,
-    fold::{self, BodyHashes, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient, NewMessage, OpenedDialog},
+    fold::{
+        self, ActiveDialog, BodyHashes, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient,
+        NewMessage, OpenedDialog, TouchedDialog,
+    },
     kafka::RawRecord,
     position::{Offset, TopicRef},
 };
@@ -29,7 +32,7 @@ pub async fn client_states(
     let ids: Vec<Uuid> = clients.iter().map(|client| client.as_uuid()).collect();
     let rows = within_deadline(
         sqlx::query!(
-            r#"select clients.id, dialogs.id as "active?"
+            r#"select clients.id, dialogs.id as "active?", dialogs.last_message_at as "last_message_at?"
                from unnest($1::uuid[]) as wanted (id)
                join clients on clients.id = wanted.id
                left join dialogs on dialogs.client_id = clients.id and dialogs.closed_at is null"#,
@@ -39,10 +42,12 @@ pub async fn client_states(
     )
     .await?;
     let mut states: ClientStates = clients.iter().map(|client| (*client, ClientState::default())).collect();
-    states.extend(
-        rows.into_iter()
-            .map(|row| (ClientId::from_uuid(row.id), ClientState { known: true, active: row.active })),
-    );
+    states.extend(rows.into_iter().map(|row| {
+        let last_message_at =
+            row.last_message_at.and_then(|at| Timestamp::from_micros(at.timestamp_micros()));
+        let active = row.active.map(|id| ActiveDialog { id, last_message_at });
+        (ClientId::from_uuid(row.id), ClientState { known: true, active })
+    }));
     Ok(states)
 }
 
@@ -79,7 +84,10 @@ pub async fn body_hashes<'a>(
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn insert_clients(connection: &mut PgConnection, clients: &mut [NewClient<'_>]) -> Result<(), StoreError> {
+pub async fn insert_clients(
+    connection: &mut PgConnection,
+    clients: &mut [NewClient<'_>],
+) -> Result<(), StoreError> {
     if clients.is_empty() {
         return Ok(());
     }
@@ -109,7 +117,10 @@ pub async fn insert_clients(connection: &mut PgConnection, clients: &mut [NewCli
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn close_dialogs(connection: &mut PgConnection, closed: &mut [ClosedDialog]) -> Result<(), StoreError> {
+pub async fn close_dialogs(
+    connection: &mut PgConnection,
+    closed: &mut [ClosedDialog],
+) -> Result<(), StoreError> {
     if closed.is_empty() {
         return Ok(());
     }
@@ -117,14 +128,48 @@ pub async fn close_dialogs(connection: &mut PgConnection, closed: &mut [ClosedDi
     let clients: Vec<Uuid> = closed.iter().map(|dialog| dialog.client_id.as_uuid()).collect();
     let ids: Vec<Uuid> = closed.iter().map(|dialog| dialog.id).collect();
     let closed_at: Vec<DateTime<Utc>> = closed.iter().map(|dialog| dialog.closed_at.to_utc()).collect();
+    let reasons: Vec<&str> = closed.iter().map(|dialog| dialog.reason.as_str()).collect();
     within_deadline(
         sqlx::query!(
-            "update dialogs set closed_at = closed.at, close_reason = 'command'
-             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as closed (client_id, id, at)
+            "update dialogs set closed_at = closed.at, close_reason = closed.reason
+             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[]) as closed (client_id, id, at, reason)
              where dialogs.client_id = closed.client_id and dialogs.id = closed.id and dialogs.closed_at is null",
             &clients,
             &ids,
             &closed_at,
+            &reasons as &[&str],
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}
+
+/// Notes the latest messages of dialogs. Index: `dialogs_pkey`; none holds what changes, so the row's new
+/// version stays out of them (HOT).
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn touch_dialogs(
+    connection: &mut PgConnection,
+    touched: &mut [TouchedDialog],
+) -> Result<(), StoreError> {
+    if touched.is_empty() {
+        return Ok(());
+    }
+    touched.sort_unstable_by_key(|dialog| (dialog.client_id.as_uuid(), dialog.id));
+    let clients: Vec<Uuid> = touched.iter().map(|dialog| dialog.client_id.as_uuid()).collect();
+    let ids: Vec<Uuid> = touched.iter().map(|dialog| dialog.id).collect();
+    let last: Vec<Option<DateTime<Utc>>> =
+        touched.iter().map(|dialog| dialog.last_message_at.map(Timestamp::to_utc)).collect();
+    within_deadline(
+        sqlx::query!(
+            "update dialogs set last_message_at = touched.at
+             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as touched (client_id, id, at)
+             where dialogs.client_id = touched.client_id and dialogs.id = touched.id",
+            &clients,
+            &ids,
+            &last as &[Option<DateTime<Utc>>],
         )
         .execute(connection),
     )
@@ -149,23 +194,30 @@ pub async fn open_dialogs(
     let ids: Vec<Uuid> = opened.iter().map(|dialog| dialog.id).collect();
     let opened_at: Vec<DateTime<Utc>> = opened.iter().map(|dialog| dialog.opened_at.to_utc()).collect();
     let closed_at: Vec<Option<DateTime<Utc>>> =
-        opened.iter().map(|dialog| dialog.closed_at.map(schemas::Timestamp::to_utc)).collect();
+        opened.iter().map(|dialog| dialog.closed.map(|(at, _)| at.to_utc())).collect();
+    let reasons: Vec<Option<&str>> =
+        opened.iter().map(|dialog| dialog.closed.map(|(_, reason)| reason.as_str())).collect();
+    let last: Vec<Option<DateTime<Utc>>> =
+        opened.iter().map(|dialog| dialog.last_message_at.map(Timestamp::to_utc)).collect();
     let partitions: Vec<i32> = opened.iter().map(|dialog| dialog.partition.0).collect();
     let offsets: Vec<i64> = opened.iter().map(|dialog| dialog.opened_offset.0).collect();
     within_deadline(
         sqlx::query!(
-            "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset)
-             select client_id, id, opened_at, closed_at, case when closed_at is not null then 'command' end,
-                    $1, partition, opened_offset
-             from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::integer[], $7::bigint[])
-                  as opened (client_id, id, opened_at, closed_at, partition, opened_offset)",
+            "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset,
+                                  last_message_at)
+             select client_id, id, opened_at, closed_at, close_reason, $1, partition, opened_offset, last_message_at
+             from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::integer[],
+                         $8::bigint[], $9::timestamptz[])
+                  as opened (client_id, id, opened_at, closed_at, close_reason, partition, opened_offset, last_message_at)",
             topic_ref.0,
             &clients,
             &ids,
             &opened_at,
             &closed_at as &[Option<DateTime<Utc>>],
+            &reasons as &[Option<&str>],
             &partitions,
             &offsets,
+            &last as &[Option<DateTime<Utc>>],
         )
         .execute(connection),
     )
@@ -232,7 +284,8 @@ pub async fn insert_messages(
     Ok(rows.into_iter().map(|row| (Partition(row.partition), Offset(row.record_offset))).collect())
 }
 
-/// Writes dead letters. Index: `dead_letters_pkey`.
+/// Writes dead letters. Index: `dead_letters_pkey`. A letter is replaced only where an operator has moved
+/// the partition back over it: then the log's record at that place is the one that counts.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -259,7 +312,11 @@ pub async fn insert_dead_letters(
              select $1, partition, record_offset, reason, detail, key, value, headers::jsonb, appended_at
              from unnest($2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
                          $9::timestamptz[])
-                  as letter (partition, record_offset, reason, detail, key, value, headers, appended_at)",
+                  as letter (partition, record_offset, reason, detail, key, value, headers, appended_at)
+             on conflict (topic_ref, partition, record_offset) do update
+             set reason = excluded.reason, detail = excluded.detail, key = excluded.key, value = excluded.value,
+                 headers = excluded.headers, appended_at = excluded.appended_at, replayed_at = null,
+                 replayed_partition = null, replayed_offset = null, replay_attempt = null",
             topic_ref.0,
             &partitions,
             &offsets,
@@ -284,9 +341,9 @@ pub fn headers_as_json(raw: &RawRecord) -> String {
         .headers()
         .map(|(name, value)| {
             let mut header = serde_json::Map::new();
-            put(&mut header, "name", name);
+            put_text_or_hex(&mut header, "name", name);
             if let Some(value) = value {
-                put(&mut header, "value", value);
+                put_text_or_hex(&mut header, "value", value);
             }
             header.into()
         })
@@ -294,7 +351,8 @@ pub fn headers_as_json(raw: &RawRecord) -> String {
     serde_json::Value::from(headers).to_string()
 }
 
-fn put(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, bytes: &[u8]) {
+/// Puts bytes into an object: as text under `part`, or in hexadecimal under `part_hex`.
+pub fn put_text_or_hex(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => header.insert(part.to_owned(), text.into()),
         Ok(_) | Err(_) => {
@@ -306,8 +364,6 @@ fn put(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, byte
 
 #[cfg(test)]
 mod tests {
-    use schemas::Timestamp;
-
     use super::*;
     use crate::kafka::record::Header;
 

@@ -1,0 +1,138 @@
+# The task runner. Every target is a command that can be typed by hand; `make` alone lists them.
+SHELL := bash
+.DEFAULT_GOAL := help
+export SQLX_OFFLINE = true
+FUZZ_SECONDS ?= 60
+# Tests that need the real Kafka and PostgreSQL.
+BROKER_TESTS = ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests
+DEV_ENV = cargo run --release --locked --quiet --package dev-env --
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || { echo 'this machine lacks cargo: install rustup, https://rustup.rs'; exit 1; }
+	@command -v cc >/dev/null || { echo 'this machine lacks a C compiler: apt-get install build-essential'; exit 1; }
+
+.PHONY: demo
+demo: tools ## The main job from end to end, with a verdict
+	@$(DEV_ENV) demo
+
+.PHONY: test
+test: tools ## All tests, against a Kafka and a PostgreSQL of their own
+	cargo build --release --locked --workspace --bins
+	TELEX_BIN_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release \
+		$(DEV_ENV) with-services -- cargo test --locked --workspace --features $(BROKER_TESTS)
+
+.PHONY: test-api
+test-api: tools ## Send the API thousands of requests made from its own contract
+	@$(DEV_ENV) test-api
+
+.PHONY: monitoring-check
+monitoring-check: tools ## Rules, dashboards and a real Prometheus beside a running Telex
+	@$(DEV_ENV) monitoring-check
+
+.PHONY: compose-check
+compose-check: tools ## Dockerfile and docker-compose.yml, held against the programs
+	@$(DEV_ENV) compose-check
+
+.PHONY: contract-check
+contract-check: tools ## The topic's contract: schemas, AsyncAPI document, readers of a real topic
+	@$(DEV_ENV) contract-check
+
+.PHONY: k8s-check
+k8s-check: tools ## The manifests, built, valid, and held against the programs
+	@$(DEV_ENV) k8s-check
+
+.PHONY: k8s-rules
+k8s-rules: tools ## Write the alerts into k8s/ from monitoring/
+	@$(DEV_ENV) k8s-rules
+
+.PHONY: openapi
+openapi: tools ## Write ingest-api/openapi.json from the code
+	@cargo run --locked --quiet --package ingest-api --example openapi > $(CURDIR)/target/openapi.json
+	@mv $(CURDIR)/target/openapi.json ingest-api/openapi.json
+
+.PHONY: fuzz
+fuzz: tools ## Feed each fuzz target: make fuzz FUZZ_SECONDS=60
+	@fuzz/run $(FUZZ_SECONDS)
+
+# A processor that can be held at any moment and has bugs to be switched on: a debug build, never what is shipped.
+TORTURE = cargo build --locked --quiet --workspace --bins --features processor/failpoints,processor/planted-bugs \
+	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug && $$bin/torture --binaries $$bin
+
+.PHONY: torture-quick
+torture-quick: tools ## Break it in every way of the quick tier, and check that each promise holds
+	$(TORTURE) quick $(ARGS)
+
+.PHONY: torture-mutants
+torture-mutants: tools ## Plant bugs in it, and see that the torture finds each
+	$(TORTURE) mutants $(ARGS)
+
+.PHONY: lint
+lint: tools ## Format, clippy, documentation, queries, dependencies
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --document-private-items
+	$(DEV_ENV) sqlx-prepare --check
+	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --locked check bans licenses sources
+
+.PHONY: docs
+docs: tools ## Write the tables of settings and metrics into the documents
+	TELEX_WRITE_DOCS=1 cargo test --locked --workspace --lib lists
+
+.PHONY: up
+up: tools ## Start an environment that stays
+	@$(DEV_ENV) up
+
+.PHONY: down
+down: ## Stop it; its data stays
+	@$(DEV_ENV) down
+
+.PHONY: status
+status: ## What of it runs, and where
+	@$(DEV_ENV) status
+
+.PHONY: logs
+logs: ## Its logs, as they grow
+	@$(DEV_ENV) logs
+
+.PHONY: tail
+tail: ## The records of its topic, as they come: make tail ARGS='--limit 10'
+	@$(DEV_ENV) tail -- $(ARGS)
+
+.PHONY: psql
+psql: ## A prompt of its database
+	@$(DEV_ENV) psql
+
+.PHONY: loadtest
+loadtest: tools ## Send webhooks and verify what became of them: make loadtest RATE=10000 DURATION=60
+	@$(DEV_ENV) loadtest -- $(if $(RATE),--rate $(RATE)) $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+.PHONY: test-report
+test-report: tools ## Look at the load tester's report in a browser, headless
+	@command -v chromium >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y --no-install-recommends chromium >/dev/null; \
+	} || { echo 'this machine lacks chromium: apt-get install chromium'; exit 1; }
+	cargo test --locked --workspace --features loadtest/browser-tests --test browser
+
+.PHONY: bench
+bench: tools ## Measure it beside the alternatives, with verdicts: make bench, make bench QUICK=1
+	cargo build --release --locked --workspace --bins
+	@$${CARGO_TARGET_DIR:-target}/release/bench run $(if $(QUICK),--quick) $(ARGS)
+
+.PHONY: bench-document
+bench-document: tools ## Write docs/benchmarks.md from the last measurement
+	@cargo run --release --locked --quiet --package bench -- document
+
+.PHONY: sqlx
+sqlx: tools ## Check the queries against the migrations and write .sqlx/
+	@$(DEV_ENV) sqlx-prepare
+
+.PHONY: clean
+clean: ## Stop everything; remove .dev/ and target/
+	@if [ -d .dev ]; then $(DEV_ENV) clean; fi
+	cargo clean --quiet

@@ -1,0 +1,154 @@
+//! HTTP: as many requests as a server takes, over kept-alive connections, from requests that were written
+//! beforehand, so that the sender costs little beside what it measures. And the handler that does nothing.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use axum::{Router, http::StatusCode, routing::post};
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+};
+
+/// Connections at once.
+pub const CONNECTIONS: usize = 256;
+
+/// Not counted: connections are opened, caches fill.
+const WARM_UP: Duration = Duration::from_secs(1);
+
+/// A request as it goes over the wire.
+#[must_use]
+pub fn request(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nhost: telex\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
+    );
+    [head.as_bytes(), body].concat()
+}
+
+/// Requests a second that are answered with 202, for so long after a warm-up.
+///
+/// # Errors
+/// Nobody answers, or with something else than a 202.
+pub async fn rate(address: SocketAddr, requests: Arc<Vec<Vec<u8>>>, duration: Duration) -> Result<f64> {
+    let (answered, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let mut senders = JoinSet::new();
+    for connection in 0..CONNECTIONS {
+        let (requests, answered, over) = (Arc::clone(&requests), Arc::clone(&answered), Arc::clone(&over));
+        senders.spawn(async move {
+            let mut exchange = Exchange::connect(address).await?;
+            // Each connection starts elsewhere in the pool.
+            let mut place = connection * requests.len() / CONNECTIONS;
+            while !over.load(Ordering::Relaxed) {
+                let request = requests.get(place % requests.len()).context("no requests")?;
+                exchange.post(request).await?;
+                answered.fetch_add(1, Ordering::Relaxed);
+                place += 1;
+            }
+            anyhow::Ok(())
+        });
+    }
+    tokio::time::sleep(WARM_UP).await;
+    let (start, before) = (Instant::now(), answered.load(Ordering::Relaxed));
+    tokio::time::sleep(duration).await;
+    let count = answered.load(Ordering::Relaxed) - before;
+    let rate = count as f64 / start.elapsed().as_secs_f64();
+    over.store(true, Ordering::Relaxed);
+    while let Some(sender) = senders.join_next().await {
+        sender.context("a sender failed")??;
+    }
+    Ok(rate)
+}
+
+/// A connection and what has come over it so far.
+pub struct Exchange {
+    socket: TcpStream,
+    received: BytesMut,
+}
+
+impl Exchange {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Nobody listens.
+    pub async fn connect(address: SocketAddr) -> Result<Self> {
+        let socket = TcpStream::connect(address).await.context("nobody listens")?;
+        socket.set_nodelay(true)?;
+        Ok(Self { socket, received: BytesMut::with_capacity(64 * 1024) })
+    }
+
+    /// Sends a request and reads its answer, which must be a 202.
+    ///
+    /// # Errors
+    /// Another answer, or none.
+    pub async fn post(&mut self, request: &[u8]) -> Result<()> {
+        self.socket.write_all(request).await?;
+        loop {
+            if let Some(length) = complete(&self.received)? {
+                drop(self.received.split_to(length));
+                return Ok(());
+            }
+            if self.socket.read_buf(&mut self.received).await? == 0 {
+                bail!("the connection was closed");
+            }
+        }
+    }
+}
+
+/// How long the answer at the beginning is, once all of it is there.
+fn complete(received: &[u8]) -> Result<Option<usize>> {
+    let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
+        return Ok(None);
+    };
+    let head = received.get(..end).unwrap_or_default();
+    if head.get(9..12) != Some(b"202") {
+        bail!("answered {}", String::from_utf8_lossy(head.get(9..12).unwrap_or_default()));
+    }
+    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.map_or(Ok(0), |length| length.trim().parse()).context("no length")?;
+    Ok(Some(end + 4 + length).filter(|whole| *whole <= received.len()))
+}
+
+/// Answers 202 to everything, with the same libraries as the ingest API.
+///
+/// # Errors
+/// It cannot listen.
+pub fn serve_noop(listen: SocketAddr) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let router = Router::new().route("/v1/messages", post(|| async { StatusCode::ACCEPTED }));
+        let listener = TcpListener::bind(listen).await?;
+        Ok(axum::serve(listener, router).await?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case::head_only("HTTP/1.1 202 Accepted\r\ncontent-le", None)]
+    #[case::no_body("HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n", Some(44))]
+    #[case::part("HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\n\r\nab", None)]
+    #[case::and_more("HTTP/1.1 202 Accepted\r\ncontent-length: 3\r\n\r\nabcHTTP", Some(47))]
+    fn an_answer_ends_where_its_length_says(#[case] received: &str, #[case] length: Option<usize>) {
+        assert_eq!(complete(received.as_bytes()).unwrap(), length);
+    }
+
+    #[test]
+    fn another_answer_than_202_is_an_error() {
+        assert!(complete(b"HTTP/1.1 503 Service Unavailable\r\n\r\n").is_err());
+    }
+}

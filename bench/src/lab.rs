@@ -1,0 +1,209 @@
+//! Kafka and PostgreSQL for the whole run; each measurement has its own topic or database, so that none finds
+//! what another left.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use dev_env::{
+    install::Installation,
+    kafka::{self, Kafka},
+    leftovers,
+    ports::Port,
+    postgres::{self, Postgres},
+    programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    workspace::Workspace,
+};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tokio::runtime::Runtime;
+
+/// The servers, and where everything is. Dropping it kills the servers.
+pub struct Lab {
+    /// Where the servers keep their data and logs.
+    pub directory: PathBuf,
+    /// The topics.
+    pub kafka: Kafka,
+    /// The databases.
+    pub postgres: Postgres,
+    /// Runs what is asynchronous here.
+    pub runtime: Runtime,
+    binaries: PathBuf,
+}
+
+impl Lab {
+    /// Starts the servers on free ports, with the settings that `make up` has: commits reach the disk.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub fn start(workspace: &Workspace) -> Result<Self> {
+        leftovers::sweep(workspace);
+        let installation = Installation::ensure(workspace, &|_| {})?;
+        let directory = workspace.dev().join("bench");
+        fs::remove_dir_all(&directory)
+            .or_else(|error| if directory.exists() { Err(error) } else { Ok(()) })?;
+        leftovers::own(&directory)?;
+        let kafka = kafka::Options { heap_mb: 1024, ..kafka::Options::on_free_ports(&directory) };
+        let postgres = postgres::Options { directory: directory.clone(), port: Port::Free, fsync: true };
+        let (kafka, postgres) = thread::scope(|scope| {
+            let kafka = scope.spawn(|| Kafka::start(&installation, kafka));
+            let postgres = Postgres::start(&installation, postgres);
+            let kafka = kafka.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            anyhow::Ok((kafka?, postgres?))
+        })?;
+        let binaries = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        Ok(Self {
+            directory,
+            kafka,
+            postgres,
+            runtime,
+            binaries: binaries.context("where is this program?")?,
+        })
+    }
+
+    /// Where Telex's own programs are.
+    #[must_use]
+    pub fn binaries(&self) -> &Path {
+        &self.binaries
+    }
+
+    /// The database of this name.
+    #[must_use]
+    pub fn database_url(&self, name: &str) -> String {
+        self.postgres.database_url(name)
+    }
+
+    /// Our programs, for a topic and a database.
+    #[must_use]
+    pub fn programs(&self, topic: &str, database: &str) -> Programs {
+        Programs {
+            binaries: self.binaries.clone(),
+            kafka: self.kafka.bootstrap(),
+            database_url: self.database_url(database),
+            topic: topic.to_owned(),
+        }
+    }
+
+    /// Makes a topic as `make up` makes it.
+    ///
+    /// # Errors
+    /// Kafka refuses.
+    pub fn topic(&self, name: &str) -> Result<()> {
+        self.kafka.create_topic(name, PARTITIONS, &TOPIC_SETTINGS)
+    }
+
+    /// Makes an empty database, without tables.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub fn database(&self, name: &str) -> Result<()> {
+        self.admin(format!("create database {name}"))
+    }
+
+    /// Makes a database with Telex's tables.
+    ///
+    /// # Errors
+    /// PostgreSQL or `processor migrate` refuses.
+    pub fn telex_database(&self, topic: &str, name: &str) -> Result<Programs> {
+        self.database(name)?;
+        let programs = self.programs(topic, name);
+        programs.require_processor(&["migrate"])?;
+        Ok(programs)
+    }
+
+    /// Removes a database; and writes what is still to be written, so that the next measurement does not pay for it.
+    ///
+    /// # Errors
+    /// PostgreSQL refuses.
+    pub fn drop_database(&self, name: &str) -> Result<()> {
+        self.admin(format!("drop database {name} with (force)"))?;
+        self.admin("checkpoint".to_owned())
+    }
+
+    fn admin(&self, sql: String) -> Result<()> {
+        self.runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.database_url("postgres")).await?;
+            connection.execute(AssertSqlSafe(sql)).await?;
+            anyhow::Ok(connection.close().await?)
+        })
+    }
+
+    /// An ingest API in development mode, ready.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn ingest_api(&self, topic: &str) -> Result<Running> {
+        let programs = self.programs(topic, "postgres");
+        let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, &[])?;
+        api.wait_until_ready()?;
+        Ok(api)
+    }
+
+    /// What is applied, by partition.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub async fn next_offsets(connection: &mut PgConnection) -> Result<BTreeMap<i32, i64>> {
+        let rows: Vec<(i32, i64)> = sqlx::query_as("select partition, next_offset from partition_progress")
+            .fetch_all(connection)
+            .await?;
+        Ok(rows.into_iter().collect())
+    }
+}
+
+/// How much was done by when: the rate between two looks needs neither the start nor the end to be seen.
+#[derive(Debug, Default)]
+pub struct Looks(Vec<(Instant, u64)>);
+
+impl Looks {
+    /// Adds a look that was made at that time.
+    pub fn add(&mut self, at: Instant, done: u64) {
+        self.0.push((at, done));
+    }
+
+    /// A second's work between the first look that saw at least `from` and the first that saw the end.
+    #[must_use]
+    pub fn rate(&self, from: u64) -> Option<f64> {
+        let end = self.0.iter().position(|(_, done)| Some(*done) == self.0.last().map(|last| last.1))?;
+        self.rate_up_to(from, end)
+    }
+
+    /// The same up to the look before: for looks so far apart that the end lies well before the last of them.
+    #[must_use]
+    pub fn rate_before_last(&self, from: u64) -> Option<f64> {
+        self.rate_up_to(from, self.0.len().checked_sub(2)?)
+    }
+
+    fn rate_up_to(&self, from: u64, end: usize) -> Option<f64> {
+        let (start, before) = self.0.iter().find(|(_, done)| *done >= from)?;
+        let (end, after) = self.0.get(end)?;
+        let seconds = end.duration_since(*start).as_secs_f64();
+        (after > before && seconds > 0.0).then(|| (after - before) as f64 / seconds)
+    }
+}
+
+/// Time between two looks.
+pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_taken_between_the_first_look_at_work_and_the_first_look_at_its_end() {
+        let (start, mut looks) = (Instant::now(), Looks::default());
+        for (millis, done) in [(0, 0), (900, 100), (1_000, 200), (1_900, 1_100), (2_500, 1_100)] {
+            looks.add(start + Duration::from_millis(millis), done);
+        }
+        assert_eq!(looks.rate(1).map(f64::round), Some(1_000.0));
+        assert_eq!(looks.rate(200).map(f64::round), Some(1_000.0));
+        assert_eq!(looks.rate_before_last(100).map(f64::round), Some(1_000.0));
+        assert_eq!(Looks::default().rate(0), None);
+        assert_eq!(Looks::default().rate_before_last(0), None);
+    }
+}

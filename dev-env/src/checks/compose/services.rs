@@ -1,0 +1,118 @@
+//! What holds for one service.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+
+use super::Service;
+use crate::checks::Findings;
+use crate::checks::dockerfile::port;
+use crate::checks::programs::Programs;
+use crate::checks::yaml::Look as _;
+
+/// What a processor needs from SIGTERM to its end: the drain, then the good-bye to the group (docs/operations.md).
+pub const PROCESSOR_STOP_SECONDS: u64 = 3 + 5;
+/// What an ingest API needs after its drain: the last records leave.
+pub const INGEST_FLUSH_SECONDS: u64 = 2;
+
+/// Pinned to a version, or built here from the target of the same name.
+pub fn image(findings: &mut Findings, service: &Service<'_>) {
+    let (place, image) = (service.name, service.value.text("/image"));
+    let target = service.value.text("/build/target");
+    if target.is_empty() {
+        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+        let parts = tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
+        findings.require(parts >= 2, "image-pinned", place, format!("{image} names no version"));
+    } else {
+        findings.require(
+            service.image.is_some(),
+            "image-target",
+            place,
+            format!("there is no target {target}"),
+        );
+        let expected = format!("telex/{target}:${{TELEX_VERSION:-dev}}");
+        findings.require(image == expected, "image-target", place, format!("{image} is built from {target}"));
+    }
+}
+
+/// Restart, health, hardening.
+pub fn life(findings: &mut Findings, service: &Service<'_>) {
+    let (place, value) = (service.name, service.value);
+    findings.require(!value.text("/restart").is_empty(), "restart", place, "has no restart policy");
+    // A tool for people, behind a profile, is looked at by them.
+    let is_tool = value.texts("/profiles").contains(&"tools".to_owned());
+    let must_say = !service.is_task() && !is_tool;
+    findings.require(
+        !must_say || service.has_health_check(),
+        "health",
+        place,
+        "does not say whether it is well",
+    );
+    let test = value.texts("/healthcheck/test");
+    let has_shell = test.first().is_some_and(|first| first == "CMD-SHELL");
+    findings.require(!has_shell, "health", place, "its health check needs a shell");
+    findings.require(value.at("/privileged").is_null(), "hardened", place, "is privileged");
+    let options = value.texts("/security_opt");
+    let is_task_of_others = service.image.is_none() && service.is_task();
+    findings.require(
+        is_task_of_others || options.iter().any(|it| it == "no-new-privileges:true"),
+        "hardened",
+        place,
+        "may gain privileges",
+    );
+    if service.image.is_some() {
+        findings.require(value.text("/read_only") == "true", "hardened", place, "may write to its image");
+        findings.require(value.texts("/cap_drop") == ["ALL"], "hardened", place, "keeps capabilities");
+    }
+}
+
+/// Every port is on the loopback address, and something listens there.
+pub fn ports(findings: &mut Findings, service: &Service<'_>) {
+    for published in service.value.texts("/ports") {
+        let place = service.name;
+        let loopback = published.starts_with("127.0.0.1:");
+        findings.require(loopback, "ports-local", place, format!("{published} is open to the network"));
+        let inner = port(&published).unwrap_or_default();
+        let served = service.image.as_ref().is_none_or(|image| image.exposed.contains(&inner));
+        findings.require(served, "ports", place, format!("nothing listens on {inner}"));
+    }
+}
+
+/// No two services want the same port of the host.
+pub fn host_ports(findings: &mut Findings, services: &[Service<'_>]) {
+    let mut taken = BTreeSet::new();
+    for service in services {
+        for published in service.value.texts("/ports") {
+            let outer = published.rsplit_once(':').map(|(outer, _)| outer.to_owned()).unwrap_or_default();
+            findings.require(taken.insert(outer), "ports", service.name, format!("{published} is taken"));
+        }
+    }
+}
+
+/// The program takes its arguments and variables, and has time to stop.
+pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Programs) -> Result<()> {
+    let Some(image) = &service.image else { return Ok(()) };
+    let invocation = service.invocation();
+    let refusals = programs.refusals(&image.program, &invocation)?;
+    let is_refused = !refusals.is_empty();
+    for refusal in refusals {
+        findings.note("command", service.name, refusal);
+    }
+    if service.is_task() || is_refused {
+        return Ok(());
+    }
+    let drain = programs.value(&image.program, &invocation, "INGEST_DRAIN_DEADLINE_MS")?;
+    let needs = match drain.and_then(|value| value.parse::<u64>().ok()) {
+        Some(drain_ms) => drain_ms / 1_000 + INGEST_FLUSH_SECONDS,
+        None => PROCESSOR_STOP_SECONDS,
+    };
+    let grace = service.value.text("/stop_grace_period");
+    let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(10);
+    findings.require(
+        grace > needs,
+        "grace",
+        service.name,
+        format!("has {grace} s to stop, and may need {needs} s"),
+    );
+    Ok(())
+}

@@ -1,0 +1,161 @@
+//! The objects of a build, and the pods that they and the operators make.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use serde_json::Value;
+
+use crate::checks::programs::{Invocation, NAMES};
+use crate::checks::yaml::{Look as _, documents};
+
+/// Labels of a pod.
+pub type Labels = BTreeMap<String, String>;
+
+/// Everything that was built.
+#[derive(Debug)]
+pub struct Objects(Vec<Value>);
+
+/// Something that starts one of our containers.
+#[derive(Debug, Clone, Copy)]
+pub struct Workload<'a> {
+    /// The object.
+    pub object: &'a Value,
+    /// Its pods' spec.
+    pub pod: &'a Value,
+    /// Its one container.
+    pub container: &'a Value,
+}
+
+impl Objects {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// A text is no YAML.
+    pub fn parse(texts: &[&str]) -> Result<Self> {
+        let mut all = Vec::new();
+        for text in texts {
+            all.extend(documents(text)?);
+        }
+        Ok(Self(all))
+    }
+
+    /// All of them.
+    pub fn all(&self) -> impl Iterator<Item = &Value> {
+        self.0.iter()
+    }
+
+    /// Those of a kind.
+    pub fn of(&self, kind: &str) -> impl Iterator<Item = &Value> + use<'_> {
+        let kind = kind.to_owned();
+        self.0.iter().filter(move |object| object.text("/kind") == kind)
+    }
+
+    /// One of them; null if it is not there.
+    pub fn get(&self, kind: &str, name: &str) -> &Value {
+        static NULL: Value = Value::Null;
+        self.of(kind).find(|object| object.text("/metadata/name") == name).unwrap_or(&NULL)
+    }
+
+    /// What starts containers of ours.
+    pub fn workloads(&self) -> Vec<Workload<'_>> {
+        let kinds = ["Deployment", "StatefulSet", "Job"];
+        let objects = self.0.iter().filter(|object| kinds.contains(&object.text("/kind").as_str()));
+        objects
+            .map(|object| Workload {
+                object,
+                pod: object.at("/spec/template/spec"),
+                container: object.at("/spec/template/spec/containers/0"),
+            })
+            .collect()
+    }
+
+    /// Every kind of pod in the namespace by a name: ours, and those that the operators make of their objects.
+    pub fn pods(&self) -> Vec<(String, Labels)> {
+        let mut pods: Vec<_> = self
+            .workloads()
+            .iter()
+            .map(|workload| (workload.name(), labels(workload.object.at("/spec/template/metadata/labels"))))
+            .collect();
+        let one = |key: &str, value: String| Labels::from([(key.to_owned(), value)]);
+        for kafka in self.of("Kafka") {
+            let name = kafka.text("/metadata/name");
+            pods.push(("kafka".to_owned(), one("strimzi.io/name", format!("{name}-kafka"))));
+            pods.push((
+                "entity-operator".to_owned(),
+                one("strimzi.io/name", format!("{name}-entity-operator")),
+            ));
+        }
+        for cluster in self.of("Cluster") {
+            pods.push(("postgres".to_owned(), one("cnpg.io/cluster", cluster.text("/metadata/name"))));
+        }
+        pods
+    }
+}
+
+impl Workload<'_> {
+    /// The object's name.
+    pub fn name(&self) -> String {
+        self.object.text("/metadata/name")
+    }
+
+    /// For findings.
+    pub fn place(&self) -> String {
+        place(self.object)
+    }
+
+    /// It runs until it is told to stop.
+    pub fn is_service(&self) -> bool {
+        self.object.text("/kind") != "Job"
+    }
+
+    /// The program that its image holds.
+    pub fn program(&self) -> Option<&'static str> {
+        let image = self.container.text("/image");
+        let name =
+            image.split(['@', ':']).next().and_then(|it| it.rsplit('/').next().map(ToOwned::to_owned))?;
+        NAMES.into_iter().find(|program| *program == name)
+    }
+
+    /// Variables by name; one that comes from elsewhere has no text.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let variables = self.container.list("/env").iter();
+        variables.map(|variable| (variable.text("/name"), variable.text("/value"))).collect()
+    }
+
+    /// What it starts, with the files that are mounted: of a ConfigMap what it holds, of a Secret something that can
+    /// be read.
+    pub fn invocation(&self, objects: &Objects) -> Invocation {
+        let mut files = BTreeMap::new();
+        for mount in self.container.list("/volumeMounts") {
+            let directory = mount.text("/mountPath");
+            let name = mount.text("/name");
+            let Some(volume) = self.pod.list("/volumes").iter().find(|it| it.text("/name") == name) else {
+                continue;
+            };
+            let map = objects.get("ConfigMap", &volume.text("/configMap/name"));
+            for (key, value) in map.map("/data") {
+                files.insert(format!("{directory}/{key}"), value.text(""));
+            }
+            for item in volume.list("/secret/items") {
+                files.insert(format!("{directory}/{}", item.text("/path")), "postgres://u@h/d".to_owned());
+            }
+        }
+        Invocation { arguments: self.container.texts("/args"), variables: self.variables(), files }
+    }
+}
+
+/// Kind and name.
+pub fn place(object: &Value) -> String {
+    format!("{} {}", object.text("/kind"), object.text("/metadata/name"))
+}
+
+/// A map of labels.
+pub fn labels(value: &Value) -> Labels {
+    value.map("").into_iter().map(|(name, value)| (name.to_owned(), value.text(""))).collect()
+}
+
+/// Whether a selector chooses what has these labels; an empty one chooses everything.
+pub fn selects(selector: &Value, of: &Labels) -> bool {
+    selector.at("/matchExpressions").is_null()
+        && labels(selector.at("/matchLabels")).iter().all(|(name, value)| of.get(name) == Some(value))
+}

@@ -1,0 +1,164 @@
+//! What holds for one workload (S26, S29).
+
+use anyhow::Result;
+
+use super::objects::{Objects, Workload, labels, selects};
+use crate::checks::Findings;
+use crate::checks::compose::{INGEST_FLUSH_SECONDS, PROCESSOR_STOP_SECONDS};
+use crate::checks::dockerfile::port;
+use crate::checks::programs::Programs;
+use crate::checks::yaml::Look as _;
+
+/// Pod Security *restricted* and a little more; limits; a pinned image.
+pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
+    let (place, pod, container) = (workload.place(), workload.pod, workload.container);
+    let holds = [
+        (pod.list("/containers").len() == 1 && pod.at("/initContainers").is_null(), "has other containers"),
+        (pod.text("/securityContext/runAsNonRoot") == "true", "may run as root"),
+        (pod.number("/securityContext/runAsUser").is_some_and(|id| id > 0), "names no user"),
+        (pod.text("/securityContext/seccompProfile/type") == "RuntimeDefault", "has no seccomp profile"),
+        (pod.text("/automountServiceAccountToken") == "false", "is given a token of the API server"),
+        (
+            ["hostNetwork", "hostPID", "hostIPC"].iter().all(|it| pod.at(&format!("/{it}")).is_null()),
+            "shares the host's",
+        ),
+        (pod.list("/volumes").iter().all(|it| it.at("/hostPath").is_null()), "mounts the host's files"),
+        (container.text("/securityContext/allowPrivilegeEscalation") == "false", "may gain privileges"),
+        (container.text("/securityContext/readOnlyRootFilesystem") == "true", "may write to its image"),
+        (container.texts("/securityContext/capabilities/drop") == ["ALL"], "keeps capabilities"),
+        (container.at("/securityContext/capabilities/add").is_null(), "adds capabilities"),
+        (container.at("/securityContext/privileged").is_null(), "is privileged"),
+    ];
+    for (holds, problem) in holds {
+        findings.require(holds, "restricted", &place, problem);
+    }
+    for what in ["requests/cpu", "requests/memory", "limits/cpu", "limits/memory"] {
+        let is_set = !container.at(&format!("/resources/{what}")).is_null();
+        findings.require(is_set, "resources", &place, format!("sets no {what}"));
+    }
+    let image = container.text("/image");
+    let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+    let is_version = tag.split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2;
+    findings.require(
+        is_version || image.contains("@sha256:"),
+        "image-pinned",
+        &place,
+        format!("{image} is no version"),
+    );
+    findings.require(
+        workload.program().is_some(),
+        "image-program",
+        &place,
+        format!("{image} is none of ours"),
+    );
+}
+
+/// What runs on is probed, spread, protected, and scaled by one authority.
+pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Objects) {
+    if !workload.is_service() {
+        return;
+    }
+    let (place, container) = (workload.place(), workload.container);
+    for (probe, path) in
+        [("startupProbe", "/livez"), ("readinessProbe", "/readyz"), ("livenessProbe", "/livez")]
+    {
+        let asked = container.at(&format!("/{probe}/httpGet"));
+        let is_right = asked.text("/path") == path && asked.text("/port") == "admin";
+        findings.require(
+            is_right,
+            "probes",
+            &place,
+            format!("its {probe} must ask {path} of the port admin"),
+        );
+    }
+    let pods = labels(workload.object.at("/spec/template/metadata/labels"));
+    findings.require(
+        selects(workload.object.at("/spec/selector"), &pods),
+        "selectors",
+        &place,
+        "selects other pods",
+    );
+    let spread = workload.pod.list("/topologySpreadConstraints");
+    for key in ["topology.kubernetes.io/zone", "kubernetes.io/hostname"] {
+        let is_spread =
+            spread.iter().any(|it| it.text("/topologyKey") == key && selects(it.at("/labelSelector"), &pods));
+        findings.require(is_spread, "spread", &place, format!("is not spread over {key}"));
+    }
+    let has_budget = objects.of("PodDisruptionBudget").any(|it| selects(it.at("/spec/selector"), &pods));
+    findings.require(has_budget, "budget", &place, "has no PodDisruptionBudget");
+    let name = workload.name();
+    let is_scaled = ["HorizontalPodAutoscaler", "ScaledObject"]
+        .iter()
+        .flat_map(|kind| objects.of(kind))
+        .any(|it| it.text("/spec/scaleTargetRef/name") == name);
+    let sets_replicas = !workload.object.at("/spec/replicas").is_null();
+    findings.require(
+        is_scaled && !sets_replicas,
+        "autoscaled",
+        &place,
+        "its replicas have not exactly one author",
+    );
+}
+
+/// The program takes what it is given, listens where it is asked, and has time to stop.
+pub fn program(
+    findings: &mut Findings,
+    workload: &Workload<'_>,
+    objects: &Objects,
+    programs: &Programs,
+) -> Result<()> {
+    let Some(program) = workload.program() else { return Ok(()) };
+    let (place, invocation) = (workload.place(), workload.invocation(objects));
+    let argument = invocation.arguments.iter().find_map(|it| it.split_once("$(")?.1.split_once(')'));
+    let is_known = argument.is_none_or(|(name, _)| invocation.variables.iter().any(|(each, _)| each == name));
+    findings.require(is_known, "command", &place, "an argument names a variable that is not there");
+    let refusals = programs.refusals(program, &invocation)?;
+    let is_refused = !refusals.is_empty();
+    for refusal in refusals {
+        findings.note("command", &place, refusal);
+    }
+    for (name, value) in &invocation.variables {
+        let is_pinned = name != "PGSSLMODE" || value == "verify-full";
+        findings.require(is_pinned, "tls", &place, "PGSSLMODE must be verify-full");
+    }
+    let names = |wanted: &str| invocation.variables.iter().any(|(name, _)| name == wanted);
+    let has_database = names("PROCESSOR_DATABASE_URL_FILE");
+    findings.require(!has_database || names("PGSSLMODE"), "tls", &place, "PGSSLMODE must be verify-full");
+    for (path, text) in invocation.files.iter().filter(|(path, _)| path.ends_with(".properties")) {
+        let is_tls = text.lines().any(|line| line == "security.protocol=sasl_ssl");
+        findings.require(is_tls, "tls", &place, format!("{path} asks for no TLS"));
+    }
+    let mut listens: Vec<i64> = invocation
+        .variables
+        .iter()
+        .filter(|(name, _)| name.ends_with("LISTEN"))
+        .filter_map(|(_, value)| port(value).map(i64::from))
+        .collect();
+    listens.sort_unstable();
+    let mut declared: Vec<i64> =
+        workload.container.list("/ports").iter().filter_map(|it| it.number("/containerPort")).collect();
+    declared.sort_unstable();
+    findings.require(
+        listens == declared,
+        "ports",
+        &place,
+        format!("declares {declared:?}, listens on {listens:?}"),
+    );
+    if workload.is_service() && !is_refused {
+        let drain = programs.value(program, &invocation, "INGEST_DRAIN_DEADLINE_MS")?;
+        let stop = match drain.and_then(|value| value.parse::<u64>().ok()) {
+            Some(drain_ms) => drain_ms / 1_000 + INGEST_FLUSH_SECONDS,
+            None => PROCESSOR_STOP_SECONDS,
+        };
+        let pause = workload.container.number("/lifecycle/preStop/sleep/seconds").unwrap_or(0);
+        let needs = i64::try_from(stop).unwrap_or(i64::MAX).saturating_add(pause);
+        let grace = workload.pod.number("/terminationGracePeriodSeconds").unwrap_or(30);
+        findings.require(
+            grace > needs,
+            "grace",
+            &place,
+            format!("has {grace} s to stop, and may need {needs} s"),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,21 @@
+//! What is deployed, held against the programs: Dockerfile, docker-compose.yml and k8s/ name commands, variables, ports
+//! and files of programs that change; nobody notices by reading.
+//!
+//! A check is a function from texts and the programs' own `--help` to findings; it starts no container. Each must be
+//! able to fail: [`planted`] makes one mistake after the other and asks whether it is found, in every run, so that a
+//! check that has gone blind fails the build.
+//!
+//! Reading order: [`finding`], [`files`] and [`yaml`], [`programs`] (what a program says of itself), [`dockerfile`], [`compose`],
+//! [`k8s`], [`planted`], [`tools`] (other people's checks).
+
+pub mod compose;
+pub mod dockerfile;
+pub mod files;
+pub mod finding;
+pub mod k8s;
+pub mod planted;
+pub mod programs;
+pub mod tools;
+pub mod yaml;
+
+pub use finding::{Finding, Findings};

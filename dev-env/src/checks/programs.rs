@@ -1,0 +1,226 @@
+//! What Telex's programs take, as they say themselves: settings and defaults from `--help`, and whether they would
+//! start with given arguments and variables.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result, bail};
+
+/// The programs that images are made of.
+pub const NAMES: [&str; 3] = ["ingest-api", "processor", "loadtest"];
+
+/// What a program reads from the environment beside its own settings: where the driver of PostgreSQL takes what its URL
+/// does not say.
+const DRIVER_VARIABLES: [&str; 2] = ["PGSSLMODE", "PGSSLROOTCERT"];
+
+/// A setting as `--help` tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// Its variable, if it has one.
+    pub variable: String,
+    /// Its default.
+    pub default: String,
+    /// Whether it takes a value.
+    pub takes_value: bool,
+}
+
+/// What a container would start.
+#[derive(Debug, Clone, Default)]
+pub struct Invocation {
+    /// Arguments after the program's name.
+    pub arguments: Vec<String>,
+    /// The environment.
+    pub variables: Vec<(String, String)>,
+    /// Files that are there, by path, with their content.
+    pub files: BTreeMap<String, String>,
+}
+
+/// The built programs.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    binaries: PathBuf,
+    scratch: PathBuf,
+}
+
+impl Programs {
+    /// The programs in this directory; `scratch` is for files that they are given.
+    #[must_use]
+    pub const fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
+        Self { binaries, scratch }
+    }
+
+    /// The settings of a command by their flags, those of all commands included.
+    ///
+    /// # Errors
+    /// There is no such program or command.
+    pub fn settings(&self, program: &str, command: &[String]) -> Result<BTreeMap<String, Setting>> {
+        let output = self.run(program, command, &["--help"])?;
+        if !output.0 {
+            bail!("`{program} {}` is no command", command.join(" "));
+        }
+        Ok(parse(&output.1))
+    }
+
+    /// The value that a setting would have, by its variable.
+    ///
+    /// # Errors
+    /// As [`Self::settings`].
+    pub fn value(&self, program: &str, invocation: &Invocation, variable: &str) -> Result<Option<String>> {
+        let settings = self.settings(program, &invocation.command())?;
+        let Some((flag, setting)) = settings.iter().find(|(_, setting)| setting.variable == variable) else {
+            return Ok(None);
+        };
+        let prefix = format!("--{flag}=");
+        let argument = invocation.arguments.iter().find_map(|argument| argument.strip_prefix(&prefix));
+        let given = invocation.variables.iter().find(|(name, _)| name == variable);
+        Ok(Some(match (argument, given) {
+            (Some(value), _) => value.to_owned(),
+            (None, Some((_, value))) => value.clone(),
+            (None, None) => setting.default.clone(),
+        }))
+    }
+
+    /// Everything that the program would not take. Variables are given as the flags they stand for, because a program
+    /// that is asked for help looks at its arguments only; `--help` at the end keeps it from starting.
+    ///
+    /// # Errors
+    /// The program could not be run.
+    pub fn refusals(&self, program: &str, invocation: &Invocation) -> Result<Vec<String>> {
+        let command = invocation.command();
+        let settings = match self.settings(program, &command) {
+            Ok(settings) => settings,
+            Err(error) => return Ok(vec![error.to_string()]),
+        };
+        let mut refusals = Vec::new();
+        let mut arguments = invocation.arguments.clone();
+        for (name, value) in &invocation.variables {
+            let setting = settings.iter().find(|(_, setting)| setting.variable == *name);
+            match setting {
+                Some((flag, setting)) if setting.takes_value => arguments.push(format!("--{flag}={value}")),
+                Some((flag, _)) if value == "true" => arguments.push(format!("--{flag}")),
+                Some((_, _)) => refusals.push(format!("{name} must be \"true\" or left out")),
+                None if DRIVER_VARIABLES.contains(&name.as_str()) && program == "processor" => {}
+                // Kubernetes puts it into an argument.
+                None if invocation.arguments.iter().any(|it| it.contains(&format!("$({name})"))) => {}
+                None => refusals.push(format!("{program} reads no variable {name}")),
+            }
+        }
+        for flag in self.required(program, &command)? {
+            let given = arguments.iter().any(|argument| {
+                argument.strip_prefix(&flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+            });
+            if !given {
+                refusals.push(format!("{program} needs {flag}"));
+            }
+        }
+        let arguments = self.with_files(&arguments, invocation)?;
+        let (accepted, said) = self.run(program, &arguments, &["--help"])?;
+        if !accepted {
+            refusals.push(said.lines().take(3).collect::<Vec<_>>().join(" "));
+        }
+        Ok(refusals)
+    }
+
+    /// The flags that the usage line shows outside of brackets.
+    fn required(&self, program: &str, command: &[String]) -> Result<Vec<String>> {
+        let (_, help) = self.run(program, command, &["--help"])?;
+        let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
+        Ok(usage.split(' ').filter(|word| word.starts_with("--")).map(ToOwned::to_owned).collect())
+    }
+
+    /// Files are read with the arguments: they are laid down here, and named by where they lie.
+    fn with_files(&self, arguments: &[String], invocation: &Invocation) -> Result<Vec<String>> {
+        let root = self.scratch.join("files");
+        let here = |text: &str| {
+            invocation.files.keys().fold(text.to_owned(), |text, path| {
+                text.replace(path.as_str(), &format!("{}{path}", root.display()))
+            })
+        };
+        for (path, content) in &invocation.files {
+            let file = root.join(path.trim_start_matches('/'));
+            let directory = file.parent().context("a file lies in a directory")?;
+            std::fs::create_dir_all(directory)?;
+            std::fs::write(&file, here(content)).with_context(|| file.display().to_string())?;
+        }
+        let arguments = arguments.iter().map(|argument| {
+            // A number stands for what Kubernetes puts in.
+            here(argument).split("$(").enumerate().fold(String::new(), |text, (index, part)| match index {
+                0 => text + part,
+                _ => text + "7" + part.split_once(')').map_or(part, |(_, rest)| rest),
+            })
+        });
+        Ok(arguments.collect())
+    }
+
+    fn run(&self, program: &str, arguments: &[String], more: &[&str]) -> Result<(bool, String)> {
+        let path = self.binaries.join(program);
+        let mut command = Command::new(&path);
+        command.args(arguments).args(more).env_clear().current_dir(Path::new("/")).stdin(Stdio::null());
+        let output = command.output().with_context(|| format!("{} cannot be run", path.display()))?;
+        let said = if output.status.success() { output.stdout } else { output.stderr };
+        Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
+    }
+}
+
+impl Invocation {
+    /// The subcommands: the arguments before the first flag.
+    #[must_use]
+    pub fn command(&self) -> Vec<String> {
+        self.arguments.iter().take_while(|argument| !argument.starts_with('-')).cloned().collect()
+    }
+}
+
+fn parse(help: &str) -> BTreeMap<String, Setting> {
+    let mut settings: BTreeMap<String, Setting> = BTreeMap::new();
+    let mut current = None;
+    for line in help.lines().map(str::trim) {
+        let line = line
+            .split_once(", --")
+            .filter(|(short, _)| short.starts_with('-'))
+            .map_or_else(|| line.strip_prefix("--"), |(_, long)| Some(long))
+            .ok_or(line);
+        match line {
+            Ok(flag) => {
+                let (name, value) = flag.split_once(' ').unwrap_or((flag, ""));
+                let setting = Setting { takes_value: value.starts_with('<'), ..Setting::default() };
+                settings.insert(name.to_owned(), setting);
+                current = Some(name.to_owned());
+            }
+            Err(text) => {
+                let Some(setting) = current.as_ref().and_then(|name| settings.get_mut(name)) else {
+                    continue;
+                };
+                let bracketed =
+                    |what: &str| text.strip_prefix('[')?.strip_prefix(what)?.strip_suffix(']').map(str::trim);
+                if let Some(variable) = bracketed("env:") {
+                    setting.variable = variable.trim_end_matches('=').to_owned();
+                }
+                if let Some(default) = bracketed("default:") {
+                    setting.default = default.to_owned();
+                }
+            }
+        }
+    }
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_are_read_from_the_help_text() {
+        let help = "Usage: x [OPTIONS] --brokers <B>\n\nOptions:\n      --brokers <B>\n          Where\n\n          [env: X_BROKERS=]\n\n      --lanes <N>\n          How many\n          [env: X_LANES=]\n          [default: 2]\n\n      --yes\n          Do it\n\n  -h, --help\n          Print help\n";
+        let settings = parse(help);
+        let setting = |variable: &str, default: &str, takes_value| Setting {
+            variable: variable.to_owned(),
+            default: default.to_owned(),
+            takes_value,
+        };
+        assert_eq!(settings.get("brokers"), Some(&setting("X_BROKERS", "", true)));
+        assert_eq!(settings.get("lanes"), Some(&setting("X_LANES", "2", true)));
+        assert_eq!(settings.get("yes"), Some(&setting("", "", false)));
+        assert!(settings.contains_key("help"));
+    }
+}

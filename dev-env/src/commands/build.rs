@@ -1,0 +1,93 @@
+//! What is needed before anything can run: the tools of the machine, the servers, our programs.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Result, bail};
+use nix::sys::signal::Signal;
+
+use super::steps::step;
+use crate::install::{self, Installation};
+use crate::interrupt;
+use crate::process::{Server, Spec, log_tail};
+use crate::workspace::Workspace;
+
+/// A tool, how it is asked whether it is there, and the package that brings it on Debian and macOS.
+const TOOLS: [(&str, &str, &str, &str); 6] = [
+    ("cargo", "--version", "rustup: https://rustup.rs", "rustup: https://rustup.rs"),
+    ("mvn", "--version", "apt-get install maven", "brew install maven"),
+    ("cc", "--version", "apt-get install build-essential", "xcode-select --install"),
+    ("make", "--version", "apt-get install build-essential", "xcode-select --install"),
+    // OpenSSL is built from its sources, which perl configures.
+    ("perl", "--version", "apt-get install perl", "xcode-select --install"),
+    ("bash", "--version", "apt-get install bash", "xcode-select --install"),
+];
+
+/// Names everything that is missing on this machine, with the command that installs it.
+pub fn require_tools() -> Result<()> {
+    let mut missing: Vec<String> = TOOLS
+        .iter()
+        .filter(|(tool, asked, ..)| !answers(Path::new(tool), asked))
+        .map(|(tool, _, debian, mac)| {
+            format!("  {tool}: {}", if cfg!(target_os = "macos") { mac } else { debian })
+        })
+        .collect();
+    if !answers(&install::java(), "-version") {
+        let install = if cfg!(target_os = "macos") {
+            "brew install openjdk@17"
+        } else {
+            "apt-get install openjdk-17-jdk-headless"
+        };
+        missing.push(format!("  java 17 or later: {install}"));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("this machine lacks:\n{}", missing.join("\n"))
+}
+
+fn answers(tool: &Path, question: &str) -> bool {
+    let mut command = Command::new(tool);
+    command.arg(question).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Installs Kafka and PostgreSQL, once.
+pub fn servers(workspace: &Workspace) -> Result<Installation> {
+    require_tools()?;
+    step("Kafka 4.2.0 and PostgreSQL 18.1", || Installation::ensure(workspace, &|_| {}))
+}
+
+/// Builds our programs; returns the directory that holds them. All of them at once, as `make test` does:
+/// a part of the workspace asks for fewer features of the dependencies, and they would be built twice.
+/// Those of `TELEX_BIN_DIR`, if it is set, are taken as they are.
+pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
+    if std::env::var_os("TELEX_BIN_DIR").is_some() {
+        return Ok(directory(workspace));
+    }
+    let mut command = Command::new("cargo");
+    command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true").args([
+        "build",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--bins",
+    ]);
+    step("Telex, optimised build", || {
+        let spec = Spec { name: "build", directory: &workspace.dev(), command, stop_signal: Signal::SIGTERM };
+        let mut build = Server::spawn(spec)?;
+        while build.is_running() {
+            interrupt::pause(std::time::Duration::from_millis(50))?;
+        }
+        match build.wait()?.success() {
+            true => Ok(()),
+            false => bail!("the build failed; {}", log_tail(build.log())),
+        }
+    })?;
+    Ok(directory(workspace))
+}
+
+/// Where the programs are once they are built.
+pub fn directory(workspace: &Workspace) -> PathBuf {
+    std::env::var_os("TELEX_BIN_DIR").map_or_else(|| workspace.target().join("release"), PathBuf::from)
+}

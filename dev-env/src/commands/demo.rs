@@ -1,0 +1,90 @@
+//! `dev-env demo`: webhooks become clients, dialogs and messages, and a proof that they did.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::Signal;
+
+use super::build;
+use super::environment::Environment;
+use super::reports::{Proved, Sent, agree};
+use super::steps::{say, step};
+use super::table::table;
+use crate::process::{Server, Spec, log_tail};
+use crate::workspace::Workspace;
+use crate::{interrupt, leftovers};
+
+/// One of the two clients of the mission that is in every plan.
+const EXAMPLE_CLIENT: [&str; 4] =
+    ["--external-client-id", "client00000000000000000000000000", "--client-phone", "+70000000000"];
+
+/// Runs it. The exit code is 0 only if the tables are what the topic says, and the topic what was sent.
+pub fn run(workspace: &Workspace, messages: u32) -> Result<ExitCode> {
+    say("Telex: webhooks → Kafka → PostgreSQL, exactly once\n");
+    leftovers::sweep(workspace);
+    let installation = build::servers(workspace)?;
+    let binaries = build::programs(workspace)?;
+    let directory = workspace.demo();
+    fs::remove_dir_all(&directory).or_else(|error| if directory.exists() { Err(error) } else { Ok(()) })?;
+    leftovers::own(&directory)?;
+    let environment = Environment::start(&installation, &binaries, &directory)?;
+
+    let started = Instant::now();
+    let sent =
+        step(&format!("{messages} webhooks"), || send(&binaries, &directory, &environment.url(), messages))?;
+    step("every record is applied", || {
+        environment.programs.require_processor(&["progress", "wait", "--timeout-seconds", "120"])
+    })?;
+    let elapsed = started.elapsed();
+    let proved = step("processor prove", || prove(&environment))?;
+
+    say(&format!("\n{}", table(&sent, &proved, proved.records as f64 / elapsed.as_secs_f64())));
+    for finding in &proved.findings {
+        say(&format!("  {finding}"));
+    }
+    let agreed = agree(&sent, &proved);
+    let example = environment
+        .programs
+        .require_processor(&[["dialogs", "show"].as_slice(), &EXAMPLE_CLIENT, &["--limit", "8"]].concat());
+    say(&format!(
+        "One dialog, as `processor dialogs show` tells it:\n\n{}",
+        example.unwrap_or_else(|error| format!("  {error:#}"))
+    ));
+    step("everything is stopped", || environment.stop())?;
+    say(&format!("\n{}", proved.line));
+    Ok(match (proved.is_clean(), agreed) {
+        (true, Ok(())) => ExitCode::SUCCESS,
+        (_, Err(difference)) => {
+            say(&format!("what was sent and what arrived differ: {difference}"));
+            ExitCode::FAILURE
+        }
+        (false, Ok(())) => ExitCode::FAILURE,
+    })
+}
+
+/// Sends a plan; a reply other than planned is an error.
+fn send(binaries: &Path, directory: &Path, url: &str, messages: u32) -> Result<Sent> {
+    let report = directory.join("loadtest.json");
+    let mut command = Command::new(binaries.join("loadtest"));
+    command.arg("run").arg("--url").arg(url).arg("--messages").arg(messages.to_string());
+    command.args(["--seed", "1", "--mix", "valid=90,duplicate=5,invalid=5", "--report"]).arg(&report);
+    let mut sender =
+        Server::spawn(Spec { name: "loadtest", directory, command, stop_signal: Signal::SIGINT })?;
+    while sender.is_running() {
+        interrupt::pause(Duration::from_millis(20))?;
+    }
+    if !sender.wait()?.success() {
+        bail!("loadtest failed; {}", log_tail(sender.log()));
+    }
+    let text = fs::read_to_string(&report).with_context(|| format!("{} cannot be read", report.display()))?;
+    serde_json::from_str(&text).context("loadtest's report is not JSON")
+}
+
+fn prove(environment: &Environment) -> Result<Proved> {
+    let output = environment.programs.run_processor(&["prove", "--json"])?;
+    serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("prove has no report: {}", String::from_utf8_lossy(&output.stderr)))
+}

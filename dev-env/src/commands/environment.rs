@@ -1,0 +1,90 @@
+//! Kafka, PostgreSQL and Telex's programs together, as `demo` and `up` run them.
+
+use std::path::Path;
+
+use anyhow::Result;
+
+use super::steps::step;
+use crate::install::Installation;
+use crate::kafka::{self, Kafka};
+use crate::ports::Port;
+use crate::postgres::{self, DATABASE, Postgres};
+use crate::programs::{PARTITIONS, Programs, Running, TOPIC, TOPIC_SETTINGS};
+
+/// A complete Telex. Dropping it kills all of it.
+pub struct Environment {
+    pub ingest_api: Running,
+    pub processors: [Running; 2],
+    pub programs: Programs,
+    pub kafka: Kafka,
+    pub postgres: Postgres,
+}
+
+impl Environment {
+    /// Starts everything in `directory`, on the usual ports if nobody has them.
+    pub fn start(installation: &Installation, binaries: &Path, directory: &Path) -> Result<Self> {
+        let (kafka, postgres) =
+            step("Kafka and PostgreSQL start", || start_servers(installation, directory))?;
+        let programs = Programs {
+            binaries: binaries.to_owned(),
+            kafka: kafka.bootstrap(),
+            database_url: postgres.database_url(DATABASE),
+            topic: TOPIC.to_owned(),
+        };
+        step(&format!("topic {TOPIC} with {PARTITIONS} partitions"), || {
+            kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)
+        })?;
+        step("tables", || programs.require_processor(&["migrate"]))?;
+        let (ingest_api, processors) = step("one ingest-api and two processors", || {
+            let mut ingest_api = programs.ingest_api(directory, "ingest-api", Port::Usual(8080), &[])?;
+            let mut processors = [
+                programs.processor(directory, "processor-1", &[])?,
+                programs.processor(directory, "processor-2", &[])?,
+            ];
+            ingest_api.wait_until_ready()?;
+            processors.iter_mut().try_for_each(Running::wait_until_ready)?;
+            Ok((ingest_api, processors))
+        })?;
+        Ok(Self { ingest_api, processors, programs, kafka, postgres })
+    }
+
+    /// Stops everything, what depends on others first.
+    pub fn stop(mut self) -> Result<()> {
+        self.ingest_api.stop()?;
+        self.processors.iter_mut().try_for_each(Running::stop)?;
+        self.kafka.stop()?;
+        self.postgres.stop()
+    }
+
+    /// Lets everything live on after this process.
+    pub fn detach(self) {
+        self.ingest_api.server.detach();
+        self.processors.into_iter().for_each(|processor| processor.server.detach());
+        self.kafka.detach();
+        self.postgres.detach();
+    }
+
+    /// Where webhooks are sent to.
+    pub fn url(&self) -> String {
+        self.ingest_api.address.map_or_else(String::new, |address| format!("http://{address}"))
+    }
+}
+
+/// Both at once: each takes seconds.
+fn start_servers(installation: &Installation, directory: &Path) -> Result<(Kafka, Postgres)> {
+    let kafka = kafka::Options {
+        directory: directory.to_owned(),
+        port: Port::Usual(9092),
+        controller_port: Port::Usual(9093),
+        heap_mb: 512,
+        secure: None,
+    };
+    let postgres =
+        postgres::Options { directory: directory.to_owned(), port: Port::Usual(5432), fsync: true };
+    std::thread::scope(|scope| {
+        let kafka = scope.spawn(|| Kafka::start(installation, kafka));
+        let postgres = Postgres::start(installation, postgres);
+        let kafka = kafka.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        Ok((kafka?, postgres?))
+    })
+}

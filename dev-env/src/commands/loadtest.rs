@@ -1,0 +1,68 @@
+//! `dev-env loadtest`: the load tester against the environment of `up`, or against one of its own.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+
+use super::build;
+use super::environment::Environment;
+use super::steps::{say, step};
+use super::{up, with_services};
+use crate::leftovers;
+use crate::workspace::Workspace;
+
+/// Enough for 10,000 requests a second that take 20 ms each.
+const CONNECTIONS: &str = "256";
+
+/// Runs it with these arguments of `loadtest run`; its exit code is ours. The report is left under
+/// `target/loadtest/`.
+pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
+    if let Some((url, database_url)) = up::running(workspace) {
+        say(&format!("the environment of `make up`, {url}\n"));
+        let binaries = build::programs(workspace)?;
+        return send(workspace, &binaries, (&url, &database_url), arguments);
+    }
+    say("nothing is up: an environment of its own, gone afterwards\n");
+    leftovers::sweep(workspace);
+    let installation = build::servers(workspace)?;
+    let binaries = build::programs(workspace)?;
+    let directory = workspace.loadtest();
+    fs::remove_dir_all(&directory).or_else(|error| if directory.exists() { Err(error) } else { Ok(()) })?;
+    leftovers::own(&directory)?;
+    let environment = Environment::start(&installation, &binaries, &directory)?;
+    let addresses = (environment.url(), environment.programs.database_url.clone());
+    let code = send(workspace, &binaries, (&addresses.0, &addresses.1), arguments)?;
+    step("everything is stopped", || environment.stop())?;
+    fs::remove_dir_all(&directory).ok();
+    Ok(code)
+}
+
+fn send(
+    workspace: &Workspace,
+    binaries: &Path,
+    (url, database_url): (&str, &str),
+    arguments: &[String],
+) -> Result<ExitCode> {
+    let folder = workspace.target().join("loadtest");
+    fs::create_dir_all(&folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    let (json, html) = (folder.join("report.json"), folder.join("report.html"));
+    let mut command = Command::new(binaries.join("loadtest"));
+    command.env("LOADTEST_DATABASE_URL", database_url).arg("run").arg("--url").arg(url);
+    let defaults = [
+        ("--connections", CONNECTIONS.into()),
+        ("--report", json.clone().into_os_string()),
+        ("--html", html.clone().into_os_string()),
+    ];
+    for (name, value) in defaults {
+        if !arguments.iter().any(|argument| argument.split('=').next() == Some(name)) {
+            command.arg(name).arg(value);
+        }
+    }
+    command.args(arguments);
+    say("");
+    let status = with_services::wait(command).context("loadtest cannot be run")?;
+    say(&format!("\nreport: {}\n        {}", html.display(), json.display()));
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}

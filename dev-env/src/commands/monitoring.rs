@@ -1,0 +1,163 @@
+//! `dev-env monitoring-check`: what watches Telex is itself watched. `promtool` reads and tests the rules; every
+//! metric and label that a rule or a dashboard names has to be in the documents; then a real Prometheus scrapes a
+//! running Telex under load and in trouble, and every expression of every panel and alert has to return something.
+
+mod catalog;
+mod dashboards;
+mod expression;
+mod prometheus;
+mod trouble;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+use nix::sys::signal::Signal;
+
+use self::catalog::{Catalog, leads_somewhere};
+use self::dashboards::Query;
+use self::expression::{names, without_conditions};
+use self::prometheus::{Prometheus, Rule, Targets, promtool};
+use super::build;
+use super::environment::Environment;
+use super::steps::{say, step};
+use crate::debian::{KCAT, PROMETHEUS};
+use crate::process::{Server, Spec};
+use crate::workspace::Workspace;
+use crate::{interrupt, leftovers};
+
+/// A rate needs two samples of a series; the counters of partitions are looked at every fifteen seconds.
+const VALUES_WITHIN: Duration = Duration::from_secs(45);
+
+/// Runs it. The exit code is 0 only if nothing is found.
+pub fn run(workspace: &Workspace) -> Result<ExitCode> {
+    leftovers::sweep(workspace);
+    let monitoring = workspace.root().join("monitoring");
+    let (prometheus, kcat) =
+        step("Prometheus and kcat", || Ok((PROMETHEUS.ensure(workspace)?, KCAT.ensure(workspace)?)))?;
+    step("promtool: configuration, rules, tests of the rules", || {
+        promtool(&prometheus, &monitoring, &["check", "config", "prometheus.yml"])?;
+        promtool(&prometheus, &monitoring, &["test", "rules", "telex.rules.test.yml"])
+    })?;
+    let catalog = Catalog::read(workspace)?;
+    let panels = step("dashboards", || {
+        let panels = dashboards::read(&monitoring)?;
+        all_known(&catalog, &panels)?;
+        Ok(panels)
+    })?;
+
+    let installation = build::servers(workspace)?;
+    let binaries = build::programs(workspace)?;
+    let directory = workspace.tests().join(std::process::id().to_string());
+    leftovers::own(&directory)?;
+    let mut environment = Environment::start(&installation, &binaries, &directory)?;
+    let strict = trouble::strict_api(&environment, &directory)?;
+    let [one, two] = &environment.processors;
+    let targets = Targets {
+        ingest_apis: &[environment.ingest_api.admin, strict.admin],
+        processors: &[one.admin, two.admin],
+    };
+    let server =
+        step("Prometheus starts", || Prometheus::start(&prometheus, &monitoring, &directory, &targets))?;
+    let rules = server.rules()?;
+    step(&format!("{} alerts", rules.len()), || check_rules(workspace, &catalog, &rules))?;
+    let load = load(&binaries, &directory, &environment.url())?;
+    step("load, and trouble", || trouble::make(&mut environment, &strict, &kcat, &directory))?;
+    let queries = all_queries(panels, &rules);
+    let verdict = step(&format!("{} expressions have values", queries.len()), || evaluate(&server, &queries));
+    drop((load, strict));
+    server.stop()?;
+    // A PostgreSQL of which nothing is kept needs no orderly end; a halted partition is no failure here.
+    drop(environment);
+    std::fs::remove_dir_all(&directory).ok();
+    verdict?;
+    for (metric, cause) in trouble::RARE {
+        say(&format!("  not seen, as nothing here brings it about: {metric} ({cause})"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Webhooks, until it is dropped.
+fn load(binaries: &Path, directory: &Path, url: &str) -> Result<Server> {
+    let mut command = Command::new(binaries.join("loadtest"));
+    command.args(["run", "--url", url, "--messages", "100000", "--rate", "300", "--connections", "16"]);
+    Server::spawn(Spec { name: "loadtest", directory, command, stop_signal: Signal::SIGINT })
+}
+
+fn all_known(catalog: &Catalog, queries: &[Query]) -> Result<()> {
+    let problems: Vec<String> = queries
+        .iter()
+        .flat_map(|query| {
+            let unknown = catalog.unknown(&names(&query.expression));
+            unknown.into_iter().map(|problem| format!("{}: {problem}", query.place))
+        })
+        .collect();
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// What promtool does not know: our metrics, our runbooks, and that each alert has a test.
+fn check_rules(workspace: &Workspace, catalog: &Catalog, rules: &[Rule]) -> Result<()> {
+    ensure!(!rules.is_empty(), "Prometheus has read no alert");
+    let tests: PathBuf = workspace.root().join("monitoring/prometheus/telex.rules.test.yml");
+    let tests = std::fs::read_to_string(tests)?;
+    let mut problems = Vec::new();
+    for rule in rules {
+        let mut say = |what: String| problems.push(format!("{}: {what}", rule.name));
+        catalog.unknown(&names(&rule.query)).into_iter().for_each(&mut say);
+        if !matches!(rule.labels.severity.as_str(), "page" | "ticket") {
+            say("severity must be page or ticket".to_owned());
+        }
+        if rule.annotations.summary.is_empty() {
+            say("needs a summary".to_owned());
+        }
+        if !leads_somewhere(workspace, &rule.annotations.runbook) {
+            say(format!("its runbook leads nowhere: {:?}", rule.annotations.runbook));
+        }
+        if !tests.contains(&rule.name) {
+            say("no test of the rules names it".to_owned());
+        }
+    }
+    ensure!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}
+
+/// Of panels as they are, but for what stands in for nothing; of alerts what they compare.
+fn all_queries(panels: Vec<Query>, rules: &[Rule]) -> Vec<Query> {
+    let alerts = rules
+        .iter()
+        .map(|rule| Query { place: format!("alert {}", rule.name), expression: rule.query.clone() });
+    panels
+        .into_iter()
+        .chain(alerts)
+        .map(|query| Query { expression: without_conditions(&query.expression), ..query })
+        .filter(|query| {
+            let named = names(&query.expression).metrics;
+            !named.iter().any(|(name, _)| trouble::RARE.iter().any(|(rare, _)| rare == name))
+        })
+        .collect()
+}
+
+fn evaluate(server: &Prometheus, queries: &[Query]) -> Result<()> {
+    let end = Instant::now() + VALUES_WITHIN;
+    let mut open: Vec<&Query> = queries.iter().collect();
+    loop {
+        let mut empty = Vec::new();
+        for query in open {
+            if !server.has_value(&query.expression)? {
+                empty.push(query);
+            }
+        }
+        if empty.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= end {
+            let lines: Vec<String> =
+                empty.iter().map(|query| format!("  {}: {}", query.place, query.expression)).collect();
+            bail!("these return nothing:\n{}", lines.join("\n"));
+        }
+        open = empty;
+        interrupt::pause(Duration::from_secs(1))?;
+    }
+}

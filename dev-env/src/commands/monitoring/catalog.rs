@@ -1,0 +1,125 @@
+//! What the documents say: metrics with their labels, and the sections that a runbook link may lead to.
+//! Tests of the services see to it that the tables of docs/operations.md are what the programs serve.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+
+use super::expression::Names;
+use crate::workspace::Workspace;
+
+const METRICS: &str = "docs/operations.md";
+
+/// Of every series: Prometheus sets them.
+const SCRAPED: [&str; 2] = ["job", "instance"];
+
+/// A metric's type and labels.
+#[derive(Debug)]
+struct Metric {
+    kind: String,
+    labels: Vec<String>,
+}
+
+/// Every metric that there is.
+#[derive(Debug)]
+pub struct Catalog {
+    metrics: BTreeMap<String, Metric>,
+}
+
+impl Catalog {
+    /// Reads the tables.
+    pub fn read(workspace: &Workspace) -> Result<Self> {
+        let text = fs::read_to_string(workspace.root().join(METRICS))
+            .with_context(|| format!("{METRICS} cannot be read"))?;
+        let mut catalog = Self::parse(&text);
+        ensure!(catalog.metrics.len() > 40, "{METRICS} has no tables of metrics any more");
+        // Prometheus' own.
+        for (name, labels) in [("up", vec![]), ("ALERTS", vec!["alertname", "alertstate", "severity"])] {
+            let labels = labels.into_iter().map(str::to_owned).collect();
+            catalog.metrics.insert(name.to_owned(), Metric { kind: "gauge".to_owned(), labels });
+        }
+        Ok(catalog)
+    }
+
+    fn parse(text: &str) -> Self {
+        let rows = text.lines().filter_map(|line| {
+            let cells: Vec<&str> = line.strip_prefix("| `")?.split(" | ").collect();
+            let [name, kind @ ("counter" | "gauge" | "histogram"), labels, ..] = cells.as_slice() else {
+                return None;
+            };
+            let labels = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            let kind = (*kind).to_owned();
+            Some((name.trim_end_matches('`').to_owned(), Metric { kind, labels }))
+        });
+        Self { metrics: rows.collect() }
+    }
+
+    /// What an expression names that there is not.
+    pub fn unknown(&self, names: &Names) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut groups: Vec<&str> = SCRAPED.into_iter().chain(["le"]).collect();
+        for (name, labels) in &names.metrics {
+            let Some(metric) = self.find(name) else {
+                problems.push(format!("there is no metric {name}"));
+                continue;
+            };
+            groups.extend(metric.labels.iter().map(String::as_str));
+            for label in labels {
+                if !SCRAPED.contains(&label.as_str()) && !metric.labels.contains(label) {
+                    problems.push(format!("{name} has no label {label}"));
+                }
+            }
+        }
+        let absent = names.grouping.iter().filter(|label| !groups.contains(&label.as_str()));
+        problems.extend(absent.map(|label| format!("no metric here has the label {label}")));
+        problems
+    }
+
+    fn find(&self, series: &str) -> Option<&Metric> {
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|suffix| {
+            self.metrics.get(series.strip_suffix(suffix)?).filter(|metric| metric.kind == "histogram")
+        });
+        // A histogram has no series of its own name.
+        of_histogram.or_else(|| self.metrics.get(series).filter(|metric| metric.kind != "histogram"))
+    }
+}
+
+/// Whether `docs/page.md#section` is there.
+pub fn leads_somewhere(workspace: &Workspace, link: &str) -> bool {
+    let Some((page, section)) = link.split_once('#') else { return false };
+    let Ok(text) = fs::read_to_string(workspace.root().join(page)) else { return false };
+    text.lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == section)
+}
+
+/// As GitHub makes it of a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.map(|c| if c == ' ' { '-' } else { c.to_ascii_lowercase() }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expression::names;
+    use super::*;
+
+    #[test]
+    fn what_a_document_does_not_list_is_named() {
+        let catalog = Catalog::parse(
+            "| metric | type |\n| `a_total` | counter | `route` `code` | Of all. |\n| `b_seconds` | histogram |  | Time. |\n",
+        );
+        let problems = |expression: &str| catalog.unknown(&names(expression)).join("; ");
+        assert_eq!(problems("sum by (code, le) (rate(a_total{route=\"x\"}[5m])) + b_seconds_bucket"), "");
+        assert_eq!(problems("a_totals"), "there is no metric a_totals");
+        assert_eq!(problems("a_total{rout=\"x\"}"), "a_total has no label rout");
+        assert_eq!(problems("sum by (reason) (a_total)"), "no metric here has the label reason");
+        assert_eq!(problems("b_seconds"), "there is no metric b_seconds");
+        assert_eq!(problems("a_total_bucket"), "there is no metric a_total_bucket");
+    }
+
+    #[test]
+    fn a_heading_has_the_anchor_that_github_gives_it() {
+        assert_eq!(anchor(" The ingest API answers 503"), "the-ingest-api-answers-503");
+        assert_eq!(anchor(" `dead-letters replay`, again"), "dead-letters-replay-again");
+    }
+}

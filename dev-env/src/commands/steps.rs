@@ -1,0 +1,69 @@
+//! What a person sees while something takes its time: one line a step, with a clock that moves.
+
+#![expect(clippy::print_stdout, reason = "this is the output of the commands")]
+
+use std::io::{IsTerminal as _, Write as _, stdout};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+/// On a terminal the line is written over; in a log a long step says now and then that it is alive.
+const TICK: Duration = Duration::from_millis(200);
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+
+/// Does a step and says how long it took.
+pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let clock = Clock::start(what);
+    let result = work();
+    clock.stop(result.is_ok());
+    result
+}
+
+/// A line of the output.
+pub fn say(line: &str) {
+    println!("{line}");
+}
+
+struct Clock {
+    what: String,
+    started: Instant,
+    done: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Clock {
+    fn start(what: &str) -> Self {
+        let (what, started, done) = (what.to_owned(), Instant::now(), Arc::new(AtomicBool::new(false)));
+        let (label, stop) = (what.clone(), Arc::clone(&done));
+        let thread = std::thread::spawn(move || tick(&label, started, &stop));
+        Self { what, started, done, thread: Some(thread) }
+    }
+
+    fn stop(mut self, well: bool) {
+        self.done.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            thread.join().ok();
+        }
+        let (mark, back) = (if well { "✓" } else { "✗" }, if stdout().is_terminal() { "\r" } else { "" });
+        println!("{back}  {mark} {:<58} {:>6.1} s", self.what, self.started.elapsed().as_secs_f64());
+    }
+}
+
+fn tick(what: &str, started: Instant, done: &AtomicBool) {
+    let terminal = stdout().is_terminal();
+    let mut told = started;
+    while !done.load(Ordering::Relaxed) {
+        if terminal {
+            print!("\r  · {what:<58} {:>6.1} s", started.elapsed().as_secs_f64());
+            stdout().flush().ok();
+        } else if told.elapsed() >= SIGN_OF_LIFE {
+            told = Instant::now();
+            println!("  · {what} … {} s", started.elapsed().as_secs());
+        }
+        std::thread::park_timeout(TICK);
+    }
+}

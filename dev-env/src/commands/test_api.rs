@@ -1,0 +1,50 @@
+//! `dev-env test-api`: Schemathesis reads the ingest API's own contract and sends it thousands of requests,
+//! over a real Kafka; whatever is answered has to be what the contract says.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use super::build;
+use super::steps::step;
+use super::tools;
+use super::with_services::{self, Services};
+use crate::ports::Port;
+use crate::programs::{PARTITIONS, Programs, TOPIC, TOPIC_SETTINGS};
+use crate::workspace::Workspace;
+
+const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// Runs it; its exit code is ours.
+pub fn run(workspace: &Workspace) -> Result<ExitCode> {
+    let schemathesis = step(SCHEMATHESIS, || tools::python(workspace, SCHEMATHESIS, &[SCHEMATHESIS]))?;
+    let binaries = build::programs(workspace)?;
+    let services = Services::start(workspace)?;
+    let programs = Programs {
+        binaries,
+        kafka: services.kafka.bootstrap(),
+        database_url: String::new(),
+        topic: TOPIC.to_owned(),
+    };
+    let mut api = step("one ingest-api", || {
+        services.kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
+        let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
+        api.wait_until_ready()?;
+        Ok(api)
+    })?;
+    let Some(address) = api.address else { bail!("the ingest API has no address") };
+    let here = workspace.root().join("ingest-api/tests/schemathesis");
+    let mut run = Command::new(schemathesis.join("bin/schemathesis"));
+    // Beside its configuration and its hooks, which it imports by name.
+    run.current_dir(&here).env("PYTHONPATH", &here).env("PYTHONDONTWRITEBYTECODE", "1");
+    run.arg("run").arg(format!("http://{address}/openapi.json"));
+    run.args(["--checks", "all", "--mode", "all", "--workers", "2"]);
+    // The API runs in its development mode, which takes messages from anybody. (With credentials, the check
+    // breaks one of the two schemes, leaves the other as it is, and calls the 202 a fault; and a broken
+    // credential is a 401 where it expects the fault of the body.) tests/http/authentication.rs tries both.
+    run.args(["--exclude-checks", "ignored_auth"]);
+    let status = with_services::wait(run).context("schemathesis cannot be run")?;
+    api.stop()?;
+    services.stop();
+    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+}

@@ -1,0 +1,128 @@
+//! Programs of Debian's packages that only some checks need, unpacked under `.dev/debian/` and not
+//! installed: no check changes the machine, and none needs to be root.
+//!
+//! Invariant: a directory under `.dev/debian/` is complete; it is made elsewhere and moved there last.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{Context, Result, bail};
+
+use crate::workspace::Workspace;
+
+/// A program, and the packages that hold it and those of its libraries that a machine may lack.
+#[derive(Debug)]
+pub struct Package {
+    pub name: &'static str,
+    pub packages: &'static [&'static str],
+}
+
+/// Scrapes and evaluates; `promtool` comes with it.
+pub const PROMETHEUS: Package = Package { name: "prometheus", packages: &["prometheus"] };
+
+/// Reads and writes a topic.
+pub const KCAT: Package =
+    Package { name: "kcat", packages: &["kcat", "librdkafka1", "libyajl2", "libsasl2-2", "liblz4-1"] };
+
+/// Stands between clients and PostgreSQL.
+pub const PGBOUNCER: Package =
+    Package { name: "pgbouncer", packages: &["pgbouncer", "libc-ares2", "libevent-2.1-7"] };
+
+/// Of the threads of a process one fetches at a time; processes have directories of their own to fetch into.
+static FETCHING: Mutex<()> = Mutex::new(());
+
+/// The unpacked files of a package.
+#[derive(Debug, Clone)]
+pub struct Unpacked {
+    root: PathBuf,
+}
+
+impl Package {
+    /// Fetches it, once.
+    ///
+    /// # Errors
+    /// This is not Debian or one of its kin, or the package cannot be fetched.
+    pub fn ensure(&self, workspace: &Workspace) -> Result<Unpacked> {
+        let root = workspace.dev().join("debian").join(self.name);
+        let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
+        if !root.exists() {
+            let partial =
+                workspace.dev().join("debian").join(format!("{}.{}", self.name, std::process::id()));
+            let fetched = self.fetch(&partial).and_then(|()| {
+                // Somebody else may have been faster; his is as good.
+                fs::rename(partial.join("files"), &root).or_else(|error| {
+                    if root.exists() { Ok(()) } else { Err(error).context("the files cannot be moved") }
+                })
+            });
+            fs::remove_dir_all(&partial).ok();
+            fetched.with_context(|| format!("{} cannot be had", self.name))?;
+        }
+        Ok(Unpacked { root })
+    }
+
+    fn fetch(&self, directory: &Path) -> Result<()> {
+        let (archives, files) = (directory.join("archives"), directory.join("files"));
+        fs::create_dir_all(&archives).with_context(|| format!("{} cannot be made", archives.display()))?;
+        if self.download(&archives, &[]).is_err() {
+            // No lists of packages, or old ones: with lists of our own, which need no rights.
+            let (lists, cache) = (directory.join("lists"), directory.join("cache"));
+            fs::create_dir_all(lists.join("partial")).context("the lists of packages have no place")?;
+            let own = [set("Dir::State::lists=", &lists), set("Dir::Cache=", &cache)];
+            run(Command::new("apt-get").arg("update").args(options(&own)))?;
+            self.download(&archives, &own)?;
+        }
+        for entry in fs::read_dir(&archives).context("the packages cannot be read")? {
+            run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(&files))?;
+        }
+        Ok(())
+    }
+
+    fn download(&self, into: &Path, own: &[OsString]) -> Result<()> {
+        let mut command = Command::new("apt-get");
+        run(command.current_dir(into).args(options(own)).arg("download").args(self.packages))
+    }
+}
+
+fn set(name: &str, path: &Path) -> OsString {
+    let mut setting = OsString::from(name);
+    setting.push(path);
+    setting
+}
+
+fn options(settings: &[OsString]) -> impl Iterator<Item = OsString> + '_ {
+    settings.iter().flat_map(|setting| [OsString::from("-o"), setting.clone()])
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{program} cannot be run: this needs Debian's packages"))?;
+    if !output.status.success() {
+        bail!("{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+impl Unpacked {
+    /// One of the programs, such as `usr/bin/kcat`, with the libraries that came with it.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.root.join(program));
+        self.lend(&mut command);
+        command
+    }
+
+    /// Lets another command find the programs and their libraries.
+    pub fn lend(&self, command: &mut Command) {
+        let libraries = format!("usr/lib/{}-linux-gnu", env::consts::ARCH);
+        command.env("LD_LIBRARY_PATH", self.root.join(libraries));
+        let mut path = self.root.join("usr/bin").into_os_string();
+        path.push(":");
+        path.push(env::var_os("PATH").unwrap_or_default());
+        command.env("PATH", path);
+    }
+}

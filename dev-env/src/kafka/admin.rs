@@ -1,0 +1,147 @@
+//! One request of Kafka's protocol, CreateTopics, spoken directly.
+//!
+//! Kafka's own tool takes more than a second to start its virtual machine, for a request of a
+//! hundred bytes; a client library would be the largest dependency of this package.
+//! Layout: <https://kafka.apache.org/protocol.html>, CreateTopics version 4.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+const CREATE_TOPICS: i16 = 19;
+/// The last version before the flexible encoding, so strings and arrays are plain.
+const VERSION: i16 = 4;
+const TOPIC_ALREADY_EXISTS: i16 = 36;
+const CORRELATION: i32 = 1;
+const DEADLINE: Duration = Duration::from_secs(30);
+const RESPONSE_LIMIT: u32 = 1 << 20;
+
+/// Creates a topic, unless one of this name exists.
+pub fn create_topic(
+    broker: SocketAddr,
+    name: &str,
+    partitions: i32,
+    configuration: &[(&str, &str)],
+) -> Result<()> {
+    let request = request(name, partitions, configuration)?;
+    let response =
+        exchange(broker, &request).with_context(|| format!("topic {name}: no answer from Kafka"))?;
+    let error = Response(&response).error().context("Kafka's answer cannot be read")?;
+    error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
+}
+
+fn request(name: &str, partitions: i32, configuration: &[(&str, &str)]) -> Result<Vec<u8>> {
+    const REPLICATION_FACTOR: i16 = 1;
+    let mut body = Vec::new();
+    body.extend(CREATE_TOPICS.to_be_bytes());
+    body.extend(VERSION.to_be_bytes());
+    body.extend(CORRELATION.to_be_bytes());
+    put_string(&mut body, "telex-dev-env")?;
+    put_length(&mut body, 1)?;
+    put_string(&mut body, name)?;
+    body.extend(partitions.to_be_bytes());
+    body.extend(REPLICATION_FACTOR.to_be_bytes());
+    put_length(&mut body, 0)?; // no replicas placed by hand
+    put_length(&mut body, configuration.len())?;
+    for (key, value) in configuration {
+        put_string(&mut body, key)?;
+        put_string(&mut body, value)?;
+    }
+    body.extend(i32::try_from(DEADLINE.as_millis())?.to_be_bytes());
+    body.push(0); // not only a validation
+    Ok(body)
+}
+
+fn put_string(buffer: &mut Vec<u8>, text: &str) -> Result<()> {
+    buffer.extend(i16::try_from(text.len()).context("a name is too long for Kafka")?.to_be_bytes());
+    buffer.extend(text.as_bytes());
+    Ok(())
+}
+
+fn put_length(buffer: &mut Vec<u8>, length: usize) -> Result<()> {
+    buffer.extend(i32::try_from(length)?.to_be_bytes());
+    Ok(())
+}
+
+fn exchange(broker: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&broker, DEADLINE)?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.set_write_timeout(Some(DEADLINE))?;
+    stream.write_all(&u32::try_from(request.len())?.to_be_bytes())?;
+    stream.write_all(request)?;
+    let mut length = [0; 4];
+    stream.read_exact(&mut length)?;
+    let length = u32::from_be_bytes(length);
+    if length > RESPONSE_LIMIT {
+        bail!("an answer of {length} bytes");
+    }
+    let mut response = vec![0; usize::try_from(length)?];
+    stream.read_exact(&mut response)?;
+    Ok(response)
+}
+
+/// The unread rest of a response.
+struct Response<'a>(&'a [u8]);
+
+impl Response<'_> {
+    /// What is wrong with the one topic that was asked for.
+    fn error(mut self) -> Option<Option<String>> {
+        let correlation = self.int()?;
+        let _throttle_time_ms = self.int()?;
+        let topics = self.int()?;
+        if (correlation, topics) != (CORRELATION, 1) {
+            return None;
+        }
+        let _name = self.string()?;
+        let code = self.short()?;
+        let message = self.string()?.unwrap_or_default();
+        Some((code != 0 && code != TOPIC_ALREADY_EXISTS).then(|| format!("{message} (error {code})")))
+    }
+
+    fn int(&mut self) -> Option<i32> {
+        let (value, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i32::from_be_bytes(*value))
+    }
+
+    fn short(&mut self) -> Option<i16> {
+        let (value, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(i16::from_be_bytes(*value))
+    }
+
+    /// The inner `None` is Kafka's null.
+    fn string(&mut self) -> Option<Option<String>> {
+        let Ok(length) = usize::try_from(self.short()?) else {
+            return Some(None);
+        };
+        let (text, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(Some(String::from_utf8_lossy(text).into_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_read_with_its_reason() {
+        let mut response = Vec::new();
+        response.extend(CORRELATION.to_be_bytes());
+        response.extend(0_i32.to_be_bytes());
+        put_length(&mut response, 1).unwrap();
+        put_string(&mut response, "orders").unwrap();
+        response.extend(37_i16.to_be_bytes());
+        put_string(&mut response, "too few").unwrap();
+        let error = Response(&response).error();
+        assert_eq!(error, Some(Some("too few (error 37)".to_owned())));
+    }
+
+    #[test]
+    fn a_response_cut_short_is_no_success() {
+        assert_eq!(Response(&CORRELATION.to_be_bytes()).error(), None);
+    }
+}

@@ -1,0 +1,35 @@
+-- Flink SQL (1.18 and later, flink-sql-connector-kafka): the topic as a table. Not run by the tests of this repository.
+create table telex_messages (
+    client_id           string,
+    headers             map<string, bytes> metadata from 'headers' virtual,
+    appended_at         timestamp_ltz(3) metadata from 'timestamp' virtual,
+    external_client_id  string,
+    client_phone        string,
+    external_message_id string,
+    `text`              string,
+    sent_at             string,
+    watermark for appended_at as appended_at - interval '5' second
+) with (
+    'connector' = 'kafka',
+    'topic' = 'telex.messages',
+    'properties.bootstrap.servers' = '127.0.0.1:9092',
+    'properties.group.id' = 'data-team.flink',
+    'scan.startup.mode' = 'earliest-offset',
+    'key.format' = 'raw',
+    'key.fields' = 'client_id',
+    'value.format' = 'json',
+    'value.fields-include' = 'EXCEPT_KEY',
+    -- Fields that are added later are no error; garbage is skipped.
+    'value.json.fail-on-missing-field' = 'false',
+    'value.json.ignore-parse-errors' = 'true'
+);
+
+-- Each message once: the first of its copies.
+create view messages_once as
+select external_client_id, client_phone, external_message_id, `text`, appended_at
+from (
+    select *, row_number() over (partition by external_client_id, client_phone, external_message_id order by appended_at) as copy
+    from telex_messages
+    where decode(headers['ce_type'], 'UTF-8') = 'telex.message.received.v1'
+)
+where copy = 1;

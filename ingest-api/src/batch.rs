@@ -1,0 +1,191 @@
+//! `POST /v1/messages/batch`: a result for each message, in the order of the request.
+//!
+//! The messages of one client enter the queue in their order, and once one of them could not, the client's
+//! later ones in the request are refused as well (pitfalls 32): sent again together, they still arrive in
+//! order. A message that can never be taken has no place in that order, and costs the others nothing.
+//! Behind the queue the idempotent producer keeps the order, up to a record that it gives up.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Json,
+    body::Body,
+    extract::{Extension, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use schemas::{ClientId, Event, Message, RequestId, batch};
+use serde::Serialize;
+use service_kit::spans::Span;
+use tokio::time::Instant;
+
+use crate::{
+    error::{ApiError, Code, Unavailable},
+    keep::Coordinates,
+    openapi,
+    producers::{self, Principal},
+    publish::{self, Acknowledgement, Publish},
+    rate::Cost,
+    receive::{self, Media, Received},
+    router::Shared,
+};
+
+/// What the body may be.
+pub const MEDIA: &[Media] = &[Media::Json, Media::Ndjson];
+
+/// The code of the answer 207, for the metric.
+const PARTLY_ACCEPTED: &str = "partly_accepted";
+
+/// The answer: 202 if every message was taken, 207 if not.
+#[derive(Serialize)]
+struct Answer<'a> {
+    results: Vec<ItemResult<'a>>,
+    request_id: &'a str,
+}
+
+/// What became of one message: the status and the fields that its own request would have been answered with.
+#[derive(Serialize)]
+struct ItemResult<'a> {
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
+    #[serde(flatten)]
+    outcome: Outcome<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Outcome<'a> {
+    Taken {
+        record: Coordinates<'a>,
+    },
+    Refused {
+        code: &'static str,
+        detail: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pointer: Option<String>,
+    },
+}
+
+/// A message on its way, or the reason why not; and whose it is, if that is known.
+type Item = (Option<ClientId>, Result<Acknowledgement, ApiError>);
+
+/// Takes a batch.
+pub async fn post<P: Publish>(
+    State(shared): State<Arc<Shared<P>>>,
+    Extension(request_id): Extension<RequestId>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    match take(&shared, &request_id, &headers, body).await {
+        Ok((principal, _until_answered, items)) => answer(&shared, &request_id, &principal, items).await,
+        Err(error) => error.into_response(request_id.as_str()),
+    }
+}
+
+async fn take<P: Publish>(
+    shared: &Shared<P>,
+    request_id: &RequestId,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(Principal, Option<Span>, Vec<Item>), ApiError> {
+    let media = receive::media_type(headers, MEDIA)?;
+    let limit = shared.limits.batch_bytes_max;
+    let received = receive::receive(shared, (openapi::BATCH, request_id), headers, body, limit).await?;
+    let items = match media {
+        Media::Json => batch::json_array(&received.bytes),
+        Media::Ndjson => batch::ndjson(&received.bytes),
+    };
+    let items = items.map_err(ApiError::Invalid)?;
+    // The first one is paid for with the request.
+    let more = u32::try_from(items.len()).unwrap_or(u32::MAX).saturating_sub(1);
+    received.principal.take(Cost { messages: more, bytes: 0 }, std::time::Instant::now())?;
+    let enqueued = enqueue(shared, &received, &items);
+    Ok((received.principal, received.span, enqueued))
+}
+
+fn enqueue<P: Publish>(shared: &Shared<P>, received: &Received, items: &[&[u8]]) -> Vec<Item> {
+    let mut refused: HashMap<ClientId, Unavailable> = HashMap::new();
+    let enqueue_one = |item: &&[u8]| {
+        let message = match parse(shared, received, item) {
+            Ok(message) => message,
+            Err(error) => return (None, Err(error)),
+        };
+        let client_id = message.client_id();
+        if let Some(&unavailable) = refused.get(&client_id) {
+            return (Some(client_id), Err(ApiError::Unavailable(unavailable)));
+        }
+        let event = Event::MessageReceived(Box::new(message));
+        let enqueued = shared.enqueue(&event, &received.envelope, Arc::clone(&received.admitted));
+        if let Err(ApiError::Unavailable(unavailable)) = enqueued {
+            refused.insert(client_id, unavailable);
+        }
+        (Some(client_id), enqueued)
+    };
+    items.iter().map(enqueue_one).collect()
+}
+
+fn parse<P>(shared: &Shared<P>, received: &Received, item: &[u8]) -> Result<Message, ApiError> {
+    let limit = shared.limits.body_bytes_max;
+    if item.len() as u64 > u64::from(limit) {
+        return Err(ApiError::ItemTooLarge(limit));
+    }
+    let message = Message::parse(item, received.envelope.received_at).map_err(ApiError::Invalid)?;
+    received.principal.may_write(message.external_client_id())?;
+    Ok(message)
+}
+
+/// Waits for the brokers' answers, all under one deadline.
+async fn answer<P: Publish>(
+    shared: &Shared<P>,
+    request_id: &RequestId,
+    principal: &Principal,
+    items: Vec<Item>,
+) -> Response {
+    let deadline = Instant::now() + shared.limits.ack_deadline();
+    let mut results = Vec::with_capacity(items.len());
+    let (mut taken, mut retry_after) = (0_usize, None);
+    for (client_id, enqueued) in items {
+        let delivered = match enqueued {
+            Ok(acknowledgement) => publish::acknowledged(acknowledgement, deadline).await,
+            Err(error) => Err(error),
+        };
+        principal.count(producers::Outcome::of(&delivered), 1);
+        let (status, code, outcome) = match delivered {
+            Ok(delivered) => {
+                taken += 1;
+                (StatusCode::ACCEPTED, "accepted", Outcome::Taken { record: shared.coordinates(delivered) })
+            }
+            Err(error) => {
+                retry_after = retry_after.max(error.retry_after_seconds());
+                (error.status(), error.code(), Outcome::from(error))
+            }
+        };
+        shared.metrics.ingest_batch_items_total.with_label_values(&[code]).inc();
+        results.push(ItemResult {
+            status: status.as_u16(),
+            client_id: client_id.map(ClientId::key),
+            outcome,
+        });
+    }
+    let request_id = request_id.as_str();
+    tracing::debug!(request_id, taken, refused = results.len() - taken, "batch answered");
+    let all_taken = taken == results.len();
+    let answer = Json(Answer { results, request_id });
+    if all_taken {
+        return (StatusCode::ACCEPTED, answer).into_response();
+    }
+    let mut response = (StatusCode::MULTI_STATUS, answer).into_response();
+    response.extensions_mut().insert(Code(PARTLY_ACCEPTED));
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    response
+}
+
+impl From<ApiError> for Outcome<'_> {
+    fn from(error: ApiError) -> Self {
+        let (code, detail) = (error.code(), error.to_string());
+        Self::Refused { code, detail, pointer: error.into_pointer() }
+    }
+}

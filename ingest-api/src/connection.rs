@@ -1,0 +1,282 @@
+//! One connection, from its first byte to its last. A client that is slow, silent or hostile costs a
+//! descriptor and some kilobytes until its deadline, and then nothing.
+//! HTTP/1.1 only: no upgrade, no HTTP/2.
+
+use std::{
+    convert::Infallible,
+    future::{Future as _, poll_fn},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, body::Body, extract::Request, response::Response};
+use hyper::{
+    body::Incoming,
+    header::{CONNECTION, HeaderValue, TRANSFER_ENCODING},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::Sleep,
+};
+use tower::ServiceExt as _;
+
+use crate::{
+    config::Limits,
+    heads::{FirstFlaw, Flaw, HEAD_BYTES_MAX, HEADERS_MAX, Heads},
+};
+
+/// How long a connection may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Deadlines {
+    /// To send a head to its end, and to say a first word at all.
+    pub head: Duration,
+    /// Between an answer and the next request.
+    pub idle: Duration,
+}
+
+impl Deadlines {
+    /// As configured.
+    #[must_use]
+    pub const fn new(limits: &Limits) -> Self {
+        Self {
+            head: Duration::from_millis(limits.header_deadline_ms),
+            idle: Duration::from_millis(limits.idle_deadline_ms),
+        }
+    }
+}
+
+/// How a connection ended: the label of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// In good order, by either side.
+    Closed,
+    /// Nothing was asked for too long after an answer.
+    Idle,
+    /// No head, or half of one, within the deadline.
+    HeadTimeout,
+    /// The TLS handshake was not finished, or failed.
+    Handshake,
+    /// What came is not HTTP/1.1.
+    NotHttp,
+    /// It broke.
+    Broken,
+}
+
+impl End {
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Idle => "idle",
+            Self::HeadTimeout => "head_timeout",
+            Self::Handshake => "tls_handshake",
+            Self::NotHttp => "not_http",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+/// What a connection does, seen by the one who may close it. Times are in milliseconds after `opened`.
+#[derive(Debug)]
+pub struct Activity {
+    opened: Instant,
+    in_flight: AtomicUsize,
+    /// Requests begun.
+    begun: AtomicU64,
+    /// When the last one ended.
+    last_end_ms: AtomicU64,
+    /// When the head began of which a part is there; [`NO_HEAD`] if none is.
+    head_since_ms: AtomicU64,
+}
+
+const NO_HEAD: u64 = u64::MAX;
+
+impl Activity {
+    /// Nothing has come yet.
+    #[must_use]
+    pub fn new(opened: Instant) -> Self {
+        Self {
+            opened,
+            in_flight: AtomicUsize::new(0),
+            begun: AtomicU64::new(0),
+            last_end_ms: AtomicU64::new(0),
+            head_since_ms: AtomicU64::new(NO_HEAD),
+        }
+    }
+
+    /// A part of a head is there since then, or no part of one.
+    pub fn head_begins(&self, at: Option<Instant>) {
+        self.head_since_ms.store(at.map_or(NO_HEAD, |at| self.milliseconds(at)), Ordering::Release);
+    }
+
+    /// When the connection has to be closed if nothing more comes, and why; `None` while a request is in
+    /// flight, which has deadlines of its own.
+    fn due(&self, deadlines: Deadlines) -> Option<(Instant, End)> {
+        if self.in_flight.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let head_since = self.head_since_ms.load(Ordering::Acquire);
+        let (since, allowed, end) = if self.begun.load(Ordering::Acquire) == 0 {
+            (0, deadlines.head, End::HeadTimeout)
+        } else if head_since != NO_HEAD {
+            (head_since, deadlines.head, End::HeadTimeout)
+        } else {
+            (self.last_end_ms.load(Ordering::Acquire), deadlines.idle, End::Idle)
+        };
+        Some((self.opened + Duration::from_millis(since) + allowed, end))
+    }
+
+    /// A request begins: its number on this connection, from 1, and what counts until its end.
+    fn begin(self: &Arc<Self>) -> (u64, InFlight) {
+        let number = self.begun.fetch_add(1, Ordering::AcqRel) + 1;
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        (number, InFlight(Arc::clone(self)))
+    }
+
+    fn milliseconds(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.opened).as_millis()).unwrap_or(NO_HEAD - 1)
+    }
+}
+
+/// One request; its end counts also when hyper drops it.
+struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.last_end_ms.store(self.0.milliseconds(Instant::now()), Ordering::Release);
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Serves one connection to its end. `opened`: when it was accepted, a TLS handshake counts.
+pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    opened: Instant,
+    router: Router,
+    deadlines: Deadlines,
+    mut stopped: watch::Receiver<bool>,
+) -> End {
+    let (activity, flaw) = (Arc::new(Activity::new(opened)), Arc::new(FirstFlaw::default()));
+    let stream = TokioIo::new(Heads::new(stream, Arc::clone(&flaw), Arc::clone(&activity)));
+    let seen = Arc::clone(&activity);
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let (number, in_flight) = seen.begin();
+        let answer = answer(router.clone(), request, flaw.of(number));
+        async move {
+            let response = answer.await;
+            drop(in_flight);
+            response
+        }
+    });
+    let mut connection = std::pin::pin!(
+        http1::Builder::new()
+            // Also runs while a connection is idle: `poll_overdue` instead.
+            .header_read_timeout(None)
+            // The limits themselves are kept by `heads`, which can say so in an answer.
+            .max_headers(2 * HEADERS_MAX)
+            .max_buf_size(2 * HEAD_BYTES_MAX)
+            .serve_connection(stream, service)
+    );
+    let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
+    let mut stopping = false;
+    loop {
+        let overdue = poll_fn(|context| poll_overdue(timer.as_mut(), &activity, deadlines, context));
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return end(ended),
+            _ = stopped.changed(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            // After the connection: what it has just read may have moved the deadline.
+            end = overdue => return end,
+        }
+    }
+}
+
+/// Completes when the connection has to be closed. The timer is moved only forward in time, or back when
+/// a deadline has come nearer: a busy connection does not touch it.
+fn poll_overdue(
+    mut timer: Pin<&mut Sleep>,
+    activity: &Activity,
+    deadlines: Deadlines,
+    context: &mut Context<'_>,
+) -> Poll<End> {
+    loop {
+        let now = Instant::now();
+        let due = activity.due(deadlines);
+        match due {
+            Some((at, end)) if at <= now => return Poll::Ready(end),
+            Some((at, _)) if timer.deadline().into_std() > at => timer.as_mut().reset(at.into()),
+            Some(_) | None => {}
+        }
+        if timer.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        let next = due.map_or(now + deadlines.head.min(deadlines.idle), |(at, _)| at);
+        timer.as_mut().reset(next.into());
+    }
+}
+
+async fn answer(
+    router: Router,
+    request: hyper::Request<Incoming>,
+    flaw: Option<Flaw>,
+) -> Result<Response, Infallible> {
+    let is_chunked = request.headers().contains_key(TRANSFER_ENCODING);
+    let mut request = Request::from(request.map(Body::new));
+    if let Some(flaw) = flaw {
+        request.extensions_mut().insert(flaw);
+    }
+    let mut response = router.oneshot(request).await?;
+    if is_chunked {
+        // Heads behind a body in chunks are not looked at: there will be none.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// An error here is the client's; hyper has answered it where it could.
+fn end(ended: Result<(), hyper::Error>) -> End {
+    match ended {
+        Ok(()) => End::Closed,
+        Err(error) if error.is_parse() => End::NotHttp,
+        Err(_) => End::Broken,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINES: Deadlines = Deadlines { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
+
+    #[test]
+    fn a_connection_has_the_heads_deadline_or_the_idle_one_or_none() {
+        let opened = Instant::now();
+        let seconds = |seconds| opened + Duration::from_secs(seconds);
+        let activity = Arc::new(Activity::new(opened));
+        assert_eq!(activity.due(DEADLINES), Some((seconds(5), End::HeadTimeout)), "no word yet");
+        activity.head_begins(Some(seconds(4)));
+        assert_eq!(activity.due(DEADLINES), Some((seconds(5), End::HeadTimeout)), "a late first word");
+        activity.head_begins(None);
+        let (number, in_flight) = activity.begin();
+        assert_eq!((number, activity.due(DEADLINES)), (1, None), "in flight");
+        drop(in_flight);
+        let (at, end) = activity.due(DEADLINES).unwrap();
+        assert!(at >= seconds(75) && end == End::Idle);
+        activity.head_begins(Some(seconds(60)));
+        assert_eq!(activity.due(DEADLINES), Some((seconds(65), End::HeadTimeout)), "the next head");
+        assert_eq!(activity.begin().0, 2);
+    }
+}

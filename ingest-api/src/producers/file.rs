@@ -1,0 +1,238 @@
+//! The producers file, in TOML:
+//!
+//! ```toml
+//! [[producers]]
+//! name = "crm"                                  # in metrics and logs; not a secret
+//! secrets = [                                   # all listed are valid together: that is a rotation
+//!     { secret_file = "crm.secret" },           # a path, relative to this file
+//!     { secret_env = "CRM_SECRET_OLD" },        # or the environment, or `{ secret = "whsec_…" }` here
+//! ]
+//! api_keys = [{ sha256 = "9f86d081…" }]         # of the key; the key itself is with the producer only
+//! external_client_ids = ["client-17"]           # exactly these,
+//! external_client_id_prefixes = ["crm-"]        # and those that begin so,
+//! all_external_client_ids = false               # or all
+//! messages = { per_second = 500, burst = 1000 } # no limit if left out; burst = one second if left out
+//! bytes = { per_second = 1000000 }
+//! ```
+
+use std::path::Path;
+
+use serde::Deserialize;
+use service_kit::Secret;
+
+use super::producer::{ApiKey, Scope};
+use crate::{files::Files, rate::Rate, signature::SigningKey};
+
+/// Each has series of its own in the metrics.
+pub const PRODUCERS_MAX: usize = 256;
+/// Of one producer, of each kind; a rotation needs two.
+const CREDENTIALS_MAX: usize = 4;
+const NAME_BYTES_MAX: usize = 64;
+
+/// A producer as the file describes it.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// Its secrets.
+    pub secrets: Vec<SigningKey>,
+    /// Its API keys.
+    pub api_keys: Vec<ApiKey>,
+    /// What it may write.
+    pub scope: Scope,
+    /// Messages a second.
+    pub messages: Option<Rate>,
+    /// Bytes a second.
+    pub bytes: Option<Rate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    producers: Vec<RawProducer>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawProducer {
+    name: String,
+    #[serde(default)]
+    secrets: Vec<RawSecret>,
+    #[serde(default)]
+    api_keys: Vec<RawApiKey>,
+    #[serde(default)]
+    external_client_ids: Vec<String>,
+    #[serde(default)]
+    external_client_id_prefixes: Vec<String>,
+    #[serde(default)]
+    all_external_client_ids: bool,
+    messages: Option<RawRate>,
+    bytes: Option<RawRate>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSecret {
+    secret: Option<String>,
+    secret_file: Option<String>,
+    secret_env: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawApiKey {
+    sha256: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRate {
+    per_second: u32,
+    burst: Option<u32>,
+}
+
+/// Reads the file and the files that it names.
+///
+/// # Errors
+/// Everything that is wrong, each with its producer and the rule; no secret.
+pub fn read(
+    path: &Path,
+    files: &mut Files,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Vec<Entry>, Vec<String>> {
+    let text = files.read(path).map_err(|problem| vec![problem])?;
+    let raw: RawFile = toml::from_str(&text).map_err(|error| vec![syntax(path, &text, &error)])?;
+    let mut reader =
+        Reader { directory: path.parent().unwrap_or(path), files, variable, problems: Vec::new() };
+    let mut names = std::collections::BTreeSet::new();
+    let mut entries = Vec::with_capacity(raw.producers.len().min(PRODUCERS_MAX));
+    if !(1..=PRODUCERS_MAX).contains(&raw.producers.len()) {
+        reader.problems.push(format!("there must be 1 to {PRODUCERS_MAX} producers"));
+    }
+    for producer in raw.producers.into_iter().take(PRODUCERS_MAX) {
+        if !names.insert(producer.name.clone()) {
+            reader.problems.push(format!("producer {:?} is there twice", producer.name));
+        }
+        entries.push(reader.producer(producer));
+    }
+    if reader.problems.is_empty() { Ok(entries) } else { Err(reader.problems) }
+}
+
+/// What is wrong and in which line; the parser's own words would quote the line, which may hold a secret.
+fn syntax(path: &Path, text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("{}, line {}: {}", path.display(), before.matches('\n').count() + 1, safe_message(error))
+}
+
+/// The parser's message, unless it holds a value of the file.
+fn safe_message(error: &toml::de::Error) -> &str {
+    let message = error.message();
+    if message.starts_with("invalid type") || message.contains(crate::signature::PREFIX) {
+        "a value has another type than its field"
+    } else {
+        message
+    }
+}
+
+struct Reader<'a, V> {
+    directory: &'a Path,
+    files: &'a mut Files,
+    variable: V,
+    problems: Vec<String>,
+}
+
+impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
+    fn producer(&mut self, raw: RawProducer) -> Entry {
+        let before = self.problems.len();
+        self.require(is_name(&raw.name), "name must be 1 to 64 of a-z, 0-9, - and _");
+        self.require(
+            raw.secrets.len() + raw.api_keys.len() > 0,
+            "there must be a credential: an entry in secrets or in api_keys",
+        );
+        self.require(
+            raw.secrets.len() <= CREDENTIALS_MAX && raw.api_keys.len() <= CREDENTIALS_MAX,
+            "there may be 4 secrets and 4 API keys at most",
+        );
+        let secrets = raw.secrets.iter().take(CREDENTIALS_MAX).enumerate();
+        let secrets = secrets.filter_map(|(index, secret)| self.secret(index, secret)).collect();
+        let api_keys = raw.api_keys.iter().take(CREDENTIALS_MAX).enumerate();
+        let api_keys = api_keys.filter_map(|(index, key)| self.api_key(index, key)).collect();
+        let (messages, bytes) = (self.rate("messages", raw.messages), self.rate("bytes", raw.bytes));
+        let scope =
+            self.scope(raw.all_external_client_ids, raw.external_client_ids, raw.external_client_id_prefixes);
+        for problem in self.problems.iter_mut().skip(before) {
+            *problem = format!("producer {:?}: {problem}", raw.name);
+        }
+        Entry { name: raw.name, secrets, api_keys, scope, messages, bytes }
+    }
+
+    fn require(&mut self, holds: bool, rule: &str) {
+        if !holds {
+            self.problems.push(rule.to_owned());
+        }
+    }
+
+    fn secret(&mut self, index: usize, raw: &RawSecret) -> Option<SigningKey> {
+        let text = match (&raw.secret, &raw.secret_file, &raw.secret_env) {
+            (Some(text), None, None) => Ok(text.clone()),
+            (None, Some(file), None) => self.files.read(&self.directory.join(file)),
+            (None, None, Some(name)) => {
+                (self.variable)(name).ok_or_else(|| format!("the variable {name} is not set"))
+            }
+            _ => Err("must have one of secret, secret_file and secret_env".to_owned()),
+        };
+        let key = text
+            .map(Secret::from)
+            .and_then(|secret| SigningKey::parse(secret.expose().trim()).map_err(|error| error.to_string()));
+        self.keep(&format!("secrets[{index}]"), key)
+    }
+
+    fn api_key(&mut self, index: usize, raw: &RawApiKey) -> Option<ApiKey> {
+        let key = ApiKey::parse(&raw.sha256);
+        self.keep(
+            &format!("api_keys[{index}]"),
+            key.ok_or_else(|| "sha256 must be 64 hexadecimal digits".to_owned()),
+        )
+    }
+
+    fn rate(&mut self, field: &str, raw: Option<RawRate>) -> Option<Rate> {
+        let raw = raw?;
+        let rate = Rate { per_second: raw.per_second, burst: raw.burst.unwrap_or(raw.per_second) };
+        self.require(
+            rate.per_second > 0 && rate.burst > 0,
+            &format!("{field}: per_second and burst must be 1 at least"),
+        );
+        Some(rate)
+    }
+
+    fn scope(&mut self, all: bool, exact: Vec<String>, prefixes: Vec<String>) -> Scope {
+        let named = exact.len() + prefixes.len();
+        self.require(
+            all != (named > 0),
+            "there must be either external_client_ids or external_client_id_prefixes, or all_external_client_ids = true",
+        );
+        for id in &exact {
+            if schemas::ExternalClientId::parse(id.as_str()).is_err() {
+                self.problems.push(format!("external_client_ids: {id:?} is not an external_client_id"));
+            }
+        }
+        self.require(
+            prefixes.iter().all(|prefix| !prefix.is_empty()),
+            "external_client_id_prefixes: an empty prefix is all_external_client_ids = true",
+        );
+        if all { Scope::All } else { Scope::Named { exact: exact.into_iter().collect(), prefixes } }
+    }
+
+    fn keep<T>(&mut self, place: &str, value: Result<T, String>) -> Option<T> {
+        value.map_err(|problem| self.problems.push(format!("{place}: {problem}"))).ok()
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! One producer: its credentials, what it may write, how much, and how much it has.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
+};
+
+use schemas::ExternalClientId;
+use service_kit::prometheus::IntCounter;
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq as _};
+
+use super::file::Entry;
+use crate::{
+    error::ApiError,
+    metrics::Metrics,
+    rate::{Buckets, Cost},
+    signature::{Signed, SigningKey},
+};
+
+/// The digest of an API key: the key itself is not known here.
+#[derive(Clone, Copy)]
+pub struct ApiKey([u8; 32]);
+
+impl ApiKey {
+    /// What is shorter can be guessed from its digest, if the file gets out.
+    pub const BYTES_MIN: usize = 32;
+
+    /// From 64 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut digest = [0; 32];
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        if pairs.len() != digest.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(pairs) {
+            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
+            *byte = u8::try_from(high? * 16 + low?).ok()?;
+        }
+        Some(Self(digest))
+    }
+
+    /// Of a key as it is sent.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Which sources' ids a producer may write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// Every one.
+    All,
+    /// Those named.
+    Named {
+        /// Exactly these.
+        exact: HashSet<String>,
+        /// And those that begin so.
+        prefixes: Vec<String>,
+    },
+}
+
+impl Scope {
+    fn holds(&self, id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Named { exact, prefixes } => {
+                exact.contains(id) || prefixes.iter().any(|prefix| id.starts_with(prefix.as_str()))
+            }
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Kept.
+    Accepted,
+    /// It breaks a rule.
+    Refused,
+    /// Its `external_client_id` is not the producer's.
+    NotAllowed,
+    /// Over the rate.
+    RateLimited,
+    /// Whether it is kept is not known.
+    Unavailable,
+}
+
+impl Outcome {
+    const ALL: [Self; 5] =
+        [Self::Accepted, Self::Refused, Self::NotAllowed, Self::RateLimited, Self::Unavailable];
+
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::NotAllowed => "source_not_allowed",
+            Self::RateLimited => "rate_limited",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// Of one message.
+    #[must_use]
+    pub const fn of<T>(kept: &Result<T, ApiError>) -> Self {
+        match kept {
+            Ok(_) => Self::Accepted,
+            Err(ApiError::SourceNotAllowed) => Self::NotAllowed,
+            Err(ApiError::RateLimited { .. }) => Self::RateLimited,
+            Err(ApiError::Unavailable(_)) => Self::Unavailable,
+            Err(_) => Self::Refused,
+        }
+    }
+}
+
+/// A producer.
+#[derive(Debug)]
+pub struct Producer {
+    name: String,
+    secrets: Vec<SigningKey>,
+    api_keys: Vec<ApiKey>,
+    scope: Scope,
+    /// Held for some nanoseconds; goes on when the file is reloaded.
+    buckets: Arc<Mutex<Buckets>>,
+    messages: [IntCounter; 5],
+    bytes: IntCounter,
+}
+
+impl Producer {
+    /// As the file describes it. What `previous` has used up stays used up if the rates are the same.
+    #[must_use]
+    pub fn new(entry: Entry, previous: Option<&Self>, metrics: &Metrics, now: Instant) -> Self {
+        let (messages, bytes) = (entry.messages, entry.bytes);
+        let unchanged = previous
+            .filter(|previous| !previous.lock().differ_from(messages, bytes))
+            .map(|previous| Arc::clone(&previous.buckets));
+        let counter = |outcome: Outcome| [entry.name.as_str(), outcome.as_str()];
+        Self {
+            buckets: unchanged.unwrap_or_else(|| Arc::new(Mutex::new(Buckets::new(messages, bytes, now)))),
+            messages: Outcome::ALL
+                .map(|outcome| metrics.ingest_producer_messages_total.with_label_values(&counter(outcome))),
+            bytes: metrics.ingest_producer_bytes_total.with_label_values(&[&entry.name]),
+            name: entry.name,
+            secrets: entry.secrets,
+            api_keys: entry.api_keys,
+            scope: entry.scope,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// How many secrets it has.
+    #[must_use]
+    pub const fn secrets(&self) -> usize {
+        self.secrets.len()
+    }
+
+    /// Whether it signed the request.
+    #[must_use]
+    pub fn signed(&self, signed: &Signed<'_>, body: &[u8]) -> bool {
+        self.secrets.iter().any(|key| signed.is_by(key, body))
+    }
+
+    /// Whether the key is its own.
+    #[must_use]
+    pub fn has(&self, key: &ApiKey) -> bool {
+        self.api_keys.iter().fold(Choice::from(0), |any, own| any | own.0.ct_eq(&key.0)).into()
+    }
+
+    /// Takes its series out of the metrics: the file does not name it any more.
+    pub fn forget(&self, metrics: &Metrics) {
+        for outcome in Outcome::ALL {
+            let labels = [self.name.as_str(), outcome.as_str()];
+            let _absent = metrics.ingest_producer_messages_total.remove_label_values(&labels).is_err();
+        }
+        let _absent = metrics.ingest_producer_bytes_total.remove_label_values(&[&self.name]).is_err();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Buckets> {
+        self.buckets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// On whose behalf a request is.
+#[derive(Debug, Clone)]
+pub enum Principal {
+    /// Nobody's: the insecure development mode.
+    Anybody,
+    /// A producer's.
+    Producer(Arc<Producer>),
+}
+
+impl Principal {
+    /// Takes what a request costs out of the producer's buckets.
+    ///
+    /// # Errors
+    /// [`ApiError::RateLimited`].
+    pub fn take(&self, cost: Cost, now: Instant) -> Result<(), ApiError> {
+        let Self::Producer(producer) = self else {
+            return Ok(());
+        };
+        let taken = producer.lock().take(cost, now);
+        taken.map_err(|wait| {
+            let messages = cost.messages.max(1);
+            self.count(Outcome::RateLimited, messages.into());
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            ApiError::RateLimited { retry_after_seconds: seconds }
+        })
+    }
+
+    /// Whether messages of this source may be written.
+    ///
+    /// # Errors
+    /// [`ApiError::SourceNotAllowed`].
+    pub fn may_write(&self, id: &ExternalClientId) -> Result<(), ApiError> {
+        match self {
+            Self::Producer(producer) if !producer.scope.holds(id.as_str()) => Err(ApiError::SourceNotAllowed),
+            Self::Producer(_) | Self::Anybody => Ok(()),
+        }
+    }
+
+    /// Whether something may be written of which the source is not known.
+    ///
+    /// # Errors
+    /// [`ApiError::SourceNotAllowed`] for a producer that is bound to some.
+    pub fn may_write_all(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Producer(producer) if producer.scope != Scope::All => Err(ApiError::SourceNotAllowed),
+            Self::Producer(_) | Self::Anybody => Ok(()),
+        }
+    }
+
+    /// Counts messages by what became of them.
+    pub fn count(&self, outcome: Outcome, messages: u64) {
+        if let Self::Producer(producer) = self {
+            let counters = Outcome::ALL.iter().zip(&producer.messages);
+            for (_, counter) in counters.filter(|(each, _)| **each == outcome) {
+                counter.inc_by(messages);
+            }
+        }
+    }
+
+    /// Counts the bytes of a body.
+    pub fn count_bytes(&self, bytes: u64) {
+        if let Self::Producer(producer) = self {
+            producer.bytes.inc_by(bytes);
+        }
+    }
+
+    /// The producer's name, for the log.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Anybody => "anybody",
+            Self::Producer(producer) => producer.name(),
+        }
+    }
+}

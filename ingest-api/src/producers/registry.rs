@@ -1,0 +1,171 @@
+//! All producers, and which of them sent a request.
+//!
+//! A signed request does not say whose key signed it: the specification has no key id. The header
+//! `x-telex-producer` names the producer; without it every key is tried, as long as the file holds
+//! [`SECRETS_TRIED_MAX`] at most, so that a forged request costs a known number of hashes of its body
+//! (`cost_of_a_forged_request` in the tests measures it). The name is no secret and no proof: only a key is.
+//!
+//! An API key proves less than a signature: it can be replayed, and it lies open on a connection without
+//! TLS. It is for senders that cannot sign.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
+
+use axum::http::{HeaderMap, header};
+
+use super::{
+    file,
+    producer::{ApiKey, Principal, Producer},
+};
+use crate::{
+    files::{Files, Load},
+    metrics::Metrics,
+    signature::{Malformed, Signed},
+};
+
+/// Names the producer.
+pub const PRODUCER_HEADER: &str = "x-telex-producer";
+
+/// How many keys are tried for a request that does not name its producer.
+pub const SECRETS_TRIED_MAX: usize = 16;
+
+/// Why it is not known who sent a request. For the metric: the sender gets one answer for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// Neither a signature nor an API key.
+    NoCredential,
+    /// Headers that cannot be read.
+    Malformed,
+    /// The timestamp is more than five minutes off.
+    Timestamp,
+    /// No such producer.
+    UnknownProducer,
+    /// There are too many keys to try them all.
+    ProducerNotNamed,
+    /// No key has made the signature.
+    Signature,
+    /// Nobody's API key.
+    ApiKey,
+}
+
+impl Refused {
+    /// The label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::Malformed => "malformed",
+            Self::Timestamp => "timestamp",
+            Self::UnknownProducer => "unknown_producer",
+            Self::ProducerNotNamed => "producer_not_named",
+            Self::Signature => "signature",
+            Self::ApiKey => "api_key",
+        }
+    }
+}
+
+/// The producers of one version of the file.
+#[derive(Debug)]
+pub struct Producers {
+    by_name: BTreeMap<String, Arc<Producer>>,
+    secrets: usize,
+}
+
+impl Producers {
+    /// Who sent a request; `now` is in seconds since 1970, `body` as it was sent.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub fn authenticate(&self, headers: &HeaderMap, body: &[u8], now: u64) -> Result<Principal, Refused> {
+        let named = self.named(headers)?;
+        let found = if headers.contains_key("webhook-signature") {
+            let signed = Signed::read(headers, now).map_err(|malformed| match malformed {
+                Malformed::Headers => Refused::Malformed,
+                Malformed::Timestamp => Refused::Timestamp,
+            })?;
+            if named.is_none() && self.secrets > SECRETS_TRIED_MAX {
+                return Err(Refused::ProducerNotNamed);
+            }
+            self.find(named, |producer| producer.signed(&signed, body)).ok_or(Refused::Signature)
+        } else {
+            let key = api_key(headers)?;
+            self.find(named, |producer| producer.has(&key)).ok_or(Refused::ApiKey)
+        };
+        found.map(|producer| Principal::Producer(Arc::clone(producer)))
+    }
+
+    /// The producer that the request names, if it names one.
+    fn named(&self, headers: &HeaderMap) -> Result<Option<&Arc<Producer>>, Refused> {
+        let Some(name) = headers.get(PRODUCER_HEADER) else {
+            return Ok(None);
+        };
+        let name = name.to_str().map_err(|_| Refused::Malformed)?;
+        self.by_name.get(name).map(Some).ok_or(Refused::UnknownProducer)
+    }
+
+    fn find<'a>(
+        &'a self,
+        named: Option<&'a Arc<Producer>>,
+        is_sender: impl Fn(&Producer) -> bool,
+    ) -> Option<&'a Arc<Producer>> {
+        match named {
+            Some(producer) => Some(producer).filter(|producer| is_sender(producer)),
+            None => self.by_name.values().find(|producer| is_sender(producer)),
+        }
+    }
+}
+
+/// The API key that a request carries.
+fn api_key(headers: &HeaderMap) -> Result<ApiKey, Refused> {
+    let value = headers.get(header::AUTHORIZATION).ok_or(Refused::NoCredential)?;
+    let value = value.to_str().map_err(|_| Refused::Malformed)?;
+    let (scheme, key) = value.split_once(' ').ok_or(Refused::Malformed)?;
+    let key = key.trim();
+    if !scheme.eq_ignore_ascii_case("bearer") || key.len() < ApiKey::BYTES_MIN {
+        return Err(Refused::Malformed);
+    }
+    Ok(ApiKey::of(key))
+}
+
+/// Where the producers are written down.
+pub struct ProducersFile {
+    path: PathBuf,
+    metrics: Arc<Metrics>,
+}
+
+impl ProducersFile {
+    /// The file at `path`.
+    #[must_use]
+    pub const fn new(path: PathBuf, metrics: Arc<Metrics>) -> Self {
+        Self { path, metrics }
+    }
+}
+
+impl Load for ProducersFile {
+    type Value = Producers;
+
+    const WHAT: &'static str = "producers";
+
+    #[expect(clippy::disallowed_methods, reason = "the file names variables that hold secrets")]
+    fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Vec<String>> {
+        let entries = file::read(&self.path, files, |name| std::env::var(name).ok())?;
+        let now = Instant::now();
+        let made = entries.into_iter().map(|entry| {
+            let former = previous.and_then(|previous| previous.by_name.get(&entry.name));
+            let producer = Producer::new(entry, former.map(Arc::as_ref), &self.metrics, now);
+            (producer.name().to_owned(), Arc::new(producer))
+        });
+        let by_name: BTreeMap<_, _> = made.collect();
+        let former = previous.iter().flat_map(|previous| &previous.by_name);
+        for (_, gone) in former.filter(|(name, _)| !by_name.contains_key(*name)) {
+            gone.forget(&self.metrics);
+        }
+        let secrets = by_name.values().map(|producer| producer.secrets()).sum();
+        if secrets > SECRETS_TRIED_MAX {
+            tracing::info!(secrets, "signed requests must name their producer in x-telex-producer");
+        }
+        Ok(Producers { by_name, secrets })
+    }
+}
+
+#[cfg(test)]
+mod tests;

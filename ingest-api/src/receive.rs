@@ -1,0 +1,224 @@
+//! From a request's head to its body: what every route that writes does before it looks at what the body
+//! says. The cheapest refusal comes first, nothing is read before it is admitted, and the raw bytes stand
+//! here whole before anything is done with them: who sent them is told by the bytes themselves (pitfalls 69).
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    http::{HeaderMap, header},
+};
+use bytes::BytesMut;
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use schemas::{Envelope, RequestId, Timestamp, TraceParent};
+use service_kit::{clock::unix_time, spans::Span};
+
+use crate::{
+    admission::Admitted,
+    error::{ApiError, Unavailable},
+    inflate,
+    producers::Principal,
+    rate::Cost,
+    router::Shared,
+};
+
+const TOO_MANY: ApiError = ApiError::Unavailable(Unavailable::TooManyInFlight);
+
+/// A request that is there to its last byte.
+pub struct Received {
+    /// The body, decoded.
+    pub bytes: Bytes,
+    /// On whose behalf it is.
+    pub principal: Principal,
+    /// What stands on the records that come of it.
+    pub envelope: Envelope,
+    /// The request in its trace, if that is sampled.
+    pub span: Option<Span>,
+    /// Its share of what may be in flight, for as long as one of its records is on its way.
+    pub admitted: Arc<Admitted>,
+}
+
+/// Reads a request's body, which may have `limit` bytes as it is sent and as many once it is decoded.
+///
+/// # Errors
+/// The process stops, too much is in flight, it is not known who sent the body, or its producer sends too
+/// much; or the body is too large, too slow, broken, or encoded in a way that is not known.
+pub async fn receive<P>(
+    shared: &Shared<P>,
+    (route, request_id): (&'static str, &RequestId),
+    headers: &HeaderMap,
+    body: Body,
+    limit: u32,
+) -> Result<Received, ApiError> {
+    if shared.is_draining() {
+        return Err(ApiError::Unavailable(Unavailable::Draining));
+    }
+    let coding = inflate::coding(headers)?;
+    let mut admitted = shared.admission.admit(0).ok_or(TOO_MANY)?;
+    // A declared length above the limit is refused before a byte is read.
+    if body.size_hint().lower() > u64::from(limit) {
+        return Err(ApiError::BodyTooLarge(limit));
+    }
+    let deadline = Duration::from_millis(shared.limits.body_deadline_ms);
+    let raw = tokio::time::timeout(deadline, read(body, limit, &mut admitted)).await;
+    let raw = raw.map_err(|_elapsed| ApiError::BodyTimeout)??;
+    shared.metrics.ingest_body_bytes_total.inc_by(raw.len() as u64);
+    // Before anything is made of the bytes, also before they are decoded.
+    let principal = authenticate(shared, headers, &raw)?;
+    let bytes = match coding {
+        None => raw,
+        // It may become as large as allowed.
+        Some(_) if !admitted.grow(limit) => return Err(TOO_MANY),
+        Some(coding) => inflate::inflate(coding, &raw, limit)?,
+    };
+    admitted.shrink_to(u32::try_from(bytes.len()).unwrap_or(limit));
+    let (trace_parent, span) = trace(shared, (route, request_id), headers);
+    let envelope = Envelope { received_at: now(), request_id: Some(request_id.clone()), trace_parent };
+    Ok(Received { bytes, principal, envelope, span, admitted: Arc::new(admitted) })
+}
+
+/// The parent of what follows from the request: its own span, or, without one, what its sender named.
+fn trace<P>(
+    shared: &Shared<P>,
+    (route, request_id): (&'static str, &RequestId),
+    headers: &HeaderMap,
+) -> (Option<TraceParent>, Option<Span>) {
+    let parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
+    let Some(parent) = parent.and_then(|value| TraceParent::parse(value).ok()) else {
+        return (None, None);
+    };
+    let mut span = shared.spans.serve(parent.as_str(), format!("POST {route}"), unix_time());
+    if let Some(span) = &mut span {
+        span.set("telex.request_id", request_id.to_string());
+    }
+    let own = span.as_ref().and_then(|span| TraceParent::parse(span.trace_parent()).ok());
+    (Some(own.unwrap_or(parent)), span)
+}
+
+/// Who sent the body, as it came, and whether he may send that much: a request is one message at least.
+fn authenticate<P>(shared: &Shared<P>, headers: &HeaderMap, raw: &[u8]) -> Result<Principal, ApiError> {
+    let Some(producers) = &shared.producers else {
+        return Ok(Principal::Anybody);
+    };
+    let principal =
+        producers.current().authenticate(headers, raw, unix_time().as_secs()).map_err(|refused| {
+            let cause = refused.as_str();
+            shared.metrics.ingest_authentication_failures_total.with_label_values(&[cause]).inc();
+            tracing::debug!(cause, "not authenticated");
+            ApiError::Unauthorized
+        })?;
+    principal.count_bytes(raw.len() as u64);
+    let bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+    principal.take(Cost { messages: 1, bytes }, Instant::now())?;
+    Ok(principal)
+}
+
+/// What a body may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// One JSON document.
+    Json,
+    /// A JSON document a line.
+    Ndjson,
+}
+
+impl Media {
+    /// Its name in `content-type`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Ndjson => "application/x-ndjson",
+        }
+    }
+
+    /// Their names, for a person.
+    #[must_use]
+    pub fn list(these: &[Self]) -> String {
+        these.iter().map(|media| media.as_str()).collect::<Vec<_>>().join(" or ")
+    }
+}
+
+/// Which of these the body is, in UTF-8.
+///
+/// # Errors
+/// None of them.
+pub fn media_type(headers: &HeaderMap, among: &'static [Media]) -> Result<Media, ApiError> {
+    let content_type =
+        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut parts = content_type.split(';').map(str::trim);
+    let essence = parts.next().unwrap_or_default();
+    let is_utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+        !name.trim().eq_ignore_ascii_case("charset")
+            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+    });
+    let media = among.iter().find(|media| essence.eq_ignore_ascii_case(media.as_str()));
+    media.copied().filter(|_| is_utf8).ok_or(ApiError::UnsupportedMediaType(among))
+}
+
+/// Reads a body to its end. What has come counts as in flight, not what is declared: a sender who declares
+/// much and sends nothing takes nothing away from the others.
+async fn read(body: Body, limit: u32, admitted: &mut Admitted) -> Result<Bytes, ApiError> {
+    let mut frames = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
+    let mut whole = BytesMut::new();
+    while let Some(frame) = frames.frame().await {
+        let frame = frame.map_err(|error| match error.is::<LengthLimitError>() {
+            true => ApiError::BodyTooLarge(limit),
+            false => ApiError::BodyBroken,
+        })?;
+        // Trailers say nothing here.
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if !admitted.grow(u32::try_from(data.len()).unwrap_or(u32::MAX)) {
+            return Err(TOO_MANY);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+fn now() -> Timestamp {
+    i64::try_from(unix_time().as_micros()).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const BOTH: &[Media] = &[Media::Json, Media::Ndjson];
+
+    #[rstest]
+    #[case::plain("application/json", Media::Json)]
+    #[case::parameter("Application/JSON; charset=UTF-8", Media::Json)]
+    #[case::quoted("application/json;charset=\"utf-8\"", Media::Json)]
+    #[case::lines("application/x-ndjson", Media::Ndjson)]
+    fn a_type_in_utf8_is_known(#[case] content_type: &'static str, #[case] media: Media) {
+        assert_eq!(media_type(&content_type_of(content_type), BOTH), Ok(media));
+    }
+
+    #[rstest]
+    #[case::text("text/plain")]
+    #[case::latin("application/json; charset=latin1")]
+    #[case::longer("application/jsonp")]
+    #[case::empty("")]
+    fn another_type_is_refused(#[case] content_type: &'static str) {
+        let refused = Err(ApiError::UnsupportedMediaType(BOTH));
+        assert_eq!(media_type(&content_type_of(content_type), BOTH), refused);
+    }
+
+    #[test]
+    fn a_type_is_known_only_where_it_is_taken_and_has_to_be_said() {
+        assert!(media_type(&content_type_of("application/x-ndjson"), &[Media::Json]).is_err());
+        assert!(media_type(&HeaderMap::new(), BOTH).is_err());
+    }
+
+    fn content_type_of(value: &'static str) -> HeaderMap {
+        HeaderMap::from_iter([(header::CONTENT_TYPE, header::HeaderValue::from_static(value))])
+    }
+}

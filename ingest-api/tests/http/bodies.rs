@@ -1,0 +1,254 @@
+//! The bad inputs of one message, row by row of the table in SECURITY.md, and the good ones beside them.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{Request, StatusCode, header},
+};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::harness::{Api, BATCH, Fate, Frames, MESSAGES, message, request, with};
+
+#[rstest]
+#[case::empty("")]
+#[case::words("SECRET")]
+#[case::truncated(r#"{"text":"SECRET""#)]
+#[case::trailing(r#"{"text":"SECRET"} x"#)]
+#[case::lone_surrogate(r#"{"text":"\ud800"}"#)]
+#[case::nested_too_deep(&format!(r#"{{"x":{}{}}}"#, "[".repeat(129), "]".repeat(129)))]
+#[tokio::test]
+async fn what_is_not_json_is_refused(#[case] body: &str) {
+    let api = Api::new();
+    let answer = api.post(MESSAGES, body.to_owned()).await;
+    answer.assert_problem(400, "malformed_json");
+    assert_eq!(answer.json()["pointer"], "");
+    api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn invalid_utf8_is_refused() {
+    let api = Api::new();
+    api.post(MESSAGES, &b"{\"text\":\"\xff\"}"[..]).await.assert_problem(400, "malformed_json");
+    api.assert_nothing_kept();
+}
+
+#[rstest]
+#[case::array("[]", "wrong_type", "")]
+#[case::missing("{}", "missing_field", "/external_client_id")]
+#[case::wrong_type(&with("text", 7), "wrong_type", "/text")]
+#[case::null_where_required(&with("text", Value::Null), "wrong_type", "/text")]
+#[case::number_overflow(&with("text", "x").replace(r#""x""#, r#""x","n":1e400"#), "number_out_of_range", "/n")]
+#[case::integer_overflow(&with("text", "x").replace(r#""x""#, r#""x","n":18446744073709551616"#), "number_out_of_range", "/n")]
+#[case::duplicate_key(&with("text", "x").replace(r#""x""#, r#""x","text":"y""#), "duplicate_key", "/text")]
+#[case::empty_client_id(&with("external_client_id", ""), "empty", "/external_client_id")]
+#[case::long_client_id(&with("external_client_id", "x".repeat(129)), "too_long", "/external_client_id")]
+#[case::control_character(&with("external_client_id", "a\u{1b}b"), "control_character", "/external_client_id")]
+#[case::white_space(&with("external_message_id", "a "), "surrounding_white_space", "/external_message_id")]
+#[case::long_text(&with("text", "x".repeat(16_385)), "too_long", "/text")]
+#[case::nul_in_text(&with("text", "a\0b"), "nul_character", "/text")]
+#[case::nul_in_extra(&with("extra", json!(["a\0b"])), "nul_character", "/extra/0")]
+#[case::nul_in_a_key(&with("a\0b", 1), "nul_character", "/a\0b")]
+#[case::phone_without_plus(&with("client_phone", "70000000000"), "phone_not_e164", "/client_phone")]
+#[case::phone_in_arabic_digits(&with("client_phone", "+7\u{660}\u{660}\u{660}\u{660}\u{660}\u{660}\u{660}"), "phone_not_e164", "/client_phone")]
+#[case::phone_with_a_right_to_left_mark(&with("client_phone", "\u{200f}+70000000000"), "phone_not_e164", "/client_phone")]
+#[case::time_malformed(&with("sent_at", "SECRET"), "timestamp_malformed", "/sent_at")]
+#[case::time_before_2000(&with("sent_at", "1999-12-31T23:59:59Z"), "timestamp_out_of_range", "/sent_at")]
+#[case::time_ahead(&with("sent_at", "9999-01-01T00:00:00Z"), "timestamp_out_of_range", "/sent_at")]
+#[tokio::test]
+async fn a_broken_rule_is_named_with_its_field(
+    #[case] body: &str,
+    #[case] code: &str,
+    #[case] pointer: &str,
+) {
+    let api = Api::new();
+    let answer = api.post(MESSAGES, body.to_owned()).await;
+    answer.assert_problem(422, code);
+    assert_eq!(answer.json()["pointer"], pointer);
+    api.assert_nothing_kept();
+    assert_eq!(api.answered(MESSAGES, StatusCode::UNPROCESSABLE_ENTITY, code), 1);
+}
+
+#[tokio::test]
+async fn a_message_is_answered_with_the_place_of_its_record() {
+    let api = Api::new();
+    let answer = api.post(MESSAGES, message("client00000000000000000000000000", "m-1").to_string()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    let records = api.records();
+    let [(record, partition)] = records.as_slice() else { panic!("{records:?}") };
+    let request_id = answer.header("x-request-id").unwrap();
+    assert_eq!(
+        answer.json(),
+        json!({
+            "client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932",
+            "record": { "topic": "telex.messages", "partition": partition.0, "offset": 0 },
+            "request_id": request_id,
+        })
+    );
+    assert_eq!(record.key, "e60660c7-bd8f-5ba9-b814-6dbee9550932");
+    assert!(record.headers.contains(&("x-request-id", request_id.to_owned())));
+    assert_eq!(api.answered(MESSAGES, StatusCode::ACCEPTED, "accepted"), 1);
+}
+
+#[tokio::test]
+async fn unknown_fields_are_kept_in_the_record() {
+    let api = Api::new();
+    assert_eq!(api.post(MESSAGES, with("attachments", json!([{"bytes": 10.5}]))).await.status, 202);
+    let records = api.records();
+    let value: Value = serde_json::from_slice(&records[0].0.value).unwrap();
+    assert_eq!(value["attachments"], json!([{"bytes": 10.5}]));
+}
+
+#[tokio::test]
+async fn the_same_id_again_is_taken_again_and_left_to_the_processor() {
+    let api = Api::new();
+    for text in ["one", "one", "another"] {
+        assert_eq!(api.post(MESSAGES, with("text", text)).await.status, 202);
+    }
+    let records = api.records();
+    assert_eq!(records.len(), 3);
+    assert!(
+        records
+            .iter()
+            .all(|(record, partition)| (&record.key, partition) == (&records[0].0.key, &records[0].1))
+    );
+}
+
+#[rstest]
+#[case::a_valid_id("lead-7:a_b.c", true)]
+#[case::another_character("a b", false)]
+#[case::too_long(&"x".repeat(129), false)]
+#[tokio::test]
+async fn a_request_keeps_its_id_if_it_is_one(#[case] id: &str, #[case] kept: bool) {
+    let api = Api::new();
+    let mut request = request(MESSAGES, "application/json", message("shop", "m-1").to_string());
+    request.headers_mut().insert("x-request-id", id.parse().unwrap());
+    let answer = api.send(request).await;
+    assert_eq!(answer.status, 202);
+    assert_eq!(answer.header("x-request-id") == Some(id), kept);
+}
+
+#[rstest]
+#[case::text(Some("text/plain"))]
+#[case::form(Some("application/x-www-form-urlencoded"))]
+#[case::lines_on_the_single_route(Some("application/x-ndjson"))]
+#[case::latin(Some("application/json; charset=latin1"))]
+#[case::missing(None)]
+#[tokio::test]
+async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
+    let api = Api::new();
+    let mut request = request(MESSAGES, "application/json", message("shop", "m-1").to_string());
+    request.headers_mut().remove(header::CONTENT_TYPE);
+    if let Some(value) = content_type {
+        request.headers_mut().insert(header::CONTENT_TYPE, value.parse().unwrap());
+    }
+    api.send(request).await.assert_problem(415, "unsupported_media_type");
+    api.assert_nothing_kept();
+}
+
+#[rstest]
+#[case::message(MESSAGES, 64 * 1024)]
+#[case::batch(BATCH, 1024 * 1024)]
+#[case::command("/v1/clients/e60660c7-bd8f-5ba9-b814-6dbee9550932/dialog/close", 1024)]
+#[tokio::test]
+async fn a_body_above_its_limit_is_refused_and_not_read_further(#[case] path: &str, #[case] limit: usize) {
+    let api = Api::new();
+    let declared = api.post(path, "x".repeat(limit + 1)).await;
+    declared.assert_problem(413, "body_too_large");
+    assert_eq!(declared.header("connection"), Some("close"));
+
+    let polled = Arc::default();
+    let frame = || Ok(Bytes::from(vec![b' '; limit / 4]));
+    let frames = Frames {
+        frames: (0..100).map(|_| frame()).collect(),
+        polled: Arc::clone(&polled),
+        ..Frames::default()
+    };
+    let chunked = api.post(path, Body::new(frames)).await;
+    chunked.assert_problem(413, "body_too_large");
+    assert_eq!(chunked.header("connection"), Some("close"));
+    assert_eq!(polled.load(Ordering::Relaxed), 5, "the limit and one frame");
+    api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn a_body_as_large_as_its_limit_is_taken() {
+    let api = Api::new();
+    let text = with("extra", "x");
+    let padded = text.replace(r#""x""#, &format!(r#""{}""#, "x".repeat(64 * 1024 - text.len() + 1)));
+    assert_eq!(padded.len(), 64 * 1024);
+    assert_eq!(api.post(MESSAGES, padded).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_comes_in_chunks_is_put_together() {
+    let api = Api::new();
+    let text = message("shop", "m-1").to_string();
+    let (first, second) = text.split_at(20);
+    let frames = [first, second].map(|part| Ok(Bytes::from(part.to_owned())));
+    let body = Body::new(Frames { frames: frames.into(), ..Frames::default() });
+    assert_eq!(api.post(MESSAGES, body).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_body_that_is_too_slow_is_refused_at_the_deadline() {
+    let api = Api::with(&["--body-deadline-ms=50"], |_| Fate::Kept);
+    let frames = Frames { frames: [Ok(Bytes::from("{"))].into(), never_ends: true, ..Frames::default() };
+    let answer = api.post(MESSAGES, Body::new(frames)).await;
+    answer.assert_problem(408, "body_timeout");
+    assert_eq!(answer.header("connection"), Some("close"));
+    api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_refused() {
+    let api = Api::new();
+    let broken = Err(std::io::Error::other("reset"));
+    let frames = Frames { frames: [Ok(Bytes::from("{")), broken].into(), ..Frames::default() };
+    api.post(MESSAGES, Body::new(frames)).await.assert_problem(400, "body_broken");
+    api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn a_uri_above_2_kib_is_refused() {
+    let api = Api::new();
+    let path = format!("{MESSAGES}?{}", "x".repeat(2_048));
+    api.post(&path, message("shop", "m-1").to_string()).await.assert_problem(414, "uri_too_long");
+    api.assert_nothing_kept();
+}
+
+#[rstest]
+#[case("GET", MESSAGES, "POST")]
+#[case("PUT", BATCH, "POST")]
+#[case("DELETE", "/v1/clients/x/dialog/close", "POST")]
+#[case("POST", "/openapi.json", "GET,HEAD")]
+#[tokio::test]
+async fn another_method_is_refused_with_those_allowed(
+    #[case] method: &str,
+    #[case] path: &str,
+    #[case] allowed: &str,
+) {
+    let api = Api::new();
+    let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
+    let answer = api.send(request).await;
+    answer.assert_problem(405, "method_not_allowed");
+    assert_eq!(answer.header("allow"), Some(allowed));
+    api.assert_nothing_kept();
+}
+
+#[rstest]
+#[case("/")]
+#[case("/v1/message")]
+#[case("/v1/messages/")]
+#[case("/v1/clients/e60660c7-bd8f-5ba9-b814-6dbee9550932")]
+#[case("/metrics")]
+#[case("/readyz")]
+#[case("/livez")]
+#[tokio::test]
+async fn another_path_is_not_found_and_has_one_label(#[case] path: &str) {
+    let api = Api::new();
+    api.post(path, message("shop", "m-1").to_string()).await.assert_problem(404, "not_found");
+    api.assert_nothing_kept();
+    assert_eq!(api.answered("other", StatusCode::NOT_FOUND, "not_found"), 1);
+}

@@ -1,0 +1,47 @@
+//! The contract as it is served, and the page that shows it.
+
+use axum::{body::Body, http::Request};
+use ingest_api::openapi;
+use rstest::rstest;
+
+use crate::harness::{Answer, Api};
+
+async fn get(api: &Api, path: &str) -> Answer {
+    api.send(Request::get(path).body(Body::empty()).unwrap()).await
+}
+
+#[tokio::test]
+async fn the_document_is_served_and_its_operations_are_the_routes() {
+    let api = Api::new();
+    let answer = get(&api, "/openapi.json").await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
+    assert_eq!(answer.json(), openapi::document());
+    for (path, operations) in answer.json()["paths"].as_object().unwrap() {
+        for method in ["get", "put", "post", "delete", "patch"] {
+            let request =
+                Request::builder().method(method.to_uppercase().as_str()).uri(path).body(Body::empty());
+            let status = api.send(request.unwrap()).await.status;
+            let declared = operations.get(method).is_some();
+            assert_eq!(status != 405 && status != 404, declared, "{method} {path}: {status}");
+        }
+    }
+}
+
+#[rstest]
+#[case("/docs", "text/html; charset=utf-8")]
+#[case("/docs/page.css", "text/css; charset=utf-8")]
+#[case("/docs/page.js", "text/javascript; charset=utf-8")]
+#[tokio::test]
+async fn the_page_lets_the_browser_load_nothing_from_elsewhere(
+    #[case] path: &str,
+    #[case] content_type: &str,
+) {
+    let answer = get(&Api::new(), path).await;
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some(content_type)));
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    for elsewhere in ["http://", "https://", "url(", "@import", "innerHTML", " style=", "onclick="] {
+        assert!(!answer.text.contains(elsewhere), "{path} holds {elsewhere}");
+    }
+}

@@ -1,0 +1,201 @@
+//! An ingest API and a topic of a test's own. Dropping it kills the program.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use dev_env::{
+    install::Installation,
+    kafka::{self, Kafka, admin},
+    ports::Port,
+    programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    workspace::Workspace,
+};
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::Headers as _,
+};
+use serde_json::{Value, json};
+
+pub struct Api {
+    pub running: Running,
+    kafka: String,
+    topic: String,
+    directories: Vec<PathBuf>,
+}
+
+/// A record as a reader of the topic finds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    pub partition: i32,
+    pub offset: i64,
+    pub key: String,
+    pub value: Value,
+    pub headers: Vec<(String, String)>,
+}
+
+impl Api {
+    pub fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With more settings.
+    pub fn with(more: &[&str]) -> Self {
+        Self::on(variable("TELEX_TEST_KAFKA"), more)
+    }
+
+    /// On a Kafka of its own.
+    pub fn with_own_kafka(more: &[&str]) -> (Self, Kafka) {
+        let installation = Installation::ensure(&Workspace::find().unwrap(), &|_| {}).unwrap();
+        let directory = Workspace::find().unwrap().dev().join("it").join(format!("kafka-{:x}", random()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let kafka = Kafka::start(&installation, kafka::Options::on_free_ports(&directory)).unwrap();
+        let mut api = Self::on(kafka.bootstrap(), more);
+        api.directories.push(directory);
+        (api, kafka)
+    }
+
+    fn on(kafka: String, more: &[&str]) -> Self {
+        let topic = format!("telex_test_{}", uuid::Uuid::from_u128(random()).simple());
+        admin::create_topic(kafka.parse().unwrap(), &topic, PARTITIONS, &TOPIC_SETTINGS).unwrap();
+        let directory = Workspace::find().unwrap().dev().join("it").join(&topic);
+        std::fs::create_dir_all(&directory).unwrap();
+        let programs = Programs {
+            binaries: PathBuf::from(variable("TELEX_BIN_DIR")),
+            kafka: kafka.clone(),
+            database_url: String::new(),
+            topic: topic.clone(),
+        };
+        let mut running = programs.ingest_api(&directory, "ingest-api", Port::Free, more).unwrap();
+        running.wait_until_ready().unwrap();
+        Self { running, kafka, topic, directories: vec![directory] }
+    }
+
+    /// Posts a body; the answer's status and JSON.
+    pub fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
+        let mut stream = TcpStream::connect(self.running.address.unwrap()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let length = body.len();
+        write!(
+            stream,
+            "POST {path} HTTP/1.1\r\nhost: telex\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        )
+        .unwrap();
+        // An answer before the end of the body ends the connection.
+        let _refused_early = stream.write_all(body);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+    }
+
+    pub fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
+        self.post(path, "content-type: application/json\r\n", body.to_string().as_bytes())
+    }
+
+    /// Everything that the topic holds, partition by partition.
+    pub fn topic(&self) -> Vec<Found> {
+        let consumer = self.consumer();
+        let mut wanted = 0;
+        let mut assignment = TopicPartitionList::new();
+        for partition in 0..PARTITIONS {
+            let (low, high) = self.watermarks(&consumer, partition);
+            assert_eq!(low, 0);
+            wanted += usize::try_from(high).unwrap();
+            assignment.add_partition_offset(&self.topic, partition, Offset::Beginning).unwrap();
+        }
+        consumer.assign(&assignment).unwrap();
+        let mut found = Vec::new();
+        let started = Instant::now();
+        while found.len() < wanted {
+            assert!(started.elapsed() < Duration::from_secs(30), "{} of {wanted} records", found.len());
+            if let Some(record) = consumer.poll(Duration::from_millis(100)) {
+                found.push(Found::read(&record.unwrap()));
+            }
+        }
+        found.sort_by_key(|record| (record.partition, record.offset));
+        found
+    }
+
+    /// A new partition has no leader for a moment.
+    fn watermarks(&self, consumer: &BaseConsumer, partition: i32) -> (i64, i64) {
+        let started = Instant::now();
+        loop {
+            match consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10)) {
+                Ok(watermarks) => return watermarks,
+                Err(error) => assert!(started.elapsed() < Duration::from_secs(30), "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a reader that is not ours")]
+    fn consumer(&self) -> BaseConsumer {
+        ClientConfig::new()
+            .set("bootstrap.servers", &self.kafka)
+            .set("group.id", "reader")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap()
+    }
+}
+
+impl Found {
+    fn read(record: &rdkafka::message::BorrowedMessage<'_>) -> Self {
+        let headers = record.headers().unwrap().iter();
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Self {
+            partition: record.partition(),
+            offset: record.offset(),
+            key: text(record.key().unwrap()),
+            value: serde_json::from_slice(record.payload().unwrap()).unwrap(),
+            headers: headers.map(|header| (header.key.to_owned(), text(header.value.unwrap()))).collect(),
+        }
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        // A failed test leaves its log to be read.
+        if !std::thread::panicking() {
+            for directory in &self.directories {
+                std::fs::remove_dir_all(directory).ok();
+            }
+        }
+    }
+}
+
+pub fn message(client: &str, id: &str) -> Value {
+    json!({
+        "external_client_id": client,
+        "client_phone": "+7 (000) 000-00-00",
+        "external_message_id": id,
+        "text": "Hello",
+    })
+}
+
+/// Of the program.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's configuration")]
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests are run by `make test`"))
+}
+
+fn random() -> u128 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(Instant::now()));
+    (half() << 64) | half()
+}

@@ -1,0 +1,16 @@
+//! The program as it is shipped, over a real Kafka: `make test` starts one and names it in
+//! `TELEX_TEST_KAFKA`. Every test has a topic of its own, and asks the topic itself what it holds.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod client;
+mod examples;
+#[cfg(target_os = "linux")]
+mod flood;
+mod harness;
+#[cfg(target_os = "linux")]
+mod hot_client;
+mod logs;
+mod memory;
+mod outage;
+mod stop;
+mod topic;

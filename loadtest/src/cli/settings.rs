@@ -1,0 +1,170 @@
+//! What `loadtest run` is told.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use anyhow::Context as _;
+use clap::Args;
+use schemas::Timestamp;
+use service_kit::Secret;
+
+use crate::{
+    connection::Target,
+    plan::{CLIENTS_MAX, CLIENTS_MIN, Mix, Plan, PlanError, SOURCES_MIN, Settings, Shard, Spread},
+    run::Options,
+    schedule::{Rate, Schedule, parse_duration},
+    send::Policy,
+    sign::Signer,
+};
+
+/// What `loadtest run` is told.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The ingest API; messages go to its /v1/messages.
+    #[arg(long, default_value = "http://127.0.0.1:8080", value_parser = Target::parse)]
+    url: Target,
+    /// Requests to send, of every kind together.
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=MESSAGES_MAX))]
+    messages: u64,
+    /// Sends for so long instead, as `90s`, `5m` or `1h`; needs a rate.
+    #[arg(long, conflicts_with = "messages", requires = "rate", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// The plan follows from it: the same seed sends the same kinds, clients and words.
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// People who write, at most [default: as many as write --messages-per-client].
+    #[arg(
+        long,
+        conflicts_with = "messages_per_client",
+        value_parser = clap::value_parser!(u32).range(i64::from(CLIENTS_MIN)..=i64::from(CLIENTS_MAX))
+    )]
+    clients: Option<u32>,
+    /// What one of them writes: a mean of which most stay below and some far above (10), even:MEAN, or LOW..HIGH.
+    #[arg(long, default_value = "10")]
+    messages_per_client: Spread,
+    /// Values of external_client_id they write through; a phone is used under up to three.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(i64::from(SOURCES_MIN)..))]
+    sources: u32,
+    /// Connections; each client's messages go over one of them, one after the other.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    connections: u16,
+    /// Shares of valid, duplicate and invalid requests, relative to their sum.
+    #[arg(long, default_value = "valid=90,duplicate=5,invalid=5")]
+    mix: Mix,
+    /// Requests a second (2500, 10k), or a ramp (1k..10k), by a schedule that slow replies do not slow down [default: as many as the connections carry].
+    #[arg(long)]
+    pub rate: Option<Rate>,
+    /// Sends so many messages in a request, to /v1/messages/batch.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    pub batch: Option<u16>,
+    /// Sends one of n parts of the plan, as i/n with i from 0: so that several processes share it. --rate and --messages are those of the whole.
+    #[arg(long, default_value_t = Shard::WHOLE)]
+    shard: Shard,
+    /// Signs each request (Standard Webhooks) with the secret in this file.
+    #[arg(long, env = "LOADTEST_SECRET_FILE", value_name = "PATH")]
+    secret_file: Option<PathBuf>,
+    /// The producer whose secret it is; without it, the API tries all.
+    #[arg(long, env = "LOADTEST_PRODUCER", requires = "secret_file")]
+    producer: Option<String>,
+    /// The tables, as `postgres://user:password@host:port/database`, for somebody who may read them: measures when rows are visible and how far the processors lag, and afterwards verifies that every 202 is a row, once and in order, and that nothing else is there.
+    #[arg(long, env = "LOADTEST_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub database_url: Option<Secret>,
+    /// How long to wait, before it is verified, until everything acknowledged is applied, in seconds.
+    #[arg(long, default_value_t = 60)]
+    pub verify_timeout_seconds: u64,
+    /// Writes the report as JSON to this file.
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+    /// Writes the report as a page to look at to this file.
+    #[arg(long, value_name = "PATH")]
+    pub html: Option<PathBuf>,
+}
+
+/// More would not fit the receipts into memory: 800 MB.
+const MESSAGES_MAX: u64 = 100_000_000;
+
+impl RunArgs {
+    /// The plan, about this time.
+    ///
+    /// # Errors
+    /// What cannot be planned.
+    pub fn plan(&self, base_time: Timestamp) -> Result<Plan, PlanError> {
+        let messages = self.messages();
+        if messages > MESSAGES_MAX {
+            return Err(PlanError::Messages { max: MESSAGES_MAX });
+        }
+        Plan::new(Settings {
+            seed: self.seed,
+            messages,
+            clients: self.clients.unwrap_or_else(|| self.clients_of(messages)),
+            sources: self.sources,
+            spread: self.messages_per_client,
+            mix: self.mix,
+            shard: self.shard,
+            base_time,
+        })
+    }
+
+    fn messages(&self) -> u64 {
+        match self.duration {
+            Some(_) => self.schedule().map_or(self.messages, |schedule| schedule.requests()),
+            None => self.messages,
+        }
+    }
+
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped, and not negative")]
+    fn clients_of(&self, messages: u64) -> u32 {
+        let clients = (messages as f64 / self.messages_per_client.mean()).round();
+        (clients as u32).clamp(CLIENTS_MIN, CLIENTS_MAX)
+    }
+
+    /// When requests are due.
+    #[must_use]
+    pub fn schedule(&self) -> Option<Schedule> {
+        let rate = self.rate?;
+        Some(match self.duration {
+            Some(duration) => Schedule::lasting(rate, duration),
+            None => Schedule::of(rate, self.messages),
+        })
+    }
+
+    /// How the plan is sent.
+    ///
+    /// # Errors
+    /// There is no secret in the file.
+    pub fn options(&self) -> anyhow::Result<Options> {
+        let signer = self.secret_file.as_ref().map(|path| {
+            let secret = std::fs::read_to_string(path).context("the secret cannot be read");
+            Signer::new(&secret?, self.producer.as_deref()).with_context(|| path.display().to_string())
+        });
+        Ok(Options {
+            target: self.url.clone(),
+            connections: usize::from(self.connections),
+            schedule: self.schedule(),
+            batch: self.batch.map(usize::from),
+            signer: signer.transpose()?,
+            policy: Policy::PATIENT,
+        })
+    }
+
+    /// For the report: what a reader needs to make the same run. Nothing that is secret.
+    #[must_use]
+    pub fn described(&self) -> BTreeMap<&'static str, String> {
+        let mut settings = BTreeMap::from([
+            ("messages", self.messages().to_string()),
+            ("connections", self.connections.to_string()),
+            ("mix", self.mix.to_string()),
+            ("sources", self.sources.to_string()),
+            ("seed", self.seed.to_string()),
+            ("shard", self.shard.to_string()),
+            ("signed", self.secret_file.is_some().to_string()),
+        ]);
+        match self.clients {
+            Some(clients) => settings.insert("clients", clients.to_string()),
+            None => settings.insert("messages-per-client", self.messages_per_client.to_string()),
+        };
+        settings.extend(self.rate.map(|rate| ("rate", rate.to_string())));
+        settings.extend(self.duration.map(|duration| ("duration", format!("{}s", duration.as_secs()))));
+        settings.extend(self.batch.map(|batch| ("batch", batch.to_string())));
+        settings
+    }
+}

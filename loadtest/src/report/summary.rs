@@ -1,0 +1,135 @@
+//! The table for people.
+
+use std::fmt;
+
+use super::{Latency, Report, Verification, grouped, per_second};
+use crate::run::Ended;
+
+/// The table.
+pub struct Summary<'a> {
+    /// The numbers.
+    pub report: &'a Report,
+    /// Why the run ended.
+    pub ended: Ended,
+    /// How many requests the plan had.
+    pub planned: u64,
+}
+
+impl fmt::Display for Summary<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { report, planned, .. } = self;
+        let rate = grouped(per_second(report.sent, report.elapsed_seconds));
+        let rate = format!("{rate}/s for {:.1} s", report.elapsed_seconds);
+        row(f, "sent", report.sent, &rate)?;
+        row(f, "  valid", report.valid, "")?;
+        row(f, "  duplicates", report.duplicates, "")?;
+        row(f, "  invalid", report.invalid, "")?;
+        for (status, count) in &report.replies {
+            row(f, &format!("replies {status}"), *count, meaning(*status))?;
+        }
+        row(f, "retries", report.retries, "")?;
+        row(f, "unexpected", report.unexpected, "")?;
+        let clients = format!("of {} clients, each confirmed by a 202", grouped(report.expected_clients));
+        row(f, "messages kept", report.expected_messages, &clients)?;
+        latency(f, "latency", report.latency_ms)?;
+        if let Some(stored) = report.stored_ms {
+            latency(f, "stored", stored)?;
+        }
+        if let Some(lag) = report.lag_max {
+            let age = format!("records at most, the oldest {:.2} s old", lag.seconds);
+            row(f, "lag", lag.records, &age)?;
+        }
+        for example in &report.examples {
+            writeln!(f, "  {example}")?;
+        }
+        if let Some(verification) = &report.verification {
+            verdict(f, verification)?;
+        }
+        match (self.ended, report.unexpected) {
+            (Ended::Interrupted, _) => {
+                writeln!(f, "interrupted: {} of {} sent", grouped(report.sent), grouped(*planned))
+            }
+            (Ended::GaveUp, _) => writeln!(f, "gave up: a request was repeated as often as allowed"),
+            (Ended::Complete, 0) => writeln!(f, "every reply was as expected"),
+            (Ended::Complete, wrong) => writeln!(f, "{} replies were NOT as expected", grouped(wrong)),
+        }
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, name: &str, count: u64, note: &str) -> fmt::Result {
+    let gap = if note.is_empty() { "" } else { "  " };
+    writeln!(f, "{name:<14}{:>12}{gap}{note}", grouped(count))
+}
+
+fn latency(f: &mut fmt::Formatter<'_>, name: &str, latency: Latency) -> fmt::Result {
+    let Latency { p50, p90, p99, max, .. } = latency;
+    writeln!(f, "{name:<14}  p50 {p50:.1}  p90 {p90:.1}  p99 {p99:.1}  max {max:.1} ms")
+}
+
+fn verdict(f: &mut fmt::Formatter<'_>, verification: &Verification) -> fmt::Result {
+    let Verification { applied, promised, rows, clients, findings, examples, .. } = verification;
+    row(f, "rows", *rows, &format!("for {} promised, of {} clients", grouped(*promised), grouped(*clients)))?;
+    if !applied {
+        writeln!(f, "not everything that was acknowledged was applied in time")?;
+    }
+    for (kind, count) in findings {
+        row(f, &format!("  {kind}"), *count, "WRONG")?;
+    }
+    for example in examples {
+        writeln!(f, "  {example}")?;
+    }
+    match verification.is_clean() {
+        true => {
+            writeln!(f, "verified: each 202 is a row, once, in its client's order, and nothing else is there")
+        }
+        false => writeln!(f, "verified: the tables are NOT what the 202s promised"),
+    }
+}
+
+fn meaning(status: u16) -> &'static str {
+    match status {
+        202 => "kept",
+        400 => "not JSON",
+        422 => "a field breaks a rule",
+        429 | 503 => "asked to send again",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use super::*;
+    use crate::{
+        report::Facts,
+        stats::Stats,
+        verify::{Finding, Verdict},
+    };
+
+    fn summary(ended: Ended, verdict: Option<(&Verdict, bool)>) -> String {
+        let (tally, elapsed) = (&Stats::new().unwrap().tally(), Duration::from_secs(2));
+        let settings = BTreeMap::new();
+        let report = Report::new(Facts { tally, ended, elapsed, schedule: None, settings, seed: 7, verdict });
+        Summary { report: &report, ended, planned: 5_000 }.to_string()
+    }
+
+    #[test]
+    fn the_summary_ends_with_the_verdict() {
+        let ending = |ended| summary(ended, None).lines().last().unwrap_or_default().to_owned();
+        assert_eq!(ending(Ended::Complete), "every reply was as expected");
+        assert_eq!(ending(Ended::Interrupted), "interrupted: 0 of 5,000 sent");
+    }
+
+    #[test]
+    fn what_is_wrong_in_the_tables_is_named() {
+        let mut verdict = Verdict::default();
+        assert!(summary(Ended::Complete, Some((&verdict, true))).contains("\nverified: each 202 is a row"));
+        let late = summary(Ended::Complete, Some((&verdict, false)));
+        assert!(late.contains("in time") && late.contains("NOT what the 202s promised"), "{late}");
+        verdict.findings.add(Finding::Missing { message: "lt-1-7".to_owned() });
+        let wrong = summary(Ended::Complete, Some((&verdict, true)));
+        assert!(wrong.contains("lt-1-7 got a 202 and has no row"), "{wrong}");
+        assert!(wrong.contains("missing") && wrong.contains("NOT what the 202s promised"), "{wrong}");
+    }
+}

@@ -1,0 +1,171 @@
+//! `processor dead-letters replay`: one letter after the other, in the order of their places. A letter's
+//! row is locked, its record written and acknowledged, then the row says where it went. If the process
+//! ends in between, the next replay writes a second copy, which counts as a duplicate.
+
+use std::{process::ExitCode, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use sqlx::{Connection as _, PgConnection};
+use uuid::Uuid;
+
+use super::{Filter, at, only_letter, parse_place};
+use crate::{
+    commands::output::say,
+    kafka::{
+        client::KafkaConfig,
+        producer::{Outgoing, Producer},
+        topic::Inspector,
+    },
+    replay::{Letter, Replay, judge},
+    store::{
+        Database,
+        letters::{self, START, Selection},
+        registry::{self, Registration, Topic},
+    },
+};
+
+/// Letters fetched at a time.
+const PAGE: i64 = 100;
+
+/// Which letters, and how.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// This letter: `partition/offset`. May be given several times.
+    #[arg(long = "at", value_parser = parse_place)]
+    places: Vec<(i32, i64)>,
+    /// The id of the letters' topic, where two topics have a letter at a place.
+    #[arg(long)]
+    topic_id: Option<Uuid>,
+    #[command(flatten)]
+    filter: Filter,
+    /// Say which letters would be written and which not; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// How often a record may be replayed in all, counted over the letters that came back.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
+    attempts_max: i32,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    replayed: u64,
+    refused: u64,
+}
+
+/// Replays. Exit code 1 if a letter was refused.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer.
+pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
+    if args.places.is_empty() && args.filter.is_empty() {
+        bail!("name the letters: --at, --reason, --client-id or --partition");
+    }
+    let mut connection = database.writer().await?;
+    let topic = registered(&mut connection, kafka).await?;
+    let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka)?)) };
+    let mut replayer =
+        Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
+    for place in &args.places {
+        let letter = only_letter(&mut replayer.connection, &at(*place, args.topic_id)).await?;
+        replayer.replay(&letter).await?;
+    }
+    if !args.filter.is_empty() {
+        replayer.all(&Selection { topic_id: args.topic_id, ..args.filter.selection() }).await?;
+    }
+    let Counts { replayed, refused } = replayer.counts;
+    let did = if args.dry_run { "would be replayed, nothing was written" } else { "replayed" };
+    say(&format!("{replayed} {did}; {refused} refused"))?;
+    Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The topic as it is registered, if it is the one that the brokers have.
+async fn registered(connection: &mut PgConnection, kafka: &KafkaConfig) -> anyhow::Result<Topic> {
+    let inspector = Inspector::new(kafka)?;
+    let identity = tokio::task::spawn_blocking(move || inspector.identity()).await?.context("the topic")?;
+    match registry::find(connection, &identity).await? {
+        Registration::Known(topic) => Ok(topic),
+        Registration::Unknown => bail!("the topic is not registered: no processor has read it"),
+        Registration::Recreated { .. } => {
+            bail!("the topic is not the registered one: `processor halts list` says more")
+        }
+    }
+}
+
+struct Replayer {
+    connection: PgConnection,
+    topic: Topic,
+    /// None: a dry run.
+    producer: Option<Arc<Producer>>,
+    attempts_max: i32,
+    counts: Counts,
+}
+
+impl Replayer {
+    async fn all(&mut self, selection: &Selection) -> anyhow::Result<()> {
+        // A letter that comes back meanwhile is not replayed again by the same command.
+        let ends = letters::ends(&mut self.connection).await?;
+        let was_there =
+            |at: &&Letter| ends.get(&(at.topic_ref, at.partition)).is_some_and(|end| at.offset <= *end);
+        let mut after = START;
+        loop {
+            let letters = letters::page(&mut self.connection, selection, after, PAGE).await?;
+            let Some(last) = letters.last() else { return Ok(()) };
+            after = (last.topic_ref, last.partition, last.offset);
+            for letter in letters.iter().filter(was_there) {
+                self.replay(letter).await?;
+            }
+        }
+    }
+
+    async fn replay(&mut self, letter: &Letter) -> anyhow::Result<()> {
+        let place = format!("partition {} offset {}: {}", letter.partition, letter.offset, letter.reason);
+        let replay = match judge(letter, self.topic.partition_count, self.attempts_max) {
+            Ok(replay) => replay,
+            Err(refusal) => {
+                self.counts.refused += 1;
+                return Ok(say(&format!("{place}: refused: {refusal}"))?);
+            }
+        };
+        let Some(producer) = self.producer.clone() else {
+            self.counts.replayed += 1;
+            let Replay { partition, attempt, .. } = replay;
+            return Ok(say(&format!("{place}: would go to partition {partition}, attempt {attempt}"))?);
+        };
+        match self.write(letter, replay, producer).await.with_context(|| place.clone())? {
+            Some((to, attempt)) => {
+                self.counts.replayed += 1;
+                Ok(say(&format!("{place}: replayed to {to}, attempt {attempt}"))?)
+            }
+            None => {
+                self.counts.refused += 1;
+                Ok(say(&format!("{place}: refused: somebody else has replayed it meanwhile"))?)
+            }
+        }
+    }
+
+    /// Writes the record, then where it went. `None`: somebody else did.
+    #[expect(clippy::disallowed_methods, reason = "not a batch: holds a letter while it is replayed")]
+    async fn write(
+        &mut self,
+        letter: &Letter,
+        replay: Replay,
+        producer: Arc<Producer>,
+    ) -> anyhow::Result<Option<(String, i32)>> {
+        let mut transaction = self.connection.begin().await?;
+        if !letters::lock(&mut transaction, letter).await? {
+            transaction.rollback().await?;
+            return Ok(None);
+        }
+        let (key, value) = (letter.key.clone().unwrap_or_default(), letter.value.clone().unwrap_or_default());
+        let (partition, attempt) = (replay.partition, replay.attempt);
+        let written = tokio::task::spawn_blocking(move || {
+            producer.write(&Outgoing { partition, key: &key, value: &value, headers: &replay.headers })
+        });
+        let at = written.await?.context(
+            "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
+        )?;
+        letters::mark_replayed(&mut transaction, letter, at, attempt).await?;
+        transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
+        Ok(Some((format!("partition {} offset {}", at.0, at.1), attempt)))
+    }
+}

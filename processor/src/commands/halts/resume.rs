@@ -1,0 +1,343 @@
+//! `processor halts resume`, and what it shares with `processor progress set`: looks, says what a move
+//! would do, and does it only when told so by `--yes`.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use schemas::Partition;
+use uuid::Uuid;
+
+use super::super::output::say;
+use crate::{
+    intervention::{Effect, plan},
+    kafka::{
+        client::KafkaConfig,
+        topic::{Inspector, LogRange, TopicIdentity},
+    },
+    position::{NextOffset, Offset, RecordDigest},
+    store::{
+        Database,
+        halts::{self, Decision, Intervention, StandingHalt},
+        progress::{self, Progress},
+        registry::{self, Registration, Topic},
+        reopen,
+    },
+};
+
+/// Say it, or do it. One of them has to be chosen.
+#[derive(Debug, Clone, Copy, clap::Args)]
+#[group(required = true, multiple = false)]
+pub struct Mode {
+    /// Say what would be skipped and repeated; write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Do it.
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Who decides, for the audit row.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Operator {
+    /// Who you are.
+    #[arg(long, env = "USER", default_value = "unknown", value_parser = parse_short)]
+    operator: String,
+    /// Why, in your words.
+    #[arg(long, default_value = "", value_parser = parse_short)]
+    note: String,
+}
+
+fn parse_short(text: &str) -> Result<String, String> {
+    if text.chars().count() <= 1_000 && !text.chars().any(char::is_control) {
+        Ok(text.to_owned())
+    } else {
+        Err("must have at most 1000 characters, none of them a control character".to_owned())
+    }
+}
+
+impl Operator {
+    /// The decision, with the reason's code.
+    #[must_use]
+    pub fn decision(self, reason: String) -> Decision {
+        Decision { reason, note: self.note, operator: self.operator }
+    }
+}
+
+/// Which partition, and to where.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The partition.
+    #[arg(long, required_unless_present = "topic_id", requires_all = ["from", "to"], value_parser = clap::value_parser!(i32).range(0..))]
+    partition: Option<i32>,
+    /// Where it stands: its next offset.
+    #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    from: Option<i64>,
+    /// The first offset to be applied next.
+    #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
+    to: Option<i64>,
+    /// The reason of the halt, as `processor halts list` shows it.
+    #[arg(long)]
+    reason_code: String,
+    /// The topic's id; without --partition: the id of the new topic that is to be accepted.
+    #[arg(long)]
+    topic_id: Option<Uuid>,
+    #[command(flatten)]
+    mode: Mode,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+/// A move of one partition.
+#[derive(Debug)]
+pub struct Request {
+    /// The partition.
+    pub partition: Partition,
+    /// Where it stands.
+    pub from: NextOffset,
+    /// To where.
+    pub to: NextOffset,
+    /// Say it or do it.
+    pub mode: Mode,
+    /// Who.
+    pub operator: Operator,
+}
+
+/// Resumes.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer, or the numbers are not right.
+pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let site = Site::look(database, kafka).await?;
+    let Args { partition, from, to, reason_code, topic_id, mode, operator } = args;
+    let (Some(partition), Some(from), Some(to)) = (partition, from, to) else {
+        let topic_id = topic_id.context("--topic-id is missing")?;
+        return accept_topic(site, topic_id, (&reason_code, mode), operator).await;
+    };
+    let topic = site.known()?;
+    if topic_id.is_some_and(|given| given != topic.topic_id) {
+        bail!("--topic-id is not the topic's id, {}", topic.topic_id);
+    }
+    let request = Request {
+        partition: Partition(partition),
+        from: NextOffset(from),
+        to: NextOffset(to),
+        mode,
+        operator,
+    };
+    resume(site, topic, request, &reason_code).await
+}
+
+async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &str) -> anyhow::Result<()> {
+    let partition = request.partition;
+    let Some(halt) = halts::find(&mut site.connection, topic.topic_ref, partition).await? else {
+        bail!("partition {partition} is not halted: `processor progress set` moves a partition that is not");
+    };
+    if halt.reason != reason_code {
+        bail!("--reason-code is not the reason of the halt, {}", halt.reason);
+    }
+    say(&format!("partition {partition} of {}: {}: {}", site.identity.name, halt.reason, halt.detail))?;
+    move_partition(site, topic, request, (reason_code.to_owned(), Some(halt))).await
+}
+
+/// Moves a partition that is not halted: whoever owns it is fenced, and reads on where it then stands.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer, or the numbers are not right.
+pub async fn set(request: Request, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let mut site = Site::look(database, kafka).await?;
+    let topic = site.known()?;
+    let halt = halts::find(&mut site.connection, topic.topic_ref, request.partition).await?;
+    if let Some(halt) = halt {
+        bail!(
+            "partition {} is halted ({}): `processor halts resume` moves it",
+            request.partition,
+            halt.reason
+        );
+    }
+    say(&format!("partition {} of {}", request.partition, site.identity.name))?;
+    move_partition(site, topic, request, ("progress_set".to_owned(), None)).await
+}
+
+async fn move_partition(
+    mut site: Site,
+    topic: Topic,
+    request: Request,
+    (reason, halt): (String, Option<StandingHalt>),
+) -> anyhow::Result<()> {
+    let Request { partition, from, to, mode, operator } = request;
+    let rows = progress::load(&mut site.connection, topic.topic_ref, &[partition]).await?;
+    let Some(row) = rows.first() else {
+        bail!(
+            "partition {partition} was not there when the topic was registered: it cannot be resumed by itself"
+        );
+    };
+    let log = site.inspect(move |inspector| inspector.log_range(partition)).await?;
+    let effect = plan(row, log, (from, to))?;
+    let last_digest = site.digest_before(partition, to, log).await?;
+    let replaced = letters_between(&mut site, topic, (partition, to, from)).await?;
+    tell(row, log, (from, to), (&effect, replaced))?;
+    if mode.dry_run {
+        return Ok(say("nothing was written: --yes does it")?);
+    }
+    let decision = operator.decision(reason);
+    let intervention = Intervention {
+        topic_ref: topic.topic_ref,
+        seen: row,
+        to,
+        last_digest,
+        effect,
+        halt_id: halt.map(|halt| halt.halt_id),
+        decision: &decision,
+    };
+    halts::intervene(&mut site.connection, &intervention).await?;
+    Ok(say(&format!("done: partition {partition} goes on at {to}"))?)
+}
+
+fn tell(
+    row: &Progress,
+    log: LogRange,
+    (from, to): (NextOffset, NextOffset),
+    (effect, replaced): (&Effect, i64),
+) -> std::io::Result<()> {
+    let Effect { skipped, skipped_in_log, repeated, unaccounted, left } = effect;
+    say(&format!("    stored: next offset {}; the log holds {} to {}", row.next_offset, log.start, log.end))?;
+    say(&format!("    from {from} to {to}, then {left} records to apply"))?;
+    say(&match skipped {
+        0 => "    skips nothing".to_owned(),
+        _ => format!(
+            "    skips {skipped} offsets, {from} to {}: {skipped_in_log} records are in the log and will never be applied, {} are gone",
+            to.0 - 1,
+            skipped - skipped_in_log
+        ),
+    })?;
+    say(&match repeated {
+        0 => "    repeats nothing".to_owned(),
+        _ => format!(
+            "    repeats {repeated} offsets, {to} to {}: what the log holds there is applied again; {replaced} dead letters of these places will be replaced",
+            from.0 - 1
+        ),
+    })?;
+    match unaccounted {
+        0 => Ok(()),
+        _ => say(&format!(
+            "    counts {unaccounted} offsets that the counters do not account for as skipped or repeated"
+        )),
+    }
+}
+
+async fn letters_between(
+    site: &mut Site,
+    topic: Topic,
+    (partition, to, from): (Partition, NextOffset, NextOffset),
+) -> anyhow::Result<i64> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from dead_letters
+           where topic_ref = $1 and partition = $2 and record_offset >= $3 and record_offset < $4"#,
+        topic.topic_ref.0,
+        partition.0,
+        to.0,
+        from.0
+    );
+    Ok(count.fetch_one(&mut site.connection).await?)
+}
+
+/// Accepts a topic that was deleted and created again as a topic of its own, from the start of its log.
+async fn accept_topic(
+    mut site: Site,
+    topic_id: Uuid,
+    (reason_code, mode): (&str, Mode),
+    operator: Operator,
+) -> anyhow::Result<()> {
+    let Registration::Recreated { registered } = site.registration else {
+        bail!("the topic is the registered one: name a --partition");
+    };
+    if reason_code != "topic_recreated" {
+        bail!(
+            "--reason-code must be topic_recreated: the registered topic, {}, is gone",
+            registered.topic_id
+        );
+    }
+    if topic_id != site.identity.topic_id {
+        bail!("--topic-id is {topic_id}, but the topic's id is {}", site.identity.topic_id);
+    }
+    let count = site.identity.partition_count.get();
+    let ranges = site
+        .inspect(move |inspector| {
+            let ranges = (0..count).map(Partition).map(|p| Ok((p, inspector.log_range(p)?)));
+            ranges.collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    say(&format!(
+        "{}: the registered topic {} is gone; what it held beyond the next offsets cannot be applied any more",
+        site.identity.name, registered.topic_id
+    ))?;
+    let records: i64 = ranges.iter().map(|(_, range)| range.end.0 - range.start.0).sum();
+    say(&format!(
+        "topic {topic_id} is registered beside it with {count} partitions, each from the start of its log: {records} records to apply; skips nothing, repeats nothing\n\
+         clients, dialogs and messages stay: a message that comes again is a duplicate"
+    ))?;
+    if mode.dry_run {
+        return Ok(say("nothing was written: --yes does it")?);
+    }
+    let starts: Vec<(Partition, Offset)> = ranges.into_iter().map(|(p, range)| (p, range.start)).collect();
+    let decision = operator.decision(reason_code.to_owned());
+    reopen::accept_topic(&mut site.connection, (&site.identity, &starts), registered, &decision).await?;
+    Ok(say("done: processors take the new topic up by themselves")?)
+}
+
+/// The topic, in Kafka and in the registry, as it is now.
+struct Site {
+    inspector: Arc<Inspector>,
+    connection: sqlx::PgConnection,
+    identity: TopicIdentity,
+    registration: Registration,
+}
+
+impl Site {
+    async fn look(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<Self> {
+        let inspector = Arc::new(Inspector::new(kafka)?);
+        let asked = Arc::clone(&inspector);
+        let identity = tokio::task::spawn_blocking(move || asked.identity()).await?.context("the topic")?;
+        let mut connection = database.writer().await?;
+        let registration = registry::find(&mut connection, &identity).await?;
+        Ok(Self { inspector, connection, identity, registration })
+    }
+
+    fn known(&self) -> anyhow::Result<Topic> {
+        match self.registration {
+            Registration::Known(topic) => Ok(topic),
+            Registration::Unknown => bail!("the topic is not registered: nothing was applied of it"),
+            Registration::Recreated { registered } => bail!(
+                "the topic's id is {}, registered is {}: a partition cannot be resumed by itself, the new topic is \
+                 accepted as a whole with --topic-id and no --partition",
+                self.identity.topic_id,
+                registered.topic_id
+            ),
+        }
+    }
+
+    /// The digest of the record before a place, for the check of the next takeover; none if it is not
+    /// in the log.
+    async fn digest_before(
+        &self,
+        partition: Partition,
+        to: NextOffset,
+        log: LogRange,
+    ) -> anyhow::Result<Option<RecordDigest>> {
+        let place = (partition, Offset(to.0 - 1));
+        if place.1 < log.start {
+            return Ok(None);
+        }
+        let records = self.inspect(move |inspector| inspector.records_at(&[place])).await;
+        // In a gap of the log there is no record.
+        Ok(records.ok().and_then(|records| records.get(&partition).map(|record| record.digest())))
+    }
+
+    async fn inspect<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Inspector) -> Result<T, crate::kafka::topic::InspectError> + Send + 'static,
+    ) -> anyhow::Result<T> {
+        let inspector = Arc::clone(&self.inspector);
+        Ok(tokio::task::spawn_blocking(move || question(&inspector)).await??)
+    }
+}

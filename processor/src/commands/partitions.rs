@@ -1,0 +1,290 @@
+//! `processor partitions`: more partitions for a topic whose messages go on, without a client's messages
+//! ever being out of order (docs/growing-partitions.md). Two steps, because two numbers change: `grow` makes
+//! partitions, which stay empty; `switch` says from where on keys are spread over them.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail, ensure};
+use rdkafka::admin::{AdminOptions, NewPartitions};
+use schemas::{Partition, PartitionCount};
+use service_kit::retry::Backoff;
+
+use super::{
+    halts::resume::Operator,
+    output::say,
+    topic::{self, Confirmation},
+};
+use crate::{
+    kafka::{
+        client::{self, KafkaConfig, REQUEST_DEADLINE},
+        topic::{Inspector, LogRange, TopicIdentity},
+    },
+    position::Offset,
+    store::{
+        Database, progress,
+        registry::{self, Topic},
+        rules::{self, Change},
+    },
+};
+
+/// How long the logs must stand still before a switch believes that nobody writes any more.
+const STILL_FOR: Duration = Duration::from_secs(3);
+
+/// What to do.
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// Over how many partitions keys are spread, in each partition from which offset on.
+    Show,
+    /// Make partitions. They stay empty, and every key stays where it is.
+    Grow {
+        /// How many there are to be: a multiple of the number that keys are spread over.
+        #[arg(long)]
+        to: PartitionCount,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Spread keys over the partitions that were made. Every ingest API must have stopped before; afterwards they
+    /// start with the new partition count. Partitions that are halted because they await the switch go on.
+    Switch {
+        /// Over how many.
+        #[arg(long)]
+        to: PartitionCount,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        operator: Operator,
+    },
+    /// Register the topic in an empty database with the number of partitions that its first records were spread
+    /// over, if that is not the number it has now.
+    Register {
+        /// Over how many.
+        #[arg(long)]
+        count: PartitionCount,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+}
+
+/// Does it.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer, or it must not be done: the text says why.
+pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let inspector = Arc::new(Inspector::new(kafka)?);
+    match command {
+        Command::Show => show(database, kafka).await,
+        Command::Grow { to, confirmation } => {
+            let (topic, identity) = topic::registered(database, kafka).await?;
+            let grow = Grow { database, kafka, inspector: &inspector, topic, to };
+            grow.run(&identity, confirmation).await
+        }
+        Command::Switch { to, confirmation, operator } => {
+            let (topic, _) = topic::registered(database, kafka).await?;
+            switch(database, &inspector, (topic, to), (confirmation, operator)).await
+        }
+        Command::Register { count, confirmation } => {
+            register(database, &inspector, count, confirmation).await
+        }
+    }
+}
+
+async fn show(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let (topic, identity) = topic::registered(database, kafka).await?;
+    let mut connection = database.reader().await?;
+    let count = rules::count_in_force(&mut connection, topic).await?;
+    say(&format!(
+        "keys are spread over {count} of {} partitions; {} are registered",
+        identity.partition_count, topic.known_partitions
+    ))?;
+    let switched = sqlx::query!(
+        r#"select partition_count, partition, from_offset,
+                  to_char(switched_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "switched_at!"
+           from placements where topic_ref = $1 order by partition_count, partition"#,
+        topic.topic_ref.0
+    );
+    for row in switched.fetch_all(&mut connection).await? {
+        say(&format!(
+            "over {} since {} in partition {} from offset {}",
+            row.partition_count, row.switched_at, row.partition, row.from_offset
+        ))?;
+    }
+    Ok(())
+}
+
+/// A client stays or moves to a higher partition, so the place of its messages stays their order.
+fn require_multiple(of: PartitionCount, to: PartitionCount) -> anyhow::Result<()> {
+    ensure!(
+        to.get() > of.get() && to.get() % of.get() == 0,
+        "--to must be a multiple of {of}, the number of partitions that keys are spread over"
+    );
+    Ok(())
+}
+
+struct Grow<'a> {
+    database: &'a Database,
+    kafka: &'a KafkaConfig,
+    inspector: &'a Arc<Inspector>,
+    topic: Topic,
+    to: PartitionCount,
+}
+
+impl Grow<'_> {
+    async fn run(&self, identity: &TopicIdentity, confirmation: Confirmation) -> anyhow::Result<()> {
+        let mut connection = self.database.writer().await?;
+        require_multiple(rules::count_in_force(&mut connection, self.topic).await?, self.to)?;
+        let (now, to) = (identity.partition_count, self.to);
+        ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
+        if confirmation.is_dry_run() {
+            let known = self.topic.known_partitions;
+            let sentence =
+                format!("the topic has {now} partitions, {known} are registered; both would be {to}");
+            return Ok(say(&format!("dry run, nothing is changed: {sentence}; no key moves"))?);
+        }
+        if now != to {
+            self.create().await?;
+        }
+        let ranges = self.ranges().await?;
+        let starts: Vec<(Partition, Offset)> =
+            ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
+        registry::register_more(&mut connection, self.topic.topic_ref, &starts).await?;
+        say(&format!("the topic has {to} partitions; no key has moved"))?;
+        Ok(say(&format!("next: stop every ingest API, then `processor partitions switch --to {to} --yes`"))?)
+    }
+
+    async fn create(&self) -> anyhow::Result<()> {
+        let count = usize::try_from(self.to.get())?;
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_DEADLINE))
+            .operation_timeout(Some(REQUEST_DEADLINE));
+        let partitions = NewPartitions::new(&self.kafka.topic, count);
+        let answers = client::admin(self.kafka)?.create_partitions([&partitions], &options).await?;
+        for answer in answers {
+            if let Err((_, code)) = answer {
+                bail!("the brokers did not make the partitions: {code}");
+            }
+        }
+        Ok(())
+    }
+
+    /// The new partitions' logs. A partition that was just made has no leader yet.
+    async fn ranges(&self) -> anyhow::Result<HashMap<Partition, LogRange>> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
+        let partitions: Vec<Partition> =
+            (self.topic.partition_count.get()..self.to.get()).map(Partition).collect();
+        for _ in 0..30 {
+            match ranges(self.inspector, partitions.clone()).await {
+                Ok(ranges) => return Ok(ranges),
+                Err(error) => tracing::info!(%error, "waiting for the new partitions' leaders"),
+            }
+            tokio::time::sleep(backoff.next_delay()).await;
+        }
+        ranges(self.inspector, partitions).await.context("the new partitions")
+    }
+}
+
+async fn switch(
+    database: &Database,
+    inspector: &Arc<Inspector>,
+    (topic, to): (Topic, PartitionCount),
+    (confirmation, operator): (Confirmation, Operator),
+) -> anyhow::Result<()> {
+    let mut connection = database.writer().await?;
+    let from = rules::count_in_force(&mut connection, topic).await?;
+    require_multiple(from, to)?;
+    ensure!(
+        topic.known_partitions >= to.get(),
+        "{} partitions are registered: run `processor partitions grow --to {to}` before",
+        topic.known_partitions
+    );
+    let old: Vec<Partition> = (0..from.get()).map(Partition).collect();
+    let before = ranges(inspector, old.clone()).await?;
+    let rows = progress::load(&mut connection, topic.topic_ref, &old).await?;
+    let lag: i64 = rows
+        .iter()
+        .filter_map(|row| Some((before.get(&row.partition)?.end.0 - row.next_offset.0).max(0)))
+        .sum();
+    ensure!(lag == 0, "{lag} records are not applied yet: `processor progress wait`, then again");
+    if confirmation.is_dry_run() {
+        return Ok(say(&format!(
+            "dry run, nothing is changed: everything is applied, keys would be spread over {to} partitions instead of {from}"
+        ))?);
+    }
+    tokio::time::sleep(STILL_FOR).await;
+    let change = Change::begin(&mut connection, topic.topic_ref).await.context("the partitions' rows")?;
+    // Nothing is applied from here on. If nothing was written either, the rows stand at the logs' ends.
+    let now = ranges(inspector, old).await?;
+    for (partition, range) in &now {
+        let row = change.next_offsets.iter().find(|(row, _)| row == partition);
+        let next_offset = row.map(|(_, next_offset)| next_offset.offset());
+        ensure!(
+            before.get(partition) == Some(range) && next_offset == Some(range.end),
+            "partition {partition} is still written to: stop every ingest API before the switch"
+        );
+    }
+    let resumed =
+        change.place(to, &operator.decision("awaits_switch".to_owned())).await.context("the switch")?;
+    if resumed > 0 {
+        say(&format!("{resumed} partitions that awaited the switch go on"))?;
+    }
+    say(&format!("keys are spread over {to} partitions from here on"))?;
+    Ok(say(&format!("next: start every ingest API with --partition-count={to}"))?)
+}
+
+async fn register(
+    database: &Database,
+    inspector: &Arc<Inspector>,
+    count: PartitionCount,
+    confirmation: Confirmation,
+) -> anyhow::Result<()> {
+    let identity = topic::inspect(inspector, Inspector::identity).await.context("the topic")?;
+    ensure!(
+        count.get() <= identity.partition_count.get() && identity.partition_count.get() % count.get() == 0,
+        "--count must divide {}, the number of partitions that the topic has",
+        identity.partition_count
+    );
+    let mut connection = database.writer().await?;
+    ensure!(
+        registry::find(&mut connection, &identity).await? == registry::Registration::Unknown,
+        "the topic is registered already"
+    );
+    if confirmation.is_dry_run() {
+        return Ok(say(&format!(
+            "dry run, nothing is changed: the topic would be registered with {count} partitions"
+        ))?);
+    }
+    let ranges = ranges(inspector, (0..count.get()).map(Partition).collect()).await?;
+    let starts: Vec<(Partition, Offset)> =
+        ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
+    let first = TopicIdentity { partition_count: count, ..identity };
+    registry::register(&mut connection, &first, &starts).await?;
+    Ok(say(&format!("the topic is registered; its first records are spread over {count} partitions"))?)
+}
+
+async fn ranges(
+    inspector: &Arc<Inspector>,
+    partitions: Vec<Partition>,
+) -> anyhow::Result<HashMap<Partition, LogRange>> {
+    let question = move |inspector: &Inspector| {
+        partitions.into_iter().map(|partition| Ok((partition, inspector.log_range(partition)?))).collect()
+    };
+    topic::inspect(inspector, question).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_spread_over_a_multiple_so_that_no_client_moves_down() {
+        let count = |count| PartitionCount::new(count).unwrap();
+        assert!(require_multiple(count(12), count(24)).is_ok());
+        for to in [6, 12, 18] {
+            assert!(require_multiple(count(12), count(to)).is_err(), "{to}");
+        }
+        for key in 0..1_000_u32 {
+            let key = key.to_string();
+            let [before, after] = [12, 36].map(|n| Partition::of_key(key.as_bytes(), count(n)));
+            assert!(after >= before && after.0 % 12 == before.0, "{key}");
+        }
+    }
+}

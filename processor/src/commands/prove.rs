@@ -1,0 +1,84 @@
+//! `processor prove`: one verdict line, and every difference with its place.
+
+use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
+
+use super::output::{say, say_json};
+use crate::{
+    kafka::client::KafkaConfig,
+    prove::{
+        self, Options,
+        report::{Report, Scope, Verdict},
+    },
+    store::Database,
+};
+
+/// What to prove, and how to tell it.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+    /// Look only at what was applied since the last clean proof, and at the dialogs and clients that this
+    /// touches. A row that was changed after it was proved is found by a full proof only.
+    #[arg(long)]
+    since_last: bool,
+    /// Workers, each with a connection and a Kafka client of its own; by default one per core.
+    #[arg(long, env = "PROCESSOR_PROVE_JOBS")]
+    jobs: Option<NonZeroUsize>,
+    /// Memory for rows and records that wait to be compared, in MiB; beyond it they wait on disk.
+    #[arg(long, env = "PROCESSOR_PROVE_MEMORY_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
+    memory_mib: u16,
+    /// Where they wait: about 140 bytes a record; by default the system's directory for temporary files.
+    #[arg(long, env = "PROCESSOR_PROVE_DIRECTORY")]
+    directory: Option<PathBuf>,
+}
+
+impl Args {
+    fn options(self) -> Options {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        Options {
+            scope: if self.since_last { Scope::SinceLast } else { Scope::Full },
+            jobs: self.jobs.map_or_else(cores, NonZeroUsize::get).min(JOBS_MAX),
+            memory_max: usize::from(self.memory_mib) * 1024 * 1024,
+            directory: self.directory.unwrap_or_else(std::env::temp_dir),
+        }
+    }
+}
+
+/// Each worker is a connection.
+const JOBS_MAX: usize = 64;
+
+/// Compares the tables with the topic. The exit code is 0 only if the verdict is clean.
+///
+/// # Errors
+/// Kafka or PostgreSQL did not answer: nothing is known.
+pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
+    let (json, options) = (args.json, args.options());
+    let (database, kafka) = (database.clone(), kafka.clone());
+    let proof = tokio::task::spawn_blocking(move || prove::prove(&database, &kafka, &options));
+    let report = proof.await??;
+    if json {
+        say_json(&report)?
+    } else {
+        tell(&report)?
+    }
+    Ok(match report.verdict {
+        Verdict::Clean => ExitCode::SUCCESS,
+        Verdict::Differs | Verdict::NotProvable => ExitCode::FAILURE,
+    })
+}
+
+fn tell(report: &Report) -> std::io::Result<()> {
+    for finding in &report.findings {
+        let offset = finding.offset.map_or_else(|| "-".to_owned(), |offset| offset.to_string());
+        say(&format!(
+            "partition {} offset {offset}: {}: {}",
+            finding.partition, finding.kind, finding.detail
+        ))?;
+    }
+    let told = u64::try_from(report.findings.len()).unwrap_or(u64::MAX);
+    if told < report.findings_total {
+        say(&format!("and {} more", report.findings_total - told))?;
+    }
+    say(&report.line)
+}

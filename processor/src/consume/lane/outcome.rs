@@ -1,0 +1,210 @@
+//! What becomes of an attempt that has ended.
+
+use std::{sync::Arc, time::Instant};
+
+use schemas::{Partition, Timestamp};
+
+use super::{Lane, LaneReport, Phase};
+use crate::{
+    consume::{
+        attempt::{Ended, Outcome, Work},
+        batch::{Batch, Run},
+        traces,
+    },
+    decode::Content,
+    halt::StopReason,
+    planted::{self, Bug},
+    store::{
+        StoreError,
+        apply::{Applied, ApplyError},
+        progress::{Progress, Verdict, judge},
+    },
+};
+
+impl Lane {
+    pub(super) async fn ended(&mut self, ended: Ended) {
+        let Phase::Busy { work, since, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else {
+            return;
+        };
+        self.connection = ended.connection;
+        let batch = Arc::clone(work.batch());
+        match ended.outcome {
+            Outcome::Applied(applied) => {
+                self.clock.answered();
+                self.backoff.reset();
+                self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
+                traces::applied(&self.config.spans, &batch, &applied, since.elapsed());
+                self.applied(&batch, applied).await;
+            }
+            Outcome::Read(rows) => {
+                self.clock.answered();
+                self.backoff.reset();
+                self.settled(&batch, &rows).await;
+            }
+            Outcome::Failed(ApplyError::Store(StoreError::Data { sqlstate, constraint })) => {
+                self.clock.answered();
+                self.refused(&batch, &sqlstate, constraint.as_deref()).await;
+            }
+            Outcome::Failed(ApplyError::Store(error)) => self.failed(work, &error),
+            Outcome::Failed(ApplyError::Unsettled(_)) if planted::is(Bug::M5) => {
+                self.phase = Phase::Waiting { work, until: Instant::now() + self.backoff.next_delay() };
+            }
+            Outcome::Failed(ApplyError::Unsettled(why)) => {
+                self.count_failure("settle");
+                tracing::warn!(
+                    why,
+                    partitions = batch.runs.len(),
+                    "outcome of a transaction not known, reading the rows"
+                );
+                self.settle(batch);
+            }
+            Outcome::Failed(ApplyError::Foreign(foreign)) => {
+                self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset }).await;
+                self.parts.push_front(Batch::clone(&batch));
+            }
+        }
+    }
+
+    async fn applied(&mut self, batch: &Batch, applied: Applied) {
+        for run in &batch.runs {
+            let state = self.partitions.get_mut(&run.partition);
+            let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else {
+                continue;
+            };
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                if let Some(after) = applied.after.get(&client) {
+                    state.cache.put(client, *after);
+                }
+            }
+        }
+        self.metrics.count_applied(batch, &applied);
+        for (partition, offset, reason) in &applied.dead_letters {
+            tracing::warn!(
+                partition = partition.0,
+                offset = offset.0,
+                reason,
+                "record kept as a dead letter"
+            );
+        }
+        log_messages(batch);
+        for run in &batch.runs {
+            self.advanced(run).await;
+        }
+    }
+
+    async fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
+        let mut redo = Batch::default();
+        for run in &batch.runs {
+            if !self.owns(run) {
+                continue;
+            }
+            let row = rows.iter().find(|row| row.partition == run.partition);
+            let mut verdict = judge(row, run.from, run.to(), run.owner_epoch);
+            if planted::is(Bug::M14) && row.is_some_and(|row| row.owner_epoch == run.owner_epoch) {
+                verdict = if verdict == Verdict::Done { verdict } else { Verdict::Redo };
+            }
+            tracing::warn!(
+                partition = run.partition.0,
+                from = run.from.0,
+                to = run.to().0,
+                ?verdict,
+                "outcome read from the row"
+            );
+            let label = match verdict {
+                Verdict::Done => "done",
+                Verdict::Redo => "redo",
+                Verdict::Fenced => "fenced",
+            };
+            self.metrics.processor_ambiguous_commits_total.with_label_values(&[label]).inc();
+            match verdict {
+                Verdict::Done => self.advanced(run).await,
+                Verdict::Redo => redo.runs.push(run.clone()),
+                Verdict::Fenced => self.fenced(run.partition).await,
+            }
+        }
+        if !redo.is_empty() {
+            self.parts.push_front(redo);
+        }
+    }
+
+    /// The data of the batch cannot be stored: looks for the record that is to blame.
+    async fn refused(&mut self, batch: &Batch, sqlstate: &str, constraint: Option<&str>) {
+        self.count_failure("bisect");
+        match batch.clone().split() {
+            Ok([first, second]) => {
+                self.parts.push_front(second);
+                self.parts.push_front(first);
+            }
+            Err(single) => {
+                let Some(run) = single.runs.first() else { return };
+                let (partition, offset) = (run.partition, run.from.offset());
+                tracing::error!(
+                    partition = partition.0,
+                    offset = offset.0,
+                    sqlstate,
+                    constraint,
+                    "the database refuses a record"
+                );
+                let Some(state) = self.partitions.get_mut(&partition) else {
+                    return;
+                };
+                match state.limit.admit(0, 1, Instant::now()) {
+                    Ok(()) => self.parts.push_front(single.rejected(sqlstate)),
+                    Err(passed) => self.halt(partition, passed.into()).await,
+                }
+            }
+        }
+    }
+
+    /// For a reason that passes: the same again, later.
+    fn failed(&mut self, work: Work, error: &StoreError) {
+        self.count_failure("retry");
+        let delay = self.backoff.next_delay();
+        tracing::warn!(%error, delay_ms = delay.as_millis(), records = work.batch().len(), "not applied, trying again");
+        self.phase = Phase::Waiting { work, until: Instant::now() + delay };
+    }
+
+    /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
+    pub(super) fn settle(&mut self, batch: Arc<Batch>) {
+        for run in &batch.runs {
+            if let Some(state) = self.partitions.get_mut(&run.partition) {
+                state.cache.forget();
+            }
+        }
+        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
+    }
+
+    async fn advanced(&mut self, run: &Run) {
+        if let Some(state) =
+            self.partitions.get(&run.partition).filter(|state| state.owner_epoch == run.owner_epoch)
+        {
+            let assignment_epoch = state.assignment_epoch;
+            let oldest = self.oldest_in_hand(run.partition);
+            if let Some(state) = self.partitions.get_mut(&run.partition) {
+                state.oldest_in_hand = oldest;
+            }
+            self.report(LaneReport::Advanced(run.partition, assignment_epoch, run.to(), oldest)).await;
+        }
+    }
+
+    /// When the next record of a partition that is not applied was appended, if the lane has it.
+    fn oldest_in_hand(&self, partition: Partition) -> Option<Timestamp> {
+        let part = self.parts.iter().flat_map(|part| &part.runs).find(|run| run.partition == partition);
+        let first = part.and_then(|run| run.records.first()).map(Arc::as_ref);
+        first.or_else(|| self.pending.first(partition)).map(|record| record.raw.appended_at)
+    }
+}
+
+/// One line a message, so that a request's id leads from the HTTP request to the row.
+fn log_messages(batch: &Batch) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    for record in batch.records() {
+        if let Content::Message(received) = &record.content {
+            let request_id = received.request_id.as_ref().map(schemas::RequestId::as_str);
+            let (partition, offset) = (record.raw.partition, record.raw.offset);
+            tracing::debug!(request_id, partition = partition.0, offset = offset.0, client_id = %received.message.client_id(), "record applied");
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! What is kept of a row or a record until it can be compared: fixed sizes, so that a thousand million
+//! fit on a disk and some ten thousand at a time in memory.
+//!
+//! `entry!` declares what an entry holds and, by the same list, how it is written and read again.
+//!
+//! Contents are kept as digests under keys drawn for each proof. A row that differs from its record goes
+//! unseen with a probability of 2^-64, whoever wrote it: nobody knows the keys.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+
+use schemas::{BodyHash, ClientId, Partition, Timestamp};
+use uuid::Uuid;
+
+use crate::position::Offset;
+
+/// A place in the topic.
+pub type Place = (Partition, Offset);
+
+/// The keys of the digests.
+#[derive(Debug, Clone, Default)]
+pub struct Keys(RandomState, RandomState);
+
+impl Keys {
+    /// The digest of some content.
+    #[must_use]
+    pub fn digest(&self, bytes: &[u8]) -> u64 {
+        let mut hasher = self.0.build_hasher();
+        hasher.write(bytes);
+        hasher.finish()
+    }
+
+    /// A digest wide enough to tell all ids of a client apart.
+    #[must_use]
+    pub fn wide_digest(&self, bytes: &[u8]) -> [u8; 16] {
+        let mut hasher = self.1.build_hasher();
+        hasher.write(bytes);
+        (u128::from(self.digest(bytes)) << 64 | u128::from(hasher.finish())).to_le_bytes()
+    }
+
+    /// A client's bucket. Under a key: whoever chooses ids cannot choose the bucket.
+    #[must_use]
+    pub fn bucket(&self, client: ClientId, buckets: usize) -> usize {
+        let buckets = u64::try_from(buckets).unwrap_or(u64::MAX).max(1);
+        usize::try_from(self.digest(client.as_uuid().as_bytes()) % buckets).unwrap_or_default()
+    }
+}
+
+/// A value that always takes the same number of bytes.
+pub trait Fixed: Sized {
+    /// How many.
+    const SIZE: usize;
+    /// Appends exactly [`Self::SIZE`] bytes.
+    fn write(&self, bytes: &mut Vec<u8>);
+    /// The inverse: takes the value off the front. The bytes are ours and complete; what is not there is
+    /// zero.
+    fn read(bytes: &mut &[u8]) -> Self;
+}
+
+impl<const N: usize> Fixed for [u8; N] {
+    const SIZE: usize = N;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        bytes.extend_from_slice(self);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        bytes.split_off(..N).and_then(|taken| taken.try_into().ok()).unwrap_or([0; N])
+    }
+}
+
+/// Makes a type [`Fixed`] by way of another: into it, and back.
+macro_rules! fixed {
+    ($($type:ty as $other:ty: $into:expr, $back:expr;)+) => {$(
+        impl Fixed for $type {
+            const SIZE: usize = <$other as Fixed>::SIZE;
+
+            fn write(&self, bytes: &mut Vec<u8>) {
+                let into: fn(Self) -> $other = $into;
+                into(*self).write(bytes);
+            }
+
+            fn read(bytes: &mut &[u8]) -> Self {
+                let back: fn($other) -> Self = $back;
+                back(<$other>::read(bytes))
+            }
+        }
+    )+};
+}
+
+fixed! {
+    i16 as [u8; 2]: i16::to_le_bytes, i16::from_le_bytes;
+    i32 as [u8; 4]: i32::to_le_bytes, i32::from_le_bytes;
+    i64 as [u8; 8]: i64::to_le_bytes, i64::from_le_bytes;
+    u64 as [u8; 8]: u64::to_le_bytes, u64::from_le_bytes;
+    Uuid as [u8; 16]: Uuid::into_bytes, Uuid::from_bytes;
+    ClientId as Uuid: ClientId::as_uuid, ClientId::from_uuid;
+    BodyHash as [u8; 16]: |hash| hash.0, BodyHash;
+    Partition as i32: |partition| partition.0, Partition;
+    Offset as i64: |offset| offset.0, Offset;
+    Timestamp as i64: Timestamp::as_micros, |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::EPOCH);
+    Kind as [u8; 1]: |kind| [kind as u8], |[byte]| match byte {
+        0 => Kind::Message,
+        1 => Kind::DeadLetter,
+        _ => Kind::Rejected,
+    };
+    Found as [u8; 1]: |found| [found as u8], |[byte]| match byte {
+        0 => Found::Nothing,
+        1 => Found::Same,
+        _ => Found::Different,
+    };
+}
+
+/// Declares a struct that is [`Fixed`].
+macro_rules! entry {
+    ($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident: $type:ty,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name {
+            $($(#[$field_meta])* pub $field: $type,)+
+        }
+
+        impl Fixed for $name {
+            const SIZE: usize = 0 $(+ <$type as Fixed>::SIZE)+;
+
+            fn write(&self, bytes: &mut Vec<u8>) {
+                $(self.$field.write(bytes);)+
+            }
+
+            fn read(bytes: &mut &[u8]) -> Self {
+                // Fields are read in the order in which they stand here.
+                Self { $($field: Fixed::read(bytes),)+ }
+            }
+        }
+    };
+}
+
+/// What a row at a place is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A message.
+    Message,
+    /// A dead letter whose reason a record can tell.
+    DeadLetter,
+    /// A dead letter that the database caused.
+    Rejected,
+}
+
+entry! {
+    /// A row that stands for a record.
+    PlacedRow {
+        /// The record's offset.
+        offset: Offset,
+        /// What it is.
+        kind: Kind,
+        /// Where the row lies in its table (`ctid`).
+        tid: [u8; 6],
+        /// A message's dialog.
+        dialog: Uuid,
+        /// Of its other columns.
+        digest: u64,
+    }
+}
+
+/// How a row at a record's place compares with the record, should the record want one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// There is no such row.
+    Nothing,
+    /// It says what the record says.
+    Same,
+    /// It says something else.
+    Different,
+}
+
+/// What a record says, as far as the fold has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// A client wrote something.
+    Message {
+        /// A digest of the message's id.
+        id: [u8; 16],
+        /// Tells a duplicate from a reused id.
+        body: BodyHash,
+        /// After which silence it opens a new dialog, in seconds; 0: after none.
+        idle_gap: i64,
+    },
+    /// A message whose id came before the records that are looked at.
+    Repeat {
+        /// Whether its body is the same.
+        same_body: bool,
+    },
+    /// The client's active dialog is to be closed.
+    Close,
+}
+
+impl Fixed for Said {
+    const SIZE: usize = 1 + 16 + 16 + 8;
+
+    fn write(&self, bytes: &mut Vec<u8>) {
+        let (what, id, body, idle_gap) = match *self {
+            Self::Message { id, body, idle_gap } => (0, id, body.0, idle_gap),
+            Self::Repeat { same_body } => (1 + u8::from(same_body), [0; 16], [0; 16], 0),
+            Self::Close => (3, [0; 16], [0; 16], 0),
+        };
+        [what].write(bytes);
+        id.write(bytes);
+        body.write(bytes);
+        idle_gap.write(bytes);
+    }
+
+    fn read(bytes: &mut &[u8]) -> Self {
+        let [what] = Fixed::read(bytes);
+        let (id, body, idle_gap) = (Fixed::read(bytes), Fixed::read(bytes), Fixed::read(bytes));
+        match what {
+            0 => Self::Message { id, body, idle_gap },
+            1 | 2 => Self::Repeat { same_body: what == 2 },
+            _ => Self::Close,
+        }
+    }
+}
+
+entry! {
+    /// A record of a client, with what stands at its place.
+    ClientRecord {
+        /// Whose.
+        client: ClientId,
+        /// Where.
+        partition: Partition,
+        /// Where in the partition.
+        offset: Offset,
+        /// When it was appended.
+        appended_at: Timestamp,
+        /// What it says.
+        said: Said,
+        /// Digests of the client's `external_client_id` and `client_phone`; 0 if the record does not tell.
+        external_client_id: u64,
+        client_phone: u64,
+        /// The message row at its place,
+        message: Found,
+        /// and the dialog of that row.
+        dialog: Uuid,
+        /// The dead letter at its place, compared with that of a reused id.
+        dead_letter: Found,
+    }
+}
+
+impl ClientRecord {
+    /// The order in which the records of a client are folded: a client only moves to a higher partition.
+    #[must_use]
+    pub const fn order(&self) -> (ClientId, Partition, Offset) {
+        (self.client, self.partition, self.offset)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        (self.partition, self.offset)
+    }
+}
+
+entry! {
+    /// A row of `dialogs`. Times are microseconds since 1970, whatever the row holds; [`NULL`] is null.
+    DialogRow {
+        /// Whose.
+        client_id: ClientId,
+        /// Its id.
+        id: Uuid,
+        opened_at: i64,
+        closed_at: i64,
+        /// A digest; 0 if it is null.
+        close_reason: u64,
+        last_message_at: i64,
+        topic_ref: i16,
+        partition: i32,
+        opened_offset: i64,
+    }
+}
+
+/// A time that is null.
+pub const NULL: i64 = i64::MIN;
+
+impl DialogRow {
+    /// The order of a client's dialogs.
+    #[must_use]
+    pub const fn order(&self) -> (ClientId, i32, i64, Uuid) {
+        (self.client_id, self.partition, self.opened_offset, self.id)
+    }
+
+    /// The place of the record that opened it.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        (Partition(self.partition), Offset(self.opened_offset))
+    }
+}
+
+entry! {
+    /// A row of `clients`.
+    ClientRow {
+        /// The client.
+        id: ClientId,
+        /// Digests of what its source and its phone are.
+        external_client_id: u64,
+        client_phone: u64,
+        /// Microseconds since 1970.
+        created_at: i64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn survives<E: Fixed + PartialEq + std::fmt::Debug>(entry: &E) {
+        let mut bytes = Vec::new();
+        entry.write(&mut bytes);
+        assert_eq!(bytes.len(), E::SIZE);
+        let mut rest = bytes.as_slice();
+        assert_eq!(E::read(&mut rest), *entry);
+        assert!(rest.is_empty());
+    }
+
+    #[test]
+    fn entries_survive_the_way_to_disk_and_back() {
+        let (client, dialog) = (ClientId::from_uuid(Uuid::from_u128(1)), Uuid::from_u128(2));
+        for kind in [Kind::Message, Kind::DeadLetter, Kind::Rejected] {
+            survives(&PlacedRow {
+                offset: Offset(-1),
+                kind,
+                tid: [1, 2, 3, 4, 5, 6],
+                dialog,
+                digest: u64::MAX,
+            });
+        }
+        let said = [
+            Said::Message { id: [7; 16], body: BodyHash([9; 16]), idle_gap: 60 },
+            Said::Repeat { same_body: true },
+            Said::Repeat { same_body: false },
+            Said::Close,
+        ];
+        let found = [
+            (Found::Nothing, Found::Different),
+            (Found::Same, Found::Nothing),
+            (Found::Different, Found::Same),
+        ];
+        for (said, (message, dead_letter)) in
+            said.into_iter().flat_map(|said| found.map(|found| (said, found)))
+        {
+            survives(&ClientRecord {
+                client,
+                partition: Partition(7),
+                offset: Offset(i64::MAX),
+                appended_at: Timestamp::from_millis(5).unwrap(),
+                said,
+                external_client_id: 3,
+                client_phone: 4,
+                message,
+                dialog,
+                dead_letter,
+            });
+        }
+        survives(&DialogRow {
+            client_id: client,
+            id: dialog,
+            opened_at: 1,
+            closed_at: NULL,
+            close_reason: 4,
+            last_message_at: -5,
+            topic_ref: -1,
+            partition: 5,
+            opened_offset: 6,
+        });
+        survives(&ClientRow { id: client, external_client_id: 1, client_phone: 2, created_at: -1 });
+    }
+}

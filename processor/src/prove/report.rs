@@ -1,0 +1,303 @@
+//! The verdict.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use schemas::Timestamp;
+use serde::Serialize;
+
+/// Differences that are told one by one; all are counted.
+pub const FINDINGS_MAX: usize = 100;
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The tables are what the records say.
+    Clean,
+    /// They are not.
+    Differs,
+    /// The records that would tell are no longer there, or not only they.
+    NotProvable,
+}
+
+impl Verdict {
+    /// The stable code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Differs => "differs",
+            Self::NotProvable => "not_provable",
+        }
+    }
+}
+
+/// What is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// Every record and every row.
+    Full,
+    /// The records applied since the last proof, and what they touch.
+    SinceLast,
+}
+
+impl Scope {
+    /// The stable code.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::SinceLast => "since_last",
+        }
+    }
+}
+
+/// What a difference is about: the order in which those of a partition are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum About {
+    /// A record, and the row that stands for it.
+    Record,
+    /// A dialog.
+    Dialog,
+    /// A client.
+    Client,
+    /// The partition's own row.
+    Progress,
+    /// Something that no record speaks of. Told after all partitions.
+    Nothing,
+}
+
+/// A difference between the tables and the topic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    #[serde(skip)]
+    about: About,
+    /// The partition.
+    pub partition: i32,
+    /// The record's offset, where one record is concerned.
+    pub offset: Option<i64>,
+    /// What is wrong: a stable code such as `message_missing`.
+    pub kind: &'static str,
+    /// The columns that differ, or the numbers; never content.
+    pub detail: String,
+}
+
+impl Finding {
+    fn order(&self) -> impl Ord + '_ {
+        let beyond = self.about == About::Nothing;
+        (beyond, self.partition, self.about, self.offset, self.kind, self.detail.as_str())
+    }
+}
+
+/// Rows by table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Rows {
+    /// Of `clients`.
+    pub clients: i64,
+    /// Of `dialogs`.
+    pub dialogs: i64,
+    /// Of `messages`.
+    pub messages: i64,
+    /// Of `dead_letters`.
+    pub dead_letters: i64,
+    /// Dialogs that are not closed.
+    pub active_dialogs: i64,
+}
+
+impl std::ops::AddAssign for Rows {
+    fn add_assign(&mut self, more: Self) {
+        self.clients += more.clients;
+        self.dialogs += more.dialogs;
+        self.messages += more.messages;
+        self.dead_letters += more.dead_letters;
+        self.active_dialogs += more.active_dialogs;
+    }
+}
+
+/// What was compared, and what came out.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The verdict in a sentence.
+    pub line: String,
+    /// What was compared.
+    pub scope: Scope,
+    /// The proof that this one goes on from.
+    pub since: Option<String>,
+    /// Records compared.
+    pub records: i64,
+    /// Rows compared, by table.
+    pub rows: Rows,
+    /// Records that repeat a message.
+    pub duplicates: i64,
+    /// Commands.
+    pub commands: i64,
+    /// Dead letters by reason.
+    pub dead_letters: BTreeMap<&'static str, i64>,
+    /// How long it took.
+    pub elapsed_seconds: f64,
+    /// Differences in all.
+    pub findings_total: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+/// What was compared, by numbers.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Records.
+    pub records: i64,
+    /// Rows.
+    pub rows: Rows,
+    /// Records that repeat a message.
+    pub duplicates: i64,
+    /// Commands.
+    pub commands: i64,
+    /// Dead letters by reason.
+    pub dead_letters: BTreeMap<&'static str, i64>,
+}
+
+impl Report {
+    /// Nothing can be compared.
+    #[must_use]
+    pub fn not_provable(scope: Scope, why: &str) -> Self {
+        Self {
+            verdict: Verdict::NotProvable,
+            line: format!("not provable: {why}"),
+            scope,
+            since: None,
+            records: 0,
+            rows: Rows::default(),
+            duplicates: 0,
+            commands: 0,
+            dead_letters: BTreeMap::new(),
+            elapsed_seconds: 0.0,
+            findings_total: 0,
+            findings: Vec::new(),
+        }
+    }
+}
+
+/// The differences found so far: all are counted, the first [`FINDINGS_MAX`] in their order are kept.
+#[derive(Debug, Default)]
+pub struct Findings {
+    total: u64,
+    first: Vec<Finding>,
+    unprovable: BTreeMap<&'static str, BTreeSet<i32>>,
+}
+
+impl Findings {
+    /// Adds one.
+    pub fn push(
+        &mut self,
+        about: About,
+        (partition, offset): (i32, Option<i64>),
+        kind: &'static str,
+        detail: impl Into<String>,
+    ) {
+        self.total += 1;
+        self.first.push(Finding { about, partition, offset, kind, detail: detail.into() });
+        if self.first.len() > 2 * FINDINGS_MAX {
+            self.keep_first();
+        }
+    }
+
+    /// Adds those of another worker.
+    pub fn merge(&mut self, other: Self) {
+        self.total += other.total;
+        self.first.extend(other.first);
+        for (why, partitions) in other.unprovable {
+            self.unprovable.entry(why).or_default().extend(partitions);
+        }
+        self.keep_first();
+    }
+
+    /// A partition of which the log does not tell everything any more.
+    pub fn unprovable(&mut self, partition: i32, why: &'static str) {
+        self.unprovable.entry(why).or_default().insert(partition);
+    }
+
+    fn keep_first(&mut self) {
+        self.first.sort_by(|a, b| a.order().cmp(&b.order()));
+        self.first.truncate(FINDINGS_MAX);
+    }
+
+    /// Draws the conclusion.
+    #[must_use]
+    pub fn into_report(
+        mut self,
+        (scope, since): (Scope, Option<Timestamp>),
+        compared: Compared,
+        elapsed: Duration,
+    ) -> Report {
+        self.keep_first();
+        let records = compared.records;
+        let since = since.map(|at| at.to_string());
+        let since_text = since.as_ref().map_or_else(String::new, |at| format!(" since {at}"));
+        let (verdict, line) = if !self.unprovable.is_empty() {
+            let why = self
+                .unprovable
+                .iter()
+                .map(|(why, partitions)| format!("{why}, of partitions {partitions:?}"));
+            (Verdict::NotProvable, format!("not provable: {}", why.collect::<Vec<_>>().join("; ")))
+        } else if self.total > 0 {
+            let line = format!(
+                "differs{since_text}: {} differences between the tables and {records} records",
+                self.total
+            );
+            (Verdict::Differs, line)
+        } else {
+            let line = format!(
+                "clean{since_text}: {records} records are {} messages, {} duplicates, {} commands and {} dead letters; \
+                 nothing is missing, doubled, misplaced or out of order",
+                compared.rows.messages, compared.duplicates, compared.commands, compared.rows.dead_letters
+            );
+            (Verdict::Clean, line)
+        };
+        Report {
+            verdict,
+            line,
+            scope,
+            since,
+            records,
+            rows: compared.rows,
+            duplicates: compared.duplicates,
+            commands: compared.commands,
+            dead_letters: compared.dead_letters,
+            elapsed_seconds: elapsed.as_secs_f64(),
+            findings_total: self.total,
+            findings: self.first,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_differences_are_kept_in_their_order_whoever_finds_them_when() {
+        let mut all = Findings::default();
+        let mut other = Findings::default();
+        all.push(About::Nothing, (0, None), "client_unexpected", "");
+        for offset in (0..1_000).rev() {
+            let worker = if offset % 3 == 0 { &mut all } else { &mut other };
+            worker.push(About::Record, (1, Some(offset)), "message_missing", "");
+        }
+        other.push(About::Progress, (0, None), "counter_differs", "");
+        all.merge(other);
+        let report = all.into_report((Scope::Full, None), Compared::default(), Duration::ZERO);
+        assert_eq!((report.verdict, report.findings_total), (Verdict::Differs, 1_002));
+        let kept: Vec<_> = report.findings.iter().map(|f| (f.kind, f.offset)).collect();
+        assert_eq!(kept.len(), FINDINGS_MAX);
+        assert_eq!(
+            kept[..3],
+            [("counter_differs", None), ("message_missing", Some(0)), ("message_missing", Some(1))]
+        );
+    }
+}

@@ -1,0 +1,312 @@
+//! Which records are looked at: of each partition a span, cut into slices of which each fits in memory.
+
+use schemas::{Partition, PartitionCount};
+
+use crate::{
+    fold::Counters,
+    kafka::topic::LogRange,
+    position::{NextOffset, Offset, RecordDigest},
+    rules::PartitionRules,
+    store::progress::Progress,
+};
+
+/// Offsets of a slice: the rows that stand for them are in memory while they are read.
+const SLICE_OFFSETS: i64 = 65_536;
+/// Slices that one worker reads in a row, at most: each first one costs a new fetch.
+const RUN_SLICES_MAX: usize = 16;
+
+/// A part of a partition's log: `[from, to)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stretch {
+    /// The partition.
+    pub partition: Partition,
+    /// The first record,
+    pub from: NextOffset,
+    /// and the first that is not of it.
+    pub to: NextOffset,
+}
+
+/// Offsets of a partition that an operator passed over: their records need not be applied, nor be there.
+#[derive(Debug, Clone, Default)]
+pub struct Skipped(pub Vec<(i64, i64)>);
+
+impl Skipped {
+    /// The first offset from `offset` on that was not passed over.
+    #[must_use]
+    pub fn next(&self, offset: i64) -> i64 {
+        let through = |at, (from, to): &(i64, i64)| if (*from..*to).contains(&at) { *to } else { at };
+        self.0.iter().fold(offset, through)
+    }
+
+    /// The end of what was not passed over before `end`.
+    #[must_use]
+    pub fn end_before(&self, end: i64) -> i64 {
+        let back = |at, (from, to): &(i64, i64)| if *to == at { *from } else { at };
+        self.0.iter().rev().fold(end, back)
+    }
+}
+
+/// What the tables say of a partition.
+#[derive(Debug, Clone)]
+pub struct Applied {
+    /// How far it is applied, and what became of its records.
+    pub progress: Progress,
+    /// What its records mean.
+    pub rules: PartitionRules,
+    /// What was passed over.
+    pub skipped: Skipped,
+}
+
+/// How far a partition was proved, and what a later proof needs to go on from there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proved {
+    /// The partition.
+    pub partition: Partition,
+    /// Its next offset at that time.
+    pub proved_to: NextOffset,
+    /// The digest of the record before that; `None` if there is none that was applied.
+    pub last_digest: Option<RecordDigest>,
+    /// What became of the records up to there.
+    pub counters: Counters,
+}
+
+/// What is looked at of a partition.
+#[derive(Debug, Clone)]
+pub struct Span {
+    /// What the tables say of it.
+    pub applied: Applied,
+    /// What was proved before, and is not looked at again.
+    pub proved: Proved,
+    /// The records.
+    pub stretch: Stretch,
+    /// Where the log ends, if that is before the next offset.
+    pub log_end: Option<Offset>,
+    /// Retention has removed the first records: what the others did to dialogs cannot be known.
+    pub is_trimmed: bool,
+    first_slice: usize,
+}
+
+impl Span {
+    /// The partition.
+    #[must_use]
+    pub const fn partition(&self) -> Partition {
+        self.stretch.partition
+    }
+
+    /// Its row.
+    #[must_use]
+    pub const fn progress(&self) -> &Progress {
+        &self.applied.progress
+    }
+
+    /// Whether an operator passed over an offset.
+    #[must_use]
+    pub fn is_skipped(&self, offset: Offset) -> bool {
+        self.applied.skipped.next(offset.0) > offset.0
+    }
+
+    /// Whether the last offset was applied, so that the row has the digest of its record.
+    #[must_use]
+    pub fn ends_applied(&self) -> bool {
+        let next_offset = self.progress().next_offset.0;
+        self.applied.skipped.end_before(next_offset) == next_offset
+    }
+}
+
+/// Where a row belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Location {
+    /// To a record in this slice.
+    Slice(usize),
+    /// To a record that is not looked at.
+    Outside,
+    /// To no record.
+    Nowhere,
+}
+
+/// What is looked at of a topic.
+#[derive(Debug)]
+pub struct Spans {
+    /// By partition.
+    pub spans: Vec<Span>,
+    /// Slices in all.
+    pub slices: usize,
+}
+
+impl Spans {
+    /// What is left to be proved of partitions in their order, given what was proved before (for a proof of
+    /// everything: nothing) and what the log still holds.
+    #[must_use]
+    pub fn new(applied: Vec<Applied>, proved: &[Proved], log: impl Fn(Partition) -> LogRange) -> Self {
+        let mut slices = 0;
+        let spans = applied.into_iter().map(|applied| {
+            let (row, skipped) = (&applied.progress, &applied.skipped);
+            let partition = row.partition;
+            let proved =
+                proved.iter().find(|proved| proved.partition == partition).copied().unwrap_or(Proved {
+                    partition,
+                    proved_to: NextOffset(row.birth_offset.0),
+                    last_digest: None,
+                    counters: Counters::default(),
+                });
+            let LogRange { start, end } = log(partition);
+            // What was passed over need not be there, neither at the beginning nor at the end.
+            let first = skipped.next(proved.proved_to.0);
+            let last = skipped.end_before(row.next_offset.0);
+            let from = first.max(start.0).min(row.next_offset.0);
+            let to = last.min(end.0).max(from);
+            let first_slice = slices;
+            slices += usize::try_from((to - from + SLICE_OFFSETS - 1) / SLICE_OFFSETS).unwrap_or_default();
+            Span {
+                stretch: Stretch { partition, from: NextOffset(from), to: NextOffset(to) },
+                log_end: (end.0 < row.next_offset.0).then_some(end),
+                is_trimmed: from > first,
+                proved,
+                applied,
+                first_slice,
+            }
+        });
+        Self { spans: spans.collect(), slices }
+    }
+
+    /// How many records are looked at.
+    #[must_use]
+    pub fn records(&self) -> i64 {
+        self.spans.iter().map(|span| span.stretch.to.0 - span.stretch.from.0).sum()
+    }
+
+    /// Over how many partitions the keys were ever spread, `first` at first.
+    #[must_use]
+    pub fn counts(&self, first: PartitionCount) -> Vec<PartitionCount> {
+        let later = self.spans.iter().filter_map(|span| span.applied.rules.came_with());
+        let mut counts: Vec<PartitionCount> = std::iter::once(first).chain(later).collect();
+        counts.sort_unstable_by_key(|count| count.get());
+        counts.dedup();
+        counts
+    }
+
+    /// A partition's span.
+    #[must_use]
+    pub fn of(&self, partition: Partition) -> Option<(usize, &Span)> {
+        let at = self.spans.binary_search_by_key(&partition, Span::partition).ok()?;
+        Some((at, self.spans.get(at)?))
+    }
+
+    /// Where a row belongs that claims to stand for a record.
+    #[must_use]
+    pub fn locate(&self, partition: Partition, offset: Offset) -> Location {
+        let Some((_, span)) = self.of(partition) else {
+            return Location::Nowhere;
+        };
+        let Stretch { from, to, .. } = span.stretch;
+        if offset < span.progress().birth_offset || offset.0 >= to.0 || span.is_skipped(offset) {
+            return Location::Nowhere;
+        }
+        match usize::try_from((offset.0 - from.0).div_euclid(SLICE_OFFSETS)) {
+            Ok(slice) => Location::Slice(span.first_slice + slice),
+            Err(_before) => Location::Outside,
+        }
+    }
+
+    /// The slices in runs that follow each other in their partitions, fine enough for `jobs` workers.
+    #[must_use]
+    pub fn runs(&self, jobs: usize) -> Vec<Vec<(usize, Stretch)>> {
+        let length = (self.slices / (4 * jobs.max(1))).clamp(1, RUN_SLICES_MAX);
+        let of_span = |span: &Span| -> Vec<(usize, Stretch)> {
+            let Stretch { partition, from, to } = span.stretch;
+            let mut slices = Vec::new();
+            let mut start = from.0;
+            while start < to.0 {
+                let end = to.0.min(start + SLICE_OFFSETS);
+                let stretch = Stretch { partition, from: NextOffset(start), to: NextOffset(end) };
+                slices.push((span.first_slice + slices.len(), stretch));
+                start = end;
+            }
+            slices
+        };
+        let spans: Vec<Vec<(usize, Stretch)>> = self.spans.iter().map(of_span).collect();
+        spans.iter().flat_map(|slices| slices.chunks(length).map(<[_]>::to_vec)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::position::OwnerEpoch;
+
+    fn applied(partition: i32, birth: i64, next: i64) -> Applied {
+        let partition = Partition(partition);
+        let progress = Progress {
+            partition,
+            birth_offset: Offset(birth),
+            next_offset: NextOffset(next),
+            owner_epoch: OwnerEpoch(1),
+            last_digest: None,
+            counters: Counters::default(),
+            skipped: 0,
+            repeated: 0,
+        };
+        let rules = PartitionRules::new(partition, PartitionCount::new(4).unwrap());
+        Applied { progress, rules, skipped: Skipped::default() }
+    }
+
+    fn range(start: i64, end: i64) -> impl Fn(Partition) -> LogRange {
+        move |_| LogRange { start: Offset(start), end: Offset(end) }
+    }
+
+    #[test]
+    fn every_place_belongs_to_the_slice_that_reads_it_or_to_none() {
+        let (first, second) = (applied(0, 10, 200_000), applied(2, 0, 5));
+        let spans = Spans::new(vec![first, second], &[], range(0, 300_000));
+        assert_eq!((spans.records(), spans.slices), (199_995, 5));
+        for jobs in [1, 2, 50] {
+            let runs = spans.runs(jobs);
+            let slices: Vec<_> = runs.into_iter().flatten().collect();
+            assert_eq!(slices.iter().map(|(slice, _)| *slice).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+            for (slice, Stretch { partition, from, to }) in slices {
+                for offset in [from.0, to.0 - 1] {
+                    assert_eq!(spans.locate(partition, Offset(offset)), Location::Slice(slice));
+                }
+            }
+        }
+        for (partition, offset) in [(0, 9), (0, 200_000), (0, -1), (1, 0), (2, 5), (3, 0)] {
+            assert_eq!(spans.locate(Partition(partition), Offset(offset)), Location::Nowhere);
+        }
+    }
+
+    #[test]
+    fn a_log_that_lacks_records_is_told_from_one_that_was_proved_before() {
+        let trimmed = Spans::new(vec![applied(0, 0, 100)], &[], range(40, 100));
+        assert!(trimmed.spans[0].is_trimmed);
+        assert_eq!(trimmed.locate(Partition(0), Offset(39)), Location::Outside);
+        let short = Spans::new(vec![applied(0, 0, 100)], &[], range(0, 60));
+        assert_eq!((short.spans[0].log_end, short.records()), (Some(Offset(60)), 60));
+        let gone = Spans::new(vec![applied(0, 0, 100)], &[], range(500, 500));
+        assert_eq!((gone.spans[0].is_trimmed, gone.records()), (true, 0));
+
+        let proved = Proved {
+            partition: Partition(0),
+            proved_to: NextOffset(50),
+            last_digest: None,
+            counters: Counters::default(),
+        };
+        let rest = Spans::new(vec![applied(0, 0, 100)], &[proved], range(40, 100));
+        assert_eq!((rest.spans[0].is_trimmed, rest.records()), (false, 50));
+        assert_eq!(rest.locate(Partition(0), Offset(49)), Location::Outside);
+    }
+    #[test]
+    fn skipped_offsets_are_passed_over_from_both_sides() {
+        let skipped = Skipped(vec![(3, 5), (5, 9), (20, 30)]);
+        assert_eq!([2, 3, 6, 9, 29].map(|offset| skipped.next(offset)), [2, 9, 9, 9, 30]);
+        assert_eq!([30, 31, 9, 8].map(|end| skipped.end_before(end)), [20, 31, 3, 8]);
+        assert_eq!(Skipped::default().next(7), 7);
+
+        let applied = Applied { skipped: Skipped(vec![(0, 40), (60, 70), (90, 100)]), ..applied(0, 0, 100) };
+        let spans = Spans::new(vec![applied], &[], range(40, 95));
+        let span = &spans.spans[0];
+        assert_eq!((span.is_trimmed, span.ends_applied(), spans.records()), (false, false, 50));
+        let locations = [39, 40, 60, 70, 90].map(|offset| spans.locate(Partition(0), Offset(offset)));
+        let (slice, nowhere) = (Location::Slice(0), Location::Nowhere);
+        assert_eq!(locations, [nowhere, slice, nowhere, slice, nowhere]);
+    }
+}

@@ -1,0 +1,290 @@
+//! Which partitions stand still, and what a person decided about them (R25). A halt is written by the
+//! owner that noticed, and stands until [`intervene`] resumes it: across restarts and rebalances.
+
+use schemas::Partition;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{classify::StoreError, progress::Progress, session::within_deadline};
+use crate::{
+    halt::StopReason,
+    intervention::Effect,
+    position::{NextOffset, OwnerEpoch, RecordDigest, TopicRef},
+};
+
+/// The partitions that stand still, among some. Index: `halts_standing_topic_ref_partition_key`.
+///
+/// # Errors
+/// [`StoreError`]; also for a reason that a later version wrote: its partition must stand still.
+pub async fn standing(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    partitions: &[Partition],
+) -> Result<Vec<(Partition, StopReason)>, StoreError> {
+    let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select partition, reason, numbers::text as "numbers!" from halts
+               where topic_ref = $1 and partition = any($2) and resumed_at is null"#,
+            topic_ref.0,
+            &partitions,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let reasons = rows.into_iter().map(|row| {
+        let reason = read_reason(&row.reason, &row.numbers)
+            .ok_or_else(|| sqlx::Error::Decode(format!("halt reason {} is not known", row.reason).into()))?;
+        Ok::<_, StoreError>((Partition(row.partition), reason))
+    });
+    reasons.collect()
+}
+
+fn read_reason(code: &str, numbers: &str) -> Option<StopReason> {
+    StopReason::from_stored(code, serde_json::from_str(numbers).ok()?)
+}
+
+/// A halt to be written.
+#[derive(Debug, Clone)]
+pub struct Halt {
+    /// The partition.
+    pub partition: Partition,
+    /// Why it stands still.
+    pub reason: StopReason,
+    /// The stretch of ownership that noticed, where one did: a former owner halts nothing.
+    pub owner_epoch: Option<OwnerEpoch>,
+}
+
+/// What became of a halt that was to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recorded {
+    /// The partition stands still for everybody.
+    Standing,
+    /// Another owner has the partition: it was not ours to halt.
+    Fenced,
+}
+
+/// Writes a halt, unless one stands already. Index: `halts_standing_topic_ref_partition_key`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn record(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    halt: &Halt,
+    owner: &str,
+) -> Result<Recorded, StoreError> {
+    within_deadline(
+        sqlx::query!(
+            "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
+             select $1, $2, $3, $4::text::jsonb, $5, $6
+             where $7::bigint is null
+                or exists (select from partition_progress where topic_ref = $1 and partition = $2 and owner_epoch = $7)
+             on conflict (topic_ref, partition) where resumed_at is null do nothing",
+            topic_ref.0,
+            halt.partition.0,
+            halt.reason.as_str(),
+            halt.reason.numbers().to_string(),
+            halt.reason.to_string(),
+            owner,
+            halt.owner_epoch.map(|epoch| epoch.0),
+        )
+        .execute(&mut *connection),
+    )
+    .await?;
+    let stands = !standing(connection, topic_ref, &[halt.partition]).await?.is_empty();
+    Ok(if stands { Recorded::Standing } else { Recorded::Fenced })
+}
+
+/// A halt that stands, as the command that resumes it needs it.
+#[derive(Debug)]
+pub struct StandingHalt {
+    /// Its number.
+    pub halt_id: i64,
+    /// Its reason's code.
+    pub reason: String,
+    /// Its reason in a sentence.
+    pub detail: String,
+    /// Who noticed.
+    pub owner: String,
+}
+
+/// The halt of a partition, if it stands still.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn find(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    partition: Partition,
+) -> Result<Option<StandingHalt>, StoreError> {
+    within_deadline(
+        sqlx::query_as!(
+            StandingHalt,
+            "select halt_id, reason, detail, owner from halts
+             where topic_ref = $1 and partition = $2 and resumed_at is null",
+            topic_ref.0,
+            partition.0,
+        )
+        .fetch_optional(connection),
+    )
+    .await
+}
+
+/// Who decided, and why.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The reason's code: of the halt that is resumed, or of a move without one.
+    pub reason: String,
+    /// What else is to be known.
+    pub note: String,
+    /// Who.
+    pub operator: String,
+}
+
+/// A move of a partition, as a person decided it.
+#[derive(Debug)]
+pub struct Intervention<'a> {
+    /// The partition's topic.
+    pub topic_ref: TopicRef,
+    /// The row that was looked at: the move happens only from there.
+    pub seen: &'a Progress,
+    /// To where.
+    pub to: NextOffset,
+    /// The digest of the record before that place, if it is in the log.
+    pub last_digest: Option<RecordDigest>,
+    /// What it skips and repeats.
+    pub effect: Effect,
+    /// The halt that ends.
+    pub halt_id: Option<i64>,
+    /// Who, and why.
+    pub decision: &'a Decision,
+}
+
+/// Why a move did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum InterventionError {
+    /// Nothing was written, or it is not known.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Nothing was written.
+    #[error("the partition moved, or was taken by another owner, while it was looked at: look again")]
+    Moved,
+    /// Nothing was written.
+    #[error("somebody else has resumed the partition meanwhile")]
+    Resumed,
+    /// The answer to COMMIT did not come.
+    #[error(
+        "whether it was written is not known: look with `processor halts list` and `processor halts history`"
+    )]
+    Unknown,
+}
+
+/// Moves a partition, ends its halt and writes down who did it, in one transaction. The owner epoch
+/// is raised, so that whoever owns the partition now is fenced and reads it again.
+///
+/// # Errors
+/// [`InterventionError`].
+#[expect(clippy::disallowed_methods, reason = "not a batch: a person moves a partition")]
+pub async fn intervene(
+    connection: &mut PgConnection,
+    intervention: &Intervention<'_>,
+) -> Result<(), InterventionError> {
+    let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+    if let Some(halt_id) = intervention.halt_id {
+        let ended = within_deadline(
+            sqlx::query!(
+                "update halts set resumed_at = now() where halt_id = $1 and resumed_at is null",
+                halt_id
+            )
+            .execute(&mut *transaction),
+        )
+        .await?;
+        if ended.rows_affected() != 1 {
+            return Err(InterventionError::Resumed);
+        }
+    }
+    write_down(&mut transaction, intervention).await?;
+    let Intervention { topic_ref, seen, to, last_digest, effect, .. } = intervention;
+    let moved = within_deadline(
+        sqlx::query!(
+            "update partition_progress
+             set next_offset = $5, owner_epoch = owner_epoch + 1, last_digest = $6,
+                 skipped = skipped + $7, repeated = repeated + $8, updated_at = now()
+             where topic_ref = $1 and partition = $2 and next_offset = $3 and owner_epoch = $4",
+            topic_ref.0,
+            seen.partition.0,
+            seen.next_offset.0,
+            seen.owner_epoch.0,
+            to.0,
+            last_digest.as_ref().map(|digest| digest.0.as_slice()),
+            effect.skipped_in_all(),
+            effect.repeated_in_all(),
+        )
+        .execute(&mut *transaction),
+    )
+    .await?;
+    if moved.rows_affected() != 1 {
+        return Err(InterventionError::Moved);
+    }
+    transaction.commit().await.map_err(|_| InterventionError::Unknown)
+}
+
+/// Ends the halts that await a switch, and writes down who made it: part of the switch's transaction.
+/// Says how many ended.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn end_awaiting_switch(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    decision: &Decision,
+) -> Result<u64, StoreError> {
+    let written = within_deadline(
+        sqlx::query!(
+            "with ended as (
+                 update halts set resumed_at = now()
+                 where topic_ref = $1 and reason = 'awaits_switch' and resumed_at is null
+                 returning halt_id, topic_ref, partition
+             )
+             insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                        skipped, repeated, skipped_in_log, note, operator)
+             select topic_ref, partition, halt_id, $2, next_offset, next_offset, 0, 0, 0, $3, $4
+             from ended join partition_progress using (topic_ref, partition)",
+            topic_ref.0,
+            decision.reason,
+            decision.note,
+            decision.operator,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(written.rows_affected())
+}
+
+async fn write_down(
+    connection: &mut PgConnection,
+    intervention: &Intervention<'_>,
+) -> Result<(), StoreError> {
+    let Intervention { topic_ref, seen, to, effect, halt_id, decision, .. } = intervention;
+    within_deadline(
+        sqlx::query!(
+            "insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                        skipped, repeated, skipped_in_log, note, operator)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+            topic_ref.0,
+            seen.partition.0,
+            *halt_id,
+            decision.reason,
+            seen.next_offset.0,
+            to.0,
+            effect.skipped_in_all(),
+            effect.repeated_in_all(),
+            effect.skipped_in_log,
+            decision.note,
+            decision.operator,
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
+}

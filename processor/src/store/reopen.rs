@@ -1,0 +1,57 @@
+//! A topic that was deleted and created again, accepted by a person: registered beside the former one,
+//! whose halts end. Rows of both stay apart by their `topic_ref`.
+
+use schemas::Partition;
+use sqlx::{Connection as _, PgConnection};
+
+use super::{
+    classify::StoreError,
+    halts::{Decision, InterventionError},
+    registry::{self, Topic},
+    session::within_deadline,
+};
+use crate::{kafka::topic::TopicIdentity, position::Offset};
+
+/// Registers the topic with its partitions, ends every halt of `former`, and writes down who did it, in
+/// one transaction.
+///
+/// # Errors
+/// [`InterventionError`].
+#[expect(clippy::disallowed_methods, reason = "not a batch: a person accepts a topic")]
+pub async fn accept_topic(
+    connection: &mut PgConnection,
+    (identity, log_starts): (&TopicIdentity, &[(Partition, Offset)]),
+    former: Topic,
+    decision: &Decision,
+) -> Result<(), InterventionError> {
+    let mut transaction = connection.begin().await.map_err(StoreError::from)?;
+    registry::register(&mut transaction, identity, log_starts).await?;
+    within_deadline(
+        sqlx::query!(
+            "insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                        skipped, repeated, skipped_in_log, note, operator)
+             select born.topic_ref, born.partition, halts.halt_id, $3, born.birth_offset, born.birth_offset, 0, 0, 0, $4, $5
+             from topics
+             join partition_progress as born using (topic_ref)
+             left join halts on halts.topic_ref = $2 and halts.partition = born.partition and halts.resumed_at is null
+             where topics.topic_id = $1",
+            identity.topic_id,
+            former.topic_ref.0,
+            decision.reason,
+            decision.note,
+            decision.operator,
+        )
+        .execute(&mut *transaction),
+    )
+    .await?;
+    let ended = within_deadline(
+        sqlx::query!(
+            "update halts set resumed_at = now() where topic_ref = $1 and resumed_at is null",
+            former.topic_ref.0
+        )
+        .execute(&mut *transaction),
+    )
+    .await?;
+    tracing::info!(halts = ended.rows_affected(), "former topic's halts end");
+    transaction.commit().await.map_err(|_| InterventionError::Unknown)
+}

@@ -1,0 +1,155 @@
+//! The batched fold against one that takes a record after the other. Whatever the batches, the splits, the
+//! lost caches, the crashes and the redeliveries: the tables are the same, row for row.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+mod sequential;
+mod tables;
+mod topic;
+
+use proptest::prelude::*;
+
+use processor::{
+    consume::{
+        batch::{Batch, Run},
+        dialogs::DialogCache,
+    },
+    fold::ClientStates,
+    position::{NextOffset, OwnerEpoch},
+};
+
+use tables::Tables;
+use topic::{PARTITIONS, Topic, topics};
+
+/// What happens to a batch.
+#[derive(Debug, Clone, Copy)]
+enum Fate {
+    /// It is committed, and the processor knows.
+    Committed,
+    /// It is committed, and the processor does not know: it forgets everything.
+    CommittedUnheard,
+    /// It is rolled back, and the processor forgets everything; or another one takes over.
+    Lost,
+    /// Its parts are committed one by one, as when a record is looked for that the database refuses.
+    Split,
+}
+
+/// A batch: how many records of each partition, and what happens to it.
+#[derive(Debug, Clone)]
+struct Step {
+    records: Vec<usize>,
+    fate: Fate,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let fate = prop_oneof![
+        6 => Just(Fate::Committed),
+        1 => Just(Fate::CommittedUnheard),
+        2 => Just(Fate::Lost),
+        1 => Just(Fate::Split),
+    ];
+    let step = (prop::collection::vec(0..9_usize, PARTITIONS), fate)
+        .prop_map(|(records, fate)| Step { records, fate });
+    prop::collection::vec(step, 0..20)
+}
+
+/// A processor that owns every partition.
+struct Processor<'t> {
+    topic: &'t Topic,
+    tables: Tables,
+    caches: Vec<DialogCache>,
+}
+
+impl Processor<'_> {
+    fn take(&mut self, step: &Step) {
+        let batch = self.batch(&step.records);
+        if batch.is_empty() {
+            return;
+        }
+        match step.fate {
+            Fate::Committed => self.apply(&batch),
+            Fate::CommittedUnheard => {
+                self.apply(&batch);
+                self.forget();
+            }
+            Fate::Lost => {
+                let cached = self.cached(&batch);
+                drop(self.tables.applied(self.topic.id, &batch, cached));
+                self.forget();
+            }
+            Fate::Split => self.apply_split(batch),
+        }
+    }
+
+    fn batch(&self, records: &[usize]) -> Batch {
+        let runs = self.topic.partitions.iter().zip(records).filter_map(|(partition, count)| {
+            let from = self.tables.next_offset(partition.id);
+            let records: Vec<_> =
+                partition.records.iter().skip(usize::try_from(from).unwrap()).take(*count).cloned().collect();
+            let run =
+                Run { partition: partition.id, owner_epoch: OwnerEpoch(1), from: NextOffset(from), records };
+            (!run.records.is_empty()).then_some(run)
+        });
+        Batch { runs: runs.collect() }
+    }
+
+    fn apply_split(&mut self, batch: Batch) {
+        match batch.split() {
+            Ok(parts) => parts.into_iter().for_each(|part| self.apply_split(part)),
+            Err(single) => self.apply(&single),
+        }
+    }
+
+    fn apply(&mut self, batch: &Batch) {
+        let cached = self.cached(batch);
+        let (tables, after) = self.tables.applied(self.topic.id, batch, cached);
+        self.tables = tables;
+        for run in &batch.runs {
+            let cache = self.cache(run.partition);
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                if let Some(state) = after.get(&client) {
+                    cache.put(client, *state);
+                }
+            }
+        }
+    }
+
+    fn cached(&mut self, batch: &Batch) -> ClientStates {
+        let mut states = ClientStates::new();
+        for run in &batch.runs {
+            let cache = self.cache(run.partition);
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                states.extend(cache.find(client).map(|state| (client, state)));
+            }
+        }
+        states
+    }
+
+    fn cache(&mut self, partition: schemas::Partition) -> &mut DialogCache {
+        self.caches.get_mut(usize::try_from(partition.0).unwrap()).unwrap()
+    }
+
+    fn forget(&mut self) {
+        self.caches.iter_mut().for_each(DialogCache::forget);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn batches_splits_crashes_and_lost_caches_leave_the_rows_of_one_record_after_the_other(
+        topic in topics(),
+        steps in steps(),
+        cache_clients in 2..8_usize,
+    ) {
+        let caches = (0..PARTITIONS).map(|_| DialogCache::new(cache_clients)).collect();
+        let mut processor = Processor { topic: &topic, tables: Tables::default(), caches };
+        for step in &steps {
+            processor.take(step);
+            processor.tables.assert_sound();
+        }
+        // Whatever is left, in one batch.
+        processor.take(&Step { records: vec![usize::MAX; PARTITIONS], fate: Fate::Committed });
+        prop_assert_eq!(processor.tables, sequential::fold(&topic));
+    }
+}

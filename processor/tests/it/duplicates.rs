@@ -1,0 +1,98 @@
+//! A message once per client, for ever.
+
+use rdkafka::{
+    ClientConfig,
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use serde_json::json;
+use std::time::Duration;
+
+use crate::harness::{Telex, keep, message};
+
+#[test]
+fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_one_message() {
+    let mut telex = Telex::new();
+    let api = telex.ingest_api();
+    let mut processor = telex.processor();
+    let webhook = message("client", "the one", "Hello");
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| keep(&api, &webhook));
+        }
+    });
+    telex.assert_clean();
+    processor.stop().unwrap();
+    let _processor = telex.processor();
+    keep(&api, &webhook);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dialogs"]), (&json!(1), &json!(1)));
+    assert_eq!(report["duplicates"], 50);
+}
+
+#[test]
+fn a_duplicate_of_a_message_in_a_closed_dialog_opens_none() {
+    let mut telex = Telex::new();
+    let api = telex.ingest_api();
+    let _processor = telex.processor();
+    let first = message("client", "1", "Hello");
+    let kept = keep(&api, &first);
+    telex.assert_clean();
+    close(&telex, kept["client_id"].as_str().unwrap());
+    telex.assert_clean();
+    keep(&api, &first);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["dialogs"], &report["rows"]["active_dialogs"]), (&json!(1), &json!(0)));
+    assert_eq!(report["duplicates"], 1);
+    keep(&api, &message("client", "2", "Hello again"));
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["dialogs"], &report["rows"]["active_dialogs"]), (&json!(2), &json!(1)));
+}
+
+#[test]
+fn message_close_and_message_in_one_batch_are_two_dialogs() {
+    let mut telex = Telex::new();
+    let api = telex.ingest_api();
+    let kept = keep(&api, &message("client", "1", "Hello"));
+    close(&telex, kept["client_id"].as_str().unwrap());
+    keep(&api, &message("client", "2", "Hello again"));
+    // All three are there before anybody reads: one batch.
+    let _processor = telex.processor();
+    let report = telex.assert_clean();
+    assert_eq!(
+        report["rows"],
+        json!({"clients": 1, "dialogs": 2, "messages": 2, "dead_letters": 0, "active_dialogs": 1})
+    );
+    assert_eq!(report["commands"], 1);
+    assert_eq!(telex.number("select count(distinct dialog_id) from messages"), 2);
+}
+
+/// Writes the command as another system may.
+#[expect(clippy::disallowed_methods, reason = "a producer that is not ours")]
+fn close(telex: &Telex, client_id: &str) {
+    let producer: BaseProducer =
+        ClientConfig::new().set("bootstrap.servers", &telex.programs.kafka).create().unwrap();
+    let id = schemas::ClientId::parse(client_id.as_bytes()).unwrap();
+    let count = schemas::PartitionCount::new(dev_env::programs::PARTITIONS).unwrap();
+    let received_at = schemas::Timestamp::from_millis(1_764_000_000_000).unwrap();
+    let envelope = schemas::Envelope { received_at, request_id: None, trace_parent: None };
+    let record = schemas::record::encode(
+        &schemas::Event::DialogClose(schemas::DialogClose { client_id: id }),
+        &envelope,
+    );
+    let mut headers = OwnedHeaders::new();
+    for (key, value) in &record.headers {
+        headers = headers.insert(Header { key, value: Some(value) });
+    }
+    producer
+        .send(
+            BaseRecord::to(&telex.programs.topic)
+                .partition(id.partition(count).0)
+                .key(&record.key)
+                .payload(&record.value)
+                .headers(headers),
+        )
+        .map_err(|(error, _)| error)
+        .unwrap();
+    producer.flush(Duration::from_secs(10)).unwrap();
+}

@@ -1,0 +1,71 @@
+//! A former owner cannot commit.
+
+use std::time::Duration;
+
+use processor::{
+    position::{NextOffset, Offset, RecordDigest, TopicRef},
+    store::progress::{self, Advance},
+};
+use schemas::Partition;
+use sqlx::{Connection as _, PgConnection};
+
+use crate::harness::{Telex, block_on, wait_for};
+
+#[test]
+fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
+    let mut telex = Telex::new();
+    let api = telex.ingest_api();
+    let mut load = telex.load(&api, 60_000, 400);
+    let frozen = telex.processor();
+    let applied =
+        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
+    wait_for("the first rows", Duration::from_secs(60), || applied(&telex) > 400);
+    frozen.server.freeze();
+    let _heir = telex.processor();
+    wait_for("all partitions to move", Duration::from_secs(90), || {
+        telex.number("select min(owner_epoch) from partition_progress") >= 2
+    });
+    let moved_at = applied(&telex);
+    wait_for("the heir to go on", Duration::from_secs(60), || applied(&telex) > moved_at + 400);
+    frozen.server.thaw();
+    // Time to try what it had in hand.
+    std::thread::sleep(Duration::from_secs(8));
+    load.stop(Duration::from_secs(30)).unwrap();
+    telex.assert_clean();
+    assert!(frozen.server.is_running(), "being fenced is no reason to end");
+}
+
+#[test]
+fn an_owner_of_an_older_epoch_moves_nothing() {
+    let mut telex = Telex::new();
+    let mut processor = telex.processor();
+    processor.wait_until_ready().unwrap();
+    wait_for("the registration", Duration::from_secs(60), || {
+        telex.number("select count(*) from partition_progress where owner_epoch > 0") == 12
+    });
+    processor.stop().unwrap();
+    block_on(async {
+        let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
+        let topic = TopicRef(1);
+        let rows = progress::load(&mut connection, topic, &[Partition(3)]).await.unwrap();
+        let [(_, former)] = progress::take(&mut connection, topic, &rows, "former").await.unwrap()[..] else {
+            panic!("not taken")
+        };
+        let rows = progress::load(&mut connection, topic, &[Partition(3)]).await.unwrap();
+        let [(_, owner)] = progress::take(&mut connection, topic, &rows, "owner").await.unwrap()[..] else {
+            panic!("not taken")
+        };
+        assert!(owner > former);
+        let step = |owner_epoch| Advance {
+            partition: Partition(3),
+            owner_epoch,
+            from: NextOffset(0),
+            to: Offset(0).next(),
+            last_digest: RecordDigest([0; 32]),
+            counters: Default::default(),
+        };
+        assert_eq!(progress::advance(&mut connection, topic, &[step(former)]).await.unwrap(), 0);
+        assert_eq!(progress::advance(&mut connection, topic, &[step(owner)]).await.unwrap(), 1);
+        assert_eq!(progress::advance(&mut connection, topic, &[step(owner)]).await.unwrap(), 0, "only once");
+    });
+}

@@ -1,0 +1,172 @@
+//! A halt outlives its owner and is left by a person's command alone.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::{
+    harness::{Telex, metric, readiness, wait_for},
+    topic::{Writer, client_id, log_end, partition_of},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn resume(telex: &Telex, partition: i32, from: i64, to: i64, code: &str) -> String {
+    let (partition, from, to) = (partition.to_string(), from.to_string(), to.to_string());
+    telex.say(&[
+        "halts",
+        "resume",
+        "--partition",
+        &partition,
+        "--from",
+        &from,
+        "--to",
+        &to,
+        "--reason-code",
+        code,
+        "--yes",
+    ])
+}
+
+fn next_offset(telex: &Telex, partition: i32) -> i64 {
+    telex.number(&format!("select next_offset from partition_progress where partition = {partition}"))
+}
+
+fn wait_for_halt(telex: &Telex, reason: &str) -> Value {
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    let halt = telex.halts().remove(0);
+    assert_eq!(halt["reason"], reason);
+    halt
+}
+
+#[test]
+fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() {
+    let mut telex = Telex::new();
+    let partition = partition_of("client");
+    let writer = Writer::new(&telex);
+    for _ in 0..20 {
+        writer.garbage(partition);
+    }
+    writer.messages("client", 0..3);
+    let limit = "--dead-letters-per-minute-max=5";
+    let mut processor = telex.processor_with(&[limit]);
+    let halt = wait_for_halt(&telex, "dead_letter_limit");
+    assert_eq!(halt["numbers"]["dead_letters"], 6);
+    let at = next_offset(&telex, partition);
+    assert!(at <= 5, "{at}");
+    processor.stop().unwrap();
+    // A limit that would do is no reason to go on by itself.
+    let processor = telex.processor();
+    wait_for("the halt after a restart", SOON, || readiness(&processor).1.contains("dead_letter_limit"));
+    assert_eq!(next_offset(&telex, partition), at);
+    resume(&telex, partition, at, at, "dead_letter_limit");
+    let report = telex.assert_clean();
+    assert_eq!(
+        (report["rows"]["dead_letters"].as_i64(), report["rows"]["messages"].as_i64()),
+        (Some(20), Some(3))
+    );
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    let history: Value = serde_json::from_str(&telex.say(&["halts", "history", "--json"])).unwrap();
+    assert_eq!(history[0]["reason"], "dead_letter_limit");
+}
+
+#[test]
+fn a_gap_in_the_log_stops_the_partition_while_it_runs() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let processor = telex.processor();
+    writer.messages("client", 0..2);
+    // The end of a transaction takes an offset: what a topic of ours must not have (R12).
+    let transactional = Writer::with(&telex, &[("transactional.id", telex.group())]);
+    transactional.transaction(|writer| writer.message("client", "m-2", "Hello"));
+    // The brokers answer the commit before its end stands in the log.
+    wait_for("the transaction's end", SOON, || log_end(&telex, partition) == 4);
+    writer.messages("client", 3..5);
+    let halt = wait_for_halt(&telex, "offset_gap");
+    assert_eq!((&halt["numbers"]["expected"], &halt["numbers"]["found"]), (&3.into(), &4.into()));
+    let said = telex.say(&["halts", "list"]);
+    let step =
+        format!("halts resume --partition {partition} --from 3 --to 4 --reason-code offset_gap --dry-run");
+    assert!(said.contains(&step), "{said}");
+    resume(&telex, partition, 3, 4, "offset_gap");
+    let report = telex.assert_clean();
+    assert_eq!(report["rows"]["messages"], 5, "the offset that was passed over is no record");
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+}
+
+#[test]
+fn a_last_record_that_differs_and_counters_that_do_not_add_up_stop_a_partition_at_its_takeover() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    writer.messages("client", 0..4);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    for (planted, code) in [
+        ("last_digest = sha256('other')", "digest_mismatch"),
+        ("messages = messages + 2", "not_conserved"),
+        ("messages = messages - 1", "not_conserved"),
+    ] {
+        telex.execute(&format!("update partition_progress set {planted} where partition = {partition}"));
+        let mut processor = telex.processor();
+        wait_for_halt(&telex, code);
+        let at = next_offset(&telex, partition);
+        resume(&telex, partition, at, at, code);
+        wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+        writer.message("client", &format!("after-{at}-{planted}"), "Hello");
+        writer.flush();
+        wait_for("the next record", SOON, || next_offset(&telex, partition) == at + 1);
+        processor.stop().unwrap();
+    }
+    let settled = "select skipped * 10 + repeated from partition_progress where partition = ";
+    assert_eq!(telex.number(&format!("{settled}{partition}")), 12, "each error of the sum is written down");
+}
+
+#[test]
+fn a_foreign_writers_message_stops_the_partition_while_it_runs() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let client = client_id("client").as_uuid();
+    telex.execute(&format!(
+        "insert into messages values (7, now(), now(), null, {partition}, 1, '{client}', '{client}', '', 'm-0', null, 'x')"
+    ));
+    let processor = telex.processor();
+    writer.messages("client", 0..3);
+    wait_for_halt(&telex, "foreign_write");
+    assert_eq!(telex.number("select count(*) from clients"), 0);
+    telex.execute("delete from messages");
+    resume(&telex, partition, 0, 0, "foreign_write");
+    let report = telex.assert_clean();
+    assert_eq!(report["rows"]["messages"], 3);
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+}
+
+#[test]
+fn progress_set_moves_a_partition_under_its_owner_and_says_what_that_means() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let processor = telex.processor();
+    writer.messages("client", 0..5);
+    telex.assert_clean();
+    let p = partition.to_string();
+    let set = |from: &str, to: &str, mode: &str| {
+        ["progress", "set", "--partition", &p, "--from", from, "--to", to, mode].map(str::to_owned)
+    };
+    let said = telex.say(&set("5", "3", "--dry-run").each_ref().map(String::as_str));
+    assert!(said.contains("repeats 2 offsets, 3 to 4"), "{said}");
+    assert_eq!(next_offset(&telex, partition), 5);
+    telex.say(&set("5", "3", "--yes").each_ref().map(String::as_str));
+    // The owner meets the new place with its next record: it is fenced and reads on from there.
+    writer.messages("client", 5..6);
+    wait_for("the repeated records", SOON, || next_offset(&telex, partition) == 6);
+    assert_eq!(telex.number("select count(*) from messages"), 6);
+    let row = "select duplicates * 10 + repeated from partition_progress where partition = ";
+    assert_eq!(telex.number(&format!("{row}{partition}")), 22);
+    assert_eq!(telex.prove()["verdict"], "not_provable", "records were counted twice");
+    wait_for("the gap's gauge", SOON, || {
+        metric(&processor, &format!("processor_conservation_gap{{partition=\"{p}\"}}")) == Some(0)
+    });
+    let words = ["progress", "set", "--partition", &p, "--from", "6", "--to", "6"];
+    let refused = telex.refuse(&words);
+    assert!(refused.contains("--dry-run") && refused.contains("--yes"), "{refused}");
+}

@@ -1,0 +1,351 @@
+//! A Telex of a test's own: topic, database, directory, programs. Dropping it kills what still runs.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use dev_env::{
+    install::Installation,
+    kafka::{self, Kafka, Secure, admin},
+    ports::Port,
+    postgres::{self, DATABASE, Postgres},
+    process::{Server, Spec},
+    programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    workspace::Workspace,
+};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+/// The consumer group of each test is its topic's name; short, so that a dead member is soon missed.
+const SESSION: &str = "--session-timeout-ms=6000";
+
+pub struct Telex {
+    pub programs: Programs,
+    pub directory: PathBuf,
+    name: String,
+    started: u32,
+}
+
+/// Servers that a test may take away.
+pub struct OwnServers {
+    pub kafka: Kafka,
+    pub postgres: Postgres,
+}
+
+impl Telex {
+    /// On the servers that all tests share.
+    pub fn new() -> Self {
+        let kafka = variable("TELEX_TEST_KAFKA");
+        let database_url = variable("TELEX_TEST_DATABASE_URL");
+        let name = format!("telex_test_{}", uuid::Uuid::from_u128(random()).simple());
+        admin::create_topic(kafka.parse().unwrap(), &name, PARTITIONS, &TOPIC_SETTINGS).unwrap();
+        execute(&database_url, &format!("create database {name}"));
+        let (server, _) = database_url.rsplit_once('/').unwrap();
+        Self::on(kafka, format!("{server}/{name}"), name)
+    }
+
+    /// On servers of its own.
+    pub fn with_own_servers() -> (Self, OwnServers) {
+        Self::with_own_kafka(None)
+    }
+
+    /// On servers of its own; the Kafka may have a second way in.
+    pub fn with_own_kafka(secure: Option<Secure>) -> (Self, OwnServers) {
+        let name = format!("telex_test_{}", uuid::Uuid::from_u128(random()).simple());
+        let workspace = Workspace::find().unwrap();
+        let installation = Installation::ensure(&workspace, &|_| {}).unwrap();
+        let directory = directory(&name);
+        let kafka = kafka::Options { secure, ..kafka::Options::on_free_ports(&directory) };
+        let kafka = Kafka::start(&installation, kafka).unwrap();
+        let postgres = Postgres::start(&installation, postgres::Options::on_free_port(&directory)).unwrap();
+        kafka.create_topic(&name, PARTITIONS, &TOPIC_SETTINGS).unwrap();
+        let telex = Self::on(kafka.bootstrap(), postgres.database_url(DATABASE), name);
+        (telex, OwnServers { kafka, postgres })
+    }
+
+    fn on(kafka: String, database_url: String, name: String) -> Self {
+        let binaries = PathBuf::from(variable("TELEX_BIN_DIR"));
+        let programs = Programs { binaries, kafka, database_url, topic: name.clone() };
+        programs.require_processor(&["migrate"]).unwrap();
+        Self { programs, directory: directory(&name), name, started: 0 }
+    }
+
+    pub fn ingest_api(&mut self) -> Running {
+        let mut api = self.ingest_api_on(Port::Free, &[]);
+        api.wait_until_ready().unwrap();
+        api
+    }
+
+    /// With a port or settings of its own; it is not waited for.
+    pub fn ingest_api_on(&mut self, port: Port, more: &[&str]) -> Running {
+        self.started += 1;
+        let name = format!("ingest-api-{}", self.started);
+        self.programs.ingest_api(&self.directory, &name, port, more).unwrap()
+    }
+
+    /// Starts a processor; it is not waited for.
+    pub fn processor(&mut self) -> Running {
+        self.processor_with(&[])
+    }
+
+    /// The same with more settings.
+    pub fn processor_with(&mut self, more: &[&str]) -> Running {
+        let programs = self.programs.clone();
+        self.start_processor(&programs, more)
+    }
+
+    /// The same with other addresses.
+    pub fn processor_of(&mut self, programs: &Programs) -> Running {
+        self.start_processor(programs, &[])
+    }
+
+    fn start_processor(&mut self, programs: &Programs, more: &[&str]) -> Running {
+        self.started += 1;
+        let (name, group) = (format!("processor-{}", self.started), format!("--group={}", self.name));
+        programs.processor(&self.directory, &name, &[&[group.as_str(), SESSION][..], more].concat()).unwrap()
+    }
+
+    /// The consumer group of this test's processors.
+    pub fn group(&self) -> &str {
+        &self.name
+    }
+
+    /// What a command says that must succeed.
+    #[track_caller]
+    pub fn say(&self, arguments: &[&str]) -> String {
+        let output = self.programs.run_processor(arguments).unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+        said
+    }
+
+    /// What a command says on both streams that must fail.
+    #[track_caller]
+    pub fn refuse(&self, arguments: &[&str]) -> String {
+        let output = self.programs.run_processor(arguments).unwrap();
+        assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// The partitions that stand still.
+    pub fn halts(&self) -> Vec<Value> {
+        serde_json::from_str(&self.say(&["halts", "list", "--json"])).unwrap()
+    }
+
+    /// A load generator at work.
+    pub fn load(&mut self, api: &Running, messages: u32, rate: u32) -> Server {
+        self.started += 1;
+        let mut command = Command::new(self.programs.binaries.join("loadtest"));
+        command.arg("run").arg(format!("--url=http://{}", api.address.unwrap()));
+        command.args([
+            format!("--messages={messages}"),
+            format!("--rate={rate}"),
+            format!("--seed={}", self.started),
+        ]);
+        let name = format!("loadtest-{}", self.started);
+        let spec = Spec { name: &name, directory: &self.directory, command, stop_signal: Signal::SIGINT };
+        Server::spawn(spec).unwrap()
+    }
+
+    /// Waits until everything in the topic is applied.
+    pub fn wait_until_applied(&self) {
+        self.programs.require_processor(&["progress", "wait", "--timeout-seconds=90"]).unwrap();
+    }
+
+    /// The report of `processor prove`.
+    pub fn prove(&self) -> Value {
+        self.prove_with(&[])
+    }
+
+    /// The same with more settings.
+    pub fn prove_with(&self, more: &[&str]) -> Value {
+        let output = self.programs.run_processor(&[&["prove", "--json"][..], more].concat()).unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        assert_eq!(output.status.success(), report["verdict"] == "clean");
+        report
+    }
+
+    /// Everything is applied, and rightly: so says a full proof, and before it one that goes on from the last,
+    /// if there is one.
+    #[track_caller]
+    pub fn assert_clean(&self) -> Value {
+        self.wait_until_applied();
+        let since_last = self.prove_with(&["--since-last"]);
+        assert_ne!(since_last["verdict"], "differs", "{since_last:#}");
+        let report = self.prove();
+        assert_eq!(report["verdict"], "clean", "{report:#}");
+        report
+    }
+
+    /// The answer of a query: one number.
+    pub fn number(&self, query: &str) -> i64 {
+        block_on(async {
+            let mut connection = PgConnection::connect(&self.programs.database_url).await.unwrap();
+            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+        })
+    }
+
+    /// Runs a statement in a transaction that stays open until the answer is dropped.
+    pub fn hold(&self, statement: &str) -> Held {
+        let url = self.programs.database_url.clone();
+        let statement = statement.to_owned();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let (done, held) = std::sync::mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            block_on(async {
+                let mut connection = PgConnection::connect(&url).await.unwrap();
+                sqlx::raw_sql(AssertSqlSafe(format!("begin; {statement}")))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+                done.send(()).unwrap();
+                // Whoever holds it has dropped it.
+                released.recv().ok();
+                sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
+            });
+        });
+        held.recv().unwrap();
+        Held { release: Some(release), thread: Some(thread) }
+    }
+
+    pub fn execute(&self, statements: &str) {
+        execute(&self.programs.database_url, statements);
+    }
+}
+
+/// A transaction that stays open. Dropping it ends it.
+pub struct Held {
+    release: Option<std::sync::mpsc::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.release.take();
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Telex {
+    fn drop(&mut self) {
+        // A failed test leaves its logs to be read.
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.directory).ok();
+        }
+    }
+}
+
+/// The value of a metric; `None` without such a series. `series` is the name with its labels.
+pub fn metric(running: &Running, series: &str) -> Option<i64> {
+    let metrics = running.metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))?;
+    Some(line.parse().unwrap())
+}
+
+/// Whether the processor is ready, or why not.
+pub fn readiness(running: &Running) -> (u16, String) {
+    dev_env::programs::get(running.admin, "/readyz").unwrap_or_default()
+}
+
+/// A message as a producer sends it.
+pub fn message(client: &str, id: &str, text: &str) -> Value {
+    json!({
+        "external_client_id": client,
+        "client_phone": "+7 (000) 000-00-00",
+        "external_message_id": id,
+        "text": text,
+    })
+}
+
+/// Posts a message; the answer's status and body. Status 0: no answer.
+pub fn post(api: SocketAddr, message: &Value) -> (u16, Value) {
+    exchange(api, ("/v1/messages", ""), message).unwrap_or((0, Value::Null))
+}
+
+/// Closes a client's dialog; the command must be kept.
+#[track_caller]
+pub fn close_dialog(api: &Running, client_id: &Value) -> Value {
+    let path = format!("/v1/clients/{}/dialog/close", client_id.as_str().unwrap());
+    let (status, body) = exchange(api.address.unwrap(), (&path, ""), &json!({})).unwrap();
+    assert_eq!(status, 202, "{body}");
+    body
+}
+
+/// Posts a message that must be kept.
+#[track_caller]
+pub fn keep(api: &Running, message: &Value) -> Value {
+    let (status, body) = post(api.address.unwrap(), message);
+    assert_eq!(status, 202, "{body}");
+    body
+}
+
+/// Posts a message of a trace that must be kept.
+#[track_caller]
+pub fn keep_traced(api: &Running, message: &Value, trace_parent: &str) -> Value {
+    let headers = format!("traceparent: {trace_parent}\r\n");
+    let (status, body) = exchange(api.address.unwrap(), ("/v1/messages", &headers), message).unwrap();
+    assert_eq!(status, 202, "{body}");
+    body
+}
+
+fn exchange(api: SocketAddr, (path, headers): (&str, &str), body: &Value) -> Option<(u16, Value)> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect_timeout(&api, Duration::from_secs(5)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n{headers}connection: close\r\n\r\n{body}",
+        body.len()
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
+}
+
+#[track_caller]
+pub fn wait_for(what: &str, within: Duration, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+}
+
+fn execute(url: &str, statements: &str) {
+    block_on(async {
+        let mut connection = PgConnection::connect(url).await.unwrap();
+        sqlx::raw_sql(AssertSqlSafe(statements.to_owned())).execute(&mut connection).await.unwrap();
+    });
+}
+
+fn directory(name: &str) -> PathBuf {
+    let directory = Workspace::find().unwrap().dev().join("it").join(name);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+#[expect(clippy::disallowed_methods, reason = "the test's configuration")]
+pub fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: these tests are run by `make test`"))
+}
+
+fn random() -> u128 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let half = || u128::from(RandomState::new().hash_one(Instant::now()));
+    (half() << 64) | half()
+}

@@ -1,0 +1,209 @@
+//! Is it the topic that was applied? A partition stops by name, the others go on, and only a person's
+//! command goes on with it.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Telex, metric, readiness, wait_for},
+    topic::{self, Writer, partition_of},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// Accepts another topic of the same name.
+const RESUME: &[&str] = &["halts", "resume", "--reason-code", "topic_recreated"];
+
+/// Everything that must not change for a halted partition.
+fn rows(telex: &Telex, partition: i32) -> [i64; 4] {
+    let progress = |column: &str| {
+        telex.number(&format!(
+            "select {column} from partition_progress where partition = {partition} and topic_ref = 1"
+        ))
+    };
+    let messages = telex.number(&format!("select count(*) from messages where partition = {partition}"));
+    [
+        progress("next_offset"),
+        progress("owner_epoch"),
+        progress("messages + duplicates + dead_letters"),
+        messages,
+    ]
+}
+
+#[test]
+fn a_recreated_topic_that_is_shorter_stops_until_it_is_accepted() {
+    recreated_with(3);
+}
+
+/// The silent one: the stored offset lies inside the new log.
+#[test]
+fn a_recreated_topic_that_is_longer_stops_until_it_is_accepted() {
+    recreated_with(30);
+}
+
+fn recreated_with(records: u32) {
+    let mut telex = Telex::new();
+    Writer::new(&telex).messages("client", 0..10);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    topic::recreate(&telex);
+    Writer::new(&telex).messages("client", 100..100 + records);
+
+    let partition = partition_of("client");
+    let before = rows(&telex, partition);
+    let mut processor = telex.processor();
+    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
+    let (status, body) = readiness(&processor);
+    assert_eq!((status, body.contains("topic_recreated")), (503, true), "{body}");
+    let halts = telex.halts();
+    assert!(halts.iter().all(|halt| halt["reason"] == "topic_recreated"), "{halts:#?}");
+    let found = halts[0]["numbers"]["found"].as_str().unwrap().to_owned();
+    assert_ne!(halts[0]["numbers"]["registered"], found);
+    processor.stop().unwrap();
+    let mut processor = telex.processor();
+    wait_for("the halts after a restart", SOON, || readiness(&processor).1.contains("topic_recreated"));
+    assert_eq!(rows(&telex, partition), before, "nothing is written for a halted partition");
+    assert_eq!(telex.number("select count(*) from halts"), 12, "a halt stands once");
+
+    let other = "00000000-0000-0000-0000-000000000001";
+    let refused = telex.refuse(&[RESUME, &["--topic-id", other, "--yes"]].concat());
+    assert!(refused.contains(&found), "{refused}");
+    telex.refuse(&[RESUME, &["--partition", "0", "--from", "0", "--to", "0", "--yes"]].concat());
+    let said = telex.say(&[RESUME, &["--topic-id", &found, "--dry-run"]].concat());
+    assert!(said.contains(&format!("{records} records to apply")), "{said}");
+    assert_eq!(telex.number("select count(*) from topics"), 1, "a dry run writes nothing");
+    telex.say(&[RESUME, &["--topic-id", &found, "--operator", "test", "--yes"]].concat());
+
+    // The processor that runs takes the new topic up, without a restart.
+    wait_for("the new topic to be applied", SOON, || {
+        telex.number("select count(*) from messages") == 10 + i64::from(records)
+    });
+    processor.wait_until_ready().unwrap();
+    assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"topic_changed\"}"), Some(1));
+    assert_eq!(telex.halts(), Vec::<Value>::new());
+    assert_eq!(telex.number("select count(*) from interventions where operator = 'test'"), 12);
+    assert_eq!(telex.number("select count(*) from dialogs"), 1, "the client's dialog goes on");
+    assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
+}
+
+#[test]
+fn a_retention_overrun_stops_with_the_size_of_the_gap_and_the_others_go_on() {
+    let mut telex = Telex::new();
+    let (partition, beside) = (partition_of("client"), topic::client_beside("client"));
+    let writer = Writer::new(&telex);
+    writer.messages("client", 0..5);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    writer.messages("client", 5..20);
+    writer.messages(&beside, 0..7);
+    topic::trim(&telex, partition, 12);
+
+    let before = rows(&telex, partition);
+    let processor = telex.processor();
+    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 12);
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    let halt = &telex.halts()[0];
+    assert_eq!(halt["reason"], "below_log_start");
+    assert_eq!(halt["numbers"], json!({"next_offset": 5, "log_start": 12}));
+    let gauge = format!("processor_partition_halted{{partition=\"{partition}\",reason=\"below_log_start\"}}");
+    assert_eq!(metric(&processor, &gauge), Some(1));
+    assert_eq!(metric(&processor, &format!("processor_lag_records{{partition=\"{partition}\"}}")), None);
+    assert_eq!(rows(&telex, partition), before);
+
+    let p = partition.to_string();
+    let resume = |from: &str, to: &str, code: &str, mode: &str| {
+        let words =
+            ["halts", "resume", "--partition", &p, "--from", from, "--to", to, "--reason-code", code, mode];
+        words.map(str::to_owned)
+    };
+    let refuse = |words: [String; 11]| telex.refuse(&words.each_ref().map(String::as_str));
+    let say = |words: [String; 11]| telex.say(&words.each_ref().map(String::as_str));
+    for (words, expected) in [
+        (resume("4", "12", "below_log_start", "--yes"), "next offset is 5"),
+        (resume("5", "11", "below_log_start", "--yes"), "the log starts at 12"),
+        (resume("5", "21", "below_log_start", "--yes"), "the log ends at 20"),
+        (resume("5", "12", "offset_gap", "--yes"), "below_log_start"),
+    ] {
+        let refused = refuse(words);
+        assert!(refused.contains(expected), "{refused}");
+    }
+    let said = say(resume("5", "14", "below_log_start", "--dry-run"));
+    assert!(said.contains("skips 9 offsets, 5 to 13: 2 records are in the log"), "{said}");
+    assert_eq!(telex.number("select count(*) from interventions"), 0, "a dry run writes nothing");
+    assert_eq!(rows(&telex, partition), before, "a dry run writes nothing");
+
+    say(resume("5", "12", "below_log_start", "--yes"));
+    wait_for("the rest", SOON, || telex.number("select count(*) from messages") == 20);
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    assert_eq!(metric(&processor, &gauge), None);
+    let audit = "select count(*) from interventions where from_offset = 5 and to_offset = 12 and skipped = 7
+                 and skipped_in_log = 0 and repeated = 0 and reason = 'below_log_start' and halt_id is not null";
+    assert_eq!(telex.number(audit), 1);
+    let gap = "select next_offset - birth_offset - messages - duplicates - commands - dead_letters - skipped + repeated
+               from partition_progress where partition = ";
+    assert_eq!(telex.number(&format!("{gap}{partition}")), 0, "the sum closes");
+    let refused = refuse(resume("20", "20", "below_log_start", "--yes"));
+    assert!(refused.contains("is not halted"), "{refused}");
+}
+
+#[test]
+fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_it() {
+    let mut telex = Telex::new();
+    let partition = partition_of("client");
+    let writer = Writer::new(&telex);
+    writer.messages("client", 0..5);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    // As after an unclean election that has lost three records.
+    telex.execute(&format!(
+        "update partition_progress set next_offset = 8, messages = 8 where partition = {partition}"
+    ));
+    let mut processor = telex.processor();
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    assert_eq!(telex.halts()[0]["reason"], "beyond_log_end");
+    assert_eq!(telex.halts()[0]["numbers"], json!({"next_offset": 8, "log_end": 5}));
+    processor.stop().unwrap();
+    writer.messages("client", 5..15);
+    let before = rows(&telex, partition);
+    let processor = telex.processor();
+    wait_for("the halt after a restart", SOON, || readiness(&processor).1.contains("beyond_log_end"));
+    assert_eq!(rows(&telex, partition), before);
+
+    let p = partition.to_string();
+    let resume =
+        ["halts", "resume", "--partition", &p, "--from", "8", "--to", "5", "--reason-code", "beyond_log_end"];
+    let said = telex.say(&[&resume[..], &["--dry-run"]].concat());
+    assert!(said.contains("repeats 3 offsets, 5 to 7"), "{said}");
+    telex.say(&[&resume[..], &["--yes"]].concat());
+    wait_for("the rest", SOON, || telex.number("select count(*) from messages") == 15);
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    assert_eq!(
+        telex.number(&format!("select repeated from partition_progress where partition = {partition}")),
+        3
+    );
+}
+
+#[test]
+fn a_topic_with_unsafe_settings_is_refused_at_start_and_reported_while_running() {
+    let mut telex = Telex::new();
+    let mut production = telex.processor_with(&["--topic-profile=production"]);
+    assert!(!production.server.wait().unwrap().success());
+    let log = production.server.log_text();
+    for rule in ["min.insync.replicas must be 2", "the replication factor must be 3"] {
+        assert!(log.contains(rule), "{log}");
+    }
+    let processor = telex.processor_with(&["--topic-audit-seconds=1"]);
+    wait_for("the first audit", SOON, || metric(&processor, "processor_topic_unsafe") == Some(0));
+    topic::alter(&telex, "cleanup.policy", "compact");
+    wait_for("the alert", SOON, || metric(&processor, "processor_topic_unsafe") == Some(1));
+    assert!(processor.server.log_text().contains("cleanup.policy must be delete"));
+    let mut refused = telex.processor();
+    assert!(!refused.server.wait().unwrap().success());
+    assert!(refused.server.log_text().contains("cleanup.policy must be delete"));
+    topic::alter(&telex, "cleanup.policy", "delete");
+    wait_for("the end of the alert", SOON, || metric(&processor, "processor_topic_unsafe") == Some(0));
+}

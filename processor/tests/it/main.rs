@@ -1,0 +1,29 @@
+//! The promises, each on a real Kafka and a real PostgreSQL: `make test` starts both and names them in
+//! `TELEX_TEST_KAFKA` and `TELEX_TEST_DATABASE_URL`. Every test has a topic and a database of its own and
+//! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
+
+mod commit_unknown;
+mod crash;
+mod dialogs;
+mod duplicates;
+mod fencing;
+mod fill;
+mod growing;
+mod halts;
+mod harness;
+mod identity;
+mod lag;
+mod outage;
+mod poison;
+mod pooler;
+mod prove;
+mod rebalance;
+mod replay;
+mod roles;
+mod secure_kafka;
+mod shipped;
+mod tail;
+mod topic;
+mod traces;
+mod watchdog;

@@ -1,0 +1,136 @@
+//! What each role of PostgreSQL may do, tried by doing it (S20, S22): the work of each, and what none of them may.
+
+use dev_env::programs::Programs;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::harness::{Telex, block_on, close_dialog, keep, message};
+
+const CREATE: &str = include_str!("../../../migrations/roles/create.sql");
+
+/// A Telex whose tables belong to `telex_migrator` and whose processors are `telex_processor`.
+fn with_roles() -> (Telex, Programs) {
+    let mut telex = Telex::new();
+    let database = format!("{}_roles", telex.group());
+    telex.execute(&format!("create database {database}"));
+    let (server, _) = telex.programs.database_url.rsplit_once('/').unwrap();
+    telex.programs.database_url = format!("{server}/{database}");
+    telex.execute(CREATE);
+    let migrator = as_role(&telex.programs, "telex_migrator");
+    migrator.require_processor(&["migrate"]).unwrap();
+    telex.programs = as_role(&telex.programs, "telex_processor");
+    (telex, migrator)
+}
+
+fn as_role(programs: &Programs, role: &str) -> Programs {
+    let (_, place) = programs.database_url.rsplit_once('@').unwrap();
+    Programs { database_url: format!("postgres://{role}@{place}"), ..programs.clone() }
+}
+
+/// The SQLSTATE that a statement ends with.
+fn sqlstate(programs: &Programs, role: &str, statement: &str) -> Option<String> {
+    let url = as_role(programs, role).database_url;
+    block_on(async {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        let result = sqlx::raw_sql(AssertSqlSafe(statement.to_owned())).execute(&mut connection).await;
+        let error = result.err()?;
+        error.as_database_error().and_then(|answer| answer.code()).map(std::borrow::Cow::into_owned)
+    })
+}
+
+/// The first column of a query's only row.
+fn text(programs: &Programs, role: &str, query: &str) -> String {
+    let url = as_role(programs, role).database_url;
+    block_on(async {
+        let mut connection = PgConnection::connect(&url).await.unwrap();
+        sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+    })
+}
+
+/// What none may do.
+fn assert_refusals(programs: &Programs) {
+    for (role, statement) in [
+        ("telex_processor", "delete from messages"),
+        ("telex_processor", "update messages set text = ''"),
+        ("telex_processor", "update clients set client_phone = ''"),
+        ("telex_processor", "delete from partition_progress"),
+        ("telex_processor", "update halts set resumed_at = now()"),
+        ("telex_processor", "insert into interventions default values"),
+        ("telex_processor", "truncate dialogs"),
+        ("telex_processor", "drop table messages"),
+        ("telex_processor", "alter table messages add column more text"),
+        ("telex_processor", "create table mine (id integer)"),
+        ("telex_processor", "create temporary table mine (id integer)"),
+        ("telex_processor", "set role telex_migrator"),
+        (
+            "telex_reader",
+            "set transaction read write; insert into clients values (gen_random_uuid(), 'a', 'b', now())",
+        ),
+        ("telex_reader", "set transaction read write; update dialogs set closed_at = now()"),
+        ("telex_reader", "set transaction read write; delete from messages"),
+        ("telex_reader", "set transaction read write; create table mine (id integer)"),
+        ("telex_migrator", "create role another"),
+        ("telex_migrator", "create database another"),
+    ] {
+        let found = sqlstate(programs, role, statement);
+        assert_eq!(found.as_deref(), Some("42501"), "{role}: {statement}");
+    }
+    // Without a transaction that says otherwise, a reader is told sooner.
+    let found = sqlstate(programs, "telex_reader", "delete from messages");
+    assert_eq!(found.as_deref(), Some("25006"));
+}
+
+/// What a reader may see, and that it sees it.
+fn assert_readable(programs: &Programs) {
+    let tables = "select count(*)::text from pg_tables where schemaname = 'public'";
+    let unreadable =
+        format!("{tables} and not has_table_privilege(schemaname || '.' || tablename, 'select')");
+    assert_ne!(text(programs, "telex_reader", tables), "0");
+    assert_eq!(text(programs, "telex_reader", &unreadable), "0");
+    let written = "select string_agg(text, ',' order by record_offset) from dialog_messages where external_client_id = 'roles'";
+    assert_eq!(text(programs, "telex_reader", written), "Hello,Again");
+    let overview =
+        "select dialogs || ' ' || messages || ' ' || (active_dialog_id is not null) from client_overview";
+    assert_eq!(text(programs, "telex_reader", overview), "2 2 true");
+}
+
+/// What holds for whoever uses a role's name (S22).
+fn assert_settings(programs: &Programs) {
+    for (role, setting, value) in [
+        ("telex_processor", "statement_timeout", "5s"),
+        ("telex_processor", "lock_timeout", "2s"),
+        ("telex_processor", "idle_in_transaction_session_timeout", "10s"),
+        ("telex_reader", "default_transaction_read_only", "on"),
+        ("telex_reader", "statement_timeout", "1min"),
+        ("telex_migrator", "lock_timeout", "5s"),
+    ] {
+        assert_eq!(text(programs, role, &format!("select current_setting('{setting}')")), value, "{role}");
+    }
+}
+
+#[test]
+fn each_role_can_do_its_work_and_none_can_do_more() {
+    let (mut telex, migrator) = with_roles();
+    let api = telex.ingest_api();
+    let mut processor = telex.processor();
+    processor.wait_until_ready().unwrap();
+    let first = keep(&api, &message("roles", "1", "Hello"));
+    close_dialog(&api, &first["client_id"]);
+    keep(&api, &message("roles", "2", "Again"));
+    keep(&api, &message("roles", "2", "Another body"));
+    // Applied and proved under the processor's name: it may do all that this takes.
+    telex.assert_clean();
+    assert_eq!(telex.number("select count(*) from dead_letters"), 1);
+
+    assert_refusals(&telex.programs);
+    assert_readable(&telex.programs);
+    assert_settings(&telex.programs);
+
+    // A right that somebody gave by hand goes with the next migrate.
+    let gift = "grant delete on messages to telex_processor";
+    assert_eq!(sqlstate(&telex.programs, "telex_migrator", gift), None);
+    assert_eq!(sqlstate(&telex.programs, "telex_processor", "delete from messages where false"), None);
+    migrator.require_processor(&["migrate"]).unwrap();
+    let found = sqlstate(&telex.programs, "telex_processor", "delete from messages where false");
+    assert_eq!(found.as_deref(), Some("42501"));
+    processor.stop().unwrap();
+}

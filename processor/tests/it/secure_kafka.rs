@@ -1,0 +1,95 @@
+//! Kafka over TLS with a password, and what happens with a wrong one (S18).
+
+use std::{path::PathBuf, time::Duration};
+
+use dev_env::{kafka::Secure, ports::Port, programs::get};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+use crate::harness::{Telex, keep, message, wait_for};
+
+const USER: &str = "telex";
+const PASSWORD: &str = "correct-horse-battery-staple";
+
+type Authority = CertifiedIssuer<'static, KeyPair>;
+
+fn authority() -> Authority {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.distinguished_name.push(DnType::CommonName, "authority");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+/// What the broker shows: a key and a certificate for this name.
+fn identity(authority: &Authority, name: &str) -> String {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.distinguished_name.push(DnType::CommonName, name);
+    key.serialize_pem() + &params.signed_by(&key, authority).unwrap().pem() + &authority.pem()
+}
+
+/// A settings file with this authority and password; the option that names it.
+fn settings(telex: &Telex, name: &str, authority: &Authority, password: &str) -> String {
+    let path = |suffix: &str| -> PathBuf { telex.directory.join(format!("{name}.{suffix}")) };
+    std::fs::write(path("ca.pem"), authority.pem()).unwrap();
+    std::fs::write(path("password"), format!("{password}\n")).unwrap();
+    let text = format!(
+        "security.protocol=sasl_ssl\nssl.ca.location={}\nsasl.mechanism=SCRAM-SHA-512\n\
+         sasl.username={USER}\nsasl.password.file={}\n",
+        path("ca.pem").display(),
+        path("password").display()
+    );
+    std::fs::write(path("properties"), text).unwrap();
+    format!("--kafka-config-file={}", path("properties").display())
+}
+
+#[test]
+fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_or_another_authority() {
+    let authority = authority();
+    let secure = Secure {
+        identity_pem: identity(&authority, "127.0.0.1"),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
+    telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let mut api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&right]).unwrap();
+    api.wait_until_ready().unwrap();
+    let group = format!("--group={}", telex.programs.topic);
+    let processor = telex.programs.processor(&telex.directory, "processor", &[&group, &right]).unwrap();
+    keep(&api, &message("client", "over-tls", "Hello"));
+    telex.programs.require_processor(&["progress", "wait", "--timeout-seconds=60", &right]).unwrap();
+    telex.programs.require_processor(&["prove", "--json", &right]).unwrap();
+    assert_eq!(telex.number("select count(*) from messages"), 1);
+    assert!(processor.server.is_running());
+
+    let stranger = self::authority();
+    for (name, options, said) in [
+        ("password", settings(&telex, "password", &authority, "wrong-password"), "SASL authentication error"),
+        ("authority", settings(&telex, "authority", &stranger, PASSWORD), "certificate verify failed"),
+    ] {
+        let api = telex.programs.ingest_api(&telex.directory, name, Port::Free, &[&options]).unwrap();
+        wait_for("a word about the reason", Duration::from_secs(30), || api.server.log_text().contains(said));
+        assert_eq!(get(api.admin, "/readyz").map(|(status, _)| status), Some(503), "{name}");
+        let log = api.server.log_text();
+        assert!(!log.contains("wrong-password") && !log.contains(PASSWORD), "{log}");
+    }
+}
+
+#[test]
+fn a_broker_whose_certificate_names_another_host_is_not_trusted() {
+    let authority = authority();
+    let secure = Secure {
+        identity_pem: identity(&authority, "kafka.example"),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
+    telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
+    let options = settings(&telex, "right", &authority, PASSWORD);
+    let api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&options]).unwrap();
+    wait_for("a word about the reason", Duration::from_secs(30), || {
+        api.server.log_text().contains("certificate verify failed")
+    });
+    assert_eq!(get(api.admin, "/readyz").map(|(status, _)| status), Some(503));
+}

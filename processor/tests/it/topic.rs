@@ -1,0 +1,184 @@
+//! What a test does to its topic behind the programs' backs.
+#![expect(clippy::disallowed_methods, reason = "clients that are not ours")]
+
+use std::time::Duration;
+
+use dev_env::{
+    kafka::admin as dev_admin,
+    programs::{PARTITIONS, TOPIC_SETTINGS},
+};
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, CommitMode, Consumer as _},
+    message::{Header, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, Producer as _},
+};
+use schemas::{ClientId, Envelope, Event, ExternalClientId, Message, PartitionCount, Phone, Timestamp};
+
+use crate::harness::{Telex, block_on, message, wait_for};
+
+/// Writes to the topic as another system may.
+pub struct Writer {
+    producer: BaseProducer,
+    topic: String,
+}
+
+impl Writer {
+    pub fn new(telex: &Telex) -> Self {
+        Self::with(telex, &[])
+    }
+
+    pub fn with(telex: &Telex, settings: &[(&str, &str)]) -> Self {
+        let mut config = config(telex);
+        for (name, value) in settings {
+            config.set(*name, *value);
+        }
+        Self { producer: config.create().unwrap(), topic: telex.programs.topic.clone() }
+    }
+
+    /// A valid message of a client, in its partition.
+    pub fn message(&self, client: &str, id: &str, text: &str) {
+        self.message_in(partition_of(client), client, id, text);
+    }
+
+    /// The same in any partition.
+    pub fn message_in(&self, partition: i32, client: &str, id: &str, text: &str) {
+        let received_at = Timestamp::from_millis(1_764_000_000_000).unwrap();
+        let parsed = Message::parse(message(client, id, text).to_string().as_bytes(), received_at).unwrap();
+        let envelope = Envelope { received_at, request_id: None, trace_parent: None };
+        let record = schemas::record::encode(&Event::MessageReceived(Box::new(parsed)), &envelope);
+        let mut headers = OwnedHeaders::new();
+        for (key, value) in &record.headers {
+            headers = headers.insert(Header { key, value: Some(value) });
+        }
+        let to = BaseRecord::to(&self.topic).partition(partition).headers(headers);
+        self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();
+    }
+
+    pub fn messages(&self, client: &str, ids: std::ops::Range<u32>) {
+        for id in ids {
+            self.message(client, &format!("m-{id}"), "Hello");
+        }
+        self.flush();
+    }
+
+    /// A record that says nothing.
+    pub fn garbage(&self, partition: i32) {
+        let record = BaseRecord::<[u8], [u8]>::to(&self.topic).partition(partition).payload(b"{");
+        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+
+    pub fn flush(&self) {
+        self.producer.flush(Duration::from_secs(20)).unwrap();
+    }
+
+    /// Writes inside a transaction of Kafka, whose end takes an offset that no consumer sees.
+    pub fn transaction(&self, write: impl FnOnce(&Self)) {
+        self.producer.init_transactions(Duration::from_secs(30)).unwrap();
+        self.producer.begin_transaction().unwrap();
+        write(self);
+        self.producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    }
+}
+
+pub fn client_id(client: &str) -> ClientId {
+    let phone = Phone::parse("+70000000000").unwrap();
+    ClientId::of(&ExternalClientId::parse(client).unwrap(), &phone)
+}
+
+/// The partition of a client.
+pub fn partition_of(client: &str) -> i32 {
+    client_id(client).partition(PartitionCount::new(PARTITIONS).unwrap()).0
+}
+
+/// A client of another partition than `other`'s.
+pub fn client_beside(other: &str) -> String {
+    (0..).map(|at| format!("beside-{at}")).find(|name| partition_of(name) != partition_of(other)).unwrap()
+}
+
+/// Deletes the topic and creates it again.
+pub fn recreate(telex: &Telex) {
+    let name = &telex.programs.topic;
+    block_on(async {
+        let results = admin(telex).delete_topics(&[name.as_str()], &AdminOptions::new()).await.unwrap();
+        results.into_iter().next().unwrap().unwrap();
+    });
+    let broker = telex.programs.kafka.parse().unwrap();
+    // The name is free when the deletion has gone round.
+    wait_for("the topic to be created again", Duration::from_secs(30), || {
+        dev_admin::create_topic(broker, name, PARTITIONS, &TOPIC_SETTINGS).is_ok()
+    });
+}
+
+/// Removes the records of a partition before an offset, as retention does.
+pub fn trim(telex: &Telex, partition: i32, before: i64) {
+    let mut places = TopicPartitionList::new();
+    places.add_partition_offset(&telex.programs.topic, partition, Offset::Offset(before)).unwrap();
+    block_on(async { admin(telex).delete_records(&places, &AdminOptions::new()).await.unwrap() });
+}
+
+/// Changes a setting of the topic. All others fall back to the cluster's, but for those that the audit needs.
+pub fn alter(telex: &Telex, name: &str, value: &str) {
+    let mut resource = AlterConfig::new(ResourceSpecifier::Topic(&telex.programs.topic));
+    for (other, kept) in TOPIC_SETTINGS.iter().filter(|(other, _)| *other != name) {
+        resource = resource.set(other, kept);
+    }
+    let resource = resource.set(name, value);
+    block_on(async {
+        let results = admin(telex).alter_configs([&resource], &AdminOptions::new()).await.unwrap();
+        results.into_iter().next().unwrap().unwrap();
+    });
+}
+
+/// Commits offsets to the processors' group from outside; nobody may be in it.
+pub fn commit_to_group(telex: &Telex, offset: i64) {
+    let consumer: BaseConsumer = config(telex).set("group.id", telex.group()).create().unwrap();
+    let mut offsets = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        offsets.add_partition_offset(&telex.programs.topic, partition, Offset::Offset(offset)).unwrap();
+    }
+    consumer.assign(&offsets).unwrap();
+    wait_for("the commit", Duration::from_secs(30), || consumer.commit(&offsets, CommitMode::Sync).is_ok());
+}
+
+/// What the processors' group has committed, by partition.
+pub fn committed(telex: &Telex) -> Vec<Option<i64>> {
+    committed_by(telex, telex.group())
+}
+
+/// What a group has committed, by partition.
+pub fn committed_by(telex: &Telex, group: &str) -> Vec<Option<i64>> {
+    let consumer: BaseConsumer = config(telex).set("group.id", group).create().unwrap();
+    let mut asked = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        asked.add_partition(&telex.programs.topic, partition);
+    }
+    let committed = consumer.committed_offsets(asked, Duration::from_secs(20)).unwrap();
+    let mut elements = committed.elements();
+    elements.sort_by_key(|element| element.partition());
+    elements
+        .iter()
+        .map(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The end of a partition's log.
+pub fn log_end(telex: &Telex, partition: i32) -> i64 {
+    let consumer: BaseConsumer = config(telex).set("group.id", "telex.test").create().unwrap();
+    consumer.fetch_watermarks(&telex.programs.topic, partition, Duration::from_secs(20)).unwrap().1
+}
+
+fn admin(telex: &Telex) -> AdminClient<DefaultClientContext> {
+    config(telex).create().unwrap()
+}
+
+fn config(telex: &Telex) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &telex.programs.kafka);
+    config
+}

@@ -1,0 +1,57 @@
+"""The JSON Schemas, tried by another implementation than ours: what was ever written is valid, what is wrong is not."""
+import json
+import pathlib
+import sys
+
+from jsonschema import Draft7Validator
+
+HERE = pathlib.Path(__file__).resolve().parent
+GOLDEN = HERE.parent / "tests" / "golden"
+
+MESSAGE = {"external_client_id": "a", "client_phone": "+70000000000", "external_message_id": "1", "text": ""}
+WRONG = {
+    "telex.message.received.v1": [
+        *({k: v for k, v in MESSAGE.items() if k != name} for name in MESSAGE),
+        MESSAGE | {"client_phone": "+7 000 000 00 00"},
+        MESSAGE | {"client_phone": "70000000000"},
+        MESSAGE | {"client_phone": "+7"},
+        MESSAGE | {"external_client_id": ""},
+        MESSAGE | {"external_client_id": " a"},
+        MESSAGE | {"external_client_id": "a" * 129},
+        MESSAGE | {"external_message_id": "a\u0007"},
+        MESSAGE | {"text": None},
+        MESSAGE | {"text": "\u0000"},
+        MESSAGE | {"text": "a" * 16385},
+        MESSAGE | {"sent_at": "2026-11-24T07:34:59+03:00"},
+        MESSAGE | {"sent_at": None},
+        [],
+    ],
+    "telex.dialog.close.v1": [{}, {"client_id": "E60660C7-BD8F-5BA9-B814-6DBEE9550932"}, {"client_id": 1}, None],
+}
+RIGHT = {
+    "telex.message.received.v1": [
+        MESSAGE,
+        MESSAGE | {"text": "а" * 16384, "external_client_id": "a" * 128, "client_phone": "+1234567"},
+        MESSAGE | {"sent_at": "2026-11-24T04:34:59.500000Z", "unknown": {"deep": [1]}},
+    ],
+    "telex.dialog.close.v1": [{"client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932", "unknown": 1}],
+}
+
+
+def main():
+    problems, tried = [], 0
+    for path in sorted(HERE.glob("**/*.schema.json")):
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        Draft7Validator.check_schema(schema)
+        validator, event_type = Draft7Validator(schema), schema["title"]
+        golden = json.loads((GOLDEN / f"{event_type}.json").read_text(encoding="utf-8"))
+        values = [json.loads(golden["record"]["value"]), *RIGHT[event_type], *schema["examples"]]
+        problems += [f"{path.name} refuses {value}" for value in values if not validator.is_valid(value)]
+        problems += [f"{path.name} takes {value}" for value in WRONG[event_type] if validator.is_valid(value)]
+        tried += len(values) + len(WRONG[event_type])
+    if tried < 20:
+        problems.append("there are no schemas here")
+    sys.exit("\n".join(problems) or 0)
+
+
+main()

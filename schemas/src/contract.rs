@@ -1,0 +1,215 @@
+//! The contract as documents for those who read the topic in another language: a JSON Schema for each event
+//! type, and an AsyncAPI document that binds them to topic, key and headers. Made from the limits and names
+//! that the code checks by; committed under `schemas/contract/`, where a test compares them.
+//!
+//! The schemas are of draft 7: serialisers, code generators and AsyncAPI itself read it without being told.
+
+use serde_json::{Value, json};
+
+use crate::{
+    ids::{ExternalClientId, ExternalMessageId, MessageText},
+    record::{DIALOG_CLOSE, MESSAGE_RECEIVED, header},
+};
+
+/// The contract's version. Within a major, only optional fields are added.
+pub const VERSION: &str = "1.0.0";
+
+/// Neither control characters nor white space at either end, as `char::is_control` and
+/// `char::is_whitespace` know them.
+pub const IDENTIFIER: &str = concat!(
+    r"^[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
+    r"([^\u0000-\u001f\u007f-\u009f]*",
+    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?$",
+);
+
+/// PostgreSQL text cannot hold U+0000.
+pub const NO_NUL: &str = r"^[^\u0000]*$";
+
+/// The canonical text of a client id, which is the record's key.
+pub const CLIENT_ID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
+
+/// E.164 without separators.
+const PHONE: &str = r"^\+[1-9][0-9]{6,14}$";
+
+/// UTC with microseconds.
+const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$";
+
+const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
+
+/// Every document: the file's name, and what it holds.
+#[must_use]
+pub fn documents() -> [(&'static str, Value); 3] {
+    [
+        ("telex.message.received.v1.schema.json", message_received()),
+        ("telex.dialog.close.v1.schema.json", dialog_close()),
+        ("asyncapi.json", async_api()),
+    ]
+}
+
+fn message_received() -> Value {
+    json!({
+        "$schema": DRAFT,
+        "$id": format!("urn:telex:schema:{MESSAGE_RECEIVED}"),
+        "title": MESSAGE_RECEIVED,
+        "description": "A client wrote something. The value of a record whose ce_type is this title. The same message may \
+            come in several records: the first one counts.",
+        "type": "object",
+        "required": ["external_client_id", "client_phone", "external_message_id", "text"],
+        "properties": {
+            "external_client_id": {
+                "type": "string", "minLength": 1, "maxLength": ExternalClientId::CHARS_MAX, "pattern": IDENTIFIER,
+                "description": "The source: the outside system's account.",
+            },
+            "client_phone": {
+                "type": "string", "pattern": PHONE, "description": "The client's phone, in E.164.",
+            },
+            "external_message_id": {
+                "type": "string", "minLength": 1, "maxLength": ExternalMessageId::CHARS_MAX, "pattern": IDENTIFIER,
+                "description": "The source's id of the message, unique per client.",
+            },
+            "text": {
+                "type": "string", "maxLength": MessageText::CHARS_MAX, "pattern": NO_NUL,
+                "description": "What the client wrote; may be empty.",
+            },
+            "sent_at": {
+                "type": "string", "format": "date-time", "pattern": TIME,
+                "description": "When it was sent, says the source. To show; the order is that of the offsets.",
+            },
+        },
+        "additionalProperties": true,
+        "examples": [{
+            "client_phone": "+70000000000",
+            "external_client_id": "client00000000000000000000000000",
+            "external_message_id": "wamid.1",
+            "sent_at": "2026-11-24T04:34:59.500000Z",
+            "text": "Hello",
+        }],
+    })
+}
+
+fn dialog_close() -> Value {
+    json!({
+        "$schema": DRAFT,
+        "$id": format!("urn:telex:schema:{DIALOG_CLOSE}"),
+        "title": DIALOG_CLOSE,
+        "description": "The client's active dialog is closed, at this place among the client's messages. Without an active \
+            dialog it means nothing.",
+        "type": "object",
+        "required": ["client_id"],
+        "properties": {
+            "client_id": { "type": "string", "pattern": CLIENT_ID, "description": "The client; equal to the record's key." },
+        },
+        "additionalProperties": true,
+        "examples": [{ "client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932" }],
+    })
+}
+
+fn async_api() -> Value {
+    json!({
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": "Telex: the topic of messages",
+            "version": VERSION,
+            "description": "Messages of clients and commands on their dialogs, ordered per client. What order, retention and \
+                delivery mean is in docs/topic-contract.md.",
+            "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
+        },
+        "defaultContentType": "application/json",
+        "channels": { "messages": channel() },
+        "operations": {
+            "sendEvents": {
+                "action": "send",
+                "summary": "ingest-api writes; everybody else reads.",
+                "channel": { "$ref": "#/channels/messages" },
+            },
+        },
+        "components": {
+            "messages": {
+                "messageReceived": message(MESSAGE_RECEIVED, "A client wrote something.", "the source's id of the message"),
+                "dialogClose": message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
+            },
+        },
+    })
+}
+
+fn channel() -> Value {
+    json!({
+        "address": "telex.messages",
+        "description": "One topic; the partition of a client is murmur2(key) over the partition count, as Kafka's Java \
+            client places it.",
+        "messages": {
+            "messageReceived": { "$ref": "#/components/messages/messageReceived" },
+            "dialogClose": { "$ref": "#/components/messages/dialogClose" },
+        },
+        "bindings": {
+            "kafka": {
+                "topic": "telex.messages",
+                "topicConfiguration": { "cleanup.policy": ["delete"], "retention.ms": 604_800_000 },
+                "bindingVersion": "0.5.0",
+            },
+        },
+    })
+}
+
+fn message(event_type: &str, summary: &str, id: &str) -> Value {
+    json!({
+        "name": event_type,
+        "title": event_type,
+        "summary": summary,
+        "contentType": "application/json",
+        "headers": headers(event_type, id),
+        "payload": { "$ref": format!("./{event_type}.schema.json") },
+        "bindings": {
+            "kafka": {
+                "key": { "type": "string", "pattern": CLIENT_ID, "description": "The client id." },
+                "bindingVersion": "0.5.0",
+            },
+        },
+    })
+}
+
+/// CloudEvents 1.0 in binary mode, and three of our own.
+fn headers(event_type: &str, id: &str) -> Value {
+    let text = |description: &str| json!({ "type": "string", "description": description });
+    json!({
+        "type": "object",
+        "required": [
+            header::SPEC_VERSION, header::ID, header::SOURCE, header::TYPE, header::TIME, header::CONTENT_TYPE,
+        ],
+        "properties": {
+            header::SPEC_VERSION: { "const": "1.0" },
+            header::ID: text(&format!("Within {}: {id}.", header::SOURCE)),
+            header::SOURCE: { "type": "string", "pattern": format!("^urn:telex:client:{}", CLIENT_ID.trim_start_matches('^')) },
+            header::TYPE: { "const": event_type },
+            header::TIME: {
+                "type": "string", "format": "date-time", "pattern": TIME,
+                "description": "When the ingest API had the whole request.",
+            },
+            header::CONTENT_TYPE: { "const": "application/json" },
+            header::REQUEST_ID: text("The HTTP request that brought it; absent if another producer wrote it."),
+            header::TRACE_PARENT: text("W3C trace context; absent if the sender gave none."),
+        },
+        "additionalProperties": true,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn the_committed_contract_lists_what_the_code_does() {
+        let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/contract"));
+        for (name, document) in documents() {
+            let path = folder.join(name);
+            let expected = serde_json::to_string_pretty(&document).unwrap() + "\n";
+            if std::env::var_os("TELEX_WRITE_DOCS").is_some() {
+                fs::write(&path, &expected).unwrap();
+            }
+            let found = fs::read_to_string(&path).unwrap_or_default();
+            assert_eq!(found, expected, "{name} is not what the code says: run `make docs`");
+        }
+    }
+}

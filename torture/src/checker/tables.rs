@@ -1,0 +1,308 @@
+//! D: the rows, read by plain SQL, compared with what they must be.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Debug,
+};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+
+use super::Violation;
+use crate::wire::postgres::{Connection, Row};
+
+/// Differences of one table that are told one by one.
+const TOLD_MAX: usize = 3;
+
+/// A row of `partition_progress`, without what belongs to its owner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ProgressRow {
+    pub birth: i64,
+    pub next: i64,
+    pub messages: i64,
+    pub duplicates: i64,
+    pub commands: i64,
+    pub dead_letters: i64,
+    pub last_digest: Option<String>,
+}
+
+/// A row of `clients`. Times are microseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientRow {
+    pub external_client_id: String,
+    pub client_phone: String,
+    pub created_at: i64,
+}
+
+/// A row of `dialogs`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DialogRow {
+    pub opened_at: i64,
+    pub closed_at: Option<i64>,
+    pub close_reason: Option<String>,
+    pub partition: i32,
+    pub opened_offset: i64,
+}
+
+/// A row of `messages`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageRow {
+    pub partition: i32,
+    pub offset: i64,
+    pub appended_at: i64,
+    pub received_at: String,
+    pub sent_at: Option<String>,
+    pub dialog_id: String,
+    pub body_hash: String,
+    pub request_id: Option<String>,
+    pub text: String,
+}
+
+/// A row of `dead_letters`. Bytes are hexadecimal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetterRow {
+    pub reason: String,
+    pub key: Option<String>,
+    pub value: Option<String>,
+    pub headers: Value,
+    pub appended_at: i64,
+}
+
+/// The tables, by their primary keys.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Tables {
+    /// By partition.
+    pub progress: BTreeMap<i32, ProgressRow>,
+    /// By id.
+    pub clients: BTreeMap<String, ClientRow>,
+    /// By client and id.
+    pub dialogs: BTreeMap<(String, String), DialogRow>,
+    /// By client and the source's id.
+    pub messages: BTreeMap<(String, String), MessageRow>,
+    /// By partition and offset.
+    pub dead_letters: BTreeMap<(i32, i64), DeadLetterRow>,
+}
+
+/// The columns of a row, taken from left to right.
+struct Columns(std::vec::IntoIter<Option<String>>);
+
+impl Columns {
+    fn maybe(&mut self) -> Option<String> {
+        self.0.next().flatten()
+    }
+
+    fn text(&mut self) -> Result<String> {
+        self.maybe().context("a column is null")
+    }
+
+    fn number<N: std::str::FromStr>(&mut self) -> Result<N> {
+        self.text()?.parse().ok().context("a column is no number")
+    }
+}
+
+impl Tables {
+    /// Reads them in one snapshot.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn read(database: &mut Connection) -> Result<Self> {
+        database.query("begin isolation level repeatable read read only")?;
+        let tables = Self::read_all(database);
+        database.query("rollback")?;
+        tables
+    }
+
+    fn read_all(database: &mut Connection) -> Result<Self> {
+        Ok(Self {
+            progress: read(
+                database,
+                "select partition, birth_offset, next_offset, messages, duplicates, commands, dead_letters,
+                        encode(last_digest, 'hex') from partition_progress",
+                |columns| Ok((columns.number()?, progress_row(columns)?)),
+            )?,
+            clients: read(
+                database,
+                "select id, external_client_id, client_phone, (extract(epoch from created_at) * 1000000)::bigint
+                 from clients",
+                |columns| Ok((columns.text()?, client_row(columns)?)),
+            )?,
+            dialogs: read(
+                database,
+                "select client_id, id, (extract(epoch from opened_at) * 1000000)::bigint,
+                        (extract(epoch from closed_at) * 1000000)::bigint, close_reason, partition, opened_offset
+                 from dialogs",
+                |columns| Ok(((columns.text()?, columns.text()?), dialog_row(columns)?)),
+            )?,
+            messages: read(
+                database,
+                r#"select client_id, external_message_id, partition, record_offset,
+                          (extract(epoch from appended_at) * 1000000)::bigint,
+                          to_char(received_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                          to_char(sent_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                          dialog_id, encode(body_hash, 'hex'), request_id, text from messages"#,
+                |columns| Ok(((columns.text()?, columns.text()?), message_row(columns)?)),
+            )?,
+            dead_letters: read(
+                database,
+                "select partition, record_offset, reason, encode(key, 'hex'), encode(value, 'hex'), headers,
+                        (extract(epoch from appended_at) * 1000000)::bigint from dead_letters",
+                |columns| Ok(((columns.number()?, columns.number()?), dead_letter_row(columns)?)),
+            )?,
+        })
+    }
+}
+
+fn read<K: Ord, V>(
+    database: &mut Connection,
+    query: &str,
+    row: impl Fn(&mut Columns) -> Result<(K, V)>,
+) -> Result<BTreeMap<K, V>> {
+    let rows: Vec<Row> = database.query(query)?;
+    rows.into_iter().map(|columns| row(&mut Columns(columns.into_iter()))).collect()
+}
+
+fn progress_row(columns: &mut Columns) -> Result<ProgressRow> {
+    Ok(ProgressRow {
+        birth: columns.number()?,
+        next: columns.number()?,
+        messages: columns.number()?,
+        duplicates: columns.number()?,
+        commands: columns.number()?,
+        dead_letters: columns.number()?,
+        last_digest: columns.maybe(),
+    })
+}
+
+fn client_row(columns: &mut Columns) -> Result<ClientRow> {
+    Ok(ClientRow {
+        external_client_id: columns.text()?,
+        client_phone: columns.text()?,
+        created_at: columns.number()?,
+    })
+}
+
+fn dialog_row(columns: &mut Columns) -> Result<DialogRow> {
+    Ok(DialogRow {
+        opened_at: columns.number()?,
+        closed_at: columns.maybe().map(|at| at.parse()).transpose()?,
+        close_reason: columns.maybe(),
+        partition: columns.number()?,
+        opened_offset: columns.number()?,
+    })
+}
+
+fn message_row(columns: &mut Columns) -> Result<MessageRow> {
+    Ok(MessageRow {
+        partition: columns.number()?,
+        offset: columns.number()?,
+        appended_at: columns.number()?,
+        received_at: columns.text()?,
+        sent_at: columns.maybe(),
+        dialog_id: columns.text()?,
+        body_hash: columns.text()?,
+        request_id: columns.maybe(),
+        text: columns.text()?,
+    })
+}
+
+fn dead_letter_row(columns: &mut Columns) -> Result<DeadLetterRow> {
+    Ok(DeadLetterRow {
+        reason: columns.text()?,
+        key: columns.maybe(),
+        value: columns.maybe(),
+        headers: serde_json::from_str(&columns.text()?)?,
+        appended_at: columns.number()?,
+    })
+}
+
+/// P2, P3, P9: the rows against the fold.
+pub fn compare(expected: &Tables, found: &Tables) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    differences("P2", "progress", &expected.progress, &found.progress, &mut violations);
+    differences("P3", "clients", &expected.clients, &found.clients, &mut violations);
+    differences("P3", "dialogs", &expected.dialogs, &found.dialogs, &mut violations);
+    differences("P3", "messages", &expected.messages, &found.messages, &mut violations);
+    differences("P9", "dead letters", &expected.dead_letters, &found.dead_letters, &mut violations);
+    violations
+}
+
+fn differences<K: Ord + Debug, V: PartialEq + Debug>(
+    invariant: &'static str,
+    table: &str,
+    expected: &BTreeMap<K, V>,
+    found: &BTreeMap<K, V>,
+    violations: &mut Vec<Violation>,
+) {
+    let keys: BTreeSet<&K> = expected.keys().chain(found.keys()).collect();
+    let differing: Vec<&K> = keys.into_iter().filter(|key| expected.get(key) != found.get(key)).collect();
+    for key in differing.iter().take(TOLD_MAX) {
+        let what = match (expected.get(key), found.get(key)) {
+            (Some(expected), Some(found)) => format!("must be {expected:?}, is {found:?}"),
+            (Some(expected), None) => format!("is missing: {expected:?}"),
+            (None, found) => format!("must not be there: {found:?}"),
+        };
+        violations.push(Violation::new(invariant, format!("{table} {key:?} {what}")));
+    }
+    if differing.len() > TOLD_MAX {
+        violations
+            .push(Violation::new(invariant, format!("{table}: {} rows differ in all", differing.len())));
+    }
+}
+
+/// P2, P4, P5, P8: what the rows must be among themselves, whatever the topic says.
+pub fn check_structure(found: &Tables, database: &mut Connection) -> Result<Vec<Violation>> {
+    let mut violations = Vec::new();
+    let messages = found.messages.values().map(|row| (row.partition, row.offset));
+    let places: Vec<(i32, i64)> = messages.chain(found.dead_letters.keys().copied()).collect();
+    let distinct: BTreeSet<&(i32, i64)> = places.iter().collect();
+    if distinct.len() != places.len() {
+        let what = format!("{} records have two outcomes", places.len() - distinct.len());
+        violations.push(Violation::new("P2", what));
+    }
+    let beyond = |(partition, offset): &&(i32, i64)| {
+        found.progress.get(partition).is_none_or(|row| !(row.birth..row.next).contains(offset))
+    };
+    if let Some(place) = distinct.iter().copied().find(beyond) {
+        violations.push(Violation::new("P2", format!("a row at {place:?}, which is not applied")));
+    }
+    check_dialogs(found, &mut violations);
+    let index = "select count(*) from pg_index join pg_class on pg_class.oid = indexrelid
+                 where relname = 'dialogs_active_client_id_key' and indisunique and indisvalid and indpred is not null";
+    if database.number(index)? != 1 {
+        violations
+            .push(Violation::new("P4", "the unique index on active dialogs is not there, or not valid"));
+    }
+    Ok(violations)
+}
+
+fn check_dialogs(found: &Tables, violations: &mut Vec<Violation>) {
+    let mut active: BTreeSet<&str> = BTreeSet::new();
+    for ((client, id), dialog) in &found.dialogs {
+        if dialog.closed_at.is_none() && !active.insert(client) {
+            violations.push(Violation::new("P4", format!("client {client} has two active dialogs")));
+        }
+        if !found.clients.contains_key(client) {
+            violations.push(Violation::new("P5", format!("dialog {id} has no client")));
+        }
+    }
+    let mut spans: BTreeMap<&str, Vec<(i64, i64, i64)>> = BTreeMap::new();
+    for ((client, _), message) in &found.messages {
+        let key = (client.clone(), message.dialog_id.clone());
+        match found.dialogs.get(&key) {
+            Some(dialog) => spans.entry(client).or_default().push((
+                message.offset,
+                dialog.opened_offset,
+                i64::from(message.partition - dialog.partition),
+            )),
+            None => violations.push(Violation::new("P5", format!("message {key:?} has no dialog"))),
+        }
+    }
+    for (client, mut span) in spans {
+        span.sort_unstable();
+        let ascends = span.is_sorted_by_key(|(_, opened, _)| *opened);
+        let starts = span.iter().all(|(offset, opened, apart)| opened <= offset && *apart == 0);
+        if !ascends || !starts {
+            violations.push(Violation::new("P8", format!("the dialogs of client {client} are out of order")));
+        }
+    }
+}

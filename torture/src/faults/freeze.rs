@@ -1,0 +1,88 @@
+//! Processes that stand still for longer than their session, and then go on as if nothing had happened.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use dev_env::interrupt;
+
+use super::Stage;
+use crate::{
+    verdict::Outcome,
+    world::{SESSION, TAKEOVER, World},
+};
+
+const HELD_WITHIN: Duration = Duration::from_secs(30);
+/// `idle_in_transaction_session_timeout`, after which the server frees what a frozen owner holds.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// F2: frozen between the compare-and-set and COMMIT; its heir has to wait for its row locks, and its COMMIT
+/// comes to a transaction that the server has ended.
+pub fn with_locks(stage: &mut Stage) -> Result<Outcome> {
+    let (mut world, zombie, frozen) = freeze(stage, "f2a", "after_cas")?;
+    let heir = world.processor("")?;
+    let before = world.next_offsets()?;
+    let within = IDLE_TIMEOUT + Duration::from_secs(3);
+    let (recovery, late) = world.must("F2", "the heir goes on with all partitions", within, |world| {
+        let (owners, next) = (world.owners()?, world.next_offsets()?);
+        let advances = next.iter().all(|(partition, next)| before.get(partition) < Some(next));
+        Ok(owners.values().all(|owner| *owner == heir) && advances)
+    })?;
+    interrupt::pause((SESSION * 2).saturating_sub(frozen.elapsed()))?;
+    let evidence = thaw(&mut world, &zombie, frozen)?;
+    world.finish(evidence, recovery, late.into_iter().collect())
+}
+
+/// F2: frozen after BEGIN, with records and without locks, until the heir has gone on, but not until the
+/// server ends the transaction: only the compare-and-set is left to refuse it.
+pub fn with_records(stage: &mut Stage) -> Result<Outcome> {
+    let (mut world, zombie, frozen) = freeze(stage, "f2b", "after_begin")?;
+    let heir = world.processor("")?;
+    let before = world.applied()?;
+    let (recovery, late) = world.must("F2", "the heir goes on", TAKEOVER, |world| {
+        let owners = world.owners()?;
+        Ok(owners.values().all(|owner| *owner == heir) && world.applied()? > before)
+    })?;
+    if frozen.elapsed() + Duration::from_millis(200) > IDLE_TIMEOUT {
+        bail!("the zombie's transaction was ended before it woke up");
+    }
+    let evidence = thaw(&mut world, &zombie, frozen)?;
+    world.finish(evidence, recovery, late.into_iter().collect())
+}
+
+/// A Telex under load whose only processor has just been frozen at a failpoint, with a transaction open.
+fn freeze(stage: &mut Stage, name: &str, failpoint: &str) -> Result<(World, String, Instant)> {
+    let mut world = stage.world(name)?;
+    let first = world.processor("")?;
+    world.warm_up()?;
+    world.running(&first)?.stop()?;
+    world.processors.remove(&first);
+    let passed = 20 + world.random.below(30);
+    let zombie = world.processor(&format!("{failpoint}={passed}*off->1*return(3000)"))?;
+    world.wait("the failpoint", HELD_WITHIN, |world| {
+        Ok(world.running(&zombie)?.server.log_text().contains("reached"))
+    })?;
+    world.running(&zombie)?.server.freeze();
+    let frozen = Instant::now();
+    let open = world.sql()?.number(
+        "select count(*) from pg_stat_activity where application_name = 'telex-processor'
+         and state = 'idle in transaction' and datname = current_database()",
+    )?;
+    if open == 0 {
+        bail!("no transaction was open");
+    }
+    Ok((world, zombie, frozen))
+}
+
+/// Lets it go on with what it has in its hands; it has to be told no.
+fn thaw(world: &mut World, zombie: &str, frozen: Instant) -> Result<String> {
+    world.running(zombie)?.server.thaw();
+    let stood = frozen.elapsed().as_secs_f64();
+    interrupt::pause(Duration::from_secs(5))?;
+    let said = world.running(zombie)?.server.log_text();
+    let refusals = ["outcome of a transaction not known", "not applied, trying again"];
+    let refusals: usize = refusals.iter().map(|text| said.matches(text).count()).sum();
+    if refusals == 0 && world.options.plant.is_none() {
+        bail!("the zombie never tried to write");
+    }
+    Ok(format!("frozen {stood:.1} s with a transaction open, refused {refusals} times"))
+}

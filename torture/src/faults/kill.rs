@@ -1,0 +1,119 @@
+//! Processes that end without a word.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use dev_env::{interrupt, ports::Port};
+
+use super::Stage;
+use crate::{
+    checker::Violation,
+    verdict::Outcome,
+    world::{SESSION, TAKEOVER, World},
+};
+
+/// Where a processor can be held, and after how many passages at most: by record, chunk, batch or second.
+const FAILPOINTS: [(&str, u64); 12] = [
+    ("after_poll", 200),
+    ("after_route", 60),
+    ("after_begin", 60),
+    ("after_clients", 60),
+    ("after_dialogs", 60),
+    ("after_messages", 60),
+    ("after_dead_letters", 60),
+    ("after_cas", 60),
+    ("after_commit", 60),
+    ("after_ack", 3),
+    ("inside_assign", 1),
+    ("inside_revoke", 1),
+];
+
+const HELD_WITHIN: Duration = Duration::from_secs(30);
+
+/// F1: one processor stays; another is killed at each failpoint, and the first has to take over.
+pub fn at_every_failpoint(stage: &mut Stage) -> Result<Outcome> {
+    kill_at(stage, &FAILPOINTS)
+}
+
+/// F1, only where a transaction is half done: what finds a bug in it.
+pub fn around_the_commit(stage: &mut Stage) -> Result<Outcome> {
+    let around =
+        |(name, _): &&(&str, u64)| matches!(*name, "after_dead_letters" | "after_cas" | "after_commit");
+    let failpoints: Vec<_> = FAILPOINTS.iter().filter(around).copied().collect();
+    kill_at(stage, &failpoints)
+}
+
+fn kill_at(stage: &mut Stage, failpoints: &[(&str, u64)]) -> Result<Outcome> {
+    let mut world = stage.world("f1")?;
+    let _survivor = world.processor("")?;
+    world.warm_up()?;
+    let (mut slowest, mut violations) = (Duration::ZERO, Vec::new());
+    for (name, passages) in failpoints {
+        let passed = world.random.below(*passages);
+        let victim = world.processor(&format!("{name}={passed}*off->1*return(600000)"))?;
+        let joins = (*name == "inside_revoke").then(|| take_some(&mut world, &victim)).transpose()?;
+        world.wait(&format!("{name} reached"), HELD_WITHIN, |world| {
+            Ok(world.running(&victim)?.server.log_text().contains(&format!("failpoint {name} reached")))
+        })?;
+        let (took, late) = kill_and_wait(&mut world, &victim)?;
+        slowest = slowest.max(took);
+        violations.extend(late);
+        if let Some(joined) = joins {
+            world.running(&joined)?.stop()?;
+            world.processors.remove(&joined);
+        }
+    }
+    let evidence = format!("killed at {} of {} failpoints, each reached", failpoints.len(), failpoints.len());
+    world.finish(evidence, slowest, violations)
+}
+
+/// Partitions are revoked from a processor that has some when a third one joins.
+fn take_some(world: &mut World, victim: &str) -> Result<String> {
+    world.wait("partitions of the victim", HELD_WITHIN, |world| {
+        Ok(world.owners()?.values().any(|owner| owner == victim))
+    })?;
+    world.processor("")
+}
+
+/// Kills, and waits until others have taken what it owned and gone on.
+fn kill_and_wait(world: &mut World, victim: &str) -> Result<(Duration, Option<Violation>)> {
+    let owned: Vec<i32> =
+        world.owners()?.into_iter().filter(|(_, owner)| owner == victim).map(|(p, _)| p).collect();
+    world.running(victim)?.server.kill().context("it had ended by itself")?;
+    world.processors.remove(victim);
+    let at_death = world.next_offsets()?;
+    world.must("F1", "takeover and advance", TAKEOVER, move |world| {
+        let (owners, next) = (world.owners()?, world.next_offsets()?);
+        let is_alive = |partition| owners.get(partition).is_some_and(|o| world.processors.contains_key(o));
+        Ok(owned.iter().all(|partition| is_alive(partition) && next.get(partition) > at_death.get(partition)))
+    })
+}
+
+/// F3: the broker is held for a moment, so that many requests are in flight when the API is killed.
+pub fn api(stage: &mut Stage) -> Result<Outcome> {
+    let mut world = stage.world("f3")?;
+    world.processor("")?;
+    world.warm_up()?;
+    stage.kafka.freeze();
+    interrupt::pause(Duration::from_millis(300))?;
+    let in_flight = world.history.in_flight.load(std::sync::atomic::Ordering::Relaxed);
+    let mut victim = world.apis.pop().context("no API")?;
+    let address = victim.address.context("no address")?;
+    victim.server.kill();
+    stage.kafka.thaw();
+    let unknown = world.history.unknown();
+    world.api(Port::Usual(address.port()))?;
+    let acked = world.history.acked();
+    let (recovery, late) =
+        world.must("A2", "202 again", SESSION, |world| Ok(world.history.acked() > acked))?;
+    interrupt::pause(Duration::from_secs(3))?;
+    if in_flight == 0 {
+        bail!("no request was in flight");
+    }
+    let broken = world.history.unknown().saturating_sub(unknown);
+    world.finish(
+        format!("{in_flight} requests in flight, {broken} without an answer"),
+        recovery,
+        late.into_iter().collect(),
+    )
+}

@@ -1,0 +1,202 @@
+//! What is sent: a function of the seed and a number. Nine in ten are new messages, the others what producers
+//! do wrong: the same again, an id used twice, things that are no message.
+
+use serde_json::{Map, Value, json};
+
+use crate::{identity, random::Random};
+
+/// Clients, so few that each has several messages in flight.
+const CLIENTS: u64 = 160;
+/// One phone under several sources is several clients.
+const SOURCES: [&str; 4] = ["tg", "shop Ö", "client00000000000000000000000000", "wa:7"];
+/// How far back a repetition goes.
+const BACK: u64 = 300;
+
+/// A request's body, and what it means.
+#[derive(Debug)]
+pub struct Sent {
+    /// As it goes over the wire.
+    pub body: String,
+    /// What it says; `None`: it must be refused.
+    pub message: Option<Message>,
+}
+
+/// What a body says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Whose.
+    pub client_id: String,
+    /// The source.
+    pub external_client_id: String,
+    /// Normalised.
+    pub client_phone: String,
+    /// Unique per client.
+    pub external_message_id: String,
+    /// The words.
+    pub text: String,
+    /// In UTC with microseconds.
+    pub sent_at: Option<String>,
+    /// The record's value.
+    pub canonical: Vec<u8>,
+}
+
+enum Kind {
+    New,
+    Repeats(u64),
+    Conflicts(u64),
+    Invalid,
+}
+
+/// The request of a number.
+#[must_use]
+pub fn request(seed: u64, number: u64) -> Sent {
+    let mut random = Random::new(seed, number);
+    match kind(seed, number) {
+        Kind::New => spell(&original(seed, number), &mut random),
+        Kind::Repeats(of) => spell(&original(seed, of), &mut random),
+        Kind::Conflicts(with) => {
+            let mut message = original(seed, with);
+            message.insert("text".to_owned(), format!("another body, number {number}").into());
+            spell(&message, &mut random)
+        }
+        Kind::Invalid => Sent { body: invalid(&mut random), message: None },
+    }
+}
+
+/// The id of a client by its number.
+#[must_use]
+pub fn client(number: u64) -> String {
+    let (source, phone) = pair(number % CLIENTS);
+    identity::client_id(source, &phone)
+}
+
+fn kind(seed: u64, number: u64) -> Kind {
+    let mut random = Random::new(seed ^ 0x6b69_6e64, number);
+    let roll = random.below(100);
+    let earlier = number.checked_sub(1 + random.below(BACK)).filter(|earlier| is_new(seed, *earlier));
+    match (roll, earlier) {
+        (0..4, _) => Kind::Invalid,
+        (4..9, Some(earlier)) => Kind::Repeats(earlier),
+        (9..11, Some(earlier)) => Kind::Conflicts(earlier),
+        _ => Kind::New,
+    }
+}
+
+fn is_new(seed: u64, number: u64) -> bool {
+    Random::new(seed ^ 0x6b69_6e64, number).below(100) >= 11
+}
+
+fn pair(client: u64) -> (&'static str, String) {
+    let source = usize::try_from(client % 4).ok().and_then(|at| SOURCES.get(at)).copied();
+    (source.unwrap_or("tg"), format!("+7999{:07}", client / 4))
+}
+
+/// The fields of a new message, in their canonical spelling.
+fn original(seed: u64, number: u64) -> Map<String, Value> {
+    let mut random = Random::new(seed ^ 0x6f72_6967, number);
+    let (source, phone) = pair(random.below(CLIENTS));
+    let text = match random.below(10) {
+        0 => String::new(),
+        1 => "quotes \" and \\ and / and \u{7} and \u{1f600} and </script>".to_owned(),
+        2 => "a longer text, ".repeat(60),
+        _ => format!("message number {number}"),
+    };
+    let mut fields = Map::new();
+    fields.insert("external_client_id".to_owned(), source.into());
+    fields.insert("client_phone".to_owned(), phone.into());
+    fields.insert("external_message_id".to_owned(), format!("m-{seed:x}-{number}").into());
+    fields.insert("text".to_owned(), text.into());
+    if random.chance(40) {
+        fields.insert("sent_at".to_owned(), "2026-11-24T04:35:00.500000Z".into());
+    }
+    if random.chance(20) {
+        fields.insert(
+            "channel".to_owned(),
+            json!({"zulu": [true, null, 1.5, -3, "x"], "alpha": {"n": number}}),
+        );
+    }
+    fields
+}
+
+/// The same message as another producer would write it: other order, white space, spelling.
+fn spell(fields: &Map<String, Value>, random: &mut Random) -> Sent {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let message = Message {
+        client_id: identity::client_id(&text("external_client_id"), &text("client_phone")),
+        external_client_id: text("external_client_id"),
+        client_phone: text("client_phone"),
+        external_message_id: text("external_message_id"),
+        text: text("text"),
+        sent_at: fields.get("sent_at").and_then(Value::as_str).map(str::to_owned),
+        canonical: Value::Object(fields.clone()).to_string().into_bytes(),
+    };
+    let mut parts: Vec<String> = fields
+        .iter()
+        .map(|(name, value)| {
+            let value = match name.as_str() {
+                "client_phone" if random.chance(50) => spell_phone(&text(name)),
+                "sent_at" if random.chance(50) => "2026-11-24T07:35:00.5+03:00".into(),
+                _ => value.clone(),
+            };
+            let space = if random.chance(50) { " " } else { "" };
+            format!("{space}\"{name}\"{space}:{space}{value}")
+        })
+        .collect();
+    let turn = usize::try_from(random.below(parts.len() as u64)).unwrap_or_default();
+    parts.rotate_left(turn);
+    Sent { body: format!("{{{}}}", parts.join(",")), message: Some(message) }
+}
+
+fn spell_phone(phone: &str) -> Value {
+    let (country, rest) = phone.split_at_checked(2).unwrap_or((phone, ""));
+    let (area, rest) = rest.split_at_checked(3).unwrap_or((rest, ""));
+    format!("{country} ({area}) {rest}").into()
+}
+
+fn invalid(random: &mut Random) -> String {
+    const BODIES: [&str; 6] = [
+        r#"{"external_client_id":"tg","client_phone":"+79990000000","external_message_id":"1"}"#,
+        r#"{"external_client_id":"tg","client_phone":"89990000000","external_message_id":"1","text":"x"}"#,
+        r#"{"external_client_id":"tg","client_phone":"+79990000000","external_message_id":"1","text":"\u0000"}"#,
+        r#"{"external_client_id":"","client_phone":"+79990000000","external_message_id":"1","text":"x"}"#,
+        r#"{"external_client_id":"tg","client_phone":"+79990000000","text":"x","text":"y","external_message_id":"1"}"#,
+        "{",
+    ];
+    let at = usize::try_from(random.below(6)).unwrap_or_default();
+    BODIES.get(at).copied().unwrap_or("{").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_gives_the_same_requests_again_and_another_gives_others() {
+        let bodies = |seed| (0..200).map(|number| request(seed, number).body).collect::<Vec<_>>();
+        assert_eq!(bodies(7), bodies(7));
+        assert_ne!(bodies(7), bodies(8));
+    }
+
+    #[test]
+    fn all_kinds_of_requests_are_among_a_thousand() {
+        let sent: Vec<Sent> = (0..1_000).map(|number| request(3, number)).collect();
+        let mut ids: Vec<(&str, &str)> = sent
+            .iter()
+            .filter_map(|sent| sent.message.as_ref())
+            .map(|message| (message.client_id.as_str(), message.external_message_id.as_str()))
+            .collect();
+        let valid = ids.len();
+        ids.sort_unstable();
+        ids.dedup();
+        assert!((930..990).contains(&valid), "{valid}");
+        assert!((30..100).contains(&(valid - ids.len())), "{} repetitions", valid - ids.len());
+    }
+
+    #[test]
+    fn the_known_pair_has_the_known_id() {
+        let id = identity::client_id("client00000000000000000000000000", "+70000000000");
+        assert_eq!(id, "e60660c7-bd8f-5ba9-b814-6dbee9550932");
+        assert_eq!(identity::partition_of(id.as_bytes(), 12), 1);
+        assert_eq!(identity::partition_of(id.as_bytes(), 64), 17);
+    }
+}

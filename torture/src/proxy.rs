@@ -1,0 +1,160 @@
+//! Sits between the processors and PostgreSQL. It can point them at another server, and it can break
+//! connections around COMMIT: before the server has it, or before its answer is back.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    thread,
+};
+
+use anyhow::Result;
+
+/// The message that sqlx sends: a simple query, its length, its text. It goes out alone, since what comes
+/// before it has been answered.
+const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
+
+/// Every so many COMMITs one is broken.
+const EVERY: u64 = 3;
+
+/// What is done to COMMITs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing.
+    Pass,
+    /// The server never sees it.
+    DropCommit,
+    /// The server commits, and nobody hears of it.
+    SwallowAnswer,
+}
+
+/// A proxy; lives as long as the process.
+#[derive(Debug, Clone)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: Mutex<SocketAddr>,
+    mode: AtomicU8,
+    commits: AtomicU64,
+    broken: AtomicU64,
+}
+
+impl Proxy {
+    /// Listens.
+    ///
+    /// # Errors
+    /// No port.
+    pub fn start(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared {
+            server: Mutex::new(server),
+            mode: AtomicU8::new(0),
+            commits: AtomicU64::new(0),
+            broken: AtomicU64::new(0),
+        });
+        let accepted = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                let Ok(server) = TcpStream::connect(accepted.server()) else { continue };
+                let shared = Arc::clone(&accepted);
+                thread::spawn(move || relay(&client, &server, &shared));
+            }
+        });
+        Ok(Self { address, shared })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The server behind it.
+    #[must_use]
+    pub fn server(&self) -> SocketAddr {
+        self.shared.server()
+    }
+
+    /// New connections go to another server.
+    pub fn point_at(&self, server: SocketAddr) {
+        *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
+    }
+
+    /// From now on.
+    pub fn set(&self, mode: Mode) {
+        self.shared.mode.store(mode as u8, Ordering::Release);
+    }
+
+    /// COMMITs that were broken.
+    #[must_use]
+    pub fn broken(&self) -> u64 {
+        self.shared.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn server(&self) -> SocketAddr {
+        *self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is to be done to the COMMIT that has just come.
+    fn next(&self) -> Mode {
+        let mode = match self.mode.load(Ordering::Acquire) {
+            1 => Mode::DropCommit,
+            2 => Mode::SwallowAnswer,
+            _ => return Mode::Pass,
+        };
+        if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) { mode } else { Mode::Pass }
+    }
+}
+
+fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
+    let swallow = AtomicBool::new(false);
+    let close = || {
+        client.shutdown(Shutdown::Both).ok();
+        server.shutdown(Shutdown::Both).ok();
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (mut from, mut to) = (server, client);
+            let mut buffer = [0; 65_536];
+            while let Ok(length @ 1..) = from.read(&mut buffer) {
+                if swallow.load(Ordering::Acquire) {
+                    shared.broken.fetch_add(1, Ordering::Relaxed);
+                    break;
+                }
+                if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
+                    break;
+                }
+            }
+            close();
+        });
+        let (mut from, mut to) = (client, server);
+        let mut buffer = [0; 65_536];
+        while let Ok(length @ 1..) = from.read(&mut buffer) {
+            let sent = buffer.get(..length).unwrap_or_default();
+            if sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
+                match shared.next() {
+                    Mode::Pass => {}
+                    Mode::DropCommit => {
+                        shared.broken.fetch_add(1, Ordering::Relaxed);
+                        break;
+                    }
+                    Mode::SwallowAnswer => swallow.store(true, Ordering::Release),
+                }
+            }
+            if to.write_all(sent).is_err() {
+                break;
+            }
+        }
+        close();
+    });
+}

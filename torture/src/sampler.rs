@@ -1,0 +1,143 @@
+//! Looks at the tables every second, also while a fault is under way: each look is one statement, and so one
+//! snapshot (P1, P4, P6).
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    checker::Violation,
+    proxy::Proxy,
+    wire::postgres::{Connection, Row},
+};
+
+const LOOK: &str = "
+with message as (
+    select partition, count(*) as rows, max(record_offset) as top from messages group by partition
+), letter as (
+    select partition, count(*) as rows, max(record_offset) as top from dead_letters group by partition
+)
+select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands, progress.dead_letters,
+       coalesce(message.rows, 0), coalesce(letter.rows, 0), greatest(message.top, letter.top, -1),
+       (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two)
+from partition_progress as progress
+left join message using (partition) left join letter using (partition)
+order by progress.partition";
+
+/// What the looks found.
+#[derive(Debug, Default)]
+struct Found {
+    violations: Vec<Violation>,
+    looks: u64,
+    next_offsets: BTreeMap<i64, i64>,
+    timeline: u32,
+}
+
+/// The sampler at work.
+#[derive(Debug)]
+pub struct Sampler {
+    stop: Arc<AtomicBool>,
+    timeline: Arc<AtomicU32>,
+    found: Arc<Mutex<Found>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Sampler {
+    /// Looks at the server behind `proxy`, past the proxy.
+    #[must_use]
+    pub fn start(proxy: Proxy, database: String) -> Self {
+        let (stop, timeline) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
+        let found = Arc::new(Mutex::new(Found::default()));
+        let shared = (Arc::clone(&stop), Arc::clone(&timeline), Arc::clone(&found));
+        let thread = thread::spawn(move || {
+            let (stop, timeline, found) = shared;
+            let mut connection = None;
+            while !stop.load(Ordering::Relaxed) {
+                let before = timeline.load(Ordering::Acquire);
+                match look(&mut connection, &proxy, &database) {
+                    // A change of timeline meanwhile: the look belongs to neither.
+                    Ok(rows) if before == timeline.load(Ordering::Acquire) => {
+                        judge(&rows, before, &mut found.lock().unwrap_or_else(PoisonError::into_inner));
+                    }
+                    Ok(_) | Err(_) => connection = None,
+                }
+                for _ in 0..20 {
+                    if !stop.load(Ordering::Relaxed) {
+                        thread::sleep(Duration::from_millis(50));
+                    }
+                }
+            }
+        });
+        Self { stop, timeline, found, thread: Some(thread) }
+    }
+
+    /// From now on the database has another past: next offsets may have gone back, once. Call it before the
+    /// proxy points at the new server, and again after.
+    pub fn new_timeline(&self) {
+        self.timeline.fetch_add(1, Ordering::Release);
+    }
+
+    /// Stops, and says how often it looked and what it found.
+    #[must_use]
+    pub fn finish(&mut self) -> (u64, Vec<Violation>) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            thread.join().ok();
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        (found.looks, std::mem::take(&mut found.violations))
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+fn look(connection: &mut Option<Connection>, proxy: &Proxy, database: &str) -> Result<Vec<Vec<i64>>> {
+    let connection = match connection {
+        Some(connection) => connection,
+        None => connection.insert(Connection::open(proxy.server(), database)?),
+    };
+    connection.query(LOOK)?.iter().map(numbers).collect()
+}
+
+fn numbers(row: &Row) -> Result<Vec<i64>> {
+    row.iter().map(|column| Ok(column.as_deref().context("null")?.parse()?)).collect()
+}
+
+fn judge(rows: &[Vec<i64>], timeline: u32, found: &mut Found) {
+    found.looks += 1;
+    if std::mem::replace(&mut found.timeline, timeline) != timeline {
+        found.next_offsets.clear();
+    }
+    for row in rows {
+        let [partition, birth, next, messages, duplicates, commands, letters, rows, letter_rows, top, two] =
+            row[..]
+        else {
+            continue;
+        };
+        let before = found.next_offsets.insert(partition, next).unwrap_or(next);
+        let mut require = |holds: bool, invariant, what: String| {
+            if !holds {
+                found.violations.push(Violation::new(invariant, format!("partition {partition}: {what}")));
+            }
+        };
+        let counted = messages + duplicates + commands + letters;
+        require(counted == next - birth, "P1", format!("{counted} counted, {} applied", next - birth));
+        require(messages == rows, "P1", format!("{messages} messages counted, {rows} there"));
+        require(letters == letter_rows, "P1", format!("{letters} dead letters counted, {letter_rows} there"));
+        require(top < next, "P1", format!("a row at {top}, next offset is {next}"));
+        require(two == 0, "P4", format!("{two} clients with two active dialogs"));
+        require(before <= next, "P6", format!("next offset fell from {before} to {next}"));
+    }
+}

@@ -1,0 +1,108 @@
+//! What is told of a run: one line, and below it what does not hold.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use crate::checker::Violation;
+
+/// Violations of one invariant that are told one by one.
+const TOLD_MAX: usize = 4;
+
+/// A run that came to its end.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How the fault was seen to bite.
+    pub evidence: String,
+    /// From the fault, or from its end, until everything went on.
+    pub recovery: Duration,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+    /// Snapshots of the tables that were judged.
+    pub looks: u64,
+    /// Acknowledged messages a second before the fault.
+    pub rate: u64,
+    /// Acknowledged messages.
+    pub acked: u64,
+    /// Attempts without a clear answer.
+    pub unknown: usize,
+    /// The longest time without a 202.
+    pub longest_gap: Duration,
+}
+
+/// What a run says.
+#[derive(Debug)]
+pub enum Verdict {
+    /// Every invariant holds.
+    Held(Outcome),
+    /// One does not.
+    Violated(Outcome),
+    /// Nothing: the fault did not bite, or the load was too small.
+    Invalid(String),
+}
+
+impl Verdict {
+    /// Of a run.
+    #[must_use]
+    pub fn of(run: anyhow::Result<Outcome>) -> Self {
+        match run {
+            Ok(outcome) if outcome.violations.is_empty() => Self::Held(outcome),
+            Ok(outcome) => Self::Violated(outcome),
+            Err(error) => Self::Invalid(format!("{error:#}")),
+        }
+    }
+
+    /// The invariants that do not hold.
+    #[must_use]
+    pub fn violated(&self) -> Vec<&'static str> {
+        let Self::Violated(outcome) = self else {
+            return Vec::new();
+        };
+        let mut names: Vec<&'static str> = outcome.violations.iter().map(|v| v.invariant).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The line, and what follows it.
+    #[must_use]
+    pub fn tell(&self, fault: &str, seed: u64, took: Duration) -> String {
+        let head = |word: &str| format!("{fault:<5} {word:<8}");
+        match self {
+            Self::Invalid(why) => format!("{} {why} (seed {seed}, {} s)", head("invalid"), took.as_secs()),
+            Self::Held(outcome) => head("held") + &line(outcome, seed, took),
+            Self::Violated(outcome) => head("VIOLATED") + &line(outcome, seed, took) + &told(outcome),
+        }
+    }
+}
+
+fn line(outcome: &Outcome, seed: u64, took: Duration) -> String {
+    format!(
+        " {}; acked {} ({}/s before), unknown {}, longest gap {:.1} s, looks {}, violations {}, recovery {:.1} s (seed {seed}, {} s)",
+        outcome.evidence,
+        outcome.acked,
+        outcome.rate,
+        outcome.unknown,
+        outcome.longest_gap.as_secs_f64(),
+        outcome.looks,
+        outcome.violations.len(),
+        outcome.recovery.as_secs_f64(),
+        took.as_secs(),
+    )
+}
+
+fn told(outcome: &Outcome) -> String {
+    let mut by_invariant: BTreeMap<&str, Vec<&Violation>> = BTreeMap::new();
+    for violation in &outcome.violations {
+        by_invariant.entry(violation.invariant).or_default().push(violation);
+    }
+    let mut text = String::new();
+    for (invariant, violations) in by_invariant {
+        for violation in violations.iter().take(TOLD_MAX) {
+            // Writing to memory cannot fail.
+            write!(text, "\n        {violation}").ok();
+        }
+        if violations.len() > TOLD_MAX {
+            write!(text, "\n        {invariant}: {} in all", violations.len()).ok();
+        }
+    }
+    text
+}

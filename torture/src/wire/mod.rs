@@ -1,0 +1,7 @@
+//! Clients that are not the product's: a minimal Kafka client and a minimal PostgreSQL client, blocking, over
+//! sockets with deadlines.
+
+pub mod batch;
+pub mod bytes;
+pub mod kafka;
+pub mod postgres;
