@@ -27,8 +27,9 @@ use crate::process::{Server, Spec};
 use crate::workspace::Workspace;
 use crate::{interrupt, leftovers};
 
-/// A rate needs two samples of a series; the counters of partitions are looked at every fifteen seconds.
-const VALUES_WITHIN: Duration = Duration::from_secs(45);
+/// A rate needs two samples of a series, the counters of partitions are looked at every fifteen seconds, and a
+/// subquery by the minute has nothing before a full minute has passed on the clock.
+const VALUES_WITHIN: Duration = Duration::from_secs(120);
 
 /// Runs it. The exit code is 0 only if nothing is found.
 pub fn run(workspace: &Workspace) -> Result<ExitCode> {
