@@ -16,7 +16,6 @@ use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    http::CONNECTIONS,
     lab::Lab,
     usage::{self, Usage},
 };
@@ -114,6 +113,9 @@ struct Point {
 
 /// The programs' use at one moment, in the order of [`Cpu`].
 type Uses = [Usage; 5];
+
+/// Connections of the load tester.
+const CONNECTIONS: usize = 256;
 
 /// Not counted at both ends.
 const EDGE: Duration = Duration::from_secs(2);

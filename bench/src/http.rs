@@ -19,8 +19,8 @@ use tokio::{
     task::JoinSet,
 };
 
-/// Connections at once.
-pub const CONNECTIONS: usize = 256;
+/// Connections at once, each with a request on its way: so many share a batch to Kafka.
+const CONNECTIONS: usize = 1_024;
 
 /// Not counted: connections are opened, caches fill.
 const WARM_UP: Duration = Duration::from_secs(1);

@@ -34,7 +34,11 @@ struct Size {
     broken: u64,
     rates: &'static [f64],
     at_rate: Duration,
+    warm_up: Duration,
 }
+
+/// What is sent while Kafka warms up, requests a second.
+const WARM_UP_RATE: f64 = 4_000.0;
 
 const FULL: Size = Size {
     runs: 3,
@@ -44,6 +48,7 @@ const FULL: Size = Size {
     broken: 40_000,
     rates: &[1_000.0, 5_000.0, 10_000.0, 15_000.0, 20_000.0, 25_000.0],
     at_rate: Duration::from_secs(60),
+    warm_up: Duration::from_secs(60),
 };
 
 const QUICK: Size = Size {
@@ -54,6 +59,7 @@ const QUICK: Size = Size {
     broken: 5_000,
     rates: &[1_000.0, 10_000.0, 15_000.0],
     at_rate: Duration::from_secs(20),
+    warm_up: Duration::from_secs(30),
 };
 
 /// Requests that were written beforehand, in each of the two ways to send them.
@@ -95,6 +101,9 @@ pub fn run(workspace: &Workspace, quick: bool, only: &[Part]) -> Result<Summary>
         others.damage(&lab, &size, &mut summary);
     }
     if wants(Part::EndToEnd) {
+        // Kafka's JVM compiles what it does often, for half a minute and more, on the cores that are measured.
+        let warm_up = format!("end to end, {WARM_UP_RATE} requests/s, not counted: Kafka warms up");
+        step(&warm_up, || end_to_end::at_rate(&lab, WARM_UP_RATE, size.warm_up, "warm_up"))?;
         for rate in size.rates {
             let what = format!("end to end, {rate} requests/s for {} s", size.at_rate.as_secs());
             let name = format!("rate_{rate}");

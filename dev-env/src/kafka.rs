@@ -250,6 +250,12 @@ share.coordinator.state.topic.min.isr=1
 # partitions need not be made first.
 group.initial.rebalance.delay.ms=0
 offsets.topic.num.partitions=4
+# With the group protocol of KIP-848 the brokers set the rhythm: a member hears of a rebalance with its next
+# heartbeat (default 5 s), and a silent one is given up after the session timeout (default 45 s).
+group.consumer.heartbeat.interval.ms=1000
+group.consumer.min.heartbeat.interval.ms=1000
+group.consumer.session.timeout.ms=10000
+group.consumer.min.session.timeout.ms=10000
 # A killed broker may register again after this time (default 9 s).
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=1000

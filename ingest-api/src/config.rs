@@ -65,7 +65,7 @@ pub struct KafkaConfig {
     #[arg(long, env = "INGEST_SOCKET_TIMEOUT_MS", default_value_t = 6_000)]
     pub socket_timeout_ms: u64,
     /// How long a record waits for others to go with it, in milliseconds.
-    #[arg(long, env = "INGEST_LINGER_MS", default_value_t = 2)]
+    #[arg(long, env = "INGEST_LINGER_MS", default_value_t = 5)]
     pub linger_ms: u64,
 }
 

@@ -24,6 +24,9 @@ pub const HEADERS_MAX: usize = 100;
 /// Bytes of one request's head.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
+/// Bytes that a connection keeps ready for its next head.
+const HEAD_BYTES_KEPT: usize = 1024;
+
 /// What is wrong with a head that hyper would accept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flaw {
@@ -48,8 +51,8 @@ impl FirstFlaw {
 /// Where the next byte belongs.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// To a head, of which so much is there.
-    Head(Vec<u8>),
+    /// To a head.
+    Head,
     /// To a body, of which so much is to come.
     Body(u64),
     /// To something of which no end is known.
@@ -60,6 +63,8 @@ enum Place {
 #[derive(Debug)]
 struct Walker {
     place: Place,
+    /// As much of the head as is there; empty elsewhere.
+    head: Vec<u8>,
     /// Requests whose heads are complete.
     requests: u64,
     flaw: Arc<FirstFlaw>,
@@ -73,7 +78,7 @@ enum Length {
 
 impl Walker {
     const fn new(flaw: Arc<FirstFlaw>) -> Self {
-        Self { place: Place::Head(Vec::new()), requests: 0, flaw }
+        Self { place: Place::Head, head: Vec::new(), requests: 0, flaw }
     }
 
     fn walk(&mut self, mut bytes: &[u8]) {
@@ -83,15 +88,17 @@ impl Walker {
                 Place::Body(left) => {
                     let passed = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= passed as u64;
-                    let next = if *left == 0 { Some(Place::Head(Vec::new())) } else { None };
+                    let next = if *left == 0 { Some(Place::Head) } else { None };
                     (next, bytes.get(passed..))
                 }
-                Place::Head(head) => match push_until_end(head, bytes) {
+                Place::Head => match push_until_end(&mut self.head, bytes) {
                     Some(rest) => {
-                        let read = read(head);
+                        let read = read(&self.head);
                         (Some(self.head_ended(read)), Some(rest))
                     }
-                    None if head.len() > HEAD_BYTES_MAX => (Some(self.head_ended(Err(Flaw::TooLarge))), None),
+                    None if self.head.len() > HEAD_BYTES_MAX => {
+                        (Some(self.head_ended(Err(Flaw::TooLarge))), None)
+                    }
                     None => (None, None),
                 },
             };
@@ -104,8 +111,11 @@ impl Walker {
 
     fn head_ended(&mut self, read: Result<Length, Flaw>) -> Place {
         self.requests += 1;
+        self.head.clear();
+        // A long head is not paid for by the idle hours after it.
+        self.head.shrink_to(HEAD_BYTES_KEPT);
         match read {
-            Ok(Length::Known(0)) => Place::Head(Vec::new()),
+            Ok(Length::Known(0)) => Place::Head,
             Ok(Length::Known(length)) => Place::Body(length),
             Ok(Length::Chunked) => Place::Unwatched,
             Err(flaw) => {
@@ -116,7 +126,7 @@ impl Walker {
     }
 
     const fn is_within_head(&self) -> bool {
-        matches!(&self.place, Place::Head(head) if !head.is_empty())
+        !self.head.is_empty()
     }
 }
 
@@ -146,8 +156,7 @@ fn is_only_line_end(head: &[u8]) -> bool {
 
 /// Reads of a complete head only what tells where its body ends. What is wrong in itself, hyper refuses.
 fn read(head: &[u8]) -> Result<Length, Flaw> {
-    let mut lengths = Vec::new();
-    let mut encodings = Vec::new();
+    let (mut length, mut encoding) = (None, None);
     let mut lines = 0;
     // The first line is the request's, the last one is empty.
     for line in head.split(|byte| *byte == b'\n').skip(1) {
@@ -157,22 +166,27 @@ fn read(head: &[u8]) -> Result<Length, Flaw> {
         lines += 1;
         let (name, value) = line.split_at(colon);
         let value = value.get(1..).unwrap_or_default().trim_ascii();
-        if name.eq_ignore_ascii_case(b"content-length") {
-            lengths.push(value);
+        let said = if name.eq_ignore_ascii_case(b"content-length") {
+            length.replace(value)
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
-            encodings.push(value);
+            encoding.replace(value)
+        } else {
+            None
+        };
+        if said.is_some() {
+            return Err(Flaw::AmbiguousLength);
         }
     }
     if lines > HEADERS_MAX || head.len() > HEAD_BYTES_MAX {
         return Err(Flaw::TooLarge);
     }
-    match (lengths.as_slice(), encodings.as_slice()) {
-        ([], []) => Ok(Length::Known(0)),
-        ([length], []) => {
+    match (length, encoding) {
+        (None, None) => Ok(Length::Known(0)),
+        (Some(length), None) => {
             let length = str::from_utf8(length).ok().and_then(|length| length.parse().ok());
             length.map(Length::Known).ok_or(Flaw::AmbiguousLength)
         }
-        ([], [encoding]) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
+        (None, Some(encoding)) if encoding.eq_ignore_ascii_case(b"chunked") => Ok(Length::Chunked),
         _ => Err(Flaw::AmbiguousLength),
     }
 }
@@ -279,9 +293,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case::body("content-length: 5\r\n\r\nhello", Place::Head(Vec::new()))]
+    #[case::body("content-length: 5\r\n\r\nhello", Place::Head)]
     #[case::half_a_body("content-length: 5\r\n\r\nhe", Place::Body(3))]
-    #[case::no_body("\r\n", Place::Head(Vec::new()))]
+    #[case::no_body("\r\n", Place::Head)]
     #[case::chunks("transfer-encoding: chunked\r\n\r\n5\r\nhello", Place::Unwatched)]
     fn plain_requests_have_no_flaw(#[case] rest: &str, #[case] place: Place) {
         assert_eq!(walk(&[format!("{POST}{rest}").as_bytes()]), ([None; 3], place));

@@ -211,7 +211,7 @@ impl Publish for KafkaPublisher {
             .headers
             .iter()
             .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value) })
+                headers.insert(Header { key, value: Some(value.as_ref()) })
             });
         let base = BaseRecord::with_opaque_to(&self.topic, ticket)
             .partition(partition.0)

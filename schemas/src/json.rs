@@ -104,7 +104,13 @@ impl Findings {
     fn within<T, E>(&mut self, token: &str, step: impl FnOnce(&mut Self) -> Result<T, E>) -> Result<T, E> {
         let length = self.path.len();
         self.path.push('/');
-        self.path.push_str(&token.replace('~', "~0").replace('/', "~1"));
+        for character in token.chars() {
+            match character {
+                '~' => self.path.push_str("~0"),
+                '/' => self.path.push_str("~1"),
+                other => self.path.push(other),
+            }
+        }
         let value = step(self)?;
         self.path.truncate(length);
         Ok(value)

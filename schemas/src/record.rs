@@ -5,6 +5,8 @@
 //! `traceparent`. The pair (`ce_source`, `ce_id`) is equal exactly for copies of one message, as
 //! CloudEvents asks.
 
+use std::borrow::Cow;
+
 use crate::{
     ids::{RequestId, TraceParent},
     key::{ClientId, Partition, PartitionCount},
@@ -86,7 +88,7 @@ pub struct EncodedRecord {
     /// Canonical JSON.
     pub value: Vec<u8>,
     /// Names and values, in the order of the contract.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl EncodedRecord {
@@ -116,15 +118,17 @@ pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
         ),
     };
     let mut headers = vec![
-        (header::SPEC_VERSION, "1.0".to_owned()),
-        (header::ID, id),
-        (header::SOURCE, format!("urn:telex:client:{client_id}")),
-        (header::TYPE, event_type.to_owned()),
-        (header::TIME, envelope.received_at.to_string()),
-        (header::CONTENT_TYPE, CONTENT_TYPE.to_owned()),
+        (header::SPEC_VERSION, Cow::from("1.0")),
+        (header::ID, id.into()),
+        (header::SOURCE, format!("urn:telex:client:{client_id}").into()),
+        (header::TYPE, event_type.into()),
+        (header::TIME, envelope.received_at.to_string().into()),
+        (header::CONTENT_TYPE, CONTENT_TYPE.into()),
     ];
-    headers.extend(envelope.request_id.as_ref().map(|id| (header::REQUEST_ID, id.to_string())));
-    headers.extend(envelope.trace_parent.as_ref().map(|parent| (header::TRACE_PARENT, parent.to_string())));
+    let text = |name, value: String| (name, Cow::from(value));
+    headers.extend(envelope.request_id.as_ref().map(|id| text(header::REQUEST_ID, id.to_string())));
+    headers
+        .extend(envelope.trace_parent.as_ref().map(|parent| text(header::TRACE_PARENT, parent.to_string())));
     EncodedRecord { key: client_id.key(), value, headers }
 }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use super::steps::step;
 use crate::install::{self, Installation};
 use crate::interrupt;
-use crate::process::{Server, Spec, log_tail};
+use crate::process::{Server, Spec, from_shell, log_tail};
 use crate::workspace::Workspace;
 
 /// A tool, how it is asked whether it is there, and the package that brings it on Debian and macOS.
@@ -65,7 +65,7 @@ pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
     if std::env::var_os("TELEX_BIN_DIR").is_some() {
         return Ok(directory(workspace));
     }
-    let mut command = Command::new("cargo");
+    let mut command = from_shell("cargo");
     command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true").args([
         "build",
         "--release",

@@ -12,7 +12,7 @@ use super::steps::{say, step};
 use crate::install::Installation;
 use crate::kafka::{self, Kafka};
 use crate::postgres::{self, DATABASE, Postgres};
-use crate::process::Group;
+use crate::process::{Group, from_shell};
 use crate::workspace::Workspace;
 use crate::{interrupt, leftovers};
 
@@ -21,7 +21,7 @@ use crate::{interrupt, leftovers};
 pub fn run(workspace: &Workspace, command: &[String]) -> Result<ExitCode> {
     let services = Services::start(workspace)?;
     let [program, arguments @ ..] = command else { bail!("no command") };
-    let mut child = Command::new(program);
+    let mut child = from_shell(program);
     child
         .args(arguments)
         .env("TELEX_TEST_KAFKA", services.kafka.bootstrap())
@@ -39,7 +39,7 @@ pub fn sqlx_prepare(workspace: &Workspace, check: bool) -> Result<ExitCode> {
     migrate(&services.installation, workspace, &url)?;
     let (kept, found) = (workspace.root().join(".sqlx"), services.directory.join("sqlx"));
     fs::create_dir_all(&found)?;
-    let mut cargo = Command::new("cargo");
+    let mut cargo = from_shell("cargo");
     cargo.current_dir(workspace.root()).args(["check", "--locked", "--workspace", "--all-targets"]);
     cargo.env("DATABASE_URL", url).env("SQLX_OFFLINE_DIR", &found).env("SQLX_OFFLINE", "false");
     // The macros ask the database only while they are expanded.

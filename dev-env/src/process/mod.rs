@@ -24,6 +24,15 @@ pub use identity::Identity;
 pub use record::Record;
 pub use server::{Server, Spec, create_log, log_path};
 
+/// A program as a shell would start it. `cargo run` tells us, and through us whatever we start, where our
+/// manifest is; to a nested cargo that is a change on which ring's build script insists, and with it half
+/// of the dependencies would be compiled anew, each time.
+pub fn from_shell(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
+    let mut command = std::process::Command::new(program);
+    command.env_remove("CARGO_MANIFEST_DIR");
+    command
+}
+
 /// The end of a log file, for an error message: what a person would look at first.
 pub fn log_tail(log: &std::path::Path) -> String {
     const LINES: usize = 15;

@@ -87,7 +87,7 @@ async fn a_message_is_answered_with_the_place_of_its_record() {
         })
     );
     assert_eq!(record.key, "e60660c7-bd8f-5ba9-b814-6dbee9550932");
-    assert!(record.headers.contains(&("x-request-id", request_id.to_owned())));
+    assert!(record.headers.contains(&("x-request-id", request_id.to_owned().into())));
     assert_eq!(api.answered(MESSAGES, StatusCode::ACCEPTED, "accepted"), 1);
 }
 

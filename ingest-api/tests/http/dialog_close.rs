@@ -31,7 +31,7 @@ async fn the_command_goes_through_its_clients_partition(#[case] body: &'static s
     );
     assert_eq!(record.key, CLIENT);
     assert_eq!(record.value, format!(r#"{{"client_id":"{CLIENT}"}}"#).into_bytes());
-    assert!(record.headers.contains(&("ce_type", "telex.dialog.close.v1".to_owned())));
+    assert!(record.headers.contains(&("ce_type", "telex.dialog.close.v1".into())));
     let body = answer.json();
     assert_eq!(body["client_id"], CLIENT);
     assert_eq!((&body["record"]["partition"], &body["record"]["offset"]), (&partition.0.into(), &1.into()));

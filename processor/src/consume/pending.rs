@@ -18,13 +18,13 @@ use crate::{
 #[derive(Debug, Clone, clap::Args)]
 pub struct BatchConfig {
     /// Records in a transaction, about.
-    #[arg(long, env = "PROCESSOR_BATCH_RECORDS_MAX", default_value_t = 4_000, value_parser = parse_records)]
+    #[arg(long, env = "PROCESSOR_BATCH_RECORDS_MAX", default_value_t = 2_000, value_parser = parse_records)]
     pub batch_records_max: usize,
     /// Bytes of records in a transaction, about, in KiB.
     #[arg(long, env = "PROCESSOR_BATCH_KIB_MAX", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=262_144))]
     pub batch_kib_max: u32,
-    /// How long a record waits for others, in milliseconds.
-    #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 5)]
+    /// How long a record waits for others at most, in milliseconds; less while transactions are quick.
+    #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 25)]
     pub batch_age_ms_max: u64,
 }
 
@@ -49,13 +49,15 @@ pub struct Pending {
     records: usize,
     bytes: usize,
     since: Option<Instant>,
+    /// How long the last transaction took.
+    pace: Duration,
 }
 
 impl Pending {
     /// Nothing waits.
     #[must_use]
     pub const fn new(config: BatchConfig) -> Self {
-        Self { config, runs: BTreeMap::new(), records: 0, bytes: 0, since: None }
+        Self { config, runs: BTreeMap::new(), records: 0, bytes: 0, since: None, pace: Duration::ZERO }
     }
 
     /// Whether more records may wait.
@@ -90,15 +92,21 @@ impl Pending {
         self.runs.get(&partition)?.first().map(Arc::as_ref)
     }
 
-    /// When the records are to be applied at the latest; `None` if nothing waits.
+    /// Notes how long a transaction took.
+    pub const fn paced(&mut self, took: Duration) {
+        self.pace = took;
+    }
+
+    /// When the records are to be applied; `None` if nothing waits.
+    ///
+    /// A transaction costs much before its first record. So the records wait for others twice as long as the
+    /// last one took, and what came during it soon goes into the next: quick transactions are small and often,
+    /// and the slower they get, by their number or by somebody else's load, the more records share one.
     #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
-        let age_max = if self.has_room() {
-            Duration::from_millis(self.config.batch_age_ms_max)
-        } else {
-            Duration::ZERO
-        };
-        self.since.map(|since| since + age_max)
+        let age_max = Duration::from_millis(self.config.batch_age_ms_max);
+        let age = if self.has_room() { age_max.min(2 * self.pace) } else { Duration::ZERO };
+        self.since.map(|since| since + age)
     }
 
     /// Everything that waits, as a batch. `owner_epoch` of a partition that is not owned any more is `None`.
@@ -109,5 +117,54 @@ impl Pending {
             Some(Run { partition, owner_epoch: owner_epoch(partition)?, from, records })
         });
         Batch { runs: runs.collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+    use schemas::{PartitionCount, Timestamp};
+
+    use super::*;
+    use crate::{kafka::RawRecord, position::Offset, rules::PartitionRules};
+
+    #[derive(Parser)]
+    struct Settings {
+        #[command(flatten)]
+        batch: BatchConfig,
+    }
+
+    fn pending(arguments: &[&str]) -> Pending {
+        Pending::new(Settings::parse_from([&[""], arguments].concat()).batch)
+    }
+
+    fn record(offset: i64) -> Record {
+        let place = (Partition(0), Offset(offset), Timestamp::EPOCH);
+        let rules = PartitionRules::new(Partition(0), PartitionCount::new(1).unwrap());
+        Record::decode(RawRecord::new(place, None, None, std::iter::empty()), &rules)
+    }
+
+    #[test]
+    fn records_wait_for_others_as_long_as_transactions_are_slow() {
+        let (mut pending, start) = (pending(&["--batch-age-ms-max=25"]), Instant::now());
+        let waits = |pending: &Pending| pending.due_at().map(|due| (due - start).as_millis());
+        assert_eq!(waits(&pending), None, "nothing waits");
+        pending.add(record(0), start);
+        assert_eq!(waits(&pending), Some(0), "the first transaction");
+        for (took, waited) in [(4, 8), (12, 24), (300, 25), (1, 2)] {
+            pending.paced(Duration::from_millis(took));
+            pending.add(record(1), start + Duration::from_millis(1));
+            assert_eq!(waits(&pending), Some(waited), "of the oldest, after {took} ms");
+        }
+    }
+
+    #[test]
+    fn full_is_due_at_once() {
+        let (mut pending, start) = (pending(&["--batch-records-max=2"]), Instant::now());
+        pending.paced(Duration::from_secs(1));
+        pending.add(record(0), start);
+        assert!(pending.has_room() && pending.due_at() > Some(start));
+        pending.add(record(1), start);
+        assert_eq!((pending.has_room(), pending.due_at()), (false, Some(start)));
     }
 }

@@ -82,7 +82,7 @@ fn close(telex: &Telex, client_id: &str) {
     );
     let mut headers = OwnedHeaders::new();
     for (key, value) in &record.headers {
-        headers = headers.insert(Header { key, value: Some(value) });
+        headers = headers.insert(Header { key, value: Some(value.as_ref()) });
     }
     producer
         .send(

@@ -104,7 +104,7 @@ fn produce(producer: &BaseProducer, telex: &Telex, record: &EncodedRecord) {
     let count = PartitionCount::new(dev_env::programs::PARTITIONS).unwrap();
     let partition = Partition::of_key(record.key.as_bytes(), count);
     let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value) })
+        headers.insert(Header { key, value: Some(value.as_ref()) })
     });
     let mut waiting = BaseRecord::to(&telex.programs.topic)
         .key(&record.key)

@@ -51,7 +51,7 @@ impl Writer {
         let record = schemas::record::encode(&Event::MessageReceived(Box::new(parsed)), &envelope);
         let mut headers = OwnedHeaders::new();
         for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value) });
+            headers = headers.insert(Header { key, value: Some(value.as_ref()) });
         }
         let to = BaseRecord::to(&self.topic).partition(partition).headers(headers);
         self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();

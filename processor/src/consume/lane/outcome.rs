@@ -32,6 +32,7 @@ impl Lane {
             Outcome::Applied(applied) => {
                 self.clock.answered();
                 self.backoff.reset();
+                self.pending.paced(since.elapsed());
                 self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
                 traces::applied(&self.config.spans, &batch, &applied, since.elapsed());
                 self.applied(&batch, applied).await;
