@@ -24,12 +24,17 @@ pub use identity::Identity;
 pub use record::Record;
 pub use server::{Server, Spec, create_log, log_path};
 
-/// A program as a shell would start it. `cargo run` tells us, and through us whatever we start, where our
-/// manifest is; to a nested cargo that is a change on which ring's build script insists, and with it half
-/// of the dependencies would be compiled anew, each time.
-pub fn from_shell(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
-    let mut command = std::process::Command::new(program);
-    command.env_remove("CARGO_MANIFEST_DIR");
+use std::{ffi::OsStr, process::Command};
+
+/// A program as a shell would start it. `cargo run` tells us, and through us whatever we start, which package
+/// we are; to a nested cargo that is a change on which ring's build script insists, and with it half of the
+/// dependencies would be compiled anew, each time.
+pub fn from_shell(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for name in names.filter(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")) {
+        command.env_remove(name);
+    }
     command
 }
 
