@@ -20,7 +20,10 @@ use tokio::{
 };
 
 /// Connections at once, each with a request on its way: so many share a batch to Kafka.
-const CONNECTIONS: usize = 1_024;
+pub const CONNECTIONS: usize = 1_024;
+
+/// The same for requests of a hundred messages: more of them than these would be refused by the full queue.
+pub const CONNECTIONS_WITH_BATCHES: usize = 128;
 
 /// Not counted: connections are opened, caches fill.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -35,19 +38,24 @@ pub fn request(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Requests a second that are answered with 202, for so long after a warm-up.
+/// Requests a second that are answered with 202, over so many connections, for so long after a warm-up.
 ///
 /// # Errors
 /// Nobody answers, or with something else than a 202.
-pub async fn rate(address: SocketAddr, requests: Arc<Vec<Vec<u8>>>, duration: Duration) -> Result<f64> {
+pub async fn rate(
+    address: SocketAddr,
+    requests: Arc<Vec<Vec<u8>>>,
+    connections: usize,
+    duration: Duration,
+) -> Result<f64> {
     let (answered, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut senders = JoinSet::new();
-    for connection in 0..CONNECTIONS {
+    for connection in 0..connections {
         let (requests, answered, over) = (Arc::clone(&requests), Arc::clone(&answered), Arc::clone(&over));
         senders.spawn(async move {
             let mut exchange = Exchange::connect(address).await?;
             // Each connection starts elsewhere in the pool.
-            let mut place = connection * requests.len() / CONNECTIONS;
+            let mut place = connection * requests.len() / connections;
             while !over.load(Ordering::Relaxed) {
                 let request = requests.get(place % requests.len()).context("no requests")?;
                 exchange.post(request).await?;

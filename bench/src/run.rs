@@ -227,8 +227,8 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
     let batch = |from| backlog::batch_request(&plan, from, from + backlog::BATCH);
     let batches =
         Arc::new((0..POOL).step_by(usize::try_from(backlog::BATCH)?).map(batch).collect::<Vec<_>>());
-    let rate = |address, requests: &Arc<Vec<Vec<u8>>>| {
-        lab.runtime.block_on(http::rate(address, Arc::clone(requests), size.http))
+    let rate = |address, requests: &Arc<Vec<Vec<u8>>>, connections| {
+        lab.runtime.block_on(http::rate(address, Arc::clone(requests), connections, size.http))
     };
     let noop = step("HTTP, a handler that does nothing", || {
         let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
@@ -238,15 +238,18 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
         let mut server = Server::spawn(spec)?;
         server
             .wait_until_ready(Duration::from_secs(10), |_| std::net::TcpStream::connect(address).is_ok())?;
-        rate(address, &singles)
+        rate(address, &singles, http::CONNECTIONS)
     })?;
     summary.http_noop_rps.push(noop);
     let topic = format!("bench.http{number}");
     lab.topic(&topic)?;
     let mut api = lab.ingest_api(&topic)?;
     let address = api.address.context("the ingest API has no address")?;
-    summary.ingest_single_rps.push(step("HTTP, single messages", || rate(address, &singles))?);
-    let batches_per_second = step("HTTP, batches of 100", || rate(address, &batches))?;
+    summary
+        .ingest_single_rps
+        .push(step("HTTP, single messages", || rate(address, &singles, http::CONNECTIONS))?);
+    let batches_per_second =
+        step("HTTP, batches of 100", || rate(address, &batches, http::CONNECTIONS_WITH_BATCHES))?;
     summary.ingest_batch_messages_per_s.push(batches_per_second * backlog::BATCH as f64);
     api.stop()?;
     // What it left in the page cache is written before the next measurement.

@@ -1,12 +1,13 @@
 //! `dev-env test-api`: Schemathesis reads the ingest API's own contract and sends it thousands of requests,
 //! over a real Kafka; whatever is answered has to be what the contract says.
 
+use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
 
 use super::build;
-use super::steps::step;
+use super::steps::{say, step};
 use super::tools;
 use super::with_services::{self, Services};
 use crate::ports::Port;
@@ -14,6 +15,11 @@ use crate::programs::{PARTITIONS, Programs, TOPIC, TOPIC_SETTINGS};
 use crate::workspace::Workspace;
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
+
+/// The routes that write.
+const OPERATIONS: usize = 3;
+/// Of each.
+const REQUESTS_MIN: u64 = 2_000;
 
 /// Runs it; its exit code is ours.
 pub fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -44,7 +50,47 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     // credential is a 401 where it expects the fault of the body.) tests/http/authentication.rs tries both.
     run.args(["--exclude-checks", "ignored_auth"]);
     let status = with_services::wait(run).context("schemathesis cannot be run")?;
+    let page = api.metrics();
+    let requests = requests_by_route(&page);
     api.stop()?;
     services.stop();
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    say(&format!("requests by operation: {requests:?}"));
+    if !status.success() {
+        return Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    let few = requests.values().any(|count| *count < REQUESTS_MIN) || requests.len() < OPERATIONS;
+    if few {
+        bail!("each of {OPERATIONS} operations is to get {REQUESTS_MIN} requests: raise max-examples");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the API itself has counted, for each operation.
+fn requests_by_route(page: &str) -> BTreeMap<&str, u64> {
+    let mut requests = BTreeMap::new();
+    for line in page.lines().filter(|line| line.starts_with("ingest_requests_total{")) {
+        let route = line.split("route=\"").nth(1).and_then(|rest| rest.split('"').next());
+        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
+        if let (Some(route), Some(count)) = (route.filter(|route| route.starts_with("/v1/")), count) {
+            *requests.entry(route).or_default() += count;
+        }
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_added_up_by_operation() {
+        let page = "\
+# TYPE ingest_requests_total counter
+ingest_requests_total{code=\"accepted\",route=\"/v1/messages\",status=\"202\"} 7
+ingest_requests_total{code=\"not_json\",route=\"/v1/messages\",status=\"400\"} 5
+ingest_requests_total{code=\"not_found\",route=\"other\",status=\"404\"} 3
+ingest_requests_total{code=\"ok\",route=\"/docs\",status=\"200\"} 1
+";
+        assert_eq!(requests_by_route(page), BTreeMap::from([("/v1/messages", 12)]));
+    }
 }
