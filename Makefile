@@ -59,8 +59,8 @@ openapi: tools ## Write ingest-api/openapi.json from the code
 fuzz: tools ## Feed each fuzz target: make fuzz FUZZ_SECONDS=60
 	@fuzz/run $(FUZZ_SECONDS)
 
-# A processor that can be held at any moment and has bugs to be switched on: a debug build, never what is shipped.
-TORTURE = cargo build --locked --quiet --workspace --bins --features processor/failpoints,processor/planted-bugs \
+# A processor that can be held at any moment: a debug build, never what is shipped.
+TORTURE = cargo build --locked --quiet --workspace --bins --features processor/failpoints \
 	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug && $$bin/torture --binaries $$bin
 
 .PHONY: torture-quick

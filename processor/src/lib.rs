@@ -33,7 +33,6 @@ pub mod halt;
 pub mod intervention;
 pub mod kafka;
 pub mod metrics;
-mod planted;
 pub mod position;
 pub mod prove;
 pub mod replay;

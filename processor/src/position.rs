@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use crate::planted::{self, Bug};
 
 /// The place of a record in its partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -83,9 +82,6 @@ pub fn dialog_id(topic_id: Uuid, partition: Partition, offset: Offset, appended_
     hash.update(topic_id.as_bytes());
     hash.update(partition.0.to_be_bytes());
     hash.update(offset.0.to_be_bytes());
-    if planted::is(Bug::M10) {
-        hash.update(service_kit::clock::unix_time().as_nanos().to_be_bytes());
-    }
     let mut bytes = [0; 16];
     let (time, place) = bytes.split_at_mut(6);
     for (byte, source) in time.iter_mut().zip(appended_at.as_millis().to_be_bytes().iter().skip(2)) {

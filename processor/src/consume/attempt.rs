@@ -11,7 +11,6 @@ use crate::{
     consume::batch::Batch,
     fold::ClientStates,
     metrics::Metrics,
-    planted::{self, Bug},
     store::{
         Database, StoreError,
         apply::{self, Applied, ApplyError},
@@ -91,9 +90,6 @@ pub async fn attempt(
         }
     };
     match result {
-        Err(ApplyError::Store(StoreError::Retry(_))) if planted::is(Bug::M13) => {
-            Ended { connection: None, outcome: Outcome::Applied(Applied::default()) }
-        }
         Ok(outcome) => Ended { connection: Some(connection), outcome },
         Err(error) => {
             Ended { connection: is_usable(&error).then_some(connection), outcome: Outcome::Failed(error) }

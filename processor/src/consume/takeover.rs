@@ -14,7 +14,6 @@ use sqlx::PgConnection;
 use crate::{
     halt::StopReason,
     kafka::topic::{InspectError, Inspector, LogRange},
-    planted::{self, Bug},
     position::{NextOffset, Offset, OwnerEpoch, RecordDigest},
     rules::PartitionRules,
     store::{
@@ -103,7 +102,7 @@ impl Taker {
     /// One try. A partition whose row moved meanwhile is absent from the answer.
     async fn try_take(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Takeover)>, TakeError> {
         let identity = self.inspect(Inspector::identity).await?;
-        if identity.topic_id != self.topic.topic_id && !planted::is(Bug::M7) {
+        if identity.topic_id != self.topic.topic_id {
             let reason =
                 StopReason::TopicRecreated { registered: self.topic.topic_id, found: identity.topic_id };
             return Ok(partitions.iter().map(|p| (*p, Takeover::Halted(reason.clone()))).collect());
@@ -218,7 +217,6 @@ impl Taker {
         sound.retain(|row| {
             let differs =
                 records.get(&row.partition).filter(|record| Some(record.digest()) != row.last_digest);
-            let differs = differs.filter(|_| !planted::is(Bug::M7));
             if let Some(record) = differs {
                 halted.push((row.partition, StopReason::DigestMismatch { offset: record.offset }));
             }

@@ -19,7 +19,6 @@ use crate::{
     decode::Record,
     failpoint::failpoint,
     fold::{self, BodyHashes, ClientStates, Counters, ForeignWrite, Settled},
-    planted::{self, Bug},
     position::Offset,
 };
 
@@ -86,19 +85,10 @@ pub async fn apply(
     let Settled { after, mut touched, dead_letters, counters } =
         folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
     statements::touch_dialogs(&mut transaction, &mut touched).await?;
-    if !planted::is(Bug::M8) {
-        statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
-    }
-    if planted::is(Bug::M3) {
-        transaction.commit().await.map_err(StoreError::from)?;
-        transaction = connection.begin().await.map_err(StoreError::from)?;
-    }
+    statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
     failpoint!("after_dead_letters");
 
-    let mut steps = steps(batch, |partition| counters.get(&partition).copied().unwrap_or_default());
-    if planted::is(Bug::M4) {
-        expect_what_is_there(&mut transaction, topic, &mut steps).await?;
-    }
+    let steps = steps(batch, |partition| counters.get(&partition).copied().unwrap_or_default());
     let moved = progress::advance(&mut transaction, topic.topic_ref, &steps).await?;
     if usize::try_from(moved) != Ok(batch.runs.len()) {
         transaction.rollback().await.map_err(StoreError::from)?;
@@ -107,9 +97,6 @@ pub async fn apply(
     failpoint!("after_cas");
     transaction.commit().await.map_err(|_| ApplyError::Unsettled("no answer to COMMIT"))?;
     failpoint!("after_commit");
-    if planted::is(Bug::M8) {
-        statements::insert_dead_letters(connection, topic.topic_ref, &dead_letters).await?;
-    }
     Ok(Applied {
         after,
         counters: steps.iter().map(|step| (step.partition, step.counters)).collect(),
@@ -118,21 +105,6 @@ pub async fn apply(
             .map(|(Record { raw, .. }, reason)| (raw.partition, raw.offset, reason.as_str()))
             .collect(),
     })
-}
-
-/// Planted (M4): a comparison that always holds.
-async fn expect_what_is_there(
-    connection: &mut PgConnection,
-    topic: Topic,
-    steps: &mut [Advance],
-) -> Result<(), StoreError> {
-    let partitions: Vec<Partition> = steps.iter().map(|step| step.partition).collect();
-    for row in progress::load(connection, topic.topic_ref, &partitions).await? {
-        for step in steps.iter_mut().filter(|step| step.partition == row.partition) {
-            (step.from, step.owner_epoch) = (row.next_offset, row.owner_epoch);
-        }
-    }
-    Ok(())
 }
 
 /// The states of all clients of the batch: those in `cached`, and the others from the tables.

@@ -13,7 +13,6 @@ use crate::{
     },
     decode::Content,
     halt::StopReason,
-    planted::{self, Bug},
     store::{
         StoreError,
         apply::{Applied, ApplyError},
@@ -47,9 +46,6 @@ impl Lane {
                 self.refused(&batch, &sqlstate, constraint.as_deref()).await;
             }
             Outcome::Failed(ApplyError::Store(error)) => self.failed(work, &error),
-            Outcome::Failed(ApplyError::Unsettled(_)) if planted::is(Bug::M5) => {
-                self.phase = Phase::Waiting { work, until: Instant::now() + self.backoff.next_delay() };
-            }
             Outcome::Failed(ApplyError::Unsettled(why)) => {
                 self.count_failure("settle");
                 tracing::warn!(
@@ -100,10 +96,7 @@ impl Lane {
                 continue;
             }
             let row = rows.iter().find(|row| row.partition == run.partition);
-            let mut verdict = judge(row, run.from, run.to(), run.owner_epoch);
-            if planted::is(Bug::M14) && row.is_some_and(|row| row.owner_epoch == run.owner_epoch) {
-                verdict = if verdict == Verdict::Done { verdict } else { Verdict::Redo };
-            }
+            let verdict = judge(row, run.from, run.to(), run.owner_epoch);
             tracing::warn!(
                 partition = run.partition.0,
                 from = run.from.0,
