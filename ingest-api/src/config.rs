@@ -14,7 +14,7 @@ pub const BATCH_BYTES_MAX: u32 = 1024 * 1024;
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
-#[command(version)]
+#[command(version, long_version = crate::publish::VERSION.as_str())]
 pub struct Config {
     /// Where producers send to.
     #[arg(long, env = "INGEST_LISTEN", default_value = "127.0.0.1:8080")]

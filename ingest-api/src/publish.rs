@@ -2,7 +2,7 @@
 //! entered the queue is delivered or fails, whether or not its sender still waits (R3).
 
 use std::{
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -127,6 +127,19 @@ const fn refusal(code: Option<RDKafkaErrorCode>) -> ApiError {
     }
 }
 
+/// The version of this program and of the Kafka client in it, with what that was built with: codecs, TLS, SASL.
+pub static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let built_with = plain().create_native_config().and_then(|config| config.get("builtin.features"));
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    let (version, built_with) = (env!("CARGO_PKG_VERSION"), built_with.unwrap_or_default());
+    format!("{version}\nlibrdkafka {librdkafka}, built with {built_with}")
+});
+
+#[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
+fn plain() -> ClientConfig {
+    ClientConfig::new()
+}
+
 /// Keeps records in a Kafka topic.
 pub struct KafkaPublisher {
     producer: ThreadedProducer<Reports>,
@@ -138,9 +151,8 @@ impl KafkaPublisher {
     ///
     /// # Errors
     /// A setting that librdkafka refuses.
-    #[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
     pub fn new(config: &KafkaConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
-        let mut client = ClientConfig::new();
+        let mut client = plain();
         // First, so that what is set below stands in any case.
         let connection = config.connection.iter().flat_map(KafkaSettings::iter);
         client.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));

@@ -145,7 +145,8 @@ async fn work(
         outlets.push(chunks);
     }
     drop(lane_reports);
-    let consumer = client::group_consumer(&config.kafka, &config.consumer, Context::default())?;
+    let context = Context::new(inspector.is_compacted());
+    let consumer = client::group_consumer(&config.kafka, &config.consumer, context)?;
     consumer.subscribe(&[&config.kafka.topic])?;
     let (reports, reports_rx) = mpsc::channel(1_024);
     let (commands, commands_rx) = std::sync::mpsc::sync_channel(4_096);

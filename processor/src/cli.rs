@@ -8,7 +8,10 @@ use crate::{
     commands::{
         dead_letters, dialog_rules, dialogs, halts, health, migrate, partitions, progress, prove, run, tail,
     },
-    kafka::{client::KafkaConfig, topic::TopicProfile},
+    kafka::{
+        client::{self, KafkaConfig},
+        topic::TopicProfile,
+    },
     store::{Database, session::DatabaseConfig},
 };
 
@@ -16,7 +19,7 @@ use crate::{
 ///
 /// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line has no meaning.
 #[derive(Debug, clap::Parser)]
-#[command(name = "processor", version)]
+#[command(name = "processor", version, long_version = client::VERSION.as_str())]
 pub struct Cli {
     #[command(flatten)]
     kafka: KafkaConfig,

@@ -144,13 +144,15 @@ pub struct Counters {
     pub commands: i64,
     /// Records kept as dead letters.
     pub dead_letters: i64,
+    /// Offsets that hold nothing to apply: markers of Kafka's transactions, records of aborted ones.
+    pub control: i64,
 }
 
 impl Counters {
-    /// The records counted.
+    /// The offsets counted.
     #[must_use]
     pub const fn total(&self) -> i64 {
-        self.messages + self.duplicates + self.commands + self.dead_letters
+        self.messages + self.duplicates + self.commands + self.dead_letters + self.control
     }
 }
 
@@ -261,7 +263,7 @@ pub fn fold<'a>(
         folded: Folded { after: before, ..Folded::default() },
     };
     for run in &batch.runs {
-        let mut counters = Counters::default();
+        let mut counters = Counters { control: run.control(), ..Counters::default() };
         for record in &run.records {
             match &record.content {
                 Content::Message(received) => fold.message(record, received),

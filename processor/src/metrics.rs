@@ -10,7 +10,7 @@ use crate::{consume::batch::Batch, store::apply::Applied};
 service_kit::metrics! {
     /// Every metric of a processor.
     pub struct Metrics {
-        /// Records applied, by what became of them: message, duplicate, command, dead_letter. Those of a transaction whose outcome was read from the rows are missing; the rows count them.
+        /// Offsets applied, by what became of them: message, duplicate, command, dead_letter, and control for what Kafka itself explains (ends of its transactions, aborted records). Those of a transaction whose outcome was read from the rows are missing; the rows count them.
         processor_records_total: IntCounterVec = &["outcome"],
         /// Dead letters written, by reason.
         processor_dead_letters_total: IntCounterVec = &["reason"],
@@ -52,6 +52,8 @@ service_kit::metrics! {
         processor_lag_seconds: IntGaugeVec = &["partition"],
         /// Offsets behind an owned partition that no counter accounts for: anything but 0 is a lost or doubled record.
         processor_conservation_gap: IntGaugeVec = &["partition"],
+        /// How long a transaction of Kafka that is neither committed nor aborted has held back the records behind it in an owned partition; 0 if none does.
+        processor_transaction_open_seconds: IntGaugeVec = &["partition"],
         /// How long an owned partition with records to apply has not advanced, although Kafka and PostgreSQL answer.
         processor_stalled_seconds: IntGaugeVec = &["partition"],
         /// Times that the consumer was made anew, by cause: stalled, topic_changed.
@@ -73,6 +75,7 @@ impl Metrics {
                 ("duplicate", counters.duplicates),
                 ("command", counters.commands),
                 ("dead_letter", counters.dead_letters),
+                ("control", counters.control),
             ];
             for (outcome, count) in outcomes {
                 let count = u64::try_from(count).unwrap_or_default();

@@ -72,6 +72,16 @@ impl RecordDigest {
     }
 }
 
+/// The last applied record: its digest, and where it lies. That is before the next offset, but not directly
+/// before it if offsets that hold nothing to apply follow the record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastRecord {
+    /// The record's place.
+    pub offset: Offset,
+    /// What recognises it.
+    pub digest: RecordDigest,
+}
+
 /// The id of the dialog that a record opens: UUIDv8 (RFC 9562 §5.8) of the record's append time in
 /// milliseconds (48 bits) and SHA-256 of its place. A function of the record alone (R20); ids of one
 /// client's dialogs ascend in the order in which they were opened, as far as the broker's clock does.

@@ -22,7 +22,7 @@ use processor::{
     dead_letter::DeadLetterConfig,
     fold::Counters,
     kafka::{poller::AssignmentEpoch, topic::LogRange},
-    position::{NextOffset, Offset, OwnerEpoch, RecordDigest},
+    position::{LastRecord, NextOffset, Offset, OwnerEpoch, RecordDigest},
     rules::PartitionRules,
     store::progress::{Progress, Verdict, judge},
 };
@@ -408,7 +408,10 @@ fn progress(database: &Database) -> Progress {
         birth_offset: Offset(0),
         next_offset: NextOffset(i64::from(database.next)),
         owner_epoch: OwnerEpoch(i64::from(database.epoch)),
-        last_digest: database.last.map(|(topic, offset)| record(topic, i64::from(offset))),
+        last_digest: database.last.map(|(topic, offset)| {
+            let offset = i64::from(offset);
+            LastRecord { offset: Offset(offset), digest: record(topic, offset) }
+        }),
         counters: Counters { messages: i64::from(database.next), ..Counters::default() },
         skipped: 0,
         repeated: 0,

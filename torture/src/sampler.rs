@@ -25,7 +25,7 @@ with message as (
 ), letter as (
     select partition, count(*) as rows, max(record_offset) as top from dead_letters group by partition
 )
-select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands, progress.dead_letters,
+select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands + control, progress.dead_letters,
        coalesce(message.rows, 0), coalesce(letter.rows, 0), greatest(message.top, letter.top, -1),
        (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two)
 from partition_progress as progress

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
+use rdkafka::{consumer::Consumer as _, error::KafkaResult};
 use schemas::Partition;
 use serde::Serialize;
 use service_kit::retry::Backoff;
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     kafka::{
-        client::KafkaConfig,
+        client::{self, KafkaConfig, REQUEST_DEADLINE},
         topic::{InspectError, Inspector},
     },
     position::NextOffset,
@@ -70,13 +71,17 @@ pub enum Command {
 struct PartitionProgress {
     partition: i32,
     next_offset: i64,
+    /// The high watermark.
     log_end: i64,
     lag: i64,
+    /// Records of the lag that nobody may read yet: a transaction of Kafka before them is neither committed nor aborted.
+    held_back: i64,
     owner_epoch: i64,
     messages: i64,
     duplicates: i64,
     commands: i64,
     dead_letters: i64,
+    control: i64,
     skipped: i64,
     repeated: i64,
 }
@@ -89,7 +94,7 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
     let inspector = Arc::new(Inspector::new(kafka)?);
     match command {
         Command::Show { json } => {
-            let rows = table(database, &inspector).await?;
+            let rows = table(database, kafka, &inspector).await?;
             if json {
                 say_json(&rows)?
             } else {
@@ -113,19 +118,21 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
 
 fn show(rows: &[PartitionProgress]) -> std::io::Result<()> {
     say(
-        "partition  next_offset      log_end        lag   messages  duplicates  commands  dead_letters  skipped  repeated",
+        "partition  next_offset      log_end        lag  held_back   messages  duplicates  commands  dead_letters  control  skipped  repeated",
     )?;
     rows.iter().try_for_each(|row| {
         say(&format!(
-            "{:>9} {:>12} {:>12} {:>10} {:>10} {:>11} {:>9} {:>13} {:>8} {:>9}",
+            "{:>9} {:>12} {:>12} {:>10} {:>10} {:>10} {:>11} {:>9} {:>13} {:>8} {:>8} {:>9}",
             row.partition,
             row.next_offset,
             row.log_end,
             row.lag,
+            row.held_back,
             row.messages,
             row.duplicates,
             row.commands,
             row.dead_letters,
+            row.control,
             row.skipped,
             row.repeated
         ))
@@ -171,22 +178,32 @@ fn passes(error: &anyhow::Error) -> bool {
     )
 }
 
-async fn table(database: &Database, inspector: &Arc<Inspector>) -> anyhow::Result<Vec<PartitionProgress>> {
+async fn table(
+    database: &Database,
+    kafka: &KafkaConfig,
+    inspector: &Arc<Inspector>,
+) -> anyhow::Result<Vec<PartitionProgress>> {
     let rows = load(database, inspector).await?;
     let ends = log_ends(inspector).await?;
+    let high = high_watermarks(kafka, ends.iter().map(|(partition, _)| *partition).collect()).await?;
     let rows = rows.into_iter().map(|row| {
-        let end = ends.iter().find(|(partition, _)| *partition == row.partition);
-        let log_end = end.map_or(row.next_offset.0, |(_, end)| *end);
+        let of = |ends: &[(Partition, i64)]| {
+            let end = ends.iter().find(|(partition, _)| *partition == row.partition);
+            end.map_or(row.next_offset.0, |(_, end)| *end)
+        };
+        let (log_end, stable_end) = (of(&high), of(&ends));
         PartitionProgress {
             partition: row.partition.0,
             next_offset: row.next_offset.0,
             log_end,
             lag: log_end - row.next_offset.0,
+            held_back: (log_end - stable_end).max(0),
             owner_epoch: row.owner_epoch.0,
             messages: row.counters.messages,
             duplicates: row.counters.duplicates,
             commands: row.counters.commands,
             dead_letters: row.counters.dead_letters,
+            control: row.counters.control,
             skipped: row.skipped,
             repeated: row.repeated,
         }
@@ -224,7 +241,7 @@ async fn log_ends_by(inspector: &Arc<Inspector>, deadline: Instant) -> anyhow::R
     }
 }
 
-/// The ends of the partitions' logs.
+/// The ends of what may be read of the partitions' logs: their last stable offsets.
 async fn log_ends(inspector: &Arc<Inspector>) -> anyhow::Result<Vec<(Partition, i64)>> {
     let asked = Arc::clone(inspector);
     let ends = tokio::task::spawn_blocking(move || -> Result<Vec<(Partition, i64)>, InspectError> {
@@ -233,6 +250,21 @@ async fn log_ends(inspector: &Arc<Inspector>) -> anyhow::Result<Vec<(Partition, 
             .map(Partition)
             .map(|partition| Ok((partition, asked.log_range(partition)?.end.0)))
             .collect()
+    });
+    Ok(ends.await??)
+}
+
+/// The ends of the partitions' logs, open transactions or not.
+async fn high_watermarks(
+    kafka: &KafkaConfig,
+    partitions: Vec<Partition>,
+) -> anyhow::Result<Vec<(Partition, i64)>> {
+    let (observer, topic) = (client::observer(kafka)?, kafka.topic.clone());
+    let ends = tokio::task::spawn_blocking(move || -> KafkaResult<Vec<(Partition, i64)>> {
+        let end = |partition: Partition| {
+            Ok((partition, observer.fetch_watermarks(&topic, partition.0, REQUEST_DEADLINE)?.1))
+        };
+        partitions.into_iter().map(end).collect()
     });
     Ok(ends.await??)
 }

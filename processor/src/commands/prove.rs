@@ -2,17 +2,23 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
-use super::output::{say, say_json};
+use super::{
+    halts::resume::Operator,
+    output::{say, say_json},
+};
 use crate::{
     kafka::client::KafkaConfig,
     prove::{
-        self, Options,
+        self, Options, baseline,
         report::{Report, Scope, Verdict},
     },
     store::Database,
 };
 
 /// What to prove, and how to tell it.
+///
+/// Exit codes: 0 clean, or the baseline is recorded; 1 differs, not provable, or failed; 2 the command line has no
+/// meaning; 3 clean, but with `--applied` the log holds records that are not applied yet.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// As JSON.
@@ -22,6 +28,16 @@ pub struct Args {
     /// touches. A row that was changed after it was proved is found by a full proof only.
     #[arg(long)]
     since_last: bool,
+    /// Ask also that every record which the log holds is applied: exit code 3 if all is clean up to the next offsets and
+    /// some are not.
+    #[arg(long)]
+    applied: bool,
+    /// Prove nothing: record that later proofs with `--since-last` go on from here. For a chain of proofs that is broken
+    /// because retention has removed records that no proof has looked at.
+    #[arg(long, conflicts_with_all = ["since_last", "applied"])]
+    baseline: bool,
+    #[command(flatten)]
+    operator: Operator,
     /// Workers, each with a connection and a Kafka client of its own; by default one per core.
     #[arg(long, env = "PROCESSOR_PROVE_JOBS")]
     jobs: Option<NonZeroUsize>,
@@ -34,13 +50,13 @@ pub struct Args {
 }
 
 impl Args {
-    fn options(self) -> Options {
+    fn options(&self) -> Options {
         let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         Options {
             scope: if self.since_last { Scope::SinceLast } else { Scope::Full },
             jobs: self.jobs.map_or_else(cores, NonZeroUsize::get).min(JOBS_MAX),
             memory_max: usize::from(self.memory_mib) * 1024 * 1024,
-            directory: self.directory.unwrap_or_else(std::env::temp_dir),
+            directory: self.directory.clone().unwrap_or_else(std::env::temp_dir),
         }
     }
 }
@@ -48,11 +64,24 @@ impl Args {
 /// Each worker is a connection.
 const JOBS_MAX: usize = 64;
 
+/// Clean, but not everything is applied that should be.
+const NOT_APPLIED: u8 = 3;
+
 /// Compares the tables with the topic. The exit code is 0 only if the verdict is clean.
 ///
 /// # Errors
 /// Kafka or PostgreSQL did not answer: nothing is known.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
+    if args.baseline {
+        let decision = args.operator.decision("baseline".to_owned());
+        let recorded = baseline::record(database, kafka, &decision).await?;
+        if args.json {
+            say_json(&recorded)?
+        } else {
+            say(&recorded.line)?
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
     let (json, options) = (args.json, args.options());
     let (database, kafka) = (database.clone(), kafka.clone());
     let proof = tokio::task::spawn_blocking(move || prove::prove(&database, &kafka, &options));
@@ -63,6 +92,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
         tell(&report)?
     }
     Ok(match report.verdict {
+        Verdict::Clean if args.applied && report.not_applied > 0 => ExitCode::from(NOT_APPLIED),
         Verdict::Clean => ExitCode::SUCCESS,
         Verdict::Differs | Verdict::NotProvable => ExitCode::FAILURE,
     })

@@ -1,4 +1,4 @@
-//! What is applied in one transaction: for each partition a run of records that follow each other.
+//! What is applied in one transaction: for each partition a run of offsets that follow each other.
 //! Pure.
 
 use std::sync::Arc;
@@ -8,10 +8,10 @@ use schemas::Partition;
 use crate::{
     dead_letter::DeadLetterReason,
     decode::{Content, Record},
-    position::{NextOffset, OwnerEpoch, RecordDigest},
+    position::{LastRecord, NextOffset, OwnerEpoch},
 };
 
-/// Records of one partition, without a gap: `from` is the offset of the first. Never empty.
+/// The offsets `[from, to)` of one partition, never none. What no record has of them Kafka itself explains.
 #[derive(Debug, Clone)]
 pub struct Run {
     /// Whose records.
@@ -20,6 +20,8 @@ pub struct Run {
     pub owner_epoch: OwnerEpoch,
     /// How far the partition is applied before.
     pub from: NextOffset,
+    /// How far it is applied afterwards.
+    pub to: NextOffset,
     /// The records, shared with the parts of a bisection.
     pub records: Vec<Arc<Record>>,
 }
@@ -27,14 +29,23 @@ pub struct Run {
 impl Run {
     /// How far the partition is applied afterwards.
     #[must_use]
-    pub fn to(&self) -> NextOffset {
-        self.records.last().map_or(self.from, |record| record.raw.offset.next())
+    pub const fn to(&self) -> NextOffset {
+        self.to
     }
 
-    /// The digest of the last record.
+    /// The offsets that hold nothing to apply.
     #[must_use]
-    pub fn last_digest(&self) -> Option<RecordDigest> {
-        self.records.last().map(|record| record.raw.digest())
+    pub fn control(&self) -> i64 {
+        let records = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
+        self.to.0 - self.from.0 - records
+    }
+
+    /// The last record; `None` if there is none in the run.
+    #[must_use]
+    pub fn last_record(&self) -> Option<LastRecord> {
+        self.records
+            .last()
+            .map(|record| LastRecord { offset: record.raw.offset, digest: record.raw.digest() })
     }
 }
 
@@ -51,7 +62,7 @@ impl Batch {
         self.runs.iter().flat_map(|run| run.records.iter().map(Arc::as_ref))
     }
 
-    /// How many records.
+    /// How many records; there may be none in a batch that is not empty.
     #[must_use]
     pub fn len(&self) -> usize {
         self.runs.iter().map(|run| run.records.len()).sum()
@@ -81,8 +92,10 @@ impl Batch {
         }
         match self.runs.pop() {
             Some(mut run) if run.records.len() > 1 => {
-                let second = run.records.split_off(run.records.len() / 2);
-                let second = Run { from: run.to(), records: second, ..run.clone() };
+                let records = run.records.split_off(run.records.len() / 2);
+                let from = records.first().map_or(run.to, |record| NextOffset(record.raw.offset.0));
+                let second = Run { from, records, ..run.clone() };
+                run.to = from;
                 Ok([Self { runs: vec![run] }, Self { runs: vec![second] }])
             }
             single => Err(Self { runs: single.into_iter().collect() }),

@@ -36,7 +36,10 @@ use crate::{
     failpoint::failpoint,
     fold::ClientStates,
     halt::StopReason,
-    kafka::poller::{AssignmentEpoch, Chunk, Start},
+    kafka::{
+        continuity::Explained,
+        poller::{AssignmentEpoch, Chunk, Entry, Start},
+    },
     metrics::Metrics,
     position::{NextOffset, OwnerEpoch},
     rules::PartitionRules,
@@ -219,7 +222,14 @@ impl Lane {
     }
 
     async fn take_in(&mut self, chunk: Chunk) {
-        for (assignment_epoch, raw) in chunk {
+        for (assignment_epoch, entry) in chunk {
+            let raw = match entry {
+                Entry::Record(raw) => raw,
+                Entry::Explained(explained) => {
+                    self.explained(assignment_epoch, explained);
+                    continue;
+                }
+            };
             let partition = raw.partition;
             let Some(state) = self.partitions.get_mut(&partition) else {
                 self.metrics.processor_stale_records_total.inc();
@@ -259,6 +269,14 @@ impl Lane {
             }
         }
         failpoint!("after_route");
+    }
+
+    /// Offsets of a partition hold nothing to apply: they are accounted for with the records around them.
+    fn explained(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained) {
+        let state = self.partitions.get_mut(&explained.partition);
+        if state.is_some_and(|state| state.explain(assignment_epoch, explained)) {
+            self.pending.explain(explained, Instant::now());
+        }
     }
 
     /// When something is to be done although nothing happens.

@@ -8,7 +8,7 @@ use crate::{
     consume::dialogs::DialogCache,
     dead_letter::{DeadLetterConfig, DeadLetterLimit},
     halt::StopReason,
-    kafka::poller::AssignmentEpoch,
+    kafka::{continuity::Explained, poller::AssignmentEpoch},
     position::{NextOffset, Offset, OwnerEpoch},
     rules::PartitionRules,
 };
@@ -39,8 +39,8 @@ pub enum Arrival {
     Next,
     /// It belongs to another stretch of ownership, or came before: drop it.
     Stale,
-    /// It must not be applied: records are missing before it (R12; the topic has neither transactions nor
-    /// compaction, whose offsets may have gaps), or it came before its turn.
+    /// It must not be applied: offsets are missing before it that nothing explains (R12), or it came before
+    /// its turn.
     Stop(StopReason),
 }
 
@@ -63,6 +63,16 @@ impl PartitionState {
             oldest_in_hand: None,
             expected: next_offset,
         }
+    }
+
+    /// Expects what comes after offsets that hold nothing to apply, if they are the next. Otherwise they are
+    /// stale, or something is missing before them: then the record that follows stops the partition.
+    pub fn explain(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained) -> bool {
+        let is_next = assignment_epoch == self.assignment_epoch && explained.from == self.expected;
+        if is_next {
+            self.expected = explained.to;
+        }
+        is_next
     }
 
     /// Looks at a record that came, and expects the one after it if it is the next.
@@ -110,6 +120,24 @@ mod tests {
         let gap = StopReason::OffsetGap { expected: NextOffset(6), found: Offset(8) };
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Stop(gap));
         assert_eq!(state.arrive(now, Offset(6)), Arrival::Next);
+    }
+
+    #[test]
+    fn explained_offsets_are_passed_over_only_where_they_are_the_next() {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
+        let start = (NextOffset(5), rules(3));
+        let mut state = PartitionState::new((now, OwnerEpoch(9)), start, 10, limit, Instant::now());
+        let explain =
+            |from, to| Explained { partition: Partition(3), from: NextOffset(from), to: NextOffset(to) };
+        assert!(!state.explain(before, explain(5, 8)), "an older assignment's");
+        assert!(!state.explain(now, explain(3, 8)), "begins before");
+        assert!(!state.explain(now, explain(6, 8)), "something is missing before it");
+        let gap = StopReason::OffsetGap { expected: NextOffset(5), found: Offset(8) };
+        assert_eq!(state.arrive(now, Offset(8)), Arrival::Stop(gap));
+        assert!(state.explain(now, explain(5, 8)));
+        assert_eq!(state.arrive(now, Offset(7)), Arrival::Stale);
+        assert_eq!(state.arrive(now, Offset(8)), Arrival::Next);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use schemas::Partition;
 use crate::{
     consume::batch::{Batch, Run},
     decode::Record,
+    kafka::continuity::Explained,
     position::{NextOffset, OwnerEpoch},
 };
 
@@ -45,12 +46,20 @@ fn parse_records(text: &str) -> Result<usize, String> {
 #[derive(Debug)]
 pub struct Pending {
     config: BatchConfig,
-    runs: BTreeMap<Partition, Vec<Arc<Record>>>,
+    runs: BTreeMap<Partition, Gathered>,
     records: usize,
     bytes: usize,
     since: Option<Instant>,
     /// How long the last transaction took.
     pace: Duration,
+}
+
+/// What waits of a partition: the offsets `[from, to)` and their records.
+#[derive(Debug)]
+struct Gathered {
+    from: NextOffset,
+    to: NextOffset,
+    records: Vec<Arc<Record>>,
 }
 
 impl Pending {
@@ -70,8 +79,20 @@ impl Pending {
     pub fn add(&mut self, record: Record, now: Instant) {
         self.records += 1;
         self.bytes += record.raw.size_bytes();
+        let (partition, offset) = (record.raw.partition, record.raw.offset);
+        let gathered = self.gathered(partition, NextOffset(offset.0), now);
+        gathered.to = offset.next();
+        gathered.records.push(Arc::new(record));
+    }
+
+    /// Adds the next offsets of a partition, which hold nothing to apply.
+    pub fn explain(&mut self, explained: Explained, now: Instant) {
+        self.gathered(explained.partition, explained.from, now).to = explained.to;
+    }
+
+    fn gathered(&mut self, partition: Partition, from: NextOffset, now: Instant) -> &mut Gathered {
         self.since.get_or_insert(now);
-        self.runs.entry(record.raw.partition).or_default().push(Arc::new(record));
+        self.runs.entry(partition).or_insert_with(|| Gathered { from, to: from, records: Vec::new() })
     }
 
     /// Drops the records of a partition.
@@ -79,8 +100,8 @@ impl Pending {
         let Some(run) = self.runs.remove(&partition) else {
             return;
         };
-        self.records -= run.len();
-        self.bytes -= run.iter().map(|record| record.raw.size_bytes()).sum::<usize>();
+        self.records -= run.records.len();
+        self.bytes -= run.records.iter().map(|record| record.raw.size_bytes()).sum::<usize>();
         if self.runs.is_empty() {
             self.since = None;
         }
@@ -89,7 +110,7 @@ impl Pending {
     /// The first record of a partition that waits.
     #[must_use]
     pub fn first(&self, partition: Partition) -> Option<&Record> {
-        self.runs.get(&partition)?.first().map(Arc::as_ref)
+        self.runs.get(&partition)?.records.first().map(Arc::as_ref)
     }
 
     /// Notes how long a transaction took.
@@ -112,9 +133,9 @@ impl Pending {
     /// Everything that waits, as a batch. `owner_epoch` of a partition that is not owned any more is `None`.
     pub fn take(&mut self, owner_epoch: impl Fn(Partition) -> Option<OwnerEpoch>) -> Batch {
         (self.records, self.bytes, self.since) = (0, 0, None);
-        let runs = std::mem::take(&mut self.runs).into_iter().filter_map(|(partition, records)| {
-            let from = NextOffset(records.first()?.raw.offset.0);
-            Some(Run { partition, owner_epoch: owner_epoch(partition)?, from, records })
+        let runs = std::mem::take(&mut self.runs).into_iter().filter_map(|(partition, gathered)| {
+            let Gathered { from, to, records } = gathered;
+            Some(Run { partition, owner_epoch: owner_epoch(partition)?, from, to, records })
         });
         Batch { runs: runs.collect() }
     }
@@ -156,6 +177,39 @@ mod tests {
             pending.add(record(1), start + Duration::from_millis(1));
             assert_eq!(waits(&pending), Some(waited), "of the oldest, after {took} ms");
         }
+    }
+
+    #[test]
+    fn explained_offsets_before_between_and_after_records_are_applied_with_them() {
+        let (mut pending, start) = (pending(&[]), Instant::now());
+        let explain =
+            |from, to| Explained { partition: Partition(0), from: NextOffset(from), to: NextOffset(to) };
+        pending.explain(explain(3, 5), start);
+        pending.add(record(5), start);
+        pending.explain(explain(6, 7), start);
+        pending.add(record(7), start);
+        pending.explain(explain(8, 10), start);
+        let batch = pending.take(|_| Some(OwnerEpoch(1)));
+        let [run] = &batch.runs[..] else { panic!("one run") };
+        assert_eq!(
+            (run.from, run.to, run.records.len(), run.control()),
+            (NextOffset(3), NextOffset(10), 2, 5)
+        );
+        assert_eq!(run.last_record().unwrap().offset, Offset(7), "the last record, not the last offset");
+
+        // A bisection accounts for each of them once.
+        let [first, second] = batch.split().unwrap();
+        let spans =
+            [&first, &second].map(|half| (half.runs[0].from, half.runs[0].to, half.runs[0].control()));
+        assert_eq!(spans, [(NextOffset(3), NextOffset(7), 3), (NextOffset(7), NextOffset(10), 2)]);
+
+        pending.explain(explain(10, 12), start);
+        assert!(pending.due_at().is_some(), "due without a record");
+        let alone = pending.take(|_| Some(OwnerEpoch(1)));
+        assert_eq!((alone.is_empty(), alone.len(), alone.runs[0].last_record()), (false, 0, None));
+        pending.explain(explain(12, 13), start);
+        pending.forget(Partition(0));
+        assert_eq!(pending.due_at(), None);
     }
 
     #[test]

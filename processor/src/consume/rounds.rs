@@ -19,7 +19,8 @@ use crate::{
 /// A kind of look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
-    /// The ends of the owned partitions' logs, by a client that cannot stall with the consumer.
+    /// The ends of what may be read of the owned partitions' logs (their last stable offsets), by a client that
+    /// cannot stall with the consumer.
     LogEnds,
     /// The rows of the owned partitions.
     Rows,

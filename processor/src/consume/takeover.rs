@@ -215,8 +215,8 @@ impl Taker {
         }
         let records = self.inspect(move |inspector| inspector.records_at(&places)).await?;
         sound.retain(|row| {
-            let differs =
-                records.get(&row.partition).filter(|record| Some(record.digest()) != row.last_digest);
+            let applied = row.last_digest.map(|last| last.digest);
+            let differs = records.get(&row.partition).filter(|record| Some(record.digest()) != applied);
             if let Some(record) = differs {
                 halted.push((row.partition, StopReason::DigestMismatch { offset: record.offset }));
             }
@@ -268,14 +268,14 @@ pub fn guard(row: &Progress, log: LogRange) -> Result<Option<(Offset, RecordDige
     if next_offset.offset() > log.end {
         return Err(StopReason::BeyondLogEnd { next_offset, log_end: log.end });
     }
-    let last = Offset(next_offset.0 - 1);
-    Ok(row.last_digest.filter(|_| last >= log.start).map(|digest| (last, digest)))
+    let last = row.last_digest.filter(|last| last.offset >= log.start);
+    Ok(last.map(|last| (last.offset, last.digest)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fold::Counters;
+    use crate::{fold::Counters, position::LastRecord};
 
     fn row(birth: i64, next: i64, counted: i64) -> Progress {
         Progress {
@@ -283,7 +283,8 @@ mod tests {
             birth_offset: Offset(birth),
             next_offset: NextOffset(next),
             owner_epoch: OwnerEpoch(1),
-            last_digest: (next > birth).then_some(RecordDigest([7; 32])),
+            last_digest: (next > birth)
+                .then_some(LastRecord { offset: Offset(next - 1), digest: RecordDigest([7; 32]) }),
             counters: Counters { messages: counted, ..Counters::default() },
             skipped: 0,
             repeated: 0,
@@ -307,6 +308,15 @@ mod tests {
         assert_eq!(guard(&row(0, 0, 0), log(0, 9)), Ok(None), "nothing was applied yet");
         assert_eq!(guard(&row(0, 9, 9), log(0, 9)), Ok(Some((Offset(8), RecordDigest([7; 32])))));
         assert_eq!(guard(&row(0, 5, 5), log(5, 9)), Ok(None), "retention has just reached it");
+        let digest = RecordDigest([9; 32]);
+        let marker_last =
+            Progress { last_digest: Some(LastRecord { offset: Offset(6), digest }), ..row(0, 9, 9) };
+        assert_eq!(
+            guard(&marker_last, log(0, 9)),
+            Ok(Some((Offset(6), digest))),
+            "markers follow the record"
+        );
+        assert_eq!(guard(&marker_last, log(7, 9)), Ok(None), "retention has left the markers alone");
         let next_offset = NextOffset(5);
         assert_eq!(
             guard(&row(0, 5, 5), log(6, 9)),

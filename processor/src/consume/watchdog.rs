@@ -3,7 +3,8 @@
 //!
 //! Silent stalls of a Kafka client leave no error to react to; all they have in common is that
 //! nothing moves. What excuses a partition, because another consumer would not help either:
-//! - the log holds nothing to be applied,
+//! - the log holds nothing to be applied, or an open transaction of Kafka holds it back: shown apart, as
+//!   `processor_transaction_open_seconds`,
 //! - its lane waits for PostgreSQL: reported apart, as `processor_lanes_waiting_for_database`,
 //! - the brokers do not answer: asked by a client of its own, whose answers are also the log's ends,
 //!   since a stalled consumer does not learn that its log grows.
@@ -58,7 +59,7 @@ pub struct Sight {
     pub partition: Partition,
     /// How far it is applied.
     pub next_offset: NextOffset,
-    /// The end of its log, as the brokers say.
+    /// The end of what may be read of its log, as the brokers say.
     pub log_end: Offset,
     /// Whether its lane waits for PostgreSQL.
     pub waits_for_database: bool,

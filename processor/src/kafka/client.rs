@@ -2,7 +2,7 @@
 //! cannot be forgotten: offsets come from PostgreSQL (no automatic commit, no automatic reset),
 //! damaged records are noticed, topics are not made by accident.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -97,6 +97,8 @@ pub fn group_consumer(
         .set("fetch.min.bytes", "32768")
         .set("fetch.wait.max.ms", "10")
         .set("statistics.interval.ms", "1000")
+        // Tells the end of what may be read, which may lie behind the last record (`continuity`).
+        .set("enable.partition.eof", "true")
         .create_with_context(context)
 }
 
@@ -107,6 +109,14 @@ pub fn group_consumer(
 pub fn reader(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
     // librdkafka assigns only with a group id; nobody joins this group, nothing is committed to it.
     base(kafka).set("group.id", "telex.reader").set("fetch.wait.max.ms", "50").create()
+}
+
+/// A consumer outside of any group to which a log ends at its high watermark, open transactions or not.
+///
+/// # Errors
+/// A setting that librdkafka refuses.
+pub fn observer(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
+    base(kafka).set("isolation.level", "read_uncommitted").create()
 }
 
 /// A consumer outside of any group, for reading much of the topic: large fetches, at most 16 MiB ahead.
@@ -121,6 +131,8 @@ pub fn scanner(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerC
         .set("fetch.message.max.bytes", "4194304")
         // When the reader has caught up with what was fetched ahead, a second is a long time.
         .set("fetch.queue.backoff.ms", "5")
+        // The last offsets of a log may have no record.
+        .set("enable.partition.eof", "true")
         .create()
 }
 
@@ -152,6 +164,14 @@ pub fn producer<C: ProducerContext>(
         .create_with_context(context)
 }
 
+/// The version of this program and of the Kafka client in it, with what that was built with: codecs, TLS, SASL.
+pub static VERSION: LazyLock<String> = LazyLock::new(|| {
+    let built_with = plain().create_native_config().and_then(|config| config.get("builtin.features"));
+    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
+    let (version, built_with) = (env!("CARGO_PKG_VERSION"), built_with.unwrap_or_default());
+    format!("{version}\nlibrdkafka {librdkafka}, built with {built_with}")
+});
+
 fn base(kafka: &KafkaConfig) -> ClientConfig {
     let mut config = config(kafka);
     config
@@ -165,8 +185,12 @@ fn base(kafka: &KafkaConfig) -> ClientConfig {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
+fn plain() -> ClientConfig {
+    ClientConfig::new()
+}
+
 fn config(kafka: &KafkaConfig) -> ClientConfig {
-    let mut config = ClientConfig::new();
+    let mut config = plain();
     // First, so that what is set below and by the callers stands in any case.
     let connection = kafka.connection.iter().flat_map(KafkaSettings::iter);
     config.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));

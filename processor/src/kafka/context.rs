@@ -4,7 +4,7 @@
 //! meanwhile: librdkafka waits for the answer, the group's heartbeats go on.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -13,11 +13,12 @@ use rdkafka::{
     bindings::rd_kafka_resp_err_t as Code,
     config::RDKafkaLogLevel,
     consumer::{BaseConsumer, Consumer as _, ConsumerContext},
-    error::KafkaResult,
-    types::RDKafkaRespErr,
+    error::{KafkaError, KafkaResult},
+    types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 use schemas::Partition;
 
+use super::transactions::LogEnds;
 use crate::position::Offset;
 
 /// What a callback reported.
@@ -40,13 +41,33 @@ pub enum Callback {
 #[derive(Debug, Default)]
 pub struct Context {
     reported: Mutex<Vec<Callback>>,
+    /// Both ends of each log, since the poller last asked for them.
+    ends: Mutex<Option<Vec<LogEnds>>>,
     closing: AtomicBool,
+    /// Whether the topic is compacted, by its last audit.
+    is_compacted: Arc<AtomicBool>,
 }
 
 impl Context {
+    /// Collects for a consumer of the topic that `is_compacted` speaks of.
+    #[must_use]
+    pub fn new(is_compacted: Arc<AtomicBool>) -> Self {
+        Self { is_compacted, ..Self::default() }
+    }
+
+    /// Whether offsets may be missing because their records were compacted away.
+    pub fn is_compacted(&self) -> bool {
+        self.is_compacted.load(Ordering::Acquire)
+    }
+
     /// What was reported since the last call.
     pub fn take(&self) -> Vec<Callback> {
         std::mem::take(&mut *self.reported.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Both ends of each log as the last fetches told them, about once a second; `None` until then.
+    pub fn take_ends(&self) -> Option<Vec<LogEnds>> {
+        self.ends.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// From now on rebalances are answered at once: the consumer is being dropped, which polls until
@@ -82,15 +103,29 @@ impl ConsumerContext for Context {
 
 impl ClientContext for Context {
     fn stats(&self, statistics: Statistics) {
-        let ends = statistics
-            .topics
-            .values()
-            .flat_map(|topic| topic.partitions.values())
+        let partitions = || {
+            let all = statistics.topics.values().flat_map(|topic| topic.partitions.values());
             // -1001: not known yet; partition -1 collects what has no partition.
-            .filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0)
+            all.filter(|partition| partition.partition >= 0 && partition.hi_offset >= 0)
+        };
+        let ends = partitions()
             .map(|partition| (Partition(partition.partition), Offset(partition.hi_offset)))
             .collect();
         self.report(Callback::LogEnds(ends));
+        let known = partitions().filter(|partition| partition.ls_offset >= 0);
+        let stable = known.map(|partition| LogEnds {
+            partition: Partition(partition.partition),
+            stable: Offset(partition.ls_offset),
+            high: Offset(partition.hi_offset),
+        });
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = Some(stable.collect());
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // The poller gets it, too, and weighs it; here is only the reason. An end of a log is no error.
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            tracing::debug!(%error, reason, "kafka client");
+        }
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {

@@ -1,15 +1,18 @@
 //! Everything that talks to Kafka, in the order of a record's way: [`client`] (settings),
 //! [`topic`] (is it the topic that we think it is?), [`context`] (callbacks become events),
-//! [`poller`] (the thread that reads), [`record`] (what it hands on). [`producer`] writes what a person
+//! [`poller`] (the thread that reads), [`continuity`] (offsets that no record has), [`transactions`] (of Kafka, that do
+//! not end), [`record`] (what it hands on). [`producer`] writes what a person
 //! replays, [`tail`] shows the topic. [`ffi`] fills two holes in rust-rdkafka.
 
 pub mod client;
 pub mod context;
+pub mod continuity;
 pub mod ffi;
 pub mod poller;
 pub mod producer;
 pub mod record;
 pub mod tail;
 pub mod topic;
+pub mod transactions;
 
 pub use record::RawRecord;

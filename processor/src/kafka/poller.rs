@@ -23,8 +23,10 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use super::{
     context::{Callback, Context},
+    continuity::{Continuity, Explained, leaves_out},
     record::RawRecord,
     topic,
+    transactions::{LogEnds, OpenTransactions},
 };
 use crate::{failpoint::failpoint, metrics::Metrics, position::NextOffset, status::Status};
 
@@ -72,8 +74,17 @@ pub enum Report {
     Failed(KafkaError),
 }
 
-/// Records for one lane, in the order in which they were read.
-pub type Chunk = Vec<(AssignmentEpoch, RawRecord)>;
+/// What was read of a partition.
+#[derive(Debug)]
+pub enum Entry {
+    /// A record.
+    Record(RawRecord),
+    /// Offsets that hold nothing to apply.
+    Explained(Explained),
+}
+
+/// What was read for one lane, in the order in which it was read.
+pub type Chunk = Vec<(AssignmentEpoch, Entry)>;
 
 /// Records in a chunk; a lane's channel holds [`CHUNKS_MAX`] of them.
 const CHUNK_RECORDS_MAX: usize = 256;
@@ -97,6 +108,8 @@ struct Route {
     lane: usize,
     /// A pause before the first record of an assignment loses its start offset (pitfalls 10).
     has_delivered: bool,
+    /// Which offsets that no record has are explained.
+    continuity: Continuity,
 }
 
 /// What a lane gets, and what it could not take yet.
@@ -119,6 +132,7 @@ pub struct Poller {
     outlets: Vec<Outlet>,
     metrics: Arc<Metrics>,
     status: Arc<Status>,
+    transactions: OpenTransactions,
     /// The last error that was logged, and when.
     logged: Option<(RDKafkaErrorCode, Instant)>,
 }
@@ -144,6 +158,7 @@ impl Poller {
             outlets: lanes.into_iter().map(outlet).collect(),
             metrics,
             status,
+            transactions: OpenTransactions::default(),
             logged: None,
         }
     }
@@ -180,7 +195,15 @@ impl Poller {
                 return Ok(ControlFlow::Break(()));
             }
         }
+        if let Some(ends) = self.consumer.context().take_ends() {
+            self.look_at_ends(ends)?;
+        }
         match polled {
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                if let Some(route) = self.routes.get_mut(&Partition(partition)) {
+                    route.continuity.reached_end();
+                }
+            }
             Some(Ok(record)) => {
                 failpoint!("after_poll");
                 self.route(record)?;
@@ -201,6 +224,7 @@ impl Poller {
                 self.assign(&[start])?;
             }
             Command::Halt(partition) => {
+                self.forget_transaction(partition);
                 if self.routes.remove(&partition).is_some() && self.paused.insert(partition) {
                     self.consumer.pause(&self.list([partition]))?;
                 }
@@ -221,8 +245,12 @@ impl Poller {
         self.consumer.incremental_assign(&list)?;
         failpoint!("inside_assign");
         for start in starts {
-            let route =
-                Route { assignment_epoch: start.assignment_epoch, lane: start.lane, has_delivered: false };
+            let route = Route {
+                assignment_epoch: start.assignment_epoch,
+                lane: start.lane,
+                has_delivered: false,
+                continuity: Continuity::new(start.partition, start.next_offset),
+            };
             self.routes.insert(start.partition, route);
         }
         Ok(())
@@ -237,6 +265,7 @@ impl Poller {
         }
         for partition in partitions {
             self.routes.remove(partition);
+            self.forget_transaction(*partition);
         }
         // Halted partitions were never assigned, and librdkafka refuses a list that names one.
         let assigned = self.consumer.assignment()?;
@@ -264,15 +293,86 @@ impl Poller {
         };
         route.has_delivered = true;
         let (lane, epoch) = (route.lane, route.assignment_epoch);
+        let explained = route.continuity.record(record.offset);
         let Some(outlet) = self.outlets.get_mut(lane) else {
             return Ok(());
         };
+        // Of a topic that is compacted, nothing is: its next gap halts the partition.
+        if let Some(explained) = explained.filter(|_| !self.consumer.context().is_compacted()) {
+            outlet.open.push((epoch, Entry::Explained(explained)));
+        }
         outlet.open_bytes += record.size_bytes();
-        outlet.open.push((epoch, record));
+        outlet.open.push((epoch, Entry::Record(record)));
         if outlet.open.len() >= CHUNK_RECORDS_MAX || outlet.open_bytes >= CHUNK_BYTES_MAX {
             self.flush(lane)?;
         }
         Ok(())
+    }
+
+    /// Looks, about once a second, at what the ends of the logs tell beside their records: offsets at the end
+    /// that hold nothing to apply, and transactions that hold records back.
+    fn look_at_ends(&mut self, ends: Vec<LogEnds>) -> KafkaResult<()> {
+        let now = Instant::now();
+        for ends in ends {
+            let partition = ends.partition;
+            // What is not fetched is not known: an old answer must not look like an open transaction.
+            if !self.routes.contains_key(&partition) || self.paused.contains(&partition) {
+                self.forget_transaction(partition);
+                continue;
+            }
+            let (lasts, is_news) = self.transactions.look(ends, now);
+            if is_news {
+                tracing::error!(
+                    partition = partition.0,
+                    from_offset = ends.stable.0,
+                    held_back = ends.high.0 - ends.stable.0,
+                    seconds = lasts.as_secs(),
+                    "a transaction of kafka does not end and holds back the records behind it"
+                );
+            }
+            let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+            let open = &self.metrics.processor_transaction_open_seconds;
+            open.with_label_values(&[&partition.to_string()]).set(seconds);
+        }
+        self.explain_ends()
+    }
+
+    /// Hands on that there is nothing to apply between the last record of a partition and the end that the
+    /// consumer has come to.
+    fn explain_ends(&mut self) -> KafkaResult<()> {
+        let mut at_end = HashSet::new();
+        for (partition, route) in &mut self.routes {
+            if route.continuity.take_end() {
+                at_end.insert(*partition);
+            }
+        }
+        if at_end.is_empty() || self.consumer.context().is_compacted() {
+            return Ok(());
+        }
+        // Counts the ends of transactions that were passed over, and is of this assignment: the consumer has told
+        // of the end since. All records below it have been routed, on this thread.
+        for element in self.consumer.position()?.elements() {
+            let partition = Partition(element.partition());
+            let (KafkaOffset::Offset(position), true) = (element.offset(), at_end.contains(&partition))
+            else {
+                continue;
+            };
+            let Some(route) = self.routes.get_mut(&partition) else {
+                continue;
+            };
+            if let Some(explained) = route.continuity.came_to(NextOffset(position))
+                && let Some(outlet) = self.outlets.get_mut(route.lane)
+            {
+                outlet.open.push((route.assignment_epoch, Entry::Explained(explained)));
+            }
+        }
+        Ok(())
+    }
+
+    fn forget_transaction(&mut self, partition: Partition) {
+        self.transactions.forget(partition);
+        let open = &self.metrics.processor_transaction_open_seconds;
+        let _absent = open.remove_label_values(&[&partition.to_string()]).is_err();
     }
 
     /// Hands the open chunk to its lane, or, when the lane stays full, pauses the lane's partitions.
@@ -357,6 +457,9 @@ impl Poller {
             // again, it halts with the numbers.
             Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(error),
             Some(code) => {
+                if leaves_out(code) {
+                    self.routes.values_mut().for_each(|route| route.continuity.doubt());
+                }
                 let now = Instant::now();
                 let is_recent =
                     |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;

@@ -4,7 +4,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -90,6 +93,8 @@ pub struct Inspector {
     /// Held while the reader is assigned: of two takeovers at once, each would take the other's records.
     reading: Mutex<()>,
     admin: AdminClient<DefaultClientContext>,
+    /// What the last audit has found.
+    is_compacted: Arc<AtomicBool>,
 }
 
 impl Inspector {
@@ -103,7 +108,14 @@ impl Inspector {
             reader: client::reader(kafka)?,
             reading: Mutex::new(()),
             admin: client::admin(kafka)?,
+            is_compacted: Arc::default(),
         })
+    }
+
+    /// Whether the topic was compacted when it was last audited: then its offsets have gaps that nothing explains.
+    #[must_use]
+    pub fn is_compacted(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_compacted)
     }
 
     /// Which topic it is.
@@ -205,6 +217,8 @@ impl Inspector {
             .next()
             .ok_or_else(|| InspectError::NoTopic(self.topic.clone()))?
             .map_err(KafkaError::AdminOp)?;
+        let policy = settings.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
+        self.is_compacted.store(policy != Some("delete"), Ordering::Release);
         let replicas = self.replicas()?;
         let problems = problems(&settings, replicas, profile);
         if problems.is_empty() { Ok(()) } else { Err(InspectError::Unsafe(problems)) }

@@ -1,5 +1,6 @@
-//! What a proof that goes on from the last one takes from the tables: the state of the clients whose
-//! records it meets, and the bodies of the messages that these repeat. The last proof has proved it.
+//! What a proof that does not look at all records takes from the tables: the state of the clients whose
+//! records it meets, and the bodies of the messages that these repeat. The last proof has proved it, or the log
+//! no longer holds the records and the rows are checked by structure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,6 +13,7 @@ use super::{
     Proof,
     entries::{ClientRecord, ClientRow, DialogRow, Keys, NULL, Said},
     model::{self, Dialog, IDLE_GAP},
+    structure,
 };
 use crate::position::Offset;
 
@@ -80,6 +82,7 @@ pub async fn clients(
             id: ClientId::from_uuid(row.id),
             external_client_id: keys.digest(row.external_client_id.as_bytes()),
             client_phone: keys.digest(row.client_phone.as_bytes()),
+            of_pair: structure::of_pair(&row.external_client_id, &row.client_phone),
             created_at: row.created_at.timestamp_micros(),
         }));
         let rows = sqlx::query!(
@@ -147,7 +150,7 @@ pub async fn latest(
     let has_gap = |record: &ClientRecord| matches!(record.said, Said::Message { idle_gap: 1.., .. });
     let under_gap: HashSet<ClientId> =
         records.iter().filter(|record| has_gap(record)).map(|record| record.client).collect();
-    let earlier = |group: &[DialogRow]| group.iter().rfind(|row| proof.is_proved(row.place())).copied();
+    let earlier = |group: &[DialogRow]| group.iter().rfind(|row| proof.is_taken(row.place())).copied();
     let (clients, ids): (Vec<Uuid>, Vec<Uuid>) = dialogs
         .chunk_by(|a, b| a.client_id == b.client_id)
         .filter_map(earlier)
@@ -167,7 +170,7 @@ pub async fn latest(
         .fetch(&mut *connection);
         while let Some(row) = messages.try_next().await? {
             let place = (Partition(row.partition), Offset(row.record_offset));
-            let Some((_, span)) = proof.spans.of(place.0).filter(|_| proof.is_proved(place)) else {
+            let Some((_, span)) = proof.spans.of(place.0).filter(|_| proof.is_taken(place)) else {
                 continue;
             };
             let source = ExternalClientId::parse(row.external_client_id).ok();

@@ -9,10 +9,11 @@ use uuid::Uuid;
 use super::{
     Proof, Worker, before,
     columns::{self, failed},
-    entries::{ClientRecord, ClientRow, DialogRow, Found, Kind, NULL},
+    entries::{ClientRecord, ClientRow, DialogRow, Found, GoneMessage, Kind, NULL},
     model::{Dialog, Model, Outcome},
     records::{MISSING, Records, UNWANTED},
     report::{About, Findings, Scope},
+    structure::{self, Rows},
     tables::TableRows,
 };
 use crate::fold::Counters;
@@ -34,6 +35,8 @@ struct Client<'a> {
     records: &'a [ClientRecord],
     dialogs: &'a [DialogRow],
     row: Option<&'a ClientRow>,
+    /// Its messages whose records are gone.
+    gone: &'a [GoneMessage],
     /// The latest messages of dialogs that were opened before the records, as far as they were looked up.
     latest: &'a HashMap<Uuid, Option<Timestamp>>,
 }
@@ -64,7 +67,9 @@ impl Clients {
         let mut records = Vec::new();
         read.iter().try_for_each(|read| read.clients.read(bucket, &mut records))?;
         records.sort_unstable_by_key(ClientRecord::order);
-        let (mut rows, mut dialogs) = (Vec::new(), Vec::new());
+        let (mut rows, mut dialogs, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        tables.iter().try_for_each(|table| table.gone.read(bucket, &mut gone))?;
+        gone.sort_unstable_by_key(GoneMessage::order);
         match proof.scope {
             Scope::Full => {
                 tables.iter().try_for_each(|table| table.clients.read(bucket, &mut rows))?;
@@ -79,22 +84,23 @@ impl Clients {
         }
         rows.sort_unstable_by_key(|row| row.id);
         dialogs.sort_unstable_by_key(DialogRow::order);
-        let latest = match proof.scope {
-            Scope::Full => HashMap::new(),
-            Scope::SinceLast => {
-                let latest = before::latest(&mut worker.connection, proof, (&records, &dialogs));
-                worker.runtime.block_on(latest)?
-            }
+        let latest = if proof.takes_anything() {
+            let latest = before::latest(&mut worker.connection, proof, (&records, &dialogs));
+            worker.runtime.block_on(latest)?
+        } else {
+            HashMap::new()
         };
 
         let mut record_groups = records.chunk_by(|a, b| a.client == b.client).peekable();
         let mut dialog_groups = dialogs.chunk_by(|a, b| a.client_id == b.client_id).peekable();
+        let mut gone_groups = gone.chunk_by(|a, b| a.client == b.client).peekable();
         let mut rows = rows.iter().peekable();
         loop {
             let first = [
                 record_groups.peek().and_then(|group| group.first()).map(|record| record.client),
                 dialog_groups.peek().and_then(|group| group.first()).map(|dialog| dialog.client_id),
                 rows.peek().map(|row| row.id),
+                gone_groups.peek().and_then(|group| group.first()).map(|message| message.client),
             ];
             let Some(id) = first.into_iter().flatten().min() else { return Ok(()) };
             let of_it = |client: Option<ClientId>| client == Some(id);
@@ -107,6 +113,7 @@ impl Clients {
                     .next_if(|group| of_it(group.first().map(|d| d.client_id)))
                     .unwrap_or_default(),
                 row: rows.next_if(|row| row.id == id),
+                gone: gone_groups.next_if(|group| of_it(group.first().map(|m| m.client))).unwrap_or_default(),
                 latest: &latest,
             };
             self.client(proof, read, &client);
@@ -115,12 +122,15 @@ impl Clients {
     }
 
     fn client(&mut self, proof: &Proof<'_>, read: &[Records], client: &Client<'_>) {
-        let is_trimmed = |partition| proof.spans.of(partition).is_some_and(|(_, span)| span.is_trimmed);
-        if self.counts.iter().any(|count| is_trimmed(client.id.partition(*count))) {
+        if self.is_undecided(proof, client) {
             return;
         }
-        // What the last proof has proved: all of it but for the dialog that was still active.
-        let earlier = client.dialogs.partition_point(|dialog| proof.is_proved(dialog.place()));
+        // Of the dialogs whose records are not looked at, only one that was still active may have changed since.
+        let earlier = client.dialogs.partition_point(|dialog| proof.is_taken(dialog.place()));
+        if proof.scope == Scope::Full && proof.takes_anything() {
+            let rows = Rows { messages: client.gone, dialogs: client.dialogs, row: client.row };
+            structure::compare(proof, &rows, &mut self.findings);
+        }
         let (earlier, later) = client.dialogs.split_at(earlier);
         let active = before::active(proof, client.records, (earlier, later), client.latest);
         self.model.start(active);
@@ -135,7 +145,24 @@ impl Clients {
         }
         let rows = active.and(earlier.last()).into_iter().chain(later);
         self.dialogs(proof, rows);
-        self.row(proof, client, (first, !earlier.is_empty()));
+        self.row(proof, client, (first, !earlier.is_empty() || !client.gone.is_empty()));
+    }
+
+    /// A client that moved to another partition, of which the log holds older records than those that it lacks:
+    /// they cannot be folded.
+    fn is_undecided(&mut self, proof: &Proof<'_>, client: &Client<'_>) -> bool {
+        if self.counts.len() == 1 || proof.scope == Scope::SinceLast {
+            return false;
+        }
+        let (Some(first), Some(gone)) = (client.records.first(), client.gone.last()) else {
+            return false;
+        };
+        let is_undecided = gone.place() > first.place();
+        if is_undecided {
+            let why = "retention has removed records of clients that moved here, and not the older ones";
+            self.findings.unprovable(gone.partition.0, why);
+        }
+        is_undecided
     }
 
     fn count(&mut self, proof: &Proof<'_>, partition: Partition, outcome: Outcome) {

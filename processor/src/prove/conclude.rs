@@ -8,9 +8,14 @@ use super::{
     records::Records,
     report::{About, Compared, Findings},
     scope::{Proved, Span},
+    structure::Standing,
     tables::TableRows,
 };
-use crate::{dead_letter::DeadLetterReason, fold::Counters, position::RecordDigest};
+use crate::{
+    dead_letter::DeadLetterReason,
+    fold::Counters,
+    position::{LastRecord, NextOffset},
+};
 
 /// What comes out of a comparison.
 pub struct Conclusion {
@@ -33,7 +38,8 @@ impl Conclusion {
     ) -> Self {
         let (mut findings, mut compared) = (Findings::default(), Compared::default());
         let mut counted = vec![Counters::default(); proof.spans.spans.len()];
-        let mut last_digests = HashMap::new();
+        let mut standing = vec![Standing::default(); proof.spans.spans.len()];
+        let (mut last_digests, mut last_offsets) = (HashMap::new(), HashMap::new());
         for table in tables {
             compared.rows += table.rows;
             findings.merge(table.findings);
@@ -53,8 +59,19 @@ impl Conclusion {
             for (sum, more) in counted.iter_mut().zip(records.dead_letters_of) {
                 sum.dead_letters += more;
             }
+            for (sum, control) in counted.iter_mut().zip(records.control_of) {
+                sum.control += control;
+            }
+            for (sum, more) in standing.iter_mut().zip(records.standing_of) {
+                sum.messages += more.messages;
+                sum.dead_letters += more.dead_letters;
+            }
             compared.records += records.records;
             last_digests.extend(records.last_digests);
+            for (partition, offset) in records.last_offsets {
+                let last = last_offsets.entry(partition).or_insert(offset);
+                *last = offset.max(*last);
+            }
             findings.merge(records.findings);
         }
         if conflicts > 0 {
@@ -62,15 +79,28 @@ impl Conclusion {
                 conflicts;
         }
         let mut proved = Vec::new();
-        for (span, counted) in proof.spans.spans.iter().zip(&counted) {
+        for ((span, counted), standing) in proof.spans.spans.iter().zip(&counted).zip(&standing) {
+            let (partition, proved_to) = (span.partition(), span.progress().next_offset);
             compared.duplicates += counted.duplicates;
             compared.commands += counted.commands;
+            if counted.control > 0 {
+                compared.control.insert(partition.0, counted.control);
+            }
+            compared.gone += span.gone.to.0 - span.gone.from.0;
+            let last = match last_offsets.get(&partition) {
+                // Another digest than that of the record which the row names was not computed.
+                Some(offset) => {
+                    last_digests.get(&partition).map(|digest| LastRecord { offset: *offset, digest: *digest })
+                }
+                None => span.proved.last_digest,
+            };
             let mut counters = span.proved.counters;
             add(&mut counters, counted);
-            let (partition, proved_to) = (span.partition(), span.progress().next_offset);
-            let before = span.proved.last_digest.filter(|_| span.proved.proved_to == proved_to);
-            let last_digest = last_digests.get(&partition).copied().or(before);
-            compare(span, &counters, last_digest, &mut findings);
+            compare_last(span, last, last_offsets.contains_key(&partition), &mut findings);
+            compare(span, &counters, standing, &mut findings);
+            // Of what the log no longer holds the row itself says what became of it.
+            let counters = if span.is_trimmed { span.progress().counters } else { counters };
+            let last_digest = last.or(span.progress().last_digest.filter(|_| span.is_trimmed));
             proved.push(Proved { partition, proved_to, last_digest, counters });
         }
         Self { findings, compared, proved }
@@ -82,37 +112,65 @@ fn add(sum: &mut Counters, more: &Counters) {
     sum.duplicates += more.duplicates;
     sum.commands += more.commands;
     sum.dead_letters += more.dead_letters;
+    sum.control += more.control;
 }
 
-/// Compares the row of a partition with what its records have become.
-fn compare(span: &Span, counted: &Counters, last_digest: Option<RecordDigest>, findings: &mut Findings) {
+/// Compares the last record that a row names with the last one that was read, if one was.
+fn compare_last(span: &Span, last: Option<LastRecord>, was_read: bool, findings: &mut Findings) {
+    let row = span.progress();
+    let is_known = was_read || !span.is_trimmed;
+    if span.ends_applied() && is_known && row.last_digest != last {
+        let at = row
+            .last_digest
+            .map(|last| last.offset.0)
+            .or((row.applied() > 0).then_some(row.next_offset.0 - 1));
+        let place = (row.partition.0, at);
+        findings.push(About::Progress, place, "digest_differs", "the last applied record is another one");
+    }
+}
+
+/// Compares the row of a partition with what its records have become, and with the log.
+fn compare(span: &Span, counted: &Counters, standing: &Standing, findings: &mut Findings) {
     let row = span.progress();
     let partition = row.partition.0;
-    let mut tell =
-        |offset, kind, detail: String| findings.push(About::Progress, (partition, offset), kind, detail);
+    let mut tell = |offset, kind, detail: String| {
+        findings.push(About::Progress, (partition, offset), kind, detail);
+    };
     if let Some(end) = span.log_end {
         tell(Some(end.0), "log_ends_before_next_offset", format!("next offset is {}", row.next_offset));
     }
+    if span.lost > 0 {
+        let NextOffset(next) = row.next_offset;
+        let detail =
+            format!("the log begins at {}: {} records were not applied", next + span.lost, span.lost);
+        tell(Some(next), "log_starts_after_next_offset", detail);
+    }
     if row.gap() != 0 {
-        let detail = format!("{} records applied, {} counted", row.applied(), row.accounted());
+        let detail = format!("{} offsets applied, {} counted", row.applied(), row.accounted());
         tell(None, "not_conserved", detail);
     }
-    if span.ends_applied() && !span.is_trimmed && row.last_digest != last_digest {
-        let last = (row.applied() > 0).then_some(row.next_offset.0 - 1);
-        tell(last, "digest_differs", "the last applied record is another one".to_owned());
+    let is_gone = span.gone.from < span.gone.to;
+    if span.is_trimmed && !is_gone {
+        findings.unprovable(
+            partition,
+            "retention has removed records since the last proof: a full proof or a baseline begins again",
+        );
+        return;
     }
-    if span.is_trimmed {
-        findings.unprovable(partition, "retention has removed applied records");
-    } else if row.repeated > 0 {
+    if row.repeated > 0 {
         findings.unprovable(partition, "records were counted twice by an operator's decision");
-    } else {
-        let counters = [
-            ("messages", row.counters.messages, counted.messages),
-            ("duplicates", row.counters.duplicates, counted.duplicates),
-            ("commands", row.counters.commands, counted.commands),
-            ("dead_letters", row.counters.dead_letters, counted.dead_letters),
-        ];
-        for (name, stored, counted) in counters.into_iter().filter(|(_, stored, counted)| stored != counted) {
+        return;
+    }
+    // What became of records that are gone only their rows tell: of the others there are some left over.
+    let counters = [
+        ("messages", row.counters.messages, counted.messages + standing.messages, true),
+        ("duplicates", row.counters.duplicates, counted.duplicates, !is_gone),
+        ("commands", row.counters.commands, counted.commands, !is_gone),
+        ("dead_letters", row.counters.dead_letters, counted.dead_letters + standing.dead_letters, true),
+        ("control", row.counters.control, counted.control, !is_gone),
+    ];
+    for (name, stored, counted, is_exact) in counters {
+        if (is_exact && stored != counted) || stored < counted {
             let detail = format!("{name}: the row says {stored}, the records {counted}");
             tell(None, "counter_differs", detail);
         }

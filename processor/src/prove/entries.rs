@@ -301,8 +301,38 @@ entry! {
         /// Digests of what its source and its phone are.
         external_client_id: u64,
         client_phone: u64,
+        /// The client that these two make.
+        of_pair: ClientId,
         /// Microseconds since 1970.
         created_at: i64,
+    }
+}
+
+entry! {
+    /// A message whose record the log no longer holds.
+    GoneMessage {
+        /// Whose.
+        client: ClientId,
+        /// Where its record was.
+        partition: Partition,
+        /// Where in the partition.
+        offset: Offset,
+        /// Its dialog.
+        dialog: Uuid,
+    }
+}
+
+impl GoneMessage {
+    /// The order of a client's messages.
+    #[must_use]
+    pub const fn order(&self) -> (ClientId, Partition, Offset) {
+        (self.client, self.partition, self.offset)
+    }
+
+    /// Where its record was.
+    #[must_use]
+    pub const fn place(&self) -> Place {
+        (self.partition, self.offset)
     }
 }
 
@@ -370,6 +400,13 @@ mod tests {
             partition: 5,
             opened_offset: 6,
         });
-        survives(&ClientRow { id: client, external_client_id: 1, client_phone: 2, created_at: -1 });
+        survives(&ClientRow {
+            id: client,
+            external_client_id: 1,
+            client_phone: 2,
+            of_pair: ClientId::from_uuid(Uuid::nil()),
+            created_at: -1,
+        });
+        survives(&GoneMessage { client, partition: Partition(3), offset: Offset(4), dialog });
     }
 }

@@ -43,7 +43,8 @@ impl Log {
         Ok(Self { consumer: client::scanner(kafka)?, topic: kafka.topic.clone(), at: None })
     }
 
-    /// Shows `each` record of a stretch in the order of offsets.
+    /// Shows `each` record of a stretch in the order of offsets. What lies between them the consumer has passed over
+    /// without an error.
     ///
     /// # Errors
     /// The brokers did not answer, or `each` failed.
@@ -77,6 +78,9 @@ impl Log {
                     silent_since = None;
                     each(&LogRecord { message: &message, partition, offset })?;
                 }
+                // Nothing more may be read, and all that may was shown: what is left of the stretch has no record.
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition.0 => return Ok(()),
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
                 Some(Err(error)) if !passes(&error) => return Err(error.into()),
                 Some(Err(_)) | None
                     if silent_since.get_or_insert_with(Instant::now).elapsed() > SILENCE_DEADLINE =>
@@ -103,6 +107,8 @@ fn passes(error: &KafkaError) -> bool {
             RDKafkaErrorCode::AutoOffsetReset
                 | RDKafkaErrorCode::OffsetOutOfRange
                 | RDKafkaErrorCode::BadMessage
+                | RDKafkaErrorCode::NotImplemented
+                | RDKafkaErrorCode::BadCompression
         )
     );
     !matches!(error, KafkaError::MessageConsumptionFatal(_)) && !is_about_the_log

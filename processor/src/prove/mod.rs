@@ -25,13 +25,22 @@
 //! **What it knows besides records and rows.** The rules in force at a record's offset (`crate::rules`: over
 //! how many partitions keys are spread, after which silence a dialog ends); that a client only moves to a higher
 //! partition, so that (partition, offset) is the order of its records; the offsets that an operator passed over,
-//! whose records need not be there. Where an operator had records applied again, or retention has removed
-//! some, the log does not tell everything: not provable.
+//! whose records need not be there; and that offsets which no record of the log has are Kafka's own (ends of
+//! transactions, aborted records), which the partition's row has to count. Where an operator had records applied
+//! again, the log does not tell everything: not provable.
+//!
+//! **What retention has removed.** A full proof compares what the log still holds record by record, and checks the
+//! rows of the records that are gone by [`structure`]: as if they had been proved before, but for what rows tell of
+//! each other. A proof since the last goes on only if nothing was removed in between; where that has happened, a
+//! full proof or a person's baseline ([`baseline`]) begins the chain again.
+//!
+//! **What it says beyond.** Records of the log that are not applied yet are counted, and told beside the verdict.
 //!
 //! [`snapshot`] of the tables, [`scope`] of the proof, [`log`] of the topic; [`copy`], [`entries`] and
-//! [`spill`] carry the rows; [`before`] and [`proofs`] let a proof go on from the last; [`columns`] names what
+//! [`spill`] carry the rows; [`structure`] compares rows with each other; [`before`] and [`proofs`] let a proof go on from the last; [`columns`] names what
 //! differs; [`report`] is the verdict.
 
+pub mod baseline;
 pub mod before;
 pub mod clients;
 pub mod columns;
@@ -47,6 +56,7 @@ pub mod scope;
 pub mod shown;
 pub mod snapshot;
 pub mod spill;
+pub mod structure;
 pub mod tables;
 mod work;
 
@@ -87,6 +97,8 @@ pub struct Proof<'a> {
     /// Buckets of clients.
     buckets: usize,
     scope: Scope,
+    /// Whether offsets may be missing because records were compacted away: then they are not Kafka's own.
+    is_compacted: bool,
     memory: Memory,
     directory: &'a Path,
     progress: &'a shown::Progress,
@@ -98,6 +110,7 @@ struct Memory {
     placed: usize,
     dialogs: usize,
     clients: usize,
+    gone: usize,
     records: usize,
 }
 
@@ -105,15 +118,20 @@ impl Memory {
     /// The shares of a worker, in proportion to what a usual topic brings.
     const fn of(memory_max: usize, jobs: usize) -> Self {
         let eighth = memory_max / 8 / jobs;
-        Self { placed: 2 * eighth, dialogs: eighth, clients: eighth, records: 4 * eighth }
+        let clients = eighth / 2;
+        Self { placed: 2 * eighth, dialogs: eighth, clients, gone: clients, records: 4 * eighth }
     }
 }
 
 impl Proof<'_> {
-    /// Whether a proof before this one has dealt with a record.
-    fn is_proved(&self, (partition, offset): Place) -> bool {
-        self.scope == Scope::SinceLast
-            && self.spans.of(partition).is_some_and(|(_, span)| offset.next() <= span.proved.proved_to)
+    /// Whether a record is not looked at, and what it did is taken from the tables.
+    fn is_taken(&self, (partition, offset): Place) -> bool {
+        self.spans.of(partition).is_some_and(|(_, span)| span.is_taken(offset))
+    }
+
+    /// Whether there may be such records.
+    fn takes_anything(&self) -> bool {
+        self.scope == Scope::SinceLast || self.spans.spans.iter().any(|span| span.is_trimmed)
     }
 
     fn advance(&self, count: usize) {

@@ -13,9 +13,10 @@ use super::{
     copy::Expected,
     entries::{ClientRecord, Found, Kind, Place, PlacedRow, Said},
     log::LogRecord,
-    report::{About, Findings, Scope},
+    report::{About, Findings},
     scope::{Span, Stretch},
     spill::Spill,
+    structure::{self, Standing},
     tables::{REJECTED, TableRows, unexpected},
 };
 use crate::{
@@ -49,8 +50,14 @@ pub struct Records {
     pub dead_letters: BTreeMap<&'static str, i64>,
     /// and by span.
     pub dead_letters_of: Vec<i64>,
-    /// The digest of the last applied record of each partition, if it is among those that were read.
+    /// Offsets that no record has, by span.
+    pub control_of: Vec<i64>,
+    /// Rows whose records are gone, by span.
+    pub standing_of: Vec<Standing>,
+    /// The digest of the record that each partition's row names as its last, if it is among those that were read.
     pub last_digests: HashMap<Partition, RecordDigest>,
+    /// The last record of each partition that was read.
+    pub last_offsets: HashMap<Partition, Offset>,
     /// How many records.
     pub records: i64,
     /// Differences.
@@ -69,7 +76,10 @@ impl Records {
             differing: HashMap::new(),
             dead_letters: BTreeMap::new(),
             dead_letters_of: vec![0; proof.spans.spans.len()],
+            control_of: vec![0; proof.spans.spans.len()],
+            standing_of: vec![Standing::default(); proof.spans.spans.len()],
             last_digests: HashMap::new(),
+            last_offsets: HashMap::new(),
             records: 0,
             findings: Findings::default(),
             expected: Expected::default(),
@@ -95,15 +105,25 @@ impl Records {
         tables.iter().try_for_each(|table| table.placed.read(slice, &mut rows))?;
         rows.sort_unstable_by_key(|row| (row.offset, row.kind));
         let mut rows = rows.as_slice();
+        if stretch.to <= span.gone.to {
+            let standing = structure::count(&mut self.findings, stretch, rows);
+            if let Some(sum) = self.standing_of.get_mut(at) {
+                sum.messages += standing.messages;
+                sum.dead_letters += standing.dead_letters;
+            }
+            return Ok(());
+        }
         let mut next = span.applied.skipped.next(stretch.from.0);
         let Worker { runtime, connection, log } = worker;
         log.read(stretch, |record| {
             if span.is_skipped(record.offset) {
                 return Ok(());
             }
-            self.missing(stretch.partition, next, record.offset.0);
+            self.without_record(proof, (at, span), next, record.offset.0);
             next = span.applied.skipped.next(record.offset.next().0);
-            if record.offset.next() == span.progress().next_offset {
+            let last = self.last_offsets.entry(stretch.partition).or_insert(record.offset);
+            *last = record.offset.max(*last);
+            if span.progress().last_digest.is_some_and(|last| last.offset == record.offset) {
                 self.last_digests.insert(stretch.partition, record.digest());
             }
             self.pass(take_before(&mut rows, record.offset), stretch);
@@ -113,16 +133,22 @@ impl Records {
             proof.advance(1);
             Ok(())
         })?;
-        self.missing(stretch.partition, next, stretch.to.0);
+        self.without_record(proof, (at, span), next, stretch.to.0);
         self.pass(rows, stretch);
         self.look_up(proof, runtime, connection)
     }
 
-    /// Records that should be in the log before `offset`, from `expected` on: told once.
-    fn missing(&mut self, partition: Partition, expected: i64, offset: i64) {
-        if expected < offset {
-            let place = (partition.0, Some(expected));
+    /// Offsets before `offset`, from `expected` on, that no record of the log has. Kafka's own transactions explain
+    /// them, unless the topic is compacted.
+    fn without_record(&mut self, proof: &Proof<'_>, (at, span): (usize, &Span), expected: i64, offset: i64) {
+        if expected >= offset {
+            return;
+        }
+        if proof.is_compacted {
+            let place = (span.partition().0, Some(expected));
             self.findings.push(About::Record, place, "record_missing", "the log has a gap");
+        } else if let Some(control) = self.control_of.get_mut(at) {
+            *control += span.applied.skipped.kept_between(expected, offset);
         }
     }
 
@@ -188,7 +214,7 @@ impl Records {
             dead_letter: found(letter, letter_digest),
             ..at.of_client(message.client_id(), said)
         };
-        if row.is_some() || proof.scope == Scope::Full {
+        if row.is_some() || !proof.takes_anything() {
             return self.keep(proof, &record);
         }
         self.lookups.push((message.client_id().as_uuid(), id.to_owned(), record));
@@ -293,17 +319,13 @@ impl Records {
         at.proof.keys.digest(row.bytes())
     }
 
-    /// Leaves a record to the history of its client. Where retention has removed records, no history
-    /// decides anything.
+    /// Leaves a record to the history of its client.
     fn keep(&mut self, proof: &Proof<'_>, record: &ClientRecord) -> anyhow::Result<()> {
-        if proof.spans.of(record.partition).is_some_and(|(_, span)| span.is_trimmed) {
-            return Ok(());
-        }
         let bucket = proof.keys.bucket(record.client, proof.buckets);
         Ok(self.clients.push(bucket, record, proof.directory)?)
     }
 
-    /// Finds out which of the messages without a row repeat one that was proved before.
+    /// Finds out which of the messages without a row repeat one whose record is not looked at.
     fn look_up(
         &mut self,
         proof: &Proof<'_>,
@@ -318,7 +340,7 @@ impl Records {
         let stored = runtime.block_on(before::messages(connection, &keys))?;
         for (at, (_, _, mut record)) in lookups.into_iter().enumerate() {
             let earlier =
-                stored.get(&at).filter(|message| proof.is_proved((message.partition, message.offset)));
+                stored.get(&at).filter(|message| proof.is_taken((message.partition, message.offset)));
             if let (Some(earlier), Said::Message { body, .. }) = (earlier, record.said) {
                 record.said = Said::Repeat { same_body: earlier.body_hash == body.0 };
             }

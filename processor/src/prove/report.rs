@@ -19,7 +19,7 @@ pub enum Verdict {
     Clean,
     /// They are not.
     Differs,
-    /// The records that would tell are no longer there, or not only they.
+    /// What the log and the tables hold does not tell.
     NotProvable,
 }
 
@@ -139,6 +139,12 @@ pub struct Report {
     pub commands: i64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, i64>,
+    /// Offsets that Kafka itself explains, by partition: ends of its transactions, records of aborted ones.
+    pub control: BTreeMap<i32, i64>,
+    /// Offsets whose records retention has removed: their rows were checked by structure.
+    pub gone: i64,
+    /// Records that the log holds beyond the next offsets.
+    pub not_applied: i64,
     /// How long it took.
     pub elapsed_seconds: f64,
     /// Differences in all.
@@ -160,6 +166,52 @@ pub struct Compared {
     pub commands: i64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, i64>,
+    /// Offsets that Kafka itself explains, by partition.
+    pub control: BTreeMap<i32, i64>,
+    /// Offsets whose records retention has removed.
+    pub gone: i64,
+    /// Records that the log holds beyond the next offsets.
+    pub not_applied: i64,
+}
+
+/// The proof that another one goes on from.
+#[derive(Debug, Clone, Copy)]
+pub struct Since {
+    /// When.
+    pub at: Timestamp,
+    /// Whether it was a person's decision and no proof.
+    pub is_baseline: bool,
+}
+
+impl Compared {
+    /// The verdict of a proof without a difference.
+    fn clean(&self, since: &str) -> String {
+        let Self { records, rows, duplicates, commands, .. } = self;
+        let up_to = if self.not_applied > 0 { " up to the next offsets" } else { "" };
+        let mut line = format!(
+            "clean{since}{up_to}: {records} records are {} messages, {duplicates} duplicates, {commands} commands and {} dead letters; \
+             nothing is missing, doubled, misplaced or out of order",
+            rows.messages, rows.dead_letters
+        );
+        if !self.control.is_empty() {
+            let of =
+                self.control.iter().map(|(partition, count)| format!("{count} of partition {partition}"));
+            let of = of.collect::<Vec<_>>().join(", ");
+            line.push_str(&format!("; Kafka's own transactions explain the offsets without a record: {of}"));
+        }
+        if self.gone > 0 {
+            let gone = self.gone;
+            line.push_str(&format!(
+                "; retention has removed the records of {gone} offsets, their rows were checked by structure and are counted"
+            ));
+        }
+        match self.not_applied {
+            0 => {}
+            1 => line.push_str("; 1 record not applied yet"),
+            more => line.push_str(&format!("; {more} records not applied yet")),
+        }
+        line
+    }
 }
 
 impl Report {
@@ -176,6 +228,9 @@ impl Report {
             duplicates: 0,
             commands: 0,
             dead_letters: BTreeMap::new(),
+            control: BTreeMap::new(),
+            gone: 0,
+            not_applied: 0,
             elapsed_seconds: 0.0,
             findings_total: 0,
             findings: Vec::new(),
@@ -231,14 +286,18 @@ impl Findings {
     #[must_use]
     pub fn into_report(
         mut self,
-        (scope, since): (Scope, Option<Timestamp>),
+        (scope, since): (Scope, Option<Since>),
         compared: Compared,
         elapsed: Duration,
     ) -> Report {
         self.keep_first();
         let records = compared.records;
-        let since = since.map(|at| at.to_string());
-        let since_text = since.as_ref().map_or_else(String::new, |at| format!(" since {at}"));
+        let since_text = match since {
+            Some(Since { at, is_baseline: false }) => format!(" since {at}"),
+            Some(Since { at, is_baseline: true }) => format!(" since the baseline of {at}"),
+            None => String::new(),
+        };
+        let since = since.map(|since| since.at.to_string());
         let (verdict, line) = if !self.unprovable.is_empty() {
             let why = self
                 .unprovable
@@ -252,12 +311,7 @@ impl Findings {
             );
             (Verdict::Differs, line)
         } else {
-            let line = format!(
-                "clean{since_text}: {records} records are {} messages, {} duplicates, {} commands and {} dead letters; \
-                 nothing is missing, doubled, misplaced or out of order",
-                compared.rows.messages, compared.duplicates, compared.commands, compared.rows.dead_letters
-            );
-            (Verdict::Clean, line)
+            (Verdict::Clean, compared.clean(&since_text))
         };
         Report {
             verdict,
@@ -269,6 +323,9 @@ impl Findings {
             duplicates: compared.duplicates,
             commands: compared.commands,
             dead_letters: compared.dead_letters,
+            control: compared.control,
+            gone: compared.gone,
+            not_applied: compared.not_applied,
             elapsed_seconds: elapsed.as_secs_f64(),
             findings_total: self.total,
             findings: self.first,
@@ -279,6 +336,24 @@ impl Findings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clean_verdict_names_what_is_not_applied_and_what_no_record_tells() {
+        let line = |compared: Compared| {
+            Findings::default().into_report((Scope::Full, None), compared, Duration::ZERO).line
+        };
+        assert!(line(Compared::default()).ends_with("or out of order"));
+        let one = line(Compared { not_applied: 1, ..Compared::default() });
+        assert!(
+            one.starts_with("clean up to the next offsets: ") && one.ends_with("; 1 record not applied yet")
+        );
+        let more = Compared { control: BTreeMap::from([(3, 2), (7, 1)]), gone: 40, ..Compared::default() };
+        let more = line(more);
+        assert!(
+            more.contains("2 of partition 3, 1 of partition 7") && more.contains("of 40 offsets"),
+            "{more}"
+        );
+    }
 
     #[test]
     fn the_first_differences_are_kept_in_their_order_whoever_finds_them_when() {

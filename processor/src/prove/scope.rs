@@ -2,10 +2,11 @@
 
 use schemas::{Partition, PartitionCount};
 
+use super::report::Scope;
 use crate::{
     fold::Counters,
     kafka::topic::LogRange,
-    position::{NextOffset, Offset, RecordDigest},
+    position::{LastRecord, NextOffset, Offset},
     rules::PartitionRules,
     store::progress::Progress,
 };
@@ -26,6 +27,24 @@ pub struct Stretch {
     pub to: NextOffset,
 }
 
+impl Stretch {
+    fn slices(&self) -> usize {
+        usize::try_from((self.to.0 - self.from.0 + SLICE_OFFSETS - 1) / SLICE_OFFSETS).unwrap_or_default()
+    }
+
+    /// The stretch in slices.
+    pub fn cut(self) -> impl Iterator<Item = Self> {
+        let Self { partition, from, to } = self;
+        std::iter::successors(Some(from.0), |start| Some(start + SLICE_OFFSETS)).take(self.slices()).map(
+            move |start| Self {
+                partition,
+                from: NextOffset(start),
+                to: NextOffset(to.0.min(start + SLICE_OFFSETS)),
+            },
+        )
+    }
+}
+
 /// Offsets of a partition that an operator passed over: their records need not be applied, nor be there.
 #[derive(Debug, Clone, Default)]
 pub struct Skipped(pub Vec<(i64, i64)>);
@@ -36,6 +55,13 @@ impl Skipped {
     pub fn next(&self, offset: i64) -> i64 {
         let through = |at, (from, to): &(i64, i64)| if (*from..*to).contains(&at) { *to } else { at };
         self.0.iter().fold(offset, through)
+    }
+
+    /// How many of the offsets `[from, to)` were not passed over.
+    #[must_use]
+    pub fn kept_between(&self, from: i64, to: i64) -> i64 {
+        let passed = self.0.iter().map(|(start, end)| (to.min(*end) - from.max(*start)).max(0));
+        (to - from - passed.sum::<i64>()).max(0)
     }
 
     /// The end of what was not passed over before `end`.
@@ -64,9 +90,9 @@ pub struct Proved {
     pub partition: Partition,
     /// Its next offset at that time.
     pub proved_to: NextOffset,
-    /// The digest of the record before that; `None` if there is none that was applied.
-    pub last_digest: Option<RecordDigest>,
-    /// What became of the records up to there.
+    /// The last record before that; `None` if there is none that was applied.
+    pub last_digest: Option<LastRecord>,
+    /// What became of the offsets up to there.
     pub counters: Counters,
 }
 
@@ -81,8 +107,16 @@ pub struct Span {
     pub stretch: Stretch,
     /// Where the log ends, if that is before the next offset.
     pub log_end: Option<Offset>,
-    /// Retention has removed the first records: what the others did to dialogs cannot be known.
+    /// Records were applied that the log no longer holds, and that no proof has dealt with. A full proof checks
+    /// their rows by structure; a proof since the last cannot go on.
     pub is_trimmed: bool,
+    /// Applied records that the log no longer holds, of a full proof: `[birth, from)`; none as a rule.
+    pub gone: Stretch,
+    /// What the log holds beyond the next offset.
+    pub beyond: Stretch,
+    /// Records that retention removed before they were applied.
+    pub lost: i64,
+    first_gone_slice: usize,
     first_slice: usize,
 }
 
@@ -97,6 +131,16 @@ impl Span {
     #[must_use]
     pub const fn progress(&self) -> &Progress {
         &self.applied.progress
+    }
+
+    /// Whether a record is not looked at, because it was proved before, or because the log no longer holds it. What
+    /// it did is taken from the tables.
+    #[must_use]
+    pub const fn is_taken(&self, offset: Offset) -> bool {
+        let Stretch { from, to, .. } = self.gone;
+        let is_gone = from.0 <= offset.0 && offset.0 < to.0;
+        let is_proved = self.proved.proved_to.0 > self.progress().birth_offset.0;
+        is_gone || (is_proved && offset.0 < self.proved.proved_to.0)
     }
 
     /// Whether an operator passed over an offset.
@@ -118,6 +162,8 @@ impl Span {
 pub enum Location {
     /// To a record in this slice.
     Slice(usize),
+    /// To a record that the log no longer holds: its slice.
+    Gone(usize),
     /// To a record that is not looked at.
     Outside,
     /// To no record.
@@ -137,7 +183,12 @@ impl Spans {
     /// What is left to be proved of partitions in their order, given what was proved before (for a proof of
     /// everything: nothing) and what the log still holds.
     #[must_use]
-    pub fn new(applied: Vec<Applied>, proved: &[Proved], log: impl Fn(Partition) -> LogRange) -> Self {
+    pub fn new(
+        scope: Scope,
+        applied: Vec<Applied>,
+        proved: &[Proved],
+        log: impl Fn(Partition) -> LogRange,
+    ) -> Self {
         let mut slices = 0;
         let spans = applied.into_iter().map(|applied| {
             let (row, skipped) = (&applied.progress, &applied.skipped);
@@ -155,12 +206,23 @@ impl Spans {
             let last = skipped.end_before(row.next_offset.0);
             let from = first.max(start.0).min(row.next_offset.0);
             let to = last.min(end.0).max(from);
-            let first_slice = slices;
-            slices += usize::try_from((to - from + SLICE_OFFSETS - 1) / SLICE_OFFSETS).unwrap_or_default();
+            let is_trimmed = from > first;
+            let birth = if is_trimmed && scope == Scope::Full { row.birth_offset.0 } else { from };
+            let stretch = |from, to| Stretch { partition, from: NextOffset(from), to: NextOffset(to) };
+            let (gone, held) = (stretch(birth, from), stretch(from, to));
+            let next = row.next_offset.0;
+            let beyond = stretch(next.max(start.0), end.0.max(next).max(start.0));
+            let first_gone_slice = slices;
+            let first_slice = first_gone_slice + gone.slices();
+            slices = first_slice + held.slices();
             Span {
-                stretch: Stretch { partition, from: NextOffset(from), to: NextOffset(to) },
-                log_end: (end.0 < row.next_offset.0).then_some(end),
-                is_trimmed: from > first,
+                stretch: held,
+                gone,
+                beyond,
+                lost: (start.0 - next).max(0),
+                log_end: (end.0 < next).then_some(end),
+                is_trimmed,
+                first_gone_slice,
                 proved,
                 applied,
                 first_slice,
@@ -202,9 +264,13 @@ impl Spans {
         if offset < span.progress().birth_offset || offset.0 >= to.0 || span.is_skipped(offset) {
             return Location::Nowhere;
         }
-        match usize::try_from((offset.0 - from.0).div_euclid(SLICE_OFFSETS)) {
-            Ok(slice) => Location::Slice(span.first_slice + slice),
-            Err(_before) => Location::Outside,
+        let slice = |from: NextOffset| usize::try_from((offset.0 - from.0).div_euclid(SLICE_OFFSETS));
+        match (slice(from), slice(span.gone.from)) {
+            (Ok(slice), _) => Location::Slice(span.first_slice + slice),
+            (Err(_before), Ok(slice)) if offset.0 < span.gone.to.0 => {
+                Location::Gone(span.first_gone_slice + slice)
+            }
+            (Err(_before), Ok(_) | Err(_)) => Location::Outside,
         }
     }
 
@@ -213,16 +279,8 @@ impl Spans {
     pub fn runs(&self, jobs: usize) -> Vec<Vec<(usize, Stretch)>> {
         let length = (self.slices / (4 * jobs.max(1))).clamp(1, RUN_SLICES_MAX);
         let of_span = |span: &Span| -> Vec<(usize, Stretch)> {
-            let Stretch { partition, from, to } = span.stretch;
-            let mut slices = Vec::new();
-            let mut start = from.0;
-            while start < to.0 {
-                let end = to.0.min(start + SLICE_OFFSETS);
-                let stretch = Stretch { partition, from: NextOffset(start), to: NextOffset(end) };
-                slices.push((span.first_slice + slices.len(), stretch));
-                start = end;
-            }
-            slices
+            let stretches = span.gone.cut().chain(span.stretch.cut());
+            stretches.enumerate().map(|(at, stretch)| (span.first_gone_slice + at, stretch)).collect()
         };
         let spans: Vec<Vec<(usize, Stretch)>> = self.spans.iter().map(of_span).collect();
         spans.iter().flat_map(|slices| slices.chunks(length).map(<[_]>::to_vec)).collect()
@@ -257,7 +315,7 @@ mod tests {
     #[test]
     fn every_place_belongs_to_the_slice_that_reads_it_or_to_none() {
         let (first, second) = (applied(0, 10, 200_000), applied(2, 0, 5));
-        let spans = Spans::new(vec![first, second], &[], range(0, 300_000));
+        let spans = Spans::new(Scope::Full, vec![first, second], &[], range(0, 300_000));
         assert_eq!((spans.records(), spans.slices), (199_995, 5));
         for jobs in [1, 2, 50] {
             let runs = spans.runs(jobs);
@@ -276,13 +334,22 @@ mod tests {
 
     #[test]
     fn a_log_that_lacks_records_is_told_from_one_that_was_proved_before() {
-        let trimmed = Spans::new(vec![applied(0, 0, 100)], &[], range(40, 100));
+        let full = |(start, end)| Spans::new(Scope::Full, vec![applied(0, 0, 100)], &[], range(start, end));
+        let trimmed = full((40, 100));
         assert!(trimmed.spans[0].is_trimmed);
-        assert_eq!(trimmed.locate(Partition(0), Offset(39)), Location::Outside);
-        let short = Spans::new(vec![applied(0, 0, 100)], &[], range(0, 60));
+        assert_eq!(trimmed.locate(Partition(0), Offset(39)), Location::Gone(0));
+        assert_eq!(trimmed.locate(Partition(0), Offset(40)), Location::Slice(1));
+        assert_eq!(trimmed.locate(Partition(0), Offset(-1)), Location::Nowhere);
+        let cut: Vec<_> = trimmed.runs(1).concat().iter().map(|(at, s)| (*at, s.from.0, s.to.0)).collect();
+        assert_eq!(cut, [(0, 0, 40), (1, 40, 100)]);
+        let taken = [-1, 0, 39, 40].map(|offset| trimmed.spans[0].is_taken(Offset(offset)));
+        assert_eq!(taken, [false, true, true, false]);
+        let short = full((0, 60));
         assert_eq!((short.spans[0].log_end, short.records()), (Some(Offset(60)), 60));
-        let gone = Spans::new(vec![applied(0, 0, 100)], &[], range(500, 500));
-        assert_eq!((gone.spans[0].is_trimmed, gone.records()), (true, 0));
+        let gone = full((500, 520));
+        assert_eq!((gone.spans[0].is_trimmed, gone.records(), gone.spans[0].lost), (true, 0, 400));
+        let ahead = full((0, 107)).spans.remove(0);
+        assert_eq!((ahead.beyond.from, ahead.beyond.to, ahead.lost), (NextOffset(100), NextOffset(107), 0));
 
         let proved = Proved {
             partition: Partition(0),
@@ -290,9 +357,15 @@ mod tests {
             last_digest: None,
             counters: Counters::default(),
         };
-        let rest = Spans::new(vec![applied(0, 0, 100)], &[proved], range(40, 100));
+        let since_last =
+            |start| Spans::new(Scope::SinceLast, vec![applied(0, 0, 100)], &[proved], range(start, 100));
+        let rest = since_last(40);
         assert_eq!((rest.spans[0].is_trimmed, rest.records()), (false, 50));
         assert_eq!(rest.locate(Partition(0), Offset(49)), Location::Outside);
+        assert!(rest.spans[0].is_taken(Offset(49)) && !rest.spans[0].is_taken(Offset(50)));
+        let broken = since_last(60);
+        assert_eq!((broken.spans[0].is_trimmed, broken.records()), (true, 40));
+        assert_eq!(broken.locate(Partition(0), Offset(55)), Location::Outside);
     }
     #[test]
     fn skipped_offsets_are_passed_over_from_both_sides() {
@@ -300,9 +373,10 @@ mod tests {
         assert_eq!([2, 3, 6, 9, 29].map(|offset| skipped.next(offset)), [2, 9, 9, 9, 30]);
         assert_eq!([30, 31, 9, 8].map(|end| skipped.end_before(end)), [20, 31, 3, 8]);
         assert_eq!(Skipped::default().next(7), 7);
+        assert_eq!([(0, 3), (2, 6), (4, 9), (8, 25)].map(|(a, b)| skipped.kept_between(a, b)), [3, 1, 0, 11]);
 
         let applied = Applied { skipped: Skipped(vec![(0, 40), (60, 70), (90, 100)]), ..applied(0, 0, 100) };
-        let spans = Spans::new(vec![applied], &[], range(40, 95));
+        let spans = Spans::new(Scope::Full, vec![applied], &[], range(40, 95));
         let span = &spans.spans[0];
         assert_eq!((span.is_trimmed, span.ends_applied(), spans.records()), (false, false, 50));
         let locations = [39, 40, 60, 70, 90].map(|offset| spans.locate(Partition(0), Offset(offset)));

@@ -25,14 +25,17 @@ pub enum Step {
     Records,
     /// The clients' histories are compared.
     Clients,
+    /// What is not applied yet is counted.
+    Beyond,
 }
 
 impl Step {
     const fn as_str(self) -> &'static str {
         match self {
-            Self::Rows => "1/3 rows",
-            Self::Records => "2/3 records",
-            Self::Clients => "3/3 clients",
+            Self::Rows => "1/4 rows",
+            Self::Records => "2/4 records",
+            Self::Clients => "3/4 clients",
+            Self::Beyond => "4/4 beyond",
         }
     }
 }
@@ -139,9 +142,9 @@ mod tests {
     fn the_line_fits_a_terminal_and_says_how_long_it_takes() {
         let elapsed = Duration::from_secs(1_000);
         let line = describe(Step::Records, (500_000_000, 1_000_000_000), (480, 1_024), elapsed);
-        assert_eq!(line, "2/3 records  50 %  500000000  500000/s  480 of 1024 parts  1000 s left");
+        assert_eq!(line, "2/4 records  50 %  500000000  500000/s  480 of 1024 parts  1000 s left");
         assert!(line.len() < 80);
         let line = describe(Step::Rows, (0, 0), (0, 1), Duration::ZERO);
-        assert_eq!(line, "1/3 rows    100 %  0  0/s  0 of 1 parts  …");
+        assert_eq!(line, "1/4 rows    100 %  0  0/s  0 of 1 parts  …");
     }
 }

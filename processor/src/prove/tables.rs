@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::{
     Proof, Worker,
     copy::{self, Expected, Fields},
-    entries::{ClientRow, DialogRow, Kind, NULL, PlacedRow},
+    entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
     report::{About, Findings, Rows, Scope},
     scope::Location,
     spill::Spill,
+    structure,
 };
 use crate::position::Offset;
 
@@ -92,6 +93,8 @@ pub struct TableRows {
     pub dialogs: Spill<DialogRow>,
     /// Clients.
     pub clients: Spill<ClientRow>,
+    /// Messages whose records are gone, by client.
+    pub gone: Spill<GoneMessage>,
     /// How many.
     pub rows: Rows,
     /// Rows that no record stands for.
@@ -107,6 +110,7 @@ impl TableRows {
             placed: Spill::new(proof.spans.slices, proof.memory.placed),
             dialogs: Spill::new(proof.buckets, proof.memory.dialogs),
             clients: Spill::new(proof.buckets, proof.memory.clients),
+            gone: Spill::new(proof.buckets, proof.memory.gone),
             rows: Rows::default(),
             findings: Findings::default(),
             buffer: Expected::default(),
@@ -153,6 +157,7 @@ impl TableRows {
                 self.rows.messages += 1;
                 let place = (row.i64()?, row.i32()?);
                 let (tid, dialog) = (row.tid()?, row.uuid()?);
+                self.gone(proof, place, (dialog, row))?;
                 let digest = proof.keys.digest(row.rest());
                 self.placed(proof, place, (Kind::Message, tid, dialog, digest))
             }
@@ -179,6 +184,22 @@ impl TableRows {
         }
     }
 
+    /// Keeps a message whose record is gone for the comparison with the other rows of its client.
+    fn gone(
+        &mut self,
+        proof: &Proof<'_>,
+        (offset, partition): (i64, i32),
+        (dialog, mut rest): (Uuid, Fields<'_>),
+    ) -> anyhow::Result<()> {
+        let (partition, offset) = (Partition(partition), Offset(offset));
+        if !matches!(proof.spans.locate(partition, offset), Location::Gone(_)) {
+            return Ok(());
+        }
+        let (_topic_ref, client) = (rest.i16()?, ClientId::from_uuid(rest.uuid()?));
+        let message = GoneMessage { client, partition, offset, dialog };
+        Ok(self.gone.push(proof.keys.bucket(client, proof.buckets), &message, proof.directory)?)
+    }
+
     fn placed(
         &mut self,
         proof: &Proof<'_>,
@@ -186,7 +207,7 @@ impl TableRows {
         (kind, tid, dialog, digest): (Kind, [u8; 6], Uuid, u64),
     ) -> anyhow::Result<()> {
         match proof.spans.locate(Partition(partition), Offset(offset)) {
-            Location::Slice(slice) => {
+            Location::Slice(slice) | Location::Gone(slice) => {
                 let row = PlacedRow { offset: Offset(offset), kind, tid, dialog, digest };
                 self.placed.push(slice, &row, proof.directory)?;
             }
@@ -241,11 +262,18 @@ fn dialog(proof: &Proof<'_>, mut row: Fields<'_>) -> anyhow::Result<DialogRow> {
 }
 
 fn client(proof: &Proof<'_>, mut row: Fields<'_>) -> anyhow::Result<ClientRow> {
-    let text = |field: Option<&[u8]>| proof.keys.digest(field.unwrap_or_default());
+    let (id, created_at) = (ClientId::from_uuid(row.uuid()?), row.micros()?.unwrap_or_default());
+    let (source, phone) = (row.take()?.unwrap_or_default(), row.take()?.unwrap_or_default());
     Ok(ClientRow {
-        id: ClientId::from_uuid(row.uuid()?),
-        created_at: row.micros()?.unwrap_or_default(),
-        external_client_id: text(row.take()?),
-        client_phone: text(row.take()?),
+        id,
+        created_at,
+        external_client_id: proof.keys.digest(source),
+        client_phone: proof.keys.digest(phone),
+        // Computed only where no record tells.
+        of_pair: if proof.takes_anything() {
+            structure::of_pair(&String::from_utf8_lossy(source), &String::from_utf8_lossy(phone))
+        } else {
+            id
+        },
     })
 }

@@ -16,10 +16,10 @@ use super::{
     conclude::Conclusion,
     entries::Keys,
     log::Log,
-    proofs::{self, LastProof},
+    proofs::{self, Kept, LastProof},
     records::Records,
-    report::{Report, Scope},
-    scope::{Proved, Spans},
+    report::{Report, Scope, Verdict},
+    scope::{Proved, Spans, Stretch},
     shown::{Progress, Step},
     snapshot::{PAGE_BYTES, Snapshot},
     tables::{self, TABLES, Table, TableRows},
@@ -27,7 +27,7 @@ use super::{
 use crate::{
     kafka::{
         client::KafkaConfig,
-        topic::{Inspector, LogRange},
+        topic::{InspectError, Inspector, LogRange, TopicProfile},
     },
     position::Offset,
     store::{
@@ -76,8 +76,14 @@ pub fn prove(
             }
         }
     };
+    // What it says of the topic's safety is the processors' to tell; here it tells of compaction.
+    runtime.block_on(inspector.audit(TopicProfile::Development)).or_else(|error| match error {
+        InspectError::Unsafe(_) => Ok(()),
+        other => Err(other),
+    })?;
     let proof = Proof {
-        spans: spans(&snapshot, last.as_ref(), &inspector)?,
+        spans: spans(&snapshot, (options.scope, last.as_ref()), &inspector)?,
+        is_compacted: inspector.is_compacted().load(Ordering::Acquire),
         topic,
         keys: Keys::default(),
         buckets: 1,
@@ -92,8 +98,10 @@ pub fn prove(
     let mut workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
     let pages = runtime.block_on(snapshot.pages(&TABLES.map(Table::as_str)))?;
 
-    let Conclusion { findings, compared, proved } = compare(&proof, &mut workers, &pages)?;
-    let report = findings.into_report((options.scope, last.map(|last| last.at)), compared, started.elapsed());
+    let Conclusion { findings, mut compared, proved } = compare(&proof, &mut workers, &pages)?;
+    compared.not_applied = count_beyond(&proof, &mut workers)?;
+    let since = last.map(|last| last.since);
+    let report = findings.into_report((options.scope, since), compared, started.elapsed());
     drop(workers);
     if let Err(error) = runtime.block_on(keep(database, topic, &report, (snapshot.at, &proved))) {
         // A reader's account, or a server that cannot be written to: the verdict is none the worse.
@@ -119,10 +127,12 @@ async fn keep(
     database: &Database,
     topic: Topic,
     report: &Report,
-    proved: (Timestamp, &[Proved]),
+    (at, proved): (Timestamp, &[Proved]),
 ) -> anyhow::Result<()> {
     let mut connection = database.writer().await?;
-    Ok(proofs::record(&mut connection, topic.topic_ref, report, proved).await?)
+    // A proof that is not clean moves nothing.
+    let proved = if report.verdict == Verdict::Clean { proved } else { &[] };
+    Ok(proofs::record(&mut connection, topic.topic_ref, &Kept::of(report, at), proved).await?)
 }
 
 /// Whether the tables and the topic are those of the last proof, and further; if not, why not.
@@ -142,13 +152,12 @@ fn still_holds(
                 "partition {partition} stands before the place up to which it was proved"
             )));
         }
-        let Some(digest) = proved.last_digest else { continue };
-        let before = Offset(proved.proved_to.0 - 1);
+        let Some(last) = proved.last_digest else { continue };
         let range = inspector.log_range(partition)?;
         // Retention may have removed the record since: then the topic's id is all that tells.
-        if range.start <= before && before < range.end {
-            digests.insert(partition, digest);
-            places.push((partition, before));
+        if range.start <= last.offset && last.offset < range.end {
+            digests.insert(partition, last.digest);
+            places.push((partition, last.offset));
         }
     }
     for (partition, record) in inspector.records_at(&places)? {
@@ -162,7 +171,11 @@ fn still_holds(
     Ok(Ok(()))
 }
 
-fn spans(snapshot: &Snapshot, last: Option<&LastProof>, inspector: &Inspector) -> anyhow::Result<Spans> {
+fn spans(
+    snapshot: &Snapshot,
+    (scope, last): (Scope, Option<&LastProof>),
+    inspector: &Inspector,
+) -> anyhow::Result<Spans> {
     let mut ranges = HashMap::new();
     for applied in &snapshot.applied {
         let partition = applied.progress.partition;
@@ -171,7 +184,26 @@ fn spans(snapshot: &Snapshot, last: Option<&LastProof>, inspector: &Inspector) -
     let proved = last.map_or(&[][..], |last| &last.partitions);
     let nothing = LogRange { start: Offset(0), end: Offset(0) };
     let of = |partition: Partition| ranges.get(&partition).copied().unwrap_or(nothing);
-    Ok(Spans::new(snapshot.applied.clone(), proved, of))
+    Ok(Spans::new(scope, snapshot.applied.clone(), proved, of))
+}
+
+/// How many records the log holds beyond the next offsets, as of a moment after that of the tables.
+fn count_beyond(proof: &Proof<'_>, workers: &mut [Worker]) -> anyhow::Result<i64> {
+    let beyond: Vec<Stretch> = proof.spans.spans.iter().flat_map(|span| span.beyond.cut()).collect();
+    let offsets = beyond.iter().map(|stretch| stretch.to.0 - stretch.from.0).sum();
+    proof.progress.begin(Step::Beyond, offsets, beyond.len());
+    let counts = on_all(proof, workers, &beyond, |worker, stretches| {
+        let mut count = 0;
+        for stretch in stretches {
+            worker.log.read(*stretch, |_| {
+                count += 1;
+                proof.advance(1);
+                Ok(())
+            })?;
+        }
+        Ok(count)
+    })?;
+    Ok(counts.into_iter().sum())
 }
 
 /// The three steps, then the rows of the partitions.

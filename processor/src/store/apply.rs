@@ -130,15 +130,13 @@ async fn look_up<'a>(
 }
 
 fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance> {
-    let steps = batch.runs.iter().filter_map(|run| {
-        Some(Advance {
-            partition: run.partition,
-            owner_epoch: run.owner_epoch,
-            from: run.from,
-            to: run.to(),
-            last_digest: run.last_digest()?,
-            counters: counters(run.partition),
-        })
+    let steps = batch.runs.iter().map(|run| Advance {
+        partition: run.partition,
+        owner_epoch: run.owner_epoch,
+        from: run.from,
+        to: run.to(),
+        last_digest: run.last_record(),
+        counters: counters(run.partition),
     });
     steps.collect()
 }

@@ -208,7 +208,7 @@ pub async fn intervene(
     let moved = within_deadline(
         sqlx::query!(
             "update partition_progress
-             set next_offset = $5, owner_epoch = owner_epoch + 1, last_digest = $6,
+             set next_offset = $5, owner_epoch = owner_epoch + 1, last_digest = $6, last_offset = null,
                  skipped = skipped + $7, repeated = repeated + $8, updated_at = now()
              where topic_ref = $1 and partition = $2 and next_offset = $3 and owner_epoch = $4",
             topic_ref.0,

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use super::{classify::StoreError, session::within_deadline};
 use crate::{
     fold::Counters,
-    position::{NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
+    position::{LastRecord, NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
 };
 
 /// A row of `partition_progress`.
@@ -22,8 +22,8 @@ pub struct Progress {
     pub next_offset: NextOffset,
     /// Who may apply more.
     pub owner_epoch: OwnerEpoch,
-    /// The digest of the last applied record.
-    pub last_digest: Option<RecordDigest>,
+    /// The last applied record.
+    pub last_digest: Option<LastRecord>,
     /// What became of the records.
     pub counters: Counters,
     /// Offsets that an operator passed over, or that nobody can account for.
@@ -64,8 +64,8 @@ pub async fn load(
     let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
     let rows = within_deadline(
         sqlx::query!(
-            "select partition, birth_offset, next_offset, owner_epoch, last_digest,
-                    messages, duplicates, commands, dead_letters, skipped, repeated
+            "select partition, birth_offset, next_offset, owner_epoch, last_digest, last_offset,
+                    messages, duplicates, commands, dead_letters, control, skipped, repeated
              from partition_progress
              where topic_ref = $1 and partition = any($2)
              order by partition",
@@ -80,13 +80,17 @@ pub async fn load(
         birth_offset: Offset(row.birth_offset),
         next_offset: NextOffset(row.next_offset),
         owner_epoch: OwnerEpoch(row.owner_epoch),
-        // One of another length is nobody's: it must not pass for "nothing applied yet".
-        last_digest: row.last_digest.map(|digest| RecordDigest(digest.try_into().unwrap_or([0; 32]))),
+        last_digest: row.last_digest.map(|digest| LastRecord {
+            offset: Offset(row.last_offset.unwrap_or(row.next_offset - 1)),
+            // One of another length is nobody's: it must not pass for "nothing applied yet".
+            digest: RecordDigest(digest.try_into().unwrap_or([0; 32])),
+        }),
         counters: Counters {
             messages: row.messages,
             duplicates: row.duplicates,
             commands: row.commands,
             dead_letters: row.dead_letters,
+            control: row.control,
         },
         skipped: row.skipped,
         repeated: row.repeated,
@@ -139,9 +143,9 @@ pub struct Advance {
     pub from: NextOffset,
     /// to here.
     pub to: NextOffset,
-    /// The digest of the last record of the step.
-    pub last_digest: RecordDigest,
-    /// What became of its records.
+    /// The last record of the step; `None` if Kafka explains all its offsets.
+    pub last_digest: Option<LastRecord>,
+    /// What became of its offsets.
     pub counters: Counters,
 }
 
@@ -157,18 +161,22 @@ pub async fn advance(
 ) -> Result<u64, StoreError> {
     let column = |value: fn(&Advance) -> i64| steps.iter().map(value).collect::<Vec<i64>>();
     let partitions: Vec<i32> = steps.iter().map(|step| step.partition.0).collect();
-    let digests: Vec<&[u8]> = steps.iter().map(|step| step.last_digest.0.as_slice()).collect();
+    let digests: Vec<Option<&[u8]>> =
+        steps.iter().map(|step| step.last_digest.as_ref().map(|last| last.digest.0.as_slice())).collect();
+    let last_offsets: Vec<Option<i64>> =
+        steps.iter().map(|step| step.last_digest.map(|last| last.offset.0)).collect();
     let done = within_deadline(
         sqlx::query!(
             "update partition_progress as row
-             set next_offset = step.next_offset, last_digest = step.last_digest,
+             set next_offset = step.next_offset, last_digest = coalesce(step.last_digest, row.last_digest),
+                 last_offset = nullif(coalesce(step.last_offset, row.last_offset, row.next_offset - 1), step.next_offset - 1),
                  messages = row.messages + step.messages, duplicates = row.duplicates + step.duplicates,
                  commands = row.commands + step.commands, dead_letters = row.dead_letters + step.dead_letters,
-                 updated_at = now()
+                 control = row.control + step.control, updated_at = now()
              from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[],
-                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[])
-                  as step (partition, owner_epoch, from_offset, next_offset, last_digest,
-                           messages, duplicates, commands, dead_letters)
+                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+                  as step (partition, owner_epoch, from_offset, next_offset, last_digest, last_offset,
+                           messages, duplicates, commands, dead_letters, control)
              where row.topic_ref = $1 and row.partition = step.partition
                and row.next_offset = step.from_offset and row.owner_epoch = step.owner_epoch",
             topic_ref.0,
@@ -176,11 +184,13 @@ pub async fn advance(
             &column(|step| step.owner_epoch.0),
             &column(|step| step.from.0),
             &column(|step| step.to.0),
-            &digests as &[&[u8]],
+            &digests as &[Option<&[u8]>],
+            &last_offsets as &[Option<i64>],
             &column(|step| step.counters.messages),
             &column(|step| step.counters.duplicates),
             &column(|step| step.counters.commands),
             &column(|step| step.counters.dead_letters),
+            &column(|step| step.counters.control),
         )
         .execute(connection),
     )

@@ -85,8 +85,14 @@ impl Processor<'_> {
             let from = self.tables.next_offset(partition.id);
             let records: Vec<_> =
                 partition.records.iter().skip(usize::try_from(from).unwrap()).take(*count).cloned().collect();
-            let run =
-                Run { partition: partition.id, owner_epoch: OwnerEpoch(1), from: NextOffset(from), records };
+            let (from, to) = (NextOffset(from), records.last().map(|record| record.raw.offset.next()));
+            let run = Run {
+                partition: partition.id,
+                owner_epoch: OwnerEpoch(1),
+                from,
+                to: to.unwrap_or(from),
+                records,
+            };
             (!run.records.is_empty()).then_some(run)
         });
         Batch { runs: runs.collect() }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use processor::{
-    position::{NextOffset, Offset, RecordDigest, TopicRef},
+    position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
     store::progress::{self, Advance},
 };
 use schemas::Partition;
@@ -61,7 +61,7 @@ fn an_owner_of_an_older_epoch_moves_nothing() {
             owner_epoch,
             from: NextOffset(0),
             to: Offset(0).next(),
-            last_digest: RecordDigest([0; 32]),
+            last_digest: Some(LastRecord { offset: Offset(0), digest: RecordDigest([0; 32]) }),
             counters: Default::default(),
         };
         assert_eq!(progress::advance(&mut connection, topic, &[step(former)]).await.unwrap(), 0);

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{Telex, metric, readiness, wait_for},
-    topic::{Writer, client_id, log_end, partition_of},
+    topic::{Writer, client_id, partition_of},
 };
 
 const SOON: Duration = Duration::from_secs(60);
@@ -68,30 +68,6 @@ fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() 
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     let history: Value = serde_json::from_str(&telex.say(&["halts", "history", "--json"])).unwrap();
     assert_eq!(history[0]["reason"], "dead_letter_limit");
-}
-
-#[test]
-fn a_gap_in_the_log_stops_the_partition_while_it_runs() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
-    let processor = telex.processor();
-    writer.messages("client", 0..2);
-    // The end of a transaction takes an offset: what a topic of ours must not have (R12).
-    let transactional = Writer::with(&telex, &[("transactional.id", telex.group())]);
-    transactional.transaction(|writer| writer.message("client", "m-2", "Hello"));
-    // The brokers answer the commit before its end stands in the log.
-    wait_for("the transaction's end", SOON, || log_end(&telex, partition) == 4);
-    writer.messages("client", 3..5);
-    let halt = wait_for_halt(&telex, "offset_gap");
-    assert_eq!((&halt["numbers"]["expected"], &halt["numbers"]["found"]), (&3.into(), &4.into()));
-    let said = telex.say(&["halts", "list"]);
-    let step =
-        format!("halts resume --partition {partition} --from 3 --to 4 --reason-code offset_gap --dry-run");
-    assert!(said.contains(&step), "{said}");
-    resume(&telex, partition, 3, 4, "offset_gap");
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["messages"], 5, "the offset that was passed over is no record");
-    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod codecs;
 mod commit_unknown;
 mod crash;
 mod dialogs;
@@ -18,6 +19,7 @@ mod outage;
 mod poison;
 mod pooler;
 mod prove;
+mod prove_log;
 mod rebalance;
 mod replay;
 mod roles;
@@ -26,4 +28,5 @@ mod shipped;
 mod tail;
 mod topic;
 mod traces;
+mod transactions;
 mod watchdog;

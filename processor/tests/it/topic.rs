@@ -74,12 +74,35 @@ impl Writer {
         self.producer.flush(Duration::from_secs(20)).unwrap();
     }
 
-    /// Writes inside a transaction of Kafka, whose end takes an offset that no consumer sees.
-    pub fn transaction(&self, write: impl FnOnce(&Self)) {
-        self.producer.init_transactions(Duration::from_secs(30)).unwrap();
+    /// Writes in transactions of Kafka, whose ends take offsets that no consumer sees.
+    pub fn transactional(telex: &Telex) -> Self {
+        let writer = Self::with(telex, &[("transactional.id", telex.group())]);
+        writer.producer.init_transactions(Duration::from_secs(30)).unwrap();
+        writer
+    }
+
+    /// Writes in a transaction that stays open until [`Self::end`].
+    pub fn begin(&self, write: impl FnOnce(&Self)) {
         self.producer.begin_transaction().unwrap();
         write(self);
+        self.flush();
+    }
+
+    /// Commits the open transaction.
+    pub fn end(&self) {
         self.producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    }
+
+    /// Writes in a transaction that is committed.
+    pub fn commit(&self, write: impl FnOnce(&Self)) {
+        self.begin(write);
+        self.end();
+    }
+
+    /// Writes in a transaction that is aborted: the records are in the log, and no consumer sees them.
+    pub fn abort(&self, write: impl FnOnce(&Self)) {
+        self.begin(write);
+        self.producer.abort_transaction(Duration::from_secs(30)).unwrap();
     }
 }
 

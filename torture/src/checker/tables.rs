@@ -23,6 +23,7 @@ pub struct ProgressRow {
     pub duplicates: i64,
     pub commands: i64,
     pub dead_letters: i64,
+    pub control: i64,
     pub last_digest: Option<String>,
 }
 
@@ -116,7 +117,7 @@ impl Tables {
         Ok(Self {
             progress: read(
                 database,
-                "select partition, birth_offset, next_offset, messages, duplicates, commands, dead_letters,
+                "select partition, birth_offset, next_offset, messages, duplicates, commands, dead_letters, control,
                         encode(last_digest, 'hex') from partition_progress",
                 |columns| Ok((columns.number()?, progress_row(columns)?)),
             )?,
@@ -169,6 +170,7 @@ fn progress_row(columns: &mut Columns) -> Result<ProgressRow> {
         duplicates: columns.number()?,
         commands: columns.number()?,
         dead_letters: columns.number()?,
+        control: columns.number()?,
         last_digest: columns.maybe(),
     })
 }

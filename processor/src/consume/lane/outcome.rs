@@ -131,7 +131,8 @@ impl Lane {
             }
             Err(single) => {
                 let Some(run) = single.runs.first() else { return };
-                let (partition, offset) = (run.partition, run.from.offset());
+                let offset = run.records.first().map_or(run.from.offset(), |record| record.raw.offset);
+                let partition = run.partition;
                 tracing::error!(
                     partition = partition.0,
                     offset = offset.0,

@@ -105,7 +105,13 @@ impl Supervisor<'_> {
                 self.show_stalls(now);
             }
             Seen::LogEnds(Some(ends)) => {
-                self.log_ends.extend(ends.iter().copied());
+                for (partition, stable) in &ends {
+                    // The lag counts to the high watermark: what an open transaction holds back waits, too.
+                    self.log_ends
+                        .entry(*partition)
+                        .and_modify(|end| *end = (*end).max(*stable))
+                        .or_insert(*stable);
+                }
                 return self.watch(&ends.into_iter().collect(), now);
             }
             Seen::Rows(rows) => self.show_gaps(&rows),
@@ -126,6 +132,7 @@ impl Supervisor<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
+    /// `ends`: of what may be read. What an open transaction holds back no other consumer would get either.
     fn watch(
         &mut self,
         ends: &BTreeMap<Partition, Offset>,

@@ -1,0 +1,132 @@
+//! Rows whose records the log no longer holds, compared with each other: what a row must be whatever its record
+//! said. Each place has one row; each message lies in the partition of its client, and in the dialog that was open
+//! there; each dialog was opened by one of its messages, has the id that follows from that place, and has ended
+//! if it is not its client's last; each client has the id of its pair and was made by its first message.
+//!
+//! What only a record tells is not seen here: a text that was changed, a message that was deleted together with
+//! its count, a duplicate that was counted as a command.
+
+use schemas::{ClientId, ExternalClientId, Phone, Timestamp};
+use uuid::Uuid;
+
+use super::{
+    Proof,
+    columns::failed,
+    entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
+    report::{About, Findings},
+    scope::Stretch,
+    tables::unexpected,
+};
+use crate::position::{Offset, dialog_id};
+
+/// The rows of a client.
+pub struct Rows<'a> {
+    /// Its messages whose records are gone, in their order.
+    pub messages: &'a [GoneMessage],
+    /// All its dialogs, in their order.
+    pub dialogs: &'a [DialogRow],
+    /// Its own.
+    pub row: Option<&'a ClientRow>,
+}
+
+/// The client of a pair as a row spells it; nil if by the rules of today it is no pair.
+#[must_use]
+pub fn of_pair(external_client_id: &str, client_phone: &str) -> ClientId {
+    match (ExternalClientId::parse(external_client_id), Phone::parse(client_phone)) {
+        (Ok(id), Ok(phone)) => ClientId::of(&id, &phone),
+        (Ok(_) | Err(_), _) => ClientId::from_uuid(Uuid::nil()),
+    }
+}
+
+/// How many messages and dead letters stand for records that are gone.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Standing {
+    /// Messages.
+    pub messages: i64,
+    /// Dead letters.
+    pub dead_letters: i64,
+}
+
+/// Counts the rows of a slice that is gone, in the order of their offsets. Of two at one place the second is one
+/// too many.
+pub fn count(findings: &mut Findings, stretch: Stretch, rows: &[PlacedRow]) -> Standing {
+    let mut standing = Standing::default();
+    let mut before: Option<Offset> = None;
+    for row in rows {
+        if before.replace(row.offset) == Some(row.offset) {
+            let place = (stretch.partition.0, row.offset.0);
+            unexpected(findings, row.kind, place, "another row stands for the same record");
+        }
+        match row.kind {
+            Kind::Message => standing.messages += 1,
+            Kind::DeadLetter | Kind::Rejected => standing.dead_letters += 1,
+        }
+    }
+    standing
+}
+
+/// Compares the rows of a client.
+pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
+    for message in client.messages {
+        compare_message(proof, client, message, findings);
+    }
+    for (at, dialog) in client.dialogs.iter().enumerate() {
+        if proof.is_taken(dialog.place()) {
+            compare_dialog(proof, client, (at, dialog), findings);
+        }
+    }
+    let first = client.dialogs.first().filter(|dialog| proof.is_taken(dialog.place()));
+    if let (Some(row), Some(first)) = (client.row, first) {
+        let differences = failed([
+            ("id", row.of_pair == row.id || row.of_pair.as_uuid().is_nil()),
+            ("created_at", row.created_at == first.opened_at),
+        ]);
+        if !differences.is_empty() {
+            let place = (first.partition, Some(first.opened_offset));
+            findings.push(About::Client, place, "client_differs", differences.join(", "));
+        }
+    }
+}
+
+fn compare_message(proof: &Proof<'_>, client: &Rows<'_>, message: &GoneMessage, findings: &mut Findings) {
+    let home = proof
+        .spans
+        .of(message.partition)
+        .map(|(_, span)| message.client.partition(span.applied.rules.count_at(message.offset)));
+    let opened = client.dialogs.partition_point(|dialog| dialog.place() <= message.place());
+    let dialog = opened.checked_sub(1).and_then(|last| client.dialogs.get(last));
+    let differences = failed([
+        ("partition", home == Some(message.partition)),
+        ("dialog_id", dialog.is_some_and(|dialog| dialog.id == message.dialog)),
+    ]);
+    if !differences.is_empty() {
+        let place = (message.partition.0, Some(message.offset.0));
+        findings.push(About::Record, place, "message_differs", differences.join(", "));
+    }
+}
+
+fn compare_dialog(
+    proof: &Proof<'_>,
+    client: &Rows<'_>,
+    (at, dialog): (usize, &DialogRow),
+    findings: &mut Findings,
+) {
+    let (partition, offset) = dialog.place();
+    let opened_at = Timestamp::from_micros(dialog.opened_at);
+    let id = opened_at.map(|opened_at| dialog_id(proof.topic.topic_id, partition, offset, opened_at));
+    let (has_ended, is_last) = (dialog.closed_at != NULL, at + 1 == client.dialogs.len());
+    let differences = failed([
+        ("id", id == Some(dialog.id)),
+        ("closed_at", has_ended || is_last),
+        ("close_reason", has_ended == (dialog.close_reason != 0)),
+        ("topic_ref", dialog.topic_ref == proof.topic.topic_ref.0),
+    ]);
+    let place = (dialog.partition, Some(dialog.opened_offset));
+    if !differences.is_empty() {
+        findings.push(About::Dialog, place, "dialog_differs", differences.join(", "));
+    }
+    let opener = client.messages.binary_search_by_key(&dialog.place(), GoneMessage::place);
+    if opener.is_err() {
+        findings.push(About::Dialog, place, "dialog_unexpected", "no message opens it");
+    }
+}

@@ -1,0 +1,208 @@
+//! What `processor prove` says of a log that holds more than is applied, or less than was.
+
+use serde_json::{Value, json};
+
+use crate::{
+    fill,
+    harness::Telex,
+    topic::{Writer, log_end, partition_of, trim},
+};
+
+fn kinds(report: &Value) -> Vec<&str> {
+    let findings = report["findings"].as_array().unwrap();
+    findings.iter().map(|finding| finding["kind"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_own() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let status = |telex: &Telex| telex.programs.run_processor(&["prove", "--applied"]).unwrap().status.code();
+    writer.messages("client", 0..3);
+    let mut processor = telex.processor();
+    assert_eq!(telex.assert_clean()["not_applied"], 0);
+    assert_eq!(status(&telex), Some(0));
+    processor.stop().unwrap();
+    telex.execute("create table saved as select * from partition_progress");
+    writer.messages("client", 3..5);
+    writer.messages(&crate::topic::client_beside("client"), 0..1);
+    let line = |report: &Value| report["line"].as_str().unwrap().to_owned();
+    for scope in [&["--since-last"][..], &[]] {
+        let report = telex.prove_with(scope);
+        assert_eq!((&report["verdict"], &report["not_applied"]), (&json!("clean"), &json!(3)), "{report:#}");
+        assert!(line(&report).contains(" up to the next offsets: "), "{report:#}");
+        assert!(line(&report).ends_with("; 3 records not applied yet"), "{report:#}");
+    }
+    assert_eq!(status(&telex), Some(3));
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+
+    // A database that lost its last transactions is clean as far as it goes, and says how far that is.
+    let partition = partition_of("client");
+    telex.execute(&format!(
+        "delete from messages where partition = {partition} and record_offset >= 3;
+         update partition_progress as row set next_offset = saved.next_offset, messages = saved.messages,
+                                              last_digest = saved.last_digest
+         from saved where saved.partition = {partition} and row.partition = {partition}"
+    ));
+    let report = telex.prove();
+    assert_eq!((&report["verdict"], &report["not_applied"]), (&json!("clean"), &json!(2)), "{report:#}");
+    let _processor = telex.processor();
+    assert_eq!(telex.assert_clean()["not_applied"], 0);
+}
+
+#[test]
+fn records_that_retention_removed_before_they_were_applied_are_no_clean_log() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    writer.messages("client", 0..3);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    writer.messages("client", 3..9);
+    trim(&telex, partition, 5);
+    let report = telex.prove();
+    assert_eq!(kinds(&report), ["log_starts_after_next_offset"], "{report:#}");
+    assert_eq!(report["findings"][0]["offset"], 3);
+}
+
+/// A topic of which retention has removed about half, all of it applied.
+fn half_removed() -> Telex {
+    let mut telex = Telex::new();
+    fill::fill(&telex, 6_000);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    for partition in 0..12 {
+        trim(&telex, partition, log_end(&telex, partition) / 2);
+    }
+    telex
+}
+
+#[test]
+fn what_the_log_holds_is_proved_by_its_records_and_the_rest_by_structure() {
+    let telex = half_removed();
+    let since_last = telex.prove_with(&["--since-last"]);
+    assert_eq!(
+        (&since_last["verdict"], &since_last["records"]),
+        (&json!("clean"), &json!(0)),
+        "{since_last:#}"
+    );
+    let report = telex.prove();
+    assert_eq!(report["verdict"], "clean", "{report:#}");
+    let (records, gone) = (report["records"].as_i64().unwrap(), report["gone"].as_i64().unwrap());
+    assert_eq!(records + gone, 6_000);
+    assert!((2_900..3_100).contains(&gone), "{gone}");
+    assert!(report["line"].as_str().unwrap().contains("checked by structure"), "{report:#}");
+
+    // What is planted among the rows of removed records, how it is found, and how it is taken away.
+    let gone = "(select * from messages where partition = 3 order by record_offset limit 1)";
+    let kept = format!("create table kept as {gone}");
+    telex.execute(&kept);
+    let restore =
+        "delete from messages where (partition, record_offset) = (select partition, record_offset from kept);
+                   insert into messages select * from kept";
+    let of_kept = "where client_id = (select client_id from kept) and external_message_id = (select external_message_id from kept)";
+    for (planted, kind, undone) in [
+        (format!("delete from messages {of_kept}"), "counter_differs", restore.to_owned()),
+        (
+            format!("update messages set dialog_id = '00000000-0000-8000-8000-000000000000' {of_kept}"),
+            "message_differs",
+            format!("update messages set dialog_id = (select dialog_id from kept) {of_kept}"),
+        ),
+        (
+            format!(
+                "update messages set record_offset = (select record_offset from messages where partition = 3
+                 order by record_offset offset 1 limit 1) {of_kept}"
+            ),
+            "message_unexpected",
+            format!("update messages set record_offset = (select record_offset from kept) {of_kept}"),
+        ),
+        (
+            "update dialogs set opened_at = opened_at + interval '1 s' where id = (select dialog_id from kept)".to_owned(),
+            "dialog_differs",
+            "update dialogs set opened_at = opened_at - interval '1 s' where id = (select dialog_id from kept)".to_owned(),
+        ),
+        (
+            "update clients set created_at = created_at + interval '1 s' where id = (select client_id from kept)".to_owned(),
+            "client_differs",
+            "update clients set created_at = created_at - interval '1 s' where id = (select client_id from kept)".to_owned(),
+        ),
+        (
+            "update partition_progress set messages = messages - 1, duplicates = duplicates + 1 where partition = 3".to_owned(),
+            "counter_differs",
+            "update partition_progress set messages = messages + 1, duplicates = duplicates - 1 where partition = 3".to_owned(),
+        ),
+    ] {
+        telex.execute(&planted);
+        let report = telex.prove();
+        assert_eq!(report["verdict"], "differs", "{planted}: {report:#}");
+        assert!(kinds(&report).contains(&kind), "{planted}: {report:#}");
+        telex.execute(&undone);
+        let report = telex.prove();
+        assert_eq!(report["verdict"], "clean", "{undone}: {report:#}");
+    }
+    // A record that is still there is compared as ever.
+    telex.execute("update messages set text = text || '!' where partition = 3 and record_offset = (select max(record_offset) from messages where partition = 3)");
+    assert_eq!(kinds(&telex.prove()), ["message_differs"]);
+}
+
+#[test]
+fn a_topic_that_retention_has_emptied_is_provable() {
+    let mut telex = half_removed();
+    for partition in 0..12 {
+        trim(&telex, partition, log_end(&telex, partition));
+    }
+    let report = telex.prove();
+    assert_eq!(
+        (&report["verdict"], &report["records"], &report["gone"]),
+        (&json!("clean"), &json!(0), &json!(6_000)),
+        "{report:#}"
+    );
+    // What comes afterwards repeats and continues what nobody can read any more.
+    let _processor = telex.processor();
+    fill::fill(&telex, 6_000);
+    let report = telex.assert_clean();
+    assert!(report["duplicates"].as_i64().unwrap() > 4_000, "{report:#}");
+}
+
+#[test]
+fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let _processor = telex.processor();
+    writer.messages("client", 0..4);
+    telex.assert_clean();
+    writer.messages("client", 4..8);
+    telex.wait_until_applied();
+    trim(&telex, partition, 6);
+    let broken = telex.prove_with(&["--since-last"]);
+    assert_eq!(broken["verdict"], "not_provable");
+    assert!(broken["line"].as_str().unwrap().contains("a baseline begins again"), "{broken:#}");
+
+    let said = telex.say(&["prove", "--baseline", "--operator=somebody", "--note=retention has passed"]);
+    assert!(
+        said.starts_with("baseline at ") && said.contains("4 offsets applied since the last proof"),
+        "{said}"
+    );
+    let audited = "select count(*) from proofs where scope = 'baseline' and verdict = 'baseline'
+                   and operator = 'somebody' and note = 'retention has passed'";
+    assert_eq!(telex.number(audited), 1);
+    writer.messages("client", 7..10);
+    telex.wait_until_applied();
+    let report = telex.prove_with(&["--since-last"]);
+    assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(3)), "{report:#}");
+    assert_eq!(report["duplicates"], 1, "of a message before the baseline");
+    assert!(report["line"].as_str().unwrap().starts_with("clean since the baseline of 20"), "{report:#}");
+    let next = telex.prove_with(&["--since-last"]);
+    assert!(next["line"].as_str().unwrap().starts_with("clean since 20"), "{next:#}");
+    let refused = telex.refuse(&["prove", "--baseline", "--since-last"]);
+    assert!(refused.contains("cannot be used with"), "{refused}");
+
+    telex.execute(&format!(
+        "update partition_progress set messages = messages + 1 where partition = {partition}"
+    ));
+    let refused = telex.refuse(&["prove", "--baseline"]);
+    assert!(refused.contains("do not add up"), "{refused}");
+}

@@ -1,0 +1,185 @@
+//! What Kafka itself explains is no fault: ends of its transactions, records of aborted ones, records that an open
+//! one holds back.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{Telex, metric, wait_for},
+    topic::{Writer, alter, log_end, partition_of},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn next_offset(telex: &Telex, partition: i32) -> i64 {
+    telex.number(&format!("select next_offset from partition_progress where partition = {partition}"))
+}
+
+fn control(telex: &Telex, partition: i32) -> i64 {
+    telex.number(&format!("select control from partition_progress where partition = {partition}"))
+}
+
+/// The brokers answer the end of a transaction before it stands in the log.
+fn wait_for_end(telex: &Telex, partition: i32, end: i64) {
+    wait_for("the transaction's end", SOON, || log_end(telex, partition) == end);
+}
+
+#[test]
+fn ends_of_transactions_and_aborted_records_are_counted_wherever_they_lie() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let transactional = Writer::transactional(&telex);
+    let processor = telex.processor();
+    writer.messages("client", 0..2);
+    transactional.commit(|writer| writer.messages("client", 2..3));
+    wait_for_end(&telex, partition, 4);
+    writer.messages("client", 3..4);
+    transactional.abort(|writer| writer.messages("client", 90..92));
+    wait_for_end(&telex, partition, 8);
+    writer.messages("client", 4..5);
+    transactional.commit(|writer| writer.messages("client", 5..6));
+    wait_for_end(&telex, partition, 11);
+
+    let report = telex.assert_clean();
+    assert_eq!((&report["records"], &report["rows"]["messages"]), (&json!(6), &json!(6)), "{report:#}");
+    assert_eq!(report["control"], json!({partition.to_string(): 5}), "three ends and two aborted records");
+    assert!(report["line"].as_str().unwrap().contains(&format!("5 of partition {partition}")), "{report:#}");
+    assert_eq!(
+        (next_offset(&telex, partition), control(&telex, partition)),
+        (11, 5),
+        "also behind the last record"
+    );
+    assert_eq!(metric(&processor, "processor_records_total{outcome=\"control\"}"), Some(5));
+    let lag = format!("processor_lag_records{{partition=\"{partition}\"}}");
+    wait_for("the lag to be gone", SOON, || metric(&processor, &lag) == Some(0));
+    assert_eq!(telex.halts(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_end() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let transactional = Writer::transactional(&telex);
+    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
+    let mut processor = telex.processor_with(&limits);
+    writer.messages("client", 0..2);
+    telex.assert_clean();
+    processor.stop().unwrap();
+
+    // Nothing of it is ever shown to the consumer that begins here.
+    transactional.abort(|writer| writer.messages("client", 90..93));
+    wait_for_end(&telex, partition, 6);
+    let mut processor = telex.processor_with(&limits);
+    wait_for("the offsets without a record", SOON, || next_offset(&telex, partition) == 6);
+    assert_eq!(control(&telex, partition), 4);
+    processor.stop().unwrap();
+
+    // The last record, whose digest is compared, lies four offsets before the next offset.
+    let processors = [telex.processor_with(&limits), telex.processor_with(&limits)];
+    transactional.abort(|writer| writer.messages("client", 90..91));
+    wait_for_end(&telex, partition, 8);
+    wait_for("the offsets without a record", SOON, || next_offset(&telex, partition) == 8);
+    std::thread::sleep(Duration::from_secs(20));
+    for processor in &processors {
+        assert!(!processor.server.log_text().contains("does not advance"));
+        assert_eq!(metric(processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
+    }
+    writer.messages("client", 2..4);
+    let report = telex.assert_clean();
+    assert_eq!(
+        (&report["rows"]["messages"], &report["control"]),
+        (&json!(4), &json!({partition.to_string(): 6}))
+    );
+    assert_eq!(telex.halts(), Vec::<Value>::new());
+
+    let since_last = telex.prove_with(&["--since-last"]);
+    assert_eq!(
+        (&since_last["verdict"], &since_last["records"]),
+        (&json!("clean"), &json!(0)),
+        "{since_last:#}"
+    );
+    transactional.abort(|writer| writer.messages("client", 90..91));
+    wait_for_end(&telex, partition, 12);
+    telex.wait_until_applied();
+    let since_last = telex.prove_with(&["--since-last"]);
+    assert_eq!(since_last["control"], json!({partition.to_string(): 2}), "{since_last:#}");
+    telex.execute(&format!("update partition_progress set control = control - 1, commands = commands + 1 where partition = {partition}"));
+    for report in [telex.prove_with(&["--since-last"]), telex.prove()] {
+        let details: Vec<&str> =
+            report["findings"].as_array().unwrap().iter().map(|f| f["detail"].as_str().unwrap()).collect();
+        assert_eq!(details.len(), 2, "{report:#}");
+        assert!(details.iter().any(|detail| detail.starts_with("control: ")), "{report:#}");
+    }
+}
+
+#[test]
+fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let transactional = Writer::transactional(&telex);
+    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
+    let processor = telex.processor_with(&limits);
+    writer.messages("client", 0..2);
+    telex.assert_clean();
+    transactional.begin(|writer| writer.messages("client", 2..3));
+    writer.messages("client", 3..5);
+
+    let of = |name: &str| metric(&processor, &format!("{name}{{partition=\"{partition}\"}}"));
+    wait_for("the open transaction", SOON, || of("processor_transaction_open_seconds") >= Some(22));
+    assert_eq!(of("processor_lag_records"), Some(3));
+    assert_eq!(next_offset(&telex, partition), 2);
+    assert!(!processor.server.log_text().contains("does not advance"));
+    assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
+    let rows: Value = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
+    let row = rows.as_array().unwrap().iter().find(|row| row["partition"] == partition).unwrap();
+    assert_eq!((&row["lag"], &row["held_back"]), (&json!(3), &json!(3)));
+
+    transactional.end();
+    let report = telex.assert_clean();
+    assert_eq!(report["rows"]["messages"], 5);
+    wait_for("the end of the transaction", SOON, || of("processor_transaction_open_seconds") == Some(0));
+    wait_for("the end of the lag", SOON, || of("processor_lag_records") == Some(0));
+}
+
+#[test]
+fn a_gap_that_compaction_may_have_made_stops_the_partition() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let transactional = Writer::transactional(&telex);
+    let processor = telex.processor_with(&["--topic-audit-seconds=1"]);
+    writer.messages("client", 0..2);
+    telex.assert_clean();
+    alter(&telex, "cleanup.policy", "compact");
+    wait_for("the audit", SOON, || metric(&processor, "processor_topic_unsafe") == Some(1));
+    transactional.commit(|writer| writer.messages("client", 2..3));
+    wait_for_end(&telex, partition, 4);
+    writer.messages("client", 3..4);
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    let halt = telex.halts().remove(0);
+    assert_eq!(
+        (&halt["reason"], &halt["numbers"]),
+        (&json!("offset_gap"), &json!({"expected": 3, "found": 4}))
+    );
+    assert_eq!((next_offset(&telex, partition), control(&telex, partition)), (3, 0));
+
+    // Whoever knows that only the end of a transaction was there resumes it: read again, it is explained.
+    alter(&telex, "cleanup.policy", "delete");
+    wait_for("the audit", SOON, || metric(&processor, "processor_topic_unsafe") == Some(0));
+    let p = partition.to_string();
+    telex.say(&[
+        "halts",
+        "resume",
+        "--partition",
+        &p,
+        "--from",
+        "3",
+        "--to",
+        "3",
+        "--reason-code",
+        "offset_gap",
+        "--yes",
+    ]);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], control(&telex, partition)), (&json!(4), 1));
+}
