@@ -187,6 +187,11 @@ impl Poller {
             }
         }
         self.empty_backlogs()?;
+        // Before the poll: the consumer's position must not count a record that was polled and is not routed yet, or
+        // the offset of that record would be explained away.
+        if let Some(ends) = self.consumer.context().take_ends() {
+            self.look_at_ends(ends)?;
+        }
         let nothing_waits = self.outlets.iter().all(|outlet| outlet.open.is_empty());
         let wait = if nothing_waits { POLL_MAX } else { Duration::ZERO };
         let polled = self.consumer.poll(wait).map(|polled| polled.map(|message| topic::copy(&message)));
@@ -194,9 +199,6 @@ impl Poller {
             if self.reports.blocking_send(Report::Callback(callback)).is_err() {
                 return Ok(ControlFlow::Break(()));
             }
-        }
-        if let Some(ends) = self.consumer.context().take_ends() {
-            self.look_at_ends(ends)?;
         }
         match polled {
             Some(Err(KafkaError::PartitionEOF(partition))) => {
