@@ -200,7 +200,7 @@ impl BodyHash {
         let (client_id, sent_at) = (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
         let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED);
         for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
-            hasher.update([0]);
+            hasher.update([0_u8]);
             hasher.update(part);
         }
         Self::from_digest(hasher.finalize().into())

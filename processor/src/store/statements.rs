@@ -258,7 +258,8 @@ pub async fn insert_messages(
     let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
     let clients: Vec<Uuid> = received().map(|one| one.message.client_id().as_uuid()).collect();
     let dialogs: Vec<Uuid> = messages.iter().map(|message| message.dialog_id).collect();
-    let hashes: Vec<&[u8]> = received().map(|one| &one.message.body().hash.0[..]).collect();
+    let bodies: Vec<Body> = received().map(|one| one.message.body()).collect();
+    let hashes: Vec<&[u8]> = bodies.iter().map(|body| body.hash.0.as_slice()).collect();
     let ids: Vec<&str> = received().map(|one| one.message.external_message_id().as_str()).collect();
     let request_ids: Vec<Option<&str>> =
         received().map(|one| one.request_id.as_ref().map(schemas::RequestId::as_str)).collect();

@@ -1,8 +1,10 @@
 //! A topic that was written before version 2 of a message's record, replayed: its rows and counters are those that
 //! the processor of that time made of it, ids of dialogs and texts of dead letters included.
 //!
-//! Both files in `tests/fixtures/history` were made once, by commit 16fb284: the records by its encoder, and by
-//! hand where it would not write them; the rows by its processor.
+//! Both files in `tests/fixtures/history` were made once, by the programs of that time on a Kafka and a PostgreSQL:
+//! the records by ingest-api, and by another producer where it would not write them, with the times at which the
+//! brokers appended them; the rows by `processor run`. Here the records go through the transaction itself, so that
+//! topic, places and times are those of then.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +27,6 @@ use crate::harness::{Telex, block_on};
 const RECORDS: &str = include_str!("../fixtures/history/records.jsonl");
 const ROWS: &str = include_str!("../fixtures/history/rows.jsonl");
 
-const TOPIC_ID: Uuid = Uuid::from_u128(0x0199_a1b2_c3d4_7e5f_8a9b_0c1d_2e3f_4a5b);
 const PARTITIONS: i32 = 12;
 
 /// What a table held, a row a line; the columns of that time.
@@ -46,10 +47,13 @@ const TABLES: [&str; 5] = [
 
 #[test]
 fn a_topic_of_version_1_gives_the_rows_that_it_always_gave() {
-    let records: Vec<Value> = RECORDS.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines = RECORDS.lines().map(|line| serde_json::from_str(line).unwrap());
+    let topic: Value = lines.next().unwrap();
+    let topic_id = topic["topic_id"].as_str().unwrap().parse().unwrap();
+    let records: Vec<Value> = lines.collect();
     assert!(records.len() >= 300, "{} records", records.len());
     for batch_records in [1, 7, records.len()] {
-        let rows = replayed(&records, batch_records);
+        let rows = replayed(topic_id, &records, batch_records);
         for (row, expected) in rows.lines().zip(ROWS.lines()) {
             assert_eq!(row, expected, "in batches of {batch_records}");
         }
@@ -58,11 +62,11 @@ fn a_topic_of_version_1_gives_the_rows_that_it_always_gave() {
 }
 
 /// The rows of an empty database after the records.
-fn replayed(records: &[Value], batch_records: usize) -> String {
+fn replayed(topic_id: Uuid, records: &[Value], batch_records: usize) -> String {
     let telex = Telex::new();
     telex.execute(&format!(
         "insert into topics (topic_ref, cluster_id, name, topic_id, partition_count)
-         values (1, 'history', 'history', '{TOPIC_ID}', {PARTITIONS});
+         values (1, 'history', 'history', '{topic_id}', {PARTITIONS});
          insert into partition_progress (topic_ref, partition, birth_offset, next_offset, owner_epoch)
          select 1, number, 0, 0, 1 from generate_series(0, {PARTITIONS} - 1) as number"
     ));
@@ -71,7 +75,7 @@ fn replayed(records: &[Value], batch_records: usize) -> String {
         let partition_count = PartitionCount::new(PARTITIONS).unwrap();
         let topic = Topic {
             topic_ref: TopicRef(1),
-            topic_id: TOPIC_ID,
+            topic_id,
             partition_count,
             known_partitions: PARTITIONS,
         };
