@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each target uses one of them")]
 
 use schemas::{
-    DEPTH_MAX, Envelope, Event, Message, PartitionCount, Phone, Posted, RecordView, Timestamp, batch, record, v1,
+    DEPTH_MAX, Envelope, Event, Message, PartitionCount, Phone, Posted, RecordView, Timestamp, batch, record,
+    v1,
 };
 use serde::de::IgnoredAny;
 use serde_json::Value;

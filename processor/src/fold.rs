@@ -247,12 +247,7 @@ fn latest(last: Option<Timestamp>, idle_gap: Option<IdleGap>, next: Timestamp) -
 
 /// Folds a batch. `before` holds every client of it, `existing` the bodies found by [`lookups`].
 #[must_use]
-pub fn fold<'a>(
-    batch: &'a Batch,
-    topic_id: Uuid,
-    before: ClientStates,
-    existing: &Bodies<'a>,
-) -> Folded<'a> {
+pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing: &Bodies<'a>) -> Folded<'a> {
     let mut fold = Fold {
         topic_id,
         existing,

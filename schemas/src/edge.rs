@@ -87,8 +87,7 @@ const fn is_of_an_emoji(character: char, before: Option<char>, after: Option<cha
     match (character, before, after) {
         ('\u{200d}', Some(before), Some(after)) => is_pictographic(before) && is_pictographic(after),
         ('\u{fe0e}' | '\u{fe0f}', Some(before), after) => {
-            is_pictographic(before)
-                || matches!((before, after), ('0'..='9' | '#' | '*', Some('\u{20e3}')))
+            is_pictographic(before) || matches!((before, after), ('0'..='9' | '#' | '*', Some('\u{20e3}')))
         }
         ('\u{e0020}'..='\u{e007f}', Some('\u{1f3f4}'), _) => true,
         _ => false,
@@ -120,7 +119,9 @@ const fn name(character: char) -> &'static str {
         '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             "must not hold invisible characters: a mark of the writing direction"
         }
-        '\u{fe00}'..='\u{fe0f}' => "must not hold invisible characters: a variation selector outside of an emoji",
+        '\u{fe00}'..='\u{fe0f}' => {
+            "must not hold invisible characters: a variation selector outside of an emoji"
+        }
         _ => "must not hold invisible characters",
     }
 }

@@ -62,7 +62,8 @@ impl<'a> Fields<'a> {
                 Err(found) => fault("", found),
             });
         }
-        let mut members = Members { scanner, fields: Self::default(), others: Others::default(), twice: None };
+        let mut members =
+            Members { scanner, fields: Self::default(), others: Others::default(), twice: None };
         members.read()?;
         match members.twice {
             None => Ok((members.fields, members.others)),
@@ -157,9 +158,7 @@ impl<'a> Field<'a> {
 
 fn fault(name: &str, found: Fault) -> Invalid {
     match found {
-        Fault::Syntax => {
-            Invalid::new(InvalidReason::MalformedJson, "", "must be one JSON document in UTF-8")
-        }
+        Fault::Syntax => Invalid::new(InvalidReason::MalformedJson, "", "must be one JSON document in UTF-8"),
         Fault::TooDeep => {
             let pointer = match name {
                 "" => String::new(),

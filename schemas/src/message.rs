@@ -81,7 +81,8 @@ impl Message {
         let sent_at = std::mem::take(&mut fields.sent_at);
         let (own, text_is_mended) = Own::parse(fields)?;
         let sent_at = optional("/sent_at", sent_at, |v| Timestamp::parse_sent_at(&v, received_at));
-        let mut warnings: Vec<Warning> = text_is_mended.then_some(Warning::HalfCharacter).into_iter().collect();
+        let mut warnings: Vec<Warning> =
+            text_is_mended.then_some(Warning::HalfCharacter).into_iter().collect();
         let sent_at = match sent_at {
             Err(Invalid { reason: InvalidReason::TimestampOutOfRange, .. }) => {
                 warnings.push(Warning::SentAtOutOfRange);
@@ -197,7 +198,8 @@ impl BodyHash {
         text: &MessageText,
         sent_at: Option<Timestamp>,
     ) -> Self {
-        let (client_id, sent_at) = (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
+        let (client_id, sent_at) =
+            (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
         let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED);
         for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
             hasher.update([0_u8]);

@@ -117,7 +117,11 @@ pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
                 None => envelope.received_at.to_string(),
             };
             let value = format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes();
-            EncodedRecord { key: client_id.key(), value, headers: headers(client_id, DIALOG_CLOSE, id, envelope) }
+            EncodedRecord {
+                key: client_id.key(),
+                value,
+                headers: headers(client_id, DIALOG_CLOSE, id, envelope),
+            }
         }
     }
 }

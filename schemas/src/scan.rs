@@ -271,14 +271,23 @@ mod tests {
     #[rstest]
     #[case::number(" -0.50e+400 ", "-0.50e+400")]
     #[case::escapes(r#" "\"\\\/\b\f\n\r\t\u00e9\ud83d" "#, r#""\"\\\/\b\f\n\r\t\u00e9\ud83d""#)]
-    #[case::nested(" [ {\"a\" : [ ] , \"b\":{ } } , null,true , false ]\n", "[ {\"a\" : [ ] , \"b\":{ } } , null,true , false ]")]
+    #[case::nested(
+        " [ {\"a\" : [ ] , \"b\":{ } } , null,true , false ]\n",
+        "[ {\"a\" : [ ] , \"b\":{ } } , null,true , false ]"
+    )]
     fn a_value_ends_where_it_ends(#[case] text: &str, #[case] value: &str) {
         assert_eq!(scan(text), Ok(value));
     }
 
     #[test]
     fn nesting_is_bounded_where_a_reader_with_a_limit_of_128_ends() {
-        let nested = |depth: usize| "[{\"\":".repeat(depth / 2) + &"[".repeat(depth % 2) + "0" + &"]".repeat(depth % 2) + &"}]".repeat(depth / 2);
+        let nested = |depth: usize| {
+            "[{\"\":".repeat(depth / 2)
+                + &"[".repeat(depth % 2)
+                + "0"
+                + &"]".repeat(depth % 2)
+                + &"}]".repeat(depth / 2)
+        };
         for depth in [DEPTH_MAX - 1, DEPTH_MAX] {
             assert!(scan(&nested(depth)).is_ok(), "{depth}");
             assert!(serde_json::from_str::<serde_json::Value>(&nested(depth)).is_ok(), "{depth}");

@@ -112,8 +112,18 @@ async fn other_members_travel_as_they_came(#[case] members: &str) {
 
 #[rstest]
 #[case::half_an_emoji(r#""text":"hi \ud83d""#, "hi \u{fffd}", "/text", "lone_surrogate")]
-#[case::a_clock_ahead(r#""text":"hi","sent_at":"9999-01-01T00:00:00Z""#, "hi", "/sent_at", "timestamp_out_of_range")]
-#[case::a_clock_at_zero(r#""text":"hi","sent_at":"1970-01-01T00:00:00Z""#, "hi", "/sent_at", "timestamp_out_of_range")]
+#[case::a_clock_ahead(
+    r#""text":"hi","sent_at":"9999-01-01T00:00:00Z""#,
+    "hi",
+    "/sent_at",
+    "timestamp_out_of_range"
+)]
+#[case::a_clock_at_zero(
+    r#""text":"hi","sent_at":"1970-01-01T00:00:00Z""#,
+    "hi",
+    "/sent_at",
+    "timestamp_out_of_range"
+)]
 #[tokio::test]
 async fn a_triviality_does_not_cost_the_message_and_is_said(
     #[case] members: &str,

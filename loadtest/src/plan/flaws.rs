@@ -116,9 +116,9 @@ const NOT_JSON: Flaw = Flaw {
 pub const FLAWS: &[Flaw] = {
     use Edit::{Append, Cut, Member, Nest, Overlong, Remove, Replace, Twice, Wrap};
     use InvalidReason::{
-        ControlCharacter, DuplicateKey, Empty, InvisibleCharacter, LoneSurrogate, MalformedJson, MissingField,
-        NulCharacter, PhoneNotE164, PhoneTrunkZero, SurroundingWhiteSpace, TimestampMalformed, TooDeep, TooLong,
-        WrongType,
+        ControlCharacter, DuplicateKey, Empty, InvisibleCharacter, LoneSurrogate, MalformedJson,
+        MissingField, NulCharacter, PhoneNotE164, PhoneTrunkZero, SurroundingWhiteSpace, TimestampMalformed,
+        TooDeep, TooLong, WrongType,
     };
 
     const fn flaw(name: &'static str, reason: InvalidReason, edit: Edit) -> Flaw {

@@ -67,7 +67,8 @@ pub async fn messages(
 /// What the contract says that version 2 hashes, of a row's columns: written a second time.
 fn own_hash(client_id: Uuid, id: &str, text: &str, sent_at: Option<Timestamp>) -> BodyHash {
     let sent_at = sent_at.map(|at| at.to_string()).unwrap_or_default();
-    let said = ["telex.message.received.v2", &client_id.hyphenated().to_string(), id, text, &sent_at].join("\0");
+    let said =
+        ["telex.message.received.v2", &client_id.hyphenated().to_string(), id, text, &sent_at].join("\0");
     let mut hash = [0; 16];
     for (byte, of_digest) in hash.iter_mut().zip(Sha256::digest(said)) {
         *byte = of_digest;

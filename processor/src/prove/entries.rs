@@ -337,7 +337,11 @@ mod tests {
             });
         }
         let said = [
-            Said::Message { id: [7; 16], body: Body { hash: BodyHash([9; 16]), own: BodyHash([8; 16]) }, idle_gap: 60 },
+            Said::Message {
+                id: [7; 16],
+                body: Body { hash: BodyHash([9; 16]), own: BodyHash([8; 16]) },
+                idle_gap: 60,
+            },
             Said::Repeat { same_body: true },
             Said::Repeat { same_body: false },
             Said::Close,

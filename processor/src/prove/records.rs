@@ -255,12 +255,7 @@ impl Records {
     }
 
     /// The digest that the message's row has to have.
-    fn message_digest(
-        &mut self,
-        at: &At<'_>,
-        message: &Message,
-        envelope: &Envelope,
-    ) -> u64 {
+    fn message_digest(&mut self, at: &At<'_>, message: &Message, envelope: &Envelope) -> u64 {
         let row = &mut self.expected;
         row.clear();
         row.field(Some(&at.proof.topic.topic_ref.0.to_be_bytes()));

@@ -6,9 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use processor::{
     consume::batch::Batch,
     decode::Record,
-    fold::{
-        self, ActiveDialog, Bodies, ClientState, ClientStates, Counters, Folded, MessageKey, Settled,
-    },
+    fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Counters, Folded, MessageKey, Settled},
     position::Offset,
 };
 use schemas::{Body, ClientId, Partition, Timestamp};
