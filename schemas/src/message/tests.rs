@@ -248,14 +248,15 @@ proptest! {
 
     #[test]
     fn every_spelling_of_a_number_is_one_client(separators in prop::collection::vec("[ .()-]{0,2}", 11)) {
-        let spelled: String = "+7000000000".chars().zip(&separators).map(|(c, s)| format!("{s}{c}")).collect();
+        // Without a zero, which the edge refuses alone in brackets.
+        let spelled: String = "+7123456789".chars().zip(&separators).map(|(c, s)| format!("{s}{c}")).collect();
         let of = |phone: &str, source: &str| {
             let mut body = valid();
             body.insert("client_phone".into(), phone.into());
             body.insert("external_client_id".into(), source.into());
             parse(&Value::Object(body).to_string()).unwrap().client_id()
         };
-        prop_assert_eq!(of(&spelled, "shop"), of("+7000000000", "shop"));
+        prop_assert_eq!(of(&spelled, "shop"), of("+7123456789", "shop"));
         prop_assert_ne!(of(&spelled, "shop"), of(&spelled, "Shop"));
     }
 }
