@@ -30,6 +30,6 @@ select external_client_id, client_phone, external_message_id, `text`, appended_a
 from (
     select *, row_number() over (partition by external_client_id, client_phone, external_message_id order by appended_at) as copy
     from telex_messages
-    where decode(headers['ce_type'], 'UTF-8') = 'telex.message.received.v1'
+    where decode(headers['ce_type'], 'UTF-8') in ('telex.message.received.v1', 'telex.message.received.v2')
 )
 where copy = 1;

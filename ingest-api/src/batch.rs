@@ -14,14 +14,14 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
-use schemas::{ClientId, Event, Message, RequestId, batch};
+use schemas::{ClientId, Posted, RequestId, Warning, batch, record};
 use serde::Serialize;
 use service_kit::spans::Span;
 use tokio::time::Instant;
 
 use crate::{
     error::{ApiError, Code, Unavailable},
-    keep::Coordinates,
+    keep::{Coordinates, Warned},
     openapi,
     producers::{self, Principal},
     publish::{self, Acknowledgement, Publish},
@@ -58,6 +58,8 @@ struct ItemResult<'a> {
 enum Outcome<'a> {
     Taken {
         record: Coordinates<'a>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<Warned>,
     },
     Refused {
         code: &'static str,
@@ -67,8 +69,13 @@ enum Outcome<'a> {
     },
 }
 
-/// A message on its way, or the reason why not; and whose it is, if that is known.
-type Item = (Option<ClientId>, Result<Acknowledgement, ApiError>);
+/// A message on its way, or the reason why not.
+struct Item {
+    /// `None`: it is no message.
+    client_id: Option<ClientId>,
+    warnings: Vec<Warning>,
+    enqueued: Result<Acknowledgement, ApiError>,
+}
 
 /// Takes a batch.
 pub async fn post<P: Publish>(
@@ -107,32 +114,34 @@ async fn take<P: Publish>(
 fn enqueue<P: Publish>(shared: &Shared<P>, received: &Received, items: &[&[u8]]) -> Vec<Item> {
     let mut refused: HashMap<ClientId, Unavailable> = HashMap::new();
     let enqueue_one = |item: &&[u8]| {
-        let message = match parse(shared, received, item) {
-            Ok(message) => message,
-            Err(error) => return (None, Err(error)),
+        let Posted { message, others, warnings } = match parse(shared, received, item) {
+            Ok(posted) => posted,
+            Err(error) => return Item { client_id: None, warnings: Vec::new(), enqueued: Err(error) },
         };
         let client_id = message.client_id();
-        if let Some(&unavailable) = refused.get(&client_id) {
-            return (Some(client_id), Err(ApiError::Unavailable(unavailable)));
-        }
-        let event = Event::MessageReceived(Box::new(message));
-        let enqueued = shared.enqueue(&event, &received.envelope, Arc::clone(&received.admitted));
+        let enqueued = match refused.get(&client_id) {
+            Some(&unavailable) => Err(ApiError::Unavailable(unavailable)),
+            None => {
+                let record = record::encode_message(&message, &others, &received.envelope);
+                shared.enqueue(client_id, record, Arc::clone(&received.admitted))
+            }
+        };
         if let Err(ApiError::Unavailable(unavailable)) = enqueued {
             refused.insert(client_id, unavailable);
         }
-        (Some(client_id), enqueued)
+        Item { client_id: Some(client_id), warnings, enqueued }
     };
     items.iter().map(enqueue_one).collect()
 }
 
-fn parse<P>(shared: &Shared<P>, received: &Received, item: &[u8]) -> Result<Message, ApiError> {
+fn parse<'a, P>(shared: &Shared<P>, received: &Received, item: &'a [u8]) -> Result<Posted<'a>, ApiError> {
     let limit = shared.limits.body_bytes_max;
     if item.len() as u64 > u64::from(limit) {
         return Err(ApiError::ItemTooLarge(limit));
     }
-    let message = Message::parse(item, received.envelope.received_at).map_err(ApiError::Invalid)?;
-    received.principal.may_write(message.external_client_id())?;
-    Ok(message)
+    let posted = Posted::parse(item, received.envelope.received_at).map_err(ApiError::Invalid)?;
+    received.principal.may_write(posted.message.external_client_id())?;
+    Ok(posted)
 }
 
 /// Waits for the brokers' answers, all under one deadline.
@@ -145,7 +154,7 @@ async fn answer<P: Publish>(
     let deadline = Instant::now() + shared.limits.ack_deadline();
     let mut results = Vec::with_capacity(items.len());
     let (mut taken, mut retry_after) = (0_usize, None);
-    for (client_id, enqueued) in items {
+    for Item { client_id, warnings, enqueued } in items {
         let delivered = match enqueued {
             Ok(acknowledgement) => publish::acknowledged(acknowledgement, deadline).await,
             Err(error) => Err(error),
@@ -154,7 +163,8 @@ async fn answer<P: Publish>(
         let (status, code, outcome) = match delivered {
             Ok(delivered) => {
                 taken += 1;
-                (StatusCode::ACCEPTED, "accepted", Outcome::Taken { record: shared.coordinates(delivered) })
+                let record = shared.coordinates(delivered);
+                (StatusCode::ACCEPTED, "accepted", Outcome::Taken { record, warnings: shared.warn(warnings) })
             }
             Err(error) => {
                 retry_after = retry_after.max(error.retry_after_seconds());

@@ -10,7 +10,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use schemas::{ClientId, DialogClose, Event, RequestId};
+use schemas::{ClientId, DialogClose, Event, RequestId, record};
 use serde::de::IgnoredAny;
 
 use crate::{error::ApiError, keep::Kept, openapi, publish::Publish, receive, router::Shared};
@@ -48,7 +48,8 @@ async fn take<'a, P: Publish>(
     let client_id = client_id.ok_or(ApiError::ClientIdMalformed)?;
     // The id does not say of which source the client is.
     received.principal.may_write_all()?;
-    shared.keep(&Event::DialogClose(DialogClose { client_id }), received, request_id.as_str()).await
+    let record = record::encode(&Event::DialogClose(DialogClose { client_id }), &received.envelope);
+    shared.keep(client_id, record, received, request_id.as_str()).await
 }
 
 /// No bytes, or the empty object that some HTTP clients always send. Whatever else it may say one day is

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use schemas::{Envelope, Event, record};
+use axum::body::Bytes;
+use schemas::{ClientId, EncodedRecord, Warning};
 use serde::Serialize;
 use tokio::time::Instant;
 
@@ -22,8 +23,25 @@ pub struct Kept<'a> {
     pub client_id: String,
     /// Where it lies.
     pub record: Coordinates<'a>,
+    /// What of it is kept otherwise than it came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warned>,
     /// The request that brought it.
     pub request_id: &'a str,
+}
+
+/// A warning, for the answer.
+#[derive(Debug, Serialize)]
+pub struct Warned {
+    pub pointer: &'static str,
+    pub code: &'static str,
+    pub detail: &'static str,
+}
+
+impl From<Warning> for Warned {
+    fn from(warning: Warning) -> Self {
+        Self { pointer: warning.pointer(), code: warning.as_str(), detail: warning.detail() }
+    }
 }
 
 /// Where a record lies in the topic: with them its producer can tell when it has been applied.
@@ -38,34 +56,44 @@ pub struct Coordinates<'a> {
 }
 
 impl<P: Publish> Shared<P> {
-    /// Puts the record of an event into the queue to Kafka.
+    /// Puts a record of a client into the queue to Kafka.
     ///
     /// # Errors
     /// The queue refuses it.
     pub fn enqueue(
         &self,
-        event: &Event,
-        envelope: &Envelope,
+        client_id: ClientId,
+        record: EncodedRecord,
         admitted: Arc<Admitted>,
     ) -> Result<Acknowledgement, ApiError> {
-        let partition = event.client_id().partition(self.partition_count);
-        self.publisher.enqueue(record::encode(event, envelope), partition, admitted)
+        self.publisher.enqueue(record, client_id.partition(self.partition_count), admitted)
     }
 
-    /// Writes the record of an event and waits for the brokers' acknowledgement.
+    /// Counts the messages that are kept otherwise than they came, and says how.
+    pub fn warn(&self, warnings: Vec<Warning>) -> Vec<Warned> {
+        for warning in &warnings {
+            self.metrics.ingest_warnings_total.with_label_values(&[warning.as_str()]).inc();
+        }
+        warnings.into_iter().map(Warned::from).collect()
+    }
+
+    /// Writes a record of a client and waits for the brokers' acknowledgement.
     ///
     /// # Errors
     /// It is not known whether the record is kept.
     pub async fn keep<'a>(
         &'a self,
-        event: &Event,
+        client_id: ClientId,
+        record: EncodedRecord,
         mut received: Received,
         request_id: &'a str,
     ) -> Result<Kept<'a>, ApiError> {
-        let acknowledgement = self.enqueue(event, &received.envelope, received.admitted)?;
+        // Whoever waits for Kafka holds nothing but the record in its queue.
+        received.bytes = Bytes::new();
+        let acknowledgement = self.enqueue(client_id, record, received.admitted)?;
         let deadline = Instant::now() + self.limits.ack_deadline();
         let delivered = publish::acknowledged(acknowledgement, deadline).await?;
-        let client_id = event.client_id().key();
+        let client_id = client_id.key();
         tracing::debug!(
             request_id,
             client_id,
@@ -78,7 +106,7 @@ impl<P: Publish> Shared<P> {
             span.set("messaging.destination.partition.id", delivered.partition.to_string());
             span.set("messaging.kafka.offset", delivered.offset);
         }
-        Ok(Kept { client_id, record: self.coordinates(delivered), request_id })
+        Ok(Kept { client_id, record: self.coordinates(delivered), warnings: Vec::new(), request_id })
     }
 
     /// Of a record, for the answer.

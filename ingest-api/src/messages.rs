@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
 };
-use schemas::{Event, Message, RequestId};
+use schemas::{Posted, RequestId, record};
 
 use crate::{
     error::ApiError,
@@ -57,8 +57,12 @@ async fn keep<'a, P: Publish>(
     received: Received,
     request_id: &'a RequestId,
 ) -> Result<Kept<'a>, ApiError> {
-    let message =
-        Message::parse(&received.bytes, received.envelope.received_at).map_err(ApiError::Invalid)?;
+    let Posted { message, others, warnings } =
+        Posted::parse(&received.bytes, received.envelope.received_at).map_err(ApiError::Invalid)?;
     received.principal.may_write(message.external_client_id())?;
-    shared.keep(&Event::MessageReceived(Box::new(message)), received, request_id.as_str()).await
+    let record = record::encode_message(&message, &others, &received.envelope);
+    let client_id = message.client_id();
+    drop(message);
+    let kept = shared.keep(client_id, record, received, request_id.as_str()).await?;
+    Ok(Kept { warnings: shared.warn(warnings), ..kept })
 }

@@ -135,12 +135,23 @@ impl Media {
         }
     }
 
+    /// Whether it goes by this name, too. `application/cloudevents+json` is none of them: it would hold the
+    /// message in its `data`.
+    fn is(self, essence: &str) -> bool {
+        essence.eq_ignore_ascii_case(self.as_str())
+            || matches!(self, Self::Json) && essence.eq_ignore_ascii_case("text/json")
+    }
+
     /// Their names, for a person.
     #[must_use]
     pub fn list(these: &[Self]) -> String {
         these.iter().map(|media| media.as_str()).collect::<Vec<_>>().join(" or ")
     }
 }
+
+/// What UTF-8 is called (WHATWG, Encoding).
+const UTF_8: [&str; 6] =
+    ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
 
 /// Which of these the body is, in UTF-8.
 ///
@@ -153,9 +164,9 @@ pub fn media_type(headers: &HeaderMap, among: &'static [Media]) -> Result<Media,
     let essence = parts.next().unwrap_or_default();
     let is_utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
         !name.trim().eq_ignore_ascii_case("charset")
-            || value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
+            || UTF_8.iter().any(|label| value.trim().trim_matches('"').eq_ignore_ascii_case(label))
     });
-    let media = among.iter().find(|media| essence.eq_ignore_ascii_case(media.as_str()));
+    let media = among.iter().find(|media| media.is(essence));
     media.copied().filter(|_| is_utf8).ok_or(ApiError::UnsupportedMediaType(among))
 }
 
@@ -198,6 +209,10 @@ mod tests {
     #[case::parameter("Application/JSON; charset=UTF-8", Media::Json)]
     #[case::quoted("application/json;charset=\"utf-8\"", Media::Json)]
     #[case::lines("application/x-ndjson", Media::Ndjson)]
+    #[case::label("application/json; charset=utf8", Media::Json)]
+    #[case::quoted_label("application/json; charset=\"UTF8\"", Media::Json)]
+    #[case::older_label("application/x-ndjson; charset=unicode-1-1-utf-8", Media::Ndjson)]
+    #[case::older_name("text/json; charset=utf-8", Media::Json)]
     fn a_type_in_utf8_is_known(#[case] content_type: &'static str, #[case] media: Media) {
         assert_eq!(media_type(&content_type_of(content_type), BOTH), Ok(media));
     }
@@ -206,6 +221,8 @@ mod tests {
     #[case::text("text/plain")]
     #[case::latin("application/json; charset=latin1")]
     #[case::longer("application/jsonp")]
+    #[case::cloud_event("application/cloudevents+json")]
+    #[case::utf16("application/json; charset=utf-16")]
     #[case::empty("")]
     fn another_type_is_refused(#[case] content_type: &'static str) {
         let refused = Err(ApiError::UnsupportedMediaType(BOTH));

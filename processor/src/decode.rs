@@ -1,6 +1,6 @@
 //! From a record as it was read to what it says: total, whatever the bytes are.
 
-use schemas::{BodyHash, ClientId, Event, Message, RequestId, Timestamp};
+use schemas::{ClientId, Event, Message, RequestId, Timestamp};
 
 use crate::{
     dead_letter::DeadLetterReason,
@@ -33,8 +33,6 @@ pub enum Content {
 pub struct Received {
     /// The message.
     pub message: Message,
-    /// Tells a duplicate from a reused id.
-    pub body_hash: BodyHash,
     /// When the ingest API had the request.
     pub received_at: Timestamp,
     /// The request that brought it.
@@ -50,7 +48,6 @@ impl Record {
         let content = match raw.decode(rules.count_at(raw.offset)) {
             Ok((Event::MessageReceived(message), envelope)) => Content::Message(Box::new(Received {
                 idle_gap: rules.idle_gap_at(raw.offset, message.external_client_id()),
-                body_hash: message.body_hash(),
                 message: *message,
                 received_at: envelope.received_at,
                 request_id: envelope.request_id,
@@ -59,6 +56,16 @@ impl Record {
             Err(fault) => Content::DeadLetter(DeadLetterReason::Record(fault)),
         };
         Self { raw, content }
+    }
+
+    /// What the record costs while it waits: its bytes, what is made of them, and what holds both.
+    #[must_use]
+    pub fn size_bytes(&self) -> usize {
+        let content = match &self.content {
+            Content::Message(received) => size_of::<Received>() + received.message.heap_bytes(),
+            Content::Close(_) | Content::DeadLetter(_) => 0,
+        };
+        size_of::<Self>() - size_of::<RawRecord>() + self.raw.size_bytes() + content
     }
 
     /// Whose record it is; nobody's if it says nothing.

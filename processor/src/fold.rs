@@ -10,7 +10,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use schemas::{BodyHash, ClientId, Partition, Timestamp};
+use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
 use crate::{
@@ -66,7 +66,7 @@ pub type ClientStates = HashMap<ClientId, ClientState>;
 pub type MessageKey<'a> = (ClientId, &'a str);
 
 /// The bodies that are known for message ids.
-pub type BodyHashes<'a> = HashMap<MessageKey<'a>, BodyHash>;
+pub type Bodies<'a> = HashMap<MessageKey<'a>, Body>;
 
 /// A client to be written.
 #[derive(Debug, Clone, Copy)]
@@ -249,12 +249,7 @@ fn latest(last: Option<Timestamp>, idle_gap: Option<IdleGap>, next: Timestamp) -
 
 /// Folds a batch. `before` holds every client of it, `existing` the bodies found by [`lookups`].
 #[must_use]
-pub fn fold<'a>(
-    batch: &'a Batch,
-    topic_id: Uuid,
-    before: ClientStates,
-    existing: &BodyHashes<'a>,
-) -> Folded<'a> {
+pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing: &Bodies<'a>) -> Folded<'a> {
     let mut fold = Fold {
         topic_id,
         existing,
@@ -284,7 +279,7 @@ pub fn fold<'a>(
 
 struct Fold<'a, 'e> {
     topic_id: Uuid,
-    existing: &'e BodyHashes<'a>,
+    existing: &'e Bodies<'a>,
     seen: HashSet<MessageKey<'a>>,
     /// Where in `folded.opened` a client's active dialog stands, if this batch opened it.
     opened: HashMap<ClientId, usize>,
@@ -375,14 +370,14 @@ impl<'a> Folded<'a> {
     pub fn settle(
         self,
         inserted: &HashSet<(Partition, Offset)>,
-        mut stored: BodyHashes<'a>,
+        mut stored: Bodies<'a>,
     ) -> Result<Settled<'a>, ForeignWrite> {
         let Self { messages, touched, mut after, mut repeats, mut dead_letters, mut counters, .. } = self;
         let touched = touch_inserted(touched, &messages, inserted, &mut after);
         for NewMessage { record, received, opens, .. } in messages {
             let (partition, offset) = (record.raw.partition, record.raw.offset);
             if inserted.contains(&(partition, offset)) {
-                stored.insert(key(received), received.body_hash);
+                stored.insert(key(received), received.message.body());
                 counters.entry(partition).or_default().messages += 1;
             } else if opens {
                 return Err(ForeignWrite { partition, offset });
@@ -392,7 +387,8 @@ impl<'a> Folded<'a> {
         }
         for (record, received) in repeats {
             let counters = counters.entry(record.raw.partition).or_default();
-            if stored.get(&key(received)) == Some(&received.body_hash) {
+            let body = received.message.body();
+            if stored.get(&key(received)).is_some_and(|first| first.says_the_same_as(&body)) {
                 counters.duplicates += 1;
             } else {
                 counters.dead_letters += 1;

@@ -8,32 +8,34 @@ from jsonschema import Draft7Validator
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "tests" / "golden"
 
+# Both versions say the same of the fields that Telex looks at.
+MESSAGE_TYPES = ["telex.message.received.v1", "telex.message.received.v2"]
 MESSAGE = {"external_client_id": "a", "client_phone": "+70000000000", "external_message_id": "1", "text": ""}
-WRONG = {
-    "telex.message.received.v1": [
-        *({k: v for k, v in MESSAGE.items() if k != name} for name in MESSAGE),
-        MESSAGE | {"client_phone": "+7 000 000 00 00"},
-        MESSAGE | {"client_phone": "70000000000"},
-        MESSAGE | {"client_phone": "+7"},
-        MESSAGE | {"external_client_id": ""},
-        MESSAGE | {"external_client_id": " a"},
-        MESSAGE | {"external_client_id": "a" * 129},
-        MESSAGE | {"external_message_id": "a\u0007"},
-        MESSAGE | {"text": None},
-        MESSAGE | {"text": "\u0000"},
-        MESSAGE | {"text": "a" * 16385},
-        MESSAGE | {"sent_at": "2026-11-24T07:34:59+03:00"},
-        MESSAGE | {"sent_at": None},
-        [],
-    ],
+WRONG_MESSAGES = [
+    *({k: v for k, v in MESSAGE.items() if k != name} for name in MESSAGE),
+    MESSAGE | {"client_phone": "+7 000 000 00 00"},
+    MESSAGE | {"client_phone": "70000000000"},
+    MESSAGE | {"client_phone": "+7"},
+    MESSAGE | {"external_client_id": ""},
+    MESSAGE | {"external_client_id": " a"},
+    MESSAGE | {"external_client_id": "a" * 129},
+    MESSAGE | {"external_message_id": "a\u0007"},
+    MESSAGE | {"text": None},
+    MESSAGE | {"text": "\u0000"},
+    MESSAGE | {"text": "a" * 16385},
+    MESSAGE | {"sent_at": "2026-11-24T07:34:59+03:00"},
+    MESSAGE | {"sent_at": None},
+    [],
+]
+WRONG = dict.fromkeys(MESSAGE_TYPES, WRONG_MESSAGES) | {
     "telex.dialog.close.v1": [{}, {"client_id": "E60660C7-BD8F-5BA9-B814-6DBEE9550932"}, {"client_id": 1}, None],
 }
-RIGHT = {
-    "telex.message.received.v1": [
-        MESSAGE,
-        MESSAGE | {"text": "а" * 16384, "external_client_id": "a" * 128, "client_phone": "+1234567"},
-        MESSAGE | {"sent_at": "2026-11-24T04:34:59.500000Z", "unknown": {"deep": [1]}},
-    ],
+RIGHT_MESSAGES = [
+    MESSAGE,
+    MESSAGE | {"text": "а" * 16384, "external_client_id": "a" * 128, "client_phone": "+1234567"},
+    MESSAGE | {"sent_at": "2026-11-24T04:34:59.500000Z", "unknown": {"deep": [1]}},
+]
+RIGHT = dict.fromkeys(MESSAGE_TYPES, RIGHT_MESSAGES) | {
     "telex.dialog.close.v1": [{"client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932", "unknown": 1}],
 }
 

@@ -3,21 +3,24 @@
 
 use serde::de::IgnoredAny;
 
-use crate::reason::{Invalid, InvalidReason};
+use crate::{
+    fields::without_mark,
+    reason::{Invalid, InvalidReason},
+};
 
 /// The most items of one batch.
 pub const ITEMS_MAX: usize = 1_000;
 
 /// The items of a JSON array, in their order.
 ///
-/// The array is one document: where it is not JSON, nothing of it is taken. What serde_json finds only when
-/// it reads a value for good (a lone surrogate, nesting beyond 128, a number too large) is its item's fault.
+/// The array is one document: where it is not JSON, nothing of it is taken. What breaks a message's rules, such
+/// as nesting too deeply, is its item's fault.
 ///
 /// # Errors
 /// The document is not JSON or not an array, or holds no item, or more than [`ITEMS_MAX`].
 pub fn json_array(body: &[u8]) -> Result<Vec<&[u8]>, Invalid> {
     let malformed = || Invalid::new(InvalidReason::MalformedJson, "", "must be one JSON document in UTF-8");
-    let text = std::str::from_utf8(body).map_err(|_| malformed())?;
+    let text = std::str::from_utf8(without_mark(body)).map_err(|_| malformed())?;
     let Some(inside) = skip_white_space(text).strip_prefix('[') else {
         return Err(match serde_json::from_str::<IgnoredAny>(text) {
             Ok(_) => Invalid::new(InvalidReason::WrongType, "", "must be a JSON array"),
@@ -51,7 +54,7 @@ pub fn json_array(body: &[u8]) -> Result<Vec<&[u8]>, Invalid> {
 /// There is no item, or there are more than [`ITEMS_MAX`].
 pub fn ndjson(body: &[u8]) -> Result<Vec<&[u8]>, Invalid> {
     let mut items = Items::default();
-    for line in body.split(|&byte| byte == b'\n') {
+    for line in without_mark(body).split(|&byte| byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if !line.iter().all(|&byte| is_white_space(byte)) {
             items.push(line);

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 
 use crate::{
     ids::{ExternalClientId, ExternalMessageId, MessageText},
-    record::{DIALOG_CLOSE, MESSAGE_RECEIVED, header},
+    record::{DIALOG_CLOSE, MESSAGE_RECEIVED, MESSAGE_RECEIVED_V1, header},
 };
 
 /// The contract's version. Within a major, only optional fields are added.
-pub const VERSION: &str = "1.0.0";
+pub const VERSION: &str = "1.1.0";
 
 /// Neither control characters nor white space at either end, as `char::is_control` and
 /// `char::is_whitespace` know them.
@@ -38,21 +38,30 @@ const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Every document: the file's name, and what it holds.
 #[must_use]
-pub fn documents() -> [(&'static str, Value); 3] {
+pub fn documents() -> [(&'static str, Value); 4] {
     [
-        ("telex.message.received.v1.schema.json", message_received()),
+        ("telex.message.received.v1.schema.json", message_received(MESSAGE_RECEIVED_V1, OF_VERSION_1)),
+        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED, OF_VERSION_2)),
         ("telex.dialog.close.v1.schema.json", dialog_close()),
         ("asyncapi.json", async_api()),
     ]
 }
 
-fn message_received() -> Value {
+const OF_VERSION_1: &str = "A client wrote something. The value of a record whose ce_type is this title. The same \
+    message may come in several records: the first one counts. Written no more since version 2.";
+
+const OF_VERSION_2: &str = "A client wrote something. The value of a record whose ce_type is this title. The same \
+    message may come in several records: the first one counts. Members that are not named here are the sender's, \
+    as they came: checked for syntax and depth only, so that a name may stand twice among them, and numbers and \
+    escapes in them may be more than your parser can hold.";
+
+/// What both versions say of the fields that Telex looks at.
+fn message_received(event_type: &str, description: &str) -> Value {
     json!({
         "$schema": DRAFT,
-        "$id": format!("urn:telex:schema:{MESSAGE_RECEIVED}"),
-        "title": MESSAGE_RECEIVED,
-        "description": "A client wrote something. The value of a record whose ce_type is this title. The same message may \
-            come in several records: the first one counts.",
+        "$id": format!("urn:telex:schema:{event_type}"),
+        "title": event_type,
+        "description": description,
         "type": "object",
         "required": ["external_client_id", "client_phone", "external_message_id", "text"],
         "properties": {
@@ -125,12 +134,18 @@ fn async_api() -> Value {
         },
         "components": {
             "messages": {
-                "messageReceived": message(MESSAGE_RECEIVED, "A client wrote something.", "the source's id of the message"),
+                "messageReceived": message(MESSAGE_RECEIVED, "A client wrote something.", MESSAGE_ID),
+                "messageReceivedV1": message(
+                    MESSAGE_RECEIVED_V1, "A client wrote something, before version 2 came.", MESSAGE_ID,
+                ),
                 "dialogClose": message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
             },
         },
     })
 }
+
+/// What `ce_id` is in both versions.
+const MESSAGE_ID: &str = "the source's id of the message";
 
 fn channel() -> Value {
     json!({
@@ -139,6 +154,7 @@ fn channel() -> Value {
             client places it.",
         "messages": {
             "messageReceived": { "$ref": "#/components/messages/messageReceived" },
+            "messageReceivedV1": { "$ref": "#/components/messages/messageReceivedV1" },
             "dialogClose": { "$ref": "#/components/messages/dialogClose" },
         },
         "bindings": {

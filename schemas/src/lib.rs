@@ -5,24 +5,28 @@
 //! neither HTTP, Kafka nor PostgreSQL: every function here is pure.
 //!
 //! Read in the order in which a message travels: [`batch`] (a body to its items), [`message`] (bytes to
-//! [`Message`]), [`ids`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
-//! topic's format). [`contract`] says the same to readers in other languages.
+//! [`Message`], by way of `fields` and `scan`), `edge` (what is refused there only), [`ids`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
+//! topic's format, with [`v1`], which is read only). [`contract`] says the same to readers in other languages.
 #![forbid(unsafe_code)]
 
 pub mod batch;
 pub mod contract;
+mod edge;
+mod fields;
 pub mod ids;
-mod json;
 pub mod key;
 pub mod message;
 pub mod reason;
 pub mod record;
+mod scan;
 pub mod time;
+pub mod v1;
 
+pub use fields::Others;
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
-pub use json::{NUMBER_ABOVE, NUMBER_BELOW};
 pub use key::{ClientId, Partition, PartitionCount};
-pub use message::{BodyHash, Message};
-pub use reason::{Invalid, InvalidReason};
+pub use message::{Body, BodyHash, Message, Posted};
+pub use reason::{Invalid, InvalidReason, Warning};
 pub use record::{DialogClose, EncodedRecord, Envelope, Event, RecordFault, RecordView};
+pub use scan::DEPTH_MAX;
 pub use time::Timestamp;

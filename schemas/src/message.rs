@@ -1,22 +1,20 @@
-//! From the bytes of a webhook to a [`Message`]: the only way to obtain one, at the edge and again
-//! in the processor, which does not trust the topic.
+//! A message: what Telex looks at of what a client wrote. The only ways to obtain one are the records of the
+//! topic, which the processor does not trust, and [`Posted`], a producer's body.
 
-use std::{borrow::Cow, collections::BTreeMap};
-
-use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, Violation},
-    json::{Field, RawMessage},
+    edge,
+    fields::{Field, Fields, Others, optional, required},
+    ids::{ExternalClientId, ExternalMessageId, MessageText, Phone},
     key::ClientId,
-    reason::{Invalid, InvalidReason},
+    reason::{Invalid, InvalidReason, Warning},
+    record,
     time::Timestamp,
 };
 
 /// What a client wrote, valid in every part.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     client_id: ClientId,
     external_client_id: ExternalClientId,
@@ -24,16 +22,49 @@ pub struct Message {
     external_message_id: ExternalMessageId,
     text: MessageText,
     sent_at: Option<Timestamp>,
-    extra: BTreeMap<String, Value>,
+    body: Body,
 }
 
-/// The first 128 bits of SHA-256 over the message's canonical JSON: tells a duplicate (equal) from
-/// a conflicting duplicate (same id, another body).
+/// The first 128 bits of a SHA-256 over what a message says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct BodyHash(pub [u8; 16]);
 
+/// Tells a duplicate from a conflicting duplicate (the same id, another body), also where one of the two
+/// records is of version 1, whose hash covers members that version 2 does not look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Body {
+    /// By the rules of the record's version: what the row keeps.
+    pub hash: BodyHash,
+    /// By the rules of version 2, whichever version the record is of.
+    pub own: BodyHash,
+}
+
+/// A message as its producer sends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Posted<'a> {
+    pub message: Message,
+    /// The members that Telex does not look at.
+    pub others: Others<'a>,
+    /// What of the message is kept otherwise than it came.
+    pub warnings: Vec<Warning>,
+}
+
+impl<'a> Posted<'a> {
+    /// Parses a JSON object by the rules of the contract and those that are in force at the edge only.
+    ///
+    /// # Errors
+    /// The first violated rule, as [`Message::parse`] has it; then what [`edge`] refuses.
+    pub fn parse(body: &'a [u8], received_at: Timestamp) -> Result<Self, Invalid> {
+        let (fields, others) = Fields::read(body)?;
+        let refused = edge::check(&fields);
+        let (message, warnings) = Message::from_fields(fields, received_at)?;
+        refused?;
+        Ok(Self { message, others, warnings })
+    }
+}
+
 impl Message {
-    /// Parses a JSON object. Fields that this version does not know are kept.
+    /// Parses a JSON object by the rules of version 2. Members that Telex does not know are passed over.
     ///
     /// `received_at` bounds `sent_at`; it is an argument so that the processor, replaying the
     /// topic in ten years, comes to the same answer as the edge did.
@@ -42,23 +73,24 @@ impl Message {
     /// The first violated rule: syntax before content, then the fields in the order of the
     /// contract (`external_client_id`, `client_phone`, `external_message_id`, `text`, `sent_at`).
     pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Self, Invalid> {
-        let raw = RawMessage::read(body)?;
-        let external_client_id =
-            required("/external_client_id", raw.external_client_id, ExternalClientId::parse)?;
-        let client_phone = required("/client_phone", raw.client_phone, |v| Phone::parse(&v))?;
-        let external_message_id =
-            required("/external_message_id", raw.external_message_id, ExternalMessageId::parse)?;
-        let text = required("/text", raw.text, MessageText::parse)?;
-        let sent_at = optional("/sent_at", raw.sent_at, |v| Timestamp::parse_sent_at(&v, received_at))?;
-        Ok(Self {
-            client_id: ClientId::of(&external_client_id, &client_phone),
-            external_client_id,
-            client_phone,
-            external_message_id,
-            text,
-            sent_at,
-            extra: raw.extra,
-        })
+        let (fields, _) = Fields::read(body)?;
+        Self::from_fields(fields, received_at).map(|(message, _)| message)
+    }
+
+    fn from_fields(mut fields: Fields<'_>, received_at: Timestamp) -> Result<(Self, Vec<Warning>), Invalid> {
+        let sent_at = std::mem::take(&mut fields.sent_at);
+        let (own, text_is_mended) = Own::parse(fields)?;
+        let sent_at = optional("/sent_at", sent_at, |v| Timestamp::parse_sent_at(&v, received_at));
+        let mut warnings: Vec<Warning> =
+            text_is_mended.then_some(Warning::HalfCharacter).into_iter().collect();
+        let sent_at = match sent_at {
+            Err(Invalid { reason: InvalidReason::TimestampOutOfRange, .. }) => {
+                warnings.push(Warning::SentAtOutOfRange);
+                None
+            }
+            read => read?,
+        };
+        Ok((own.into_message(sent_at), warnings))
     }
 
     /// The client who wrote it.
@@ -97,74 +129,99 @@ impl Message {
         self.sent_at
     }
 
-    /// The record's value: one object, keys sorted by code point, no white space, times in UTC with
-    /// microseconds. Equal messages have equal bytes.
     #[must_use]
-    pub fn to_canonical_json(&self) -> Vec<u8> {
-        // Writing to memory cannot fail, and every key is a string.
-        serde_json::to_vec(self).unwrap_or_default()
+    pub const fn body(&self) -> Body {
+        self.body
     }
 
-    /// Over [`to_canonical_json`](Self::to_canonical_json).
-    #[must_use]
-    pub fn body_hash(&self) -> BodyHash {
-        let digest: [u8; 32] = Sha256::digest(self.to_canonical_json()).into();
-        let [hash @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
-        BodyHash(hash)
+    pub(crate) const fn with_body(mut self, body: Body) -> Self {
+        self.body = body;
+        self
     }
-}
 
-/// The canonical form: known and unknown fields merged in the order of their keys.
-impl Serialize for Message {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sent_at = self.sent_at.map(|time| time.to_string());
-        let known = [
-            ("client_phone", Some(self.client_phone.as_str())),
-            ("external_client_id", Some(self.external_client_id.as_str())),
-            ("external_message_id", Some(self.external_message_id.as_str())),
-            ("sent_at", sent_at.as_deref()),
-            ("text", Some(self.text.as_str())),
+    /// What the message takes on the heap, in bytes.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        let texts = [
+            self.external_client_id.as_str(),
+            self.client_phone.as_str(),
+            self.external_message_id.as_str(),
+            self.text.as_str(),
         ];
-        let mut extra = self.extra.iter().peekable();
-        let mut map = serializer.serialize_map(None)?;
-        for (key, value) in known {
-            while let Some((name, value)) = extra.next_if(|(name, _)| name.as_str() < key) {
-                map.serialize_entry(name, value)?;
-            }
-            if let Some(value) = value {
-                map.serialize_entry(key, value)?;
-            }
-        }
-        for (name, value) in extra {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
+        texts.map(str::len).iter().sum()
     }
 }
 
-fn optional<'a, T>(
-    pointer: &'static str,
-    field: Field<'a>,
-    parse: impl FnOnce(Cow<'a, str>) -> Result<T, Violation>,
-) -> Result<Option<T>, Invalid> {
-    let violated = |(reason, rule)| Invalid::new(reason, pointer, rule);
-    match field {
-        Field::Absent | Field::Null => Ok(None),
-        Field::Text(text) => parse(text).map(Some).map_err(violated),
-        Field::OtherType => Err(violated((InvalidReason::WrongType, "must be a string"))),
+/// The fields that decide who wrote what, each valid.
+pub(crate) struct Own {
+    pub external_client_id: ExternalClientId,
+    pub client_phone: Phone,
+    pub external_message_id: ExternalMessageId,
+    pub text: MessageText,
+}
+
+impl Own {
+    /// Parses them in their order; whether something stands in the text for a half of a surrogate pair.
+    pub fn parse(fields: Fields<'_>) -> Result<(Self, bool), Invalid> {
+        let external_client_id =
+            required("/external_client_id", fields.external_client_id, ExternalClientId::parse)?;
+        let client_phone = required("/client_phone", fields.client_phone, |v| Phone::parse(&v))?;
+        let external_message_id =
+            required("/external_message_id", fields.external_message_id, ExternalMessageId::parse)?;
+        let (text, is_mended) = match fields.text {
+            Field::Mended(text) => (Field::Text(text.into()), true),
+            text => (text, false),
+        };
+        let text = required("/text", text, MessageText::parse)?;
+        Ok((Self { external_client_id, client_phone, external_message_id, text }, is_mended))
+    }
+
+    pub fn into_message(self, sent_at: Option<Timestamp>) -> Message {
+        let Self { external_client_id, client_phone, external_message_id, text } = self;
+        let client_id = ClientId::of(&external_client_id, &client_phone);
+        let hash = BodyHash::of_version_2(client_id, &external_message_id, &text, sent_at);
+        let body = Body { hash, own: hash };
+        Message { client_id, external_client_id, client_phone, external_message_id, text, sent_at, body }
     }
 }
 
-fn required<'a, T>(
-    pointer: &'static str,
-    field: Field<'a>,
-    parse: impl FnOnce(Cow<'a, str>) -> Result<T, Violation>,
-) -> Result<T, Invalid> {
-    if let Field::Null = field {
-        return Err(Invalid::new(InvalidReason::WrongType, pointer, "must be a string"));
+impl BodyHash {
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        Self::from_digest(Sha256::digest(bytes).into())
     }
-    optional(pointer, field, parse)?
-        .ok_or_else(|| Invalid::new(InvalidReason::MissingField, pointer, "is required"))
+
+    /// Over the event type, the client id, the message's id, the text and `sent_at` (empty without one), with
+    /// a zero byte between them: none of them can hold one. The client id stands for source and phone.
+    fn of_version_2(
+        client_id: ClientId,
+        id: &ExternalMessageId,
+        text: &MessageText,
+        sent_at: Option<Timestamp>,
+    ) -> Self {
+        let (client_id, sent_at) =
+            (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
+        let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED);
+        for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
+            hasher.update([0_u8]);
+            hasher.update(part);
+        }
+        Self::from_digest(hasher.finalize().into())
+    }
+
+    const fn from_digest(digest: [u8; 32]) -> Self {
+        let [hash @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = digest;
+        Self(hash)
+    }
+}
+
+impl Body {
+    /// Whether two records with one message id say the same. Two of one version do if their hashes are
+    /// equal; two of different versions if Telex's own fields are.
+    #[must_use]
+    pub fn says_the_same_as(&self, other: &Self) -> bool {
+        let is_version_1 = |body: &Self| body.hash != body.own;
+        self.hash == other.hash || is_version_1(self) != is_version_1(other) && self.own == other.own
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,10 @@ pub enum InvalidReason {
     WrongType,
     /// An object holds one key twice.
     DuplicateKey,
-    /// A number cannot be kept exactly enough.
+    /// A number of a version 1 record that a double cannot hold.
     NumberOutOfRange,
+    /// Arrays and objects are nested beyond the bound.
+    TooDeep,
     /// A string that must say something is empty, or a batch.
     Empty,
     /// A string or a batch exceeds its limit.
@@ -26,30 +28,38 @@ pub enum InvalidReason {
     ControlCharacter,
     /// White space at either end of an identifier.
     SurroundingWhiteSpace,
+    /// One half of a surrogate pair, which is no character.
+    LoneSurrogate,
+    /// A character in an identifier that nobody sees.
+    InvisibleCharacter,
     /// A phone that is not E.164 once its separators are removed.
     PhoneNotE164,
+    /// A phone with a zero in brackets, which may or may not be part of the number.
+    PhoneTrunkZero,
     /// A time that is not RFC 3339.
     TimestampMalformed,
-    /// A time before 2000 or more than a day ahead.
+    /// A time of a version 1 record before 2000 or more than a day ahead.
     TimestampOutOfRange,
 }
 
 impl InvalidReason {
-    /// Every reason, for tests and for metrics that start at zero.
-    pub const ALL: [Self; 13] = [
+    /// Every reason why a producer's message is refused.
+    pub const ALL: [Self; 15] = [
         Self::MalformedJson,
         Self::MissingField,
         Self::WrongType,
         Self::DuplicateKey,
-        Self::NumberOutOfRange,
+        Self::TooDeep,
         Self::Empty,
         Self::TooLong,
         Self::NulCharacter,
         Self::ControlCharacter,
         Self::SurroundingWhiteSpace,
+        Self::LoneSurrogate,
+        Self::InvisibleCharacter,
         Self::PhoneNotE164,
+        Self::PhoneTrunkZero,
         Self::TimestampMalformed,
-        Self::TimestampOutOfRange,
     ];
 
     /// The stable code.
@@ -61,14 +71,58 @@ impl InvalidReason {
             Self::WrongType => "wrong_type",
             Self::DuplicateKey => "duplicate_key",
             Self::NumberOutOfRange => "number_out_of_range",
+            Self::TooDeep => "too_deep",
             Self::Empty => "empty",
             Self::TooLong => "too_long",
             Self::NulCharacter => "nul_character",
             Self::ControlCharacter => "control_character",
             Self::SurroundingWhiteSpace => "surrounding_white_space",
+            Self::LoneSurrogate => "lone_surrogate",
+            Self::InvisibleCharacter => "invisible_character",
             Self::PhoneNotE164 => "phone_not_e164",
+            Self::PhoneTrunkZero => "phone_trunk_zero",
             Self::TimestampMalformed => "timestamp_malformed",
             Self::TimestampOutOfRange => "timestamp_out_of_range",
+        }
+    }
+}
+
+/// What of a message is kept otherwise than it came, because it is not worth losing the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Warning {
+    /// U+FFFD stands in the text for each half of a surrogate pair.
+    HalfCharacter,
+    /// The message is kept without its `sent_at`.
+    SentAtOutOfRange,
+}
+
+impl Warning {
+    /// For metrics that start at zero, and for the contract.
+    pub const ALL: [Self; 2] = [Self::HalfCharacter, Self::SentAtOutOfRange];
+
+    /// The stable code, of the reason for which a worthier field is refused.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::HalfCharacter => InvalidReason::LoneSurrogate.as_str(),
+            Self::SentAtOutOfRange => InvalidReason::TimestampOutOfRange.as_str(),
+        }
+    }
+
+    /// JSON pointer of the field.
+    #[must_use]
+    pub const fn pointer(self) -> &'static str {
+        match self {
+            Self::HalfCharacter => "/text",
+            Self::SentAtOutOfRange => "/sent_at",
+        }
+    }
+
+    #[must_use]
+    pub const fn detail(self) -> &'static str {
+        match self {
+            Self::HalfCharacter => "one half of a surrogate pair is kept as U+FFFD",
+            Self::SentAtOutOfRange => "is left out: must lie between 2000 and a day from now",
         }
     }
 }

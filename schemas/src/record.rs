@@ -1,6 +1,7 @@
 //! The topic's records, encode beside decode: the data team's contract.
 //!
-//! A record's value is the event's data as canonical JSON; its headers are CloudEvents 1.0 in
+//! A record's value is the event's data as JSON: Telex's own fields in one spelling and order, then the
+//! sender's other members as they came. Its headers are CloudEvents 1.0 in
 //! binary content mode (Kafka protocol binding), with `content-type`, `x-request-id` and
 //! `traceparent`. The pair (`ce_source`, `ce_id`) is equal exactly for copies of one message, as
 //! CloudEvents asks.
@@ -8,15 +9,19 @@
 use std::borrow::Cow;
 
 use crate::{
+    fields::Others,
     ids::{RequestId, TraceParent},
     key::{ClientId, Partition, PartitionCount},
     message::Message,
     reason::Invalid,
     time::Timestamp,
+    v1,
 };
 
 /// `ce_type` of a message.
-pub const MESSAGE_RECEIVED: &str = "telex.message.received.v1";
+pub const MESSAGE_RECEIVED: &str = "telex.message.received.v2";
+/// `ce_type` of a message in records that were written before version 2: read, and written no more.
+pub const MESSAGE_RECEIVED_V1: &str = "telex.message.received.v1";
 /// `ce_type` of the command that closes a client's active dialog.
 pub const DIALOG_CLOSE: &str = "telex.dialog.close.v1";
 
@@ -61,7 +66,7 @@ pub struct DialogClose {
 }
 
 /// What a record says.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// A client wrote something.
     MessageReceived(Box<Message>),
@@ -85,7 +90,7 @@ impl Event {
 pub struct EncodedRecord {
     /// The client id's canonical text.
     pub key: String,
-    /// Canonical JSON.
+    /// JSON.
     pub value: Vec<u8>,
     /// Names and values, in the order of the contract.
     pub headers: Vec<(&'static str, Cow<'static, str>)>,
@@ -100,23 +105,72 @@ impl EncodedRecord {
     }
 }
 
-/// Writes a record.
+/// Writes the record of an event; of a message without members that Telex does not know.
 #[must_use]
 pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
-    let client_id = event.client_id();
-    let (event_type, id, value) = match event {
-        Event::MessageReceived(message) => {
-            (MESSAGE_RECEIVED, message.external_message_id().as_str().to_owned(), message.to_canonical_json())
+    match event {
+        Event::MessageReceived(message) => encode_message(message, &Others::default(), envelope),
+        Event::DialogClose(close) => {
+            let client_id = close.client_id;
+            let id = match &envelope.request_id {
+                Some(id) => id.to_string(),
+                None => envelope.received_at.to_string(),
+            };
+            let value = format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes();
+            EncodedRecord {
+                key: client_id.key(),
+                value,
+                headers: headers(client_id, DIALOG_CLOSE, id, envelope),
+            }
         }
-        Event::DialogClose(_) => (
-            DIALOG_CLOSE,
-            envelope
-                .request_id
-                .as_ref()
-                .map_or_else(|| envelope.received_at.to_string(), ToString::to_string),
-            format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes(),
-        ),
-    };
+    }
+}
+
+/// Writes the record of a message, with the members that came with it.
+#[must_use]
+pub fn encode_message(message: &Message, others: &Others<'_>, envelope: &Envelope) -> EncodedRecord {
+    let client_id = message.client_id();
+    let id = message.external_message_id().as_str().to_owned();
+    EncodedRecord {
+        key: client_id.key(),
+        value: message_value(message, others),
+        headers: headers(client_id, MESSAGE_RECEIVED, id, envelope),
+    }
+}
+
+fn message_value(message: &Message, others: &Others<'_>) -> Vec<u8> {
+    let sent_at = message.sent_at().map(|time| time.to_string());
+    let own = [
+        ("external_client_id", Some(message.external_client_id().as_str())),
+        ("client_phone", Some(message.client_phone().as_str())),
+        ("external_message_id", Some(message.external_message_id().as_str())),
+        ("text", Some(message.text().as_str())),
+        ("sent_at", sent_at.as_deref()),
+    ];
+    // The names with what stands around them take some 100 bytes.
+    let room = 160 + message.heap_bytes() + others.pieces().map(|piece| piece.len() + 1).sum::<usize>();
+    let mut value = Vec::with_capacity(room);
+    for (name, text) in own.into_iter().filter_map(|(name, text)| Some((name, text?))) {
+        value.extend_from_slice(if value.is_empty() { b"{\"" } else { b",\"" });
+        value.extend_from_slice(name.as_bytes());
+        value.extend_from_slice(b"\":");
+        // Writing a string to memory cannot fail.
+        let _always = serde_json::to_writer(&mut value, text).is_ok();
+    }
+    for piece in others.pieces() {
+        value.push(b',');
+        value.extend_from_slice(piece.as_bytes());
+    }
+    value.push(b'}');
+    value
+}
+
+fn headers(
+    client_id: ClientId,
+    event_type: &'static str,
+    id: String,
+    envelope: &Envelope,
+) -> Vec<(&'static str, Cow<'static, str>)> {
     let mut headers = vec![
         (header::SPEC_VERSION, Cow::from("1.0")),
         (header::ID, id.into()),
@@ -129,7 +183,7 @@ pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
     headers.extend(envelope.request_id.as_ref().map(|id| text(header::REQUEST_ID, id.to_string())));
     headers
         .extend(envelope.trace_parent.as_ref().map(|parent| text(header::TRACE_PARENT, parent.to_string())));
-    EncodedRecord { key: client_id.key(), value, headers }
+    headers
 }
 
 /// A record as it was read, borrowed from wherever it lies.
@@ -204,6 +258,9 @@ where
     let event = match headers.event_type {
         Some(b) if b == MESSAGE_RECEIVED.as_bytes() => {
             Event::MessageReceived(Box::new(Message::parse(value, envelope.received_at)?))
+        }
+        Some(b) if b == MESSAGE_RECEIVED_V1.as_bytes() => {
+            Event::MessageReceived(Box::new(v1::parse(value, envelope.received_at)?))
         }
         Some(b) if b == DIALOG_CLOSE.as_bytes() => Event::DialogClose(parse_dialog_close(value)?),
         Some(_) => return Err(RecordFault::UnknownType),

@@ -30,10 +30,13 @@ pub fn dialog_id(topic_id: [u8; 16], partition: i32, offset: i64, appended_ms: i
     uuid(bytes, 8)
 }
 
-/// What a message row keeps of a body: the first 128 bits of SHA-256 of the canonical JSON, in hexadecimal.
+/// What a message row keeps of a body, in hexadecimal: the first 128 bits of SHA-256 of the event type, the
+/// client id, the message's id, the text and `sent_at`, each after a zero byte but the first.
 #[must_use]
-pub fn body_hash(canonical: &[u8]) -> String {
-    Sha256::digest(canonical).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+pub fn body_hash(client_id: &str, external_message_id: &str, text: &str, sent_at: Option<&str>) -> String {
+    let said =
+        ["telex.message.received.v2", client_id, external_message_id, text, sent_at.unwrap_or_default()];
+    Sha256::digest(said.join("\0")).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What a progress row keeps of the last applied record, in hexadecimal.
@@ -127,6 +130,17 @@ fn sha1(message: &[u8]) -> [u8; 20] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_body_hash_is_that_of_the_golden_record() {
+        let hash = body_hash(
+            "e60660c7-bd8f-5ba9-b814-6dbee9550932",
+            "wamid.1",
+            "Привет, \"Telex\" 👋\n",
+            Some("2026-11-24T04:34:59.500000Z"),
+        );
+        assert_eq!(hash, "d71014ef9eb1f365ad6dcf4f9fa84945");
+    }
 
     #[test]
     fn the_hashes_are_those_of_their_standards() {

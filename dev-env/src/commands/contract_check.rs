@@ -125,7 +125,7 @@ fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
     let counted = |count: u8, name: &str| {
         types.lines().any(|line| line.split_whitespace().eq([count.to_string(), format!("ce_type={name}")]))
     };
-    ensure!(counted(4, "telex.message.received.v1"), "types: {types}");
+    ensure!(counted(4, "telex.message.received.v2"), "types: {types}");
     ensure!(counted(1, "telex.dialog.close.v1"), "types: {types}");
     ensure!(lines(&["keys"])? == 6, "keys: there are six records");
     ensure!(lines(&["since", "0"])? == 6, "since: there are six records");

@@ -1,17 +1,39 @@
 //! The document's schemas: what a body may hold, and what an answer holds.
 
 use ::schemas::{
-    ExternalClientId, ExternalMessageId, Invalid, InvalidReason, MessageText, NUMBER_ABOVE, NUMBER_BELOW,
+    DEPTH_MAX, ExternalClientId, ExternalMessageId, Invalid, InvalidReason, MessageText, Warning,
     batch::ITEMS_MAX,
-    contract::{CLIENT_ID, IDENTIFIER, NO_NUL},
+    contract::{CLIENT_ID, NO_NUL},
 };
 use serde_json::{Value, json};
 
 use super::reference;
 use crate::error::{ApiError, Unavailable};
 
-/// E.164 once its separators are removed.
-const PHONE: &str = r"^[ .()-]*\+[ .()-]*[1-9]([ .()-]*[0-9]){6,14}[ .()-]*$";
+/// Beyond U+FFFF there is no escape that all dialects of patterns know: these stand for themselves.
+macro_rules! invisible {
+    () => {
+        concat!(
+            r"\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb",
+            "\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}",
+        )
+    };
+}
+
+/// The contract's rule for ids, without the characters that nobody sees. Those within an emoji are taken as
+/// well, which a pattern cannot say.
+const VISIBLE: &str = concat!(
+    r"^[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000",
+    invisible!(),
+    r"]([^\u0000-\u001f\u007f-\u009f\u200b-\u200f\u202a-\u202e\u2060-\u206f",
+    invisible!(),
+    r"]*[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000",
+    invisible!(),
+    "])?$",
+);
+
+/// E.164 once its separators are removed, without a zero in brackets.
+const PHONE: &str = r"^(?!.*\([ .-]*0[ .-]*\))[ .()-]*\+[ .()-]*[1-9]([ .()-]*[0-9]){6,14}[ .()-]*$";
 
 pub(super) fn schemas() -> Value {
     json!({
@@ -19,7 +41,6 @@ pub(super) fn schemas() -> Value {
         "Batch": {
             "type": "array", "minItems": 1, "maxItems": ITEMS_MAX, "items": reference("Message"),
         },
-        "ExtraValue": extra_value(),
         "ClientId": {
             "type": "string", "pattern": CLIENT_ID, "examples": ["e60660c7-bd8f-5ba9-b814-6dbee9550932"],
             "description": "UUIDv5 of the normalised pair (`external_client_id`, `client_phone`); every answer \
@@ -31,6 +52,7 @@ pub(super) fn schemas() -> Value {
             "properties": {
                 "client_id": reference("ClientId"),
                 "record": reference("Coordinates"),
+                "warnings": reference("Warnings"),
                 "request_id": { "type": "string" },
             },
         },
@@ -62,8 +84,10 @@ pub(super) fn schemas() -> Value {
                 "status": { "const": 202 },
                 "client_id": reference("ClientId"),
                 "record": reference("Coordinates"),
+                "warnings": reference("Warnings"),
             },
         },
+        "Warnings": warnings(),
         "ItemRefused": item_refused(),
         "Problem": problem(),
     })
@@ -87,16 +111,17 @@ fn message() -> Value {
         "properties": {
             "external_client_id": {
                 "type": "string", "minLength": 1, "maxLength": ExternalClientId::CHARS_MAX,
-                "pattern": IDENTIFIER,
+                "pattern": VISIBLE,
                 "description": "The outside system's account (the source), kept as it is.",
             },
             "client_phone": {
                 "type": "string", "pattern": PHONE,
-                "description": "E.164 with separators: the same number in another spelling is the same client.",
+                "description": "E.164 with separators: the same number in another spelling is the same client. Not `+44 (0)20 …`: \
+                    whether that zero belongs to the number, only its country knows.",
             },
             "external_message_id": {
                 "type": "string", "minLength": 1, "maxLength": ExternalMessageId::CHARS_MAX,
-                "pattern": IDENTIFIER,
+                "pattern": VISIBLE,
                 "description": "The outside system's id of the message, unique per client.",
             },
             "text": {
@@ -106,32 +131,34 @@ fn message() -> Value {
             "sent_at": {
                 "type": ["string", "null"], "format": "date-time",
                 "description": "When it was sent, says the producer: from 2000 to a day from now. Shown, never \
-                    ordered by.",
+                    ordered by. Another time is left out, and the answer says so.",
             },
         },
-        "propertyNames": { "pattern": NO_NUL },
-        "additionalProperties": reference("ExtraValue"),
-        "description": "Fields that are not named here are kept with the message. No key may stand twice in \
-            one object.",
+        "additionalProperties": true,
+        "description": format!(
+            "Members that are not named here travel to the topic as they came, to the last digit: Telex does not \
+            look at them, beyond that they are JSON, nested at most {DEPTH_MAX} levels deep with the message \
+            itself. A message sent again may have other ones: it is the same. None of the named fields may \
+            stand twice."
+        ),
         "examples": [example_message()],
     })
 }
 
-/// Whatever JSON can say and PostgreSQL can keep.
-fn extra_value() -> Value {
+fn warnings() -> Value {
     json!({
-        "anyOf": [
-            { "type": ["null", "boolean"] },
-            { "type": "integer", "minimum": i64::MIN, "maximum": u64::MAX },
-            { "type": "number", "exclusiveMinimum": NUMBER_ABOVE, "exclusiveMaximum": NUMBER_BELOW },
-            { "type": "string", "pattern": NO_NUL },
-            { "type": "array", "items": reference("ExtraValue") },
-            {
-                "type": "object",
-                "propertyNames": { "pattern": NO_NUL },
-                "additionalProperties": reference("ExtraValue"),
+        "type": "array",
+        "minItems": 1,
+        "description": "What of the message is kept otherwise than it came; absent if nothing is.",
+        "items": {
+            "type": "object",
+            "required": ["pointer", "code", "detail"],
+            "properties": {
+                "pointer": { "enum": Warning::ALL.map(Warning::pointer) },
+                "code": { "enum": Warning::ALL.map(Warning::as_str) },
+                "detail": { "type": "string" },
             },
-        ],
+        },
     })
 }
 

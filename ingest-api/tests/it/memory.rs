@@ -1,10 +1,14 @@
-//! A compressed body never costs more memory than a plain one may (S15).
+//! A compressed body never costs more memory than a plain one may (S15), and a plain one never more than its
+//! bytes, whatever it says.
 
-use std::io::{Read as _, Write as _};
+use std::{
+    io::{Read as _, Write as _},
+    time::{Duration, Instant},
+};
 
 use flate2::{Compression, write::GzEncoder};
 
-use crate::harness::{Api, resident_bytes};
+use crate::harness::{Api, message, resident_bytes};
 
 #[test]
 fn bombs_are_refused_without_growing() {
@@ -27,6 +31,48 @@ fn bombs_are_refused_without_growing() {
     let after = resident_bytes(api.running.server.pid());
     assert!(after < before + (10 << 20), "resident memory grew from {before} to {after} bytes");
     assert_eq!(api.topic(), []);
+}
+
+#[test]
+fn odd_members_that_wait_for_kafka_cost_their_bytes() {
+    const REQUESTS: usize = 200;
+    let (api, kafka) = Api::with_own_kafka(&[]);
+    let odd = vec![r#"{"":0}"#; 9_000].join(",");
+    kafka.freeze();
+    let most = std::thread::scope(|scope| {
+        let (api, odd) = (&api, &odd);
+        let requests: Vec<_> = (0..REQUESTS)
+            .map(|number| {
+                scope.spawn(move || {
+                    let own = message("odd", &format!("m-{number}")).to_string();
+                    let body = format!(r#"{},"x":[{odd}]}}"#, &own[..own.len() - 1]);
+                    api.post("/v1/messages", "content-type: application/json\r\n", body.as_bytes()).0
+                })
+            })
+            .collect();
+        let (mut most, mut waiting) = (0, 0);
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(6) {
+            most = most.max(resident_bytes(api.running.server.pid()));
+            waiting = waiting.max(in_flight(api));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(waiting, REQUESTS, "not all of them waited at once");
+        kafka.thaw();
+        for request in requests {
+            let status = request.join().unwrap();
+            assert!(matches!(status, 202 | 503), "{status}");
+        }
+        most
+    });
+    eprintln!("{REQUESTS} bodies of 63 KB while Kafka stood still: at most {} MiB", most >> 20);
+    assert!(most < 160 << 20, "{} MiB", most >> 20);
+}
+
+fn in_flight(api: &Api) -> usize {
+    let metrics = api.running.metrics();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("ingest_requests_in_flight ")).unwrap();
+    line.parse().unwrap()
 }
 
 fn gzip_of_zeros(bytes: usize) -> Vec<u8> {

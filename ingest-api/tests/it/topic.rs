@@ -25,7 +25,7 @@ fn an_accepted_message_lies_in_the_topic() {
     assert_eq!(answer["client_id"], record.key);
     assert_eq!(record.key, "e60660c7-bd8f-5ba9-b814-6dbee9550932");
     assert_eq!(record.value["client_phone"], "+70000000000");
-    assert_eq!(record.header("ce_type"), Some("telex.message.received.v1"));
+    assert_eq!(record.header("ce_type"), Some("telex.message.received.v2"));
     assert_eq!(record.header("x-request-id"), Some("attempt-1"));
     assert_eq!(record.header("traceparent"), Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
 }

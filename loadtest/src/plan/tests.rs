@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use schemas::Message;
+use schemas::{Message, Posted};
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn bodies(settings: Settings) -> Vec<Vec<u8>> {
 }
 
 fn parse(body: &[u8]) -> Result<Message, schemas::Invalid> {
-    Message::parse(body, base_time())
+    Posted::parse(body, base_time()).map(|posted| posted.message)
 }
 
 #[test]

@@ -23,7 +23,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use schemas::{Invalid, InvalidReason, Message, Timestamp};
+use schemas::{Invalid, InvalidReason, Message, Posted, Timestamp};
 use tokio::{
     io::AsyncReadExt as _,
     net::{TcpListener, TcpStream},
@@ -85,7 +85,7 @@ struct Shared {
 /// What the ingest API says to a body.
 pub fn judge(body: &[u8]) -> Result<Message, Invalid> {
     let micros = i64::try_from(service_kit::clock::unix_time().as_micros()).unwrap();
-    Message::parse(body, Timestamp::from_micros(micros).unwrap())
+    Posted::parse(body, Timestamp::from_micros(micros).unwrap()).map(|posted| posted.message)
 }
 
 impl Server {

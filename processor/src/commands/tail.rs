@@ -157,20 +157,19 @@ fn as_json(record: &RawRecord, content: &Content, show_content: bool) -> Value {
     };
     match content {
         Ok((event, envelope)) => {
+            set("type", event_type(record).into());
             set("client_id", event.client_id().key().into());
             set("received_at", envelope.received_at.to_string().into());
             set("request_id", envelope.request_id.as_ref().map(ToString::to_string).into());
             match event {
                 Event::MessageReceived(message) => {
-                    set("type", schemas::record::MESSAGE_RECEIVED.into());
                     set("external_client_id", message.external_client_id().as_str().into());
                     set("external_message_id", message.external_message_id().as_str().into());
                     if show_content {
-                        let value = serde_json::from_slice(&message.to_canonical_json()).unwrap_or_default();
-                        set("value", value);
+                        set("value", shown(record.value().unwrap_or_default()));
                     }
                 }
-                Event::DialogClose(_) => set("type", schemas::record::DIALOG_CLOSE.into()),
+                Event::DialogClose(_) => {}
             }
         }
         Err(fault) => {
@@ -179,6 +178,18 @@ fn as_json(record: &RawRecord, content: &Content, show_content: bool) -> Value {
         }
     }
     line
+}
+
+/// The first of its headers of that name counts.
+fn event_type(record: &RawRecord) -> Option<&str> {
+    let name = schemas::record::header::TYPE.as_bytes();
+    let (_, value) = record.headers().find(|(header, value)| *header == name && value.is_some())?;
+    std::str::from_utf8(value?).ok()
+}
+
+/// A value as JSON; one that holds what serde_json cannot, such as 1e400, as its text.
+fn shown(value: &[u8]) -> Value {
+    serde_json::from_slice(value).unwrap_or_else(|_| String::from_utf8_lossy(value).into())
 }
 
 fn parse_client_id(text: &str) -> Result<ClientId, &'static str> {

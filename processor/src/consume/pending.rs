@@ -21,7 +21,7 @@ pub struct BatchConfig {
     /// Records in a transaction, about.
     #[arg(long, env = "PROCESSOR_BATCH_RECORDS_MAX", default_value_t = 2_000, value_parser = parse_records)]
     pub batch_records_max: usize,
-    /// Bytes of records in a transaction, about, in KiB.
+    /// Bytes of records in a transaction, about, in KiB: as they came and as they are decoded.
     #[arg(long, env = "PROCESSOR_BATCH_KIB_MAX", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=262_144))]
     pub batch_kib_max: u32,
     /// How long a record waits for others at most, in milliseconds; less while transactions are quick.
@@ -78,7 +78,7 @@ impl Pending {
     /// Adds the next record of its partition.
     pub fn add(&mut self, record: Record, now: Instant) {
         self.records += 1;
-        self.bytes += record.raw.size_bytes();
+        self.bytes += record.size_bytes();
         let (partition, offset) = (record.raw.partition, record.raw.offset);
         let gathered = self.gathered(partition, NextOffset(offset.0), now);
         gathered.to = offset.next();
@@ -101,7 +101,7 @@ impl Pending {
             return;
         };
         self.records -= run.records.len();
-        self.bytes -= run.records.iter().map(|record| record.raw.size_bytes()).sum::<usize>();
+        self.bytes -= run.records.iter().map(|record| record.size_bytes()).sum::<usize>();
         if self.runs.is_empty() {
             self.since = None;
         }

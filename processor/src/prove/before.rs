@@ -5,7 +5,8 @@
 use std::collections::{HashMap, HashSet};
 
 use futures_util::TryStreamExt as _;
-use schemas::{ClientId, ExternalClientId, Partition, Timestamp};
+use schemas::{Body, BodyHash, ClientId, ExternalClientId, Partition, Timestamp};
+use sha2::{Digest as _, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ pub struct Stored {
     /// and offset.
     pub offset: Offset,
     /// Tells a duplicate from a reused id.
-    pub body_hash: Vec<u8>,
+    pub body: Body,
 }
 
 /// The messages that are stored under some keys, by the places of the keys. Index: `messages_pkey`.
@@ -41,7 +42,8 @@ pub async fn messages(
 ) -> anyhow::Result<HashMap<usize, Stored>> {
     let (clients, ids): (Vec<Uuid>, Vec<&str>) = keys.iter().copied().unzip();
     let rows = sqlx::query!(
-        r#"select wanted.position as "position!", messages.body_hash, messages.partition, messages.record_offset
+        r#"select wanted.position as "position!", messages.client_id, messages.external_message_id, messages.body_hash,
+                  messages.partition, messages.record_offset, messages.sent_at, messages.text
            from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
            join messages on messages.client_id = wanted.client_id
                         and messages.external_message_id = wanted.external_message_id"#,
@@ -51,14 +53,29 @@ pub async fn messages(
     .fetch_all(connection)
     .await?;
     let stored = rows.into_iter().filter_map(|row| {
+        let sent_at = row.sent_at.and_then(|at| Timestamp::from_micros(at.timestamp_micros()));
+        let own = own_hash(row.client_id, &row.external_message_id, &row.text, sent_at);
+        let hash = BodyHash(row.body_hash.try_into().ok()?);
         let stored = Stored {
             partition: Partition(row.partition),
             offset: Offset(row.record_offset),
-            body_hash: row.body_hash,
+            body: Body { hash, own },
         };
         Some((usize::try_from(row.position - 1).ok()?, stored))
     });
     Ok(stored.collect())
+}
+
+/// What the contract says that version 2 hashes, of a row's columns: written a second time.
+fn own_hash(client_id: Uuid, id: &str, text: &str, sent_at: Option<Timestamp>) -> BodyHash {
+    let sent_at = sent_at.map(|at| at.to_string()).unwrap_or_default();
+    let said =
+        ["telex.message.received.v2", &client_id.hyphenated().to_string(), id, text, &sent_at].join("\0");
+    let mut hash = [0; 16];
+    for (byte, of_digest) in hash.iter_mut().zip(Sha256::digest(said)) {
+        *byte = of_digest;
+    }
+    BodyHash(hash)
 }
 
 /// Some clients and their dialogs. Index: `clients_pkey`, `dialogs_pkey`.

@@ -33,7 +33,7 @@ pub async fn of_message(
         ("sent_at", row.sent_at == message.sent_at().map(Timestamp::to_utc)),
         ("topic_ref", row.topic_ref == topic_ref),
         ("client_id", row.client_id == message.client_id().as_uuid()),
-        ("body_hash", row.body_hash == message.body_hash().0),
+        ("body_hash", row.body_hash == message.body().hash.0),
         ("external_message_id", row.external_message_id == message.external_message_id().as_str()),
         ("request_id", row.request_id.as_deref() == request_id),
         ("text", row.text == message.text().as_str()),

@@ -8,7 +8,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 
-use schemas::{BodyHash, ClientId, Partition, Timestamp};
+use schemas::{Body, BodyHash, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
 use crate::position::Offset;
@@ -180,7 +180,7 @@ pub enum Said {
         /// A digest of the message's id.
         id: [u8; 16],
         /// Tells a duplicate from a reused id.
-        body: BodyHash,
+        body: Body,
         /// After which silence it opens a new dialog, in seconds; 0: after none.
         idle_gap: i64,
     },
@@ -194,23 +194,27 @@ pub enum Said {
 }
 
 impl Fixed for Said {
-    const SIZE: usize = 1 + 16 + 16 + 8;
+    const SIZE: usize = 1 + 16 + 32 + 8;
 
     fn write(&self, bytes: &mut Vec<u8>) {
+        const NO_BODY: Body = Body { hash: BodyHash([0; 16]), own: BodyHash([0; 16]) };
         let (what, id, body, idle_gap) = match *self {
-            Self::Message { id, body, idle_gap } => (0, id, body.0, idle_gap),
-            Self::Repeat { same_body } => (1 + u8::from(same_body), [0; 16], [0; 16], 0),
-            Self::Close => (3, [0; 16], [0; 16], 0),
+            Self::Message { id, body, idle_gap } => (0, id, body, idle_gap),
+            Self::Repeat { same_body } => (1 + u8::from(same_body), [0; 16], NO_BODY, 0),
+            Self::Close => (3, [0; 16], NO_BODY, 0),
         };
         [what].write(bytes);
         id.write(bytes);
-        body.write(bytes);
+        body.hash.write(bytes);
+        body.own.write(bytes);
         idle_gap.write(bytes);
     }
 
     fn read(bytes: &mut &[u8]) -> Self {
         let [what] = Fixed::read(bytes);
-        let (id, body, idle_gap) = (Fixed::read(bytes), Fixed::read(bytes), Fixed::read(bytes));
+        let id = Fixed::read(bytes);
+        let body = Body { hash: Fixed::read(bytes), own: Fixed::read(bytes) };
+        let idle_gap = Fixed::read(bytes);
         match what {
             0 => Self::Message { id, body, idle_gap },
             1 | 2 => Self::Repeat { same_body: what == 2 },
@@ -363,7 +367,11 @@ mod tests {
             });
         }
         let said = [
-            Said::Message { id: [7; 16], body: BodyHash([9; 16]), idle_gap: 60 },
+            Said::Message {
+                id: [7; 16],
+                body: Body { hash: BodyHash([9; 16]), own: BodyHash([8; 16]) },
+                idle_gap: 60,
+            },
             Said::Repeat { same_body: true },
             Said::Repeat { same_body: false },
             Said::Close,

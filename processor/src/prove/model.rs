@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use schemas::{BodyHash, Partition, Timestamp};
+use schemas::{Body, Partition, Timestamp};
 use uuid::Uuid;
 
 use super::entries::{ClientRecord, Said};
@@ -57,7 +57,7 @@ pub struct Model {
     topic_id: Uuid,
     dialogs: Vec<Dialog>,
     /// The bodies by message id.
-    bodies: HashMap<[u8; 16], BodyHash>,
+    bodies: HashMap<[u8; 16], Body>,
 }
 
 impl Model {
@@ -82,7 +82,7 @@ impl Model {
     pub fn step(&mut self, record: &ClientRecord) -> Outcome {
         match record.said {
             Said::Message { id, body, idle_gap } => match self.bodies.get(&id) {
-                Some(first) if *first == body => Outcome::Duplicate,
+                Some(first) if is_same(first, &body) => Outcome::Duplicate,
                 Some(_) => Outcome::Conflict,
                 None => {
                     self.bodies.insert(id, body);
@@ -138,9 +138,20 @@ impl Model {
     }
 }
 
+/// Whether two records with one message id say the same. By version 1 the sender's own members counted, too:
+/// where one of the two is of that version and the other is not, only what both look at is compared.
+#[must_use]
+pub fn is_same(first: &Body, later: &Body) -> bool {
+    let versions = [first, later].map(|body| if body.own == body.hash { 2 } else { 1 });
+    match versions {
+        [1, 1] | [2, 2] => first.hash == later.hash,
+        _ => first.own == later.own,
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use schemas::ClientId;
+    use schemas::{BodyHash, ClientId};
 
     use super::{super::entries::Found, *};
 
@@ -159,8 +170,12 @@ mod tests {
         }
     }
 
+    const fn body_of(number: u8) -> Body {
+        Body { hash: BodyHash([number; 16]), own: BodyHash([number; 16]) }
+    }
+
     const fn message(id: u8, body: u8) -> Said {
-        Said::Message { id: [id; 16], body: BodyHash([body; 16]), idle_gap: 0 }
+        Said::Message { id: [id; 16], body: body_of(body), idle_gap: 0 }
     }
 
     #[test]
@@ -184,7 +199,7 @@ mod tests {
     #[test]
     fn a_silence_longer_than_the_gap_ends_a_dialog_and_no_gap_forgets_how_long_it_lasts() {
         let at = |millis: i64| Timestamp::from_millis(1_000 + millis).unwrap();
-        let gap = |id: u8, idle_gap| Said::Message { id: [id; 16], body: BodyHash([id; 16]), idle_gap };
+        let gap = |id: u8, idle_gap| Said::Message { id: [id; 16], body: body_of(id), idle_gap };
         let mut model = Model::new(Uuid::nil());
         model.start(None);
         let first = model.step(&record(0, gap(1, 1)));
@@ -198,6 +213,15 @@ mod tests {
         assert_eq!(model.dialogs()[1].last_message_at, None);
         model.step(&record(9_000, gap(6, 1)));
         assert_eq!((model.dialogs().len(), model.dialogs()[1].last_message_at), (2, Some(at(9_000))));
+    }
+
+    #[test]
+    fn versions_are_compared_by_what_both_look_at() {
+        let body = |hash, own| Body { hash: BodyHash([hash; 16]), own: BodyHash([own; 16]) };
+        assert!(is_same(&body(1, 9), &body(1, 9)) && !is_same(&body(1, 9), &body(2, 9)), "both of version 1");
+        assert!(is_same(&body(9, 9), &body(9, 9)) && !is_same(&body(9, 9), &body(8, 8)), "both of version 2");
+        assert!(is_same(&body(1, 9), &body(9, 9)) && is_same(&body(9, 9), &body(1, 9)));
+        assert!(!is_same(&body(1, 9), &body(8, 8)) && !is_same(&body(8, 8), &body(1, 9)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use schemas::{BodyHash, ClientId, Envelope, Event, Message, Partition};
+use schemas::{ClientId, Envelope, Event, Message, Partition};
 use sqlx::PgConnection;
 use tokio::runtime::Runtime;
 use uuid::Uuid;
@@ -13,6 +13,7 @@ use super::{
     copy::Expected,
     entries::{ClientRecord, Found, Kind, Place, PlacedRow, Said},
     log::LogRecord,
+    model::is_same,
     report::{About, Findings},
     scope::{Span, Stretch},
     spill::Spill,
@@ -190,8 +191,8 @@ impl Records {
         (message, envelope): (&Message, &Envelope),
         (messages, letters): (&[PlacedRow], &[PlacedRow]),
     ) -> anyhow::Result<()> {
-        let (proof, place, body) = (at.proof, at.place(), message.body_hash());
-        let digest = self.message_digest(at, (message, body), envelope);
+        let (proof, place, body) = (at.proof, at.place(), message.body());
+        let digest = self.message_digest(at, message, envelope);
         let row = self.chosen(at, messages, digest);
         if let Some(row) = row.filter(|row| row.digest != digest && self.differing.len() < NAMED_MAX) {
             let told = (proof.topic.topic_ref.0, at.record.appended_at());
@@ -280,12 +281,7 @@ impl Records {
     }
 
     /// The digest that the message's row has to have.
-    fn message_digest(
-        &mut self,
-        at: &At<'_>,
-        (message, body): (&Message, BodyHash),
-        envelope: &Envelope,
-    ) -> u64 {
+    fn message_digest(&mut self, at: &At<'_>, message: &Message, envelope: &Envelope) -> u64 {
         let row = &mut self.expected;
         row.clear();
         row.field(Some(&at.proof.topic.topic_ref.0.to_be_bytes()));
@@ -293,7 +289,7 @@ impl Records {
         row.time(Some(at.record.appended_at()));
         row.time(Some(envelope.received_at));
         row.time(message.sent_at());
-        row.field(Some(&body.0));
+        row.field(Some(&message.body().hash.0));
         row.text(Some(message.external_message_id().as_str()));
         row.text(envelope.request_id.as_ref().map(schemas::RequestId::as_str));
         row.text(Some(message.text().as_str()));
@@ -342,7 +338,7 @@ impl Records {
             let earlier =
                 stored.get(&at).filter(|message| proof.is_taken((message.partition, message.offset)));
             if let (Some(earlier), Said::Message { body, .. }) = (earlier, record.said) {
-                record.said = Said::Repeat { same_body: earlier.body_hash == body.0 };
+                record.said = Said::Repeat { same_body: is_same(&earlier.body, &body) };
             }
             self.keep(proof, &record)?;
         }

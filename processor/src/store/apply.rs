@@ -18,7 +18,7 @@ use crate::{
     consume::batch::Batch,
     decode::Record,
     failpoint::failpoint,
-    fold::{self, BodyHashes, ClientStates, Counters, ForeignWrite, Settled},
+    fold::{self, Bodies, ClientStates, Counters, ForeignWrite, Settled},
     position::Offset,
 };
 
@@ -125,8 +125,8 @@ async fn complete(
 async fn look_up<'a>(
     connection: &mut PgConnection,
     keys: Vec<fold::MessageKey<'a>>,
-) -> Result<BodyHashes<'a>, StoreError> {
-    if keys.is_empty() { Ok(BodyHashes::new()) } else { statements::body_hashes(connection, &keys).await }
+) -> Result<Bodies<'a>, StoreError> {
+    if keys.is_empty() { Ok(Bodies::new()) } else { statements::bodies(connection, &keys).await }
 }
 
 fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance> {

@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use schemas::{BodyHash, ClientId, Partition, Timestamp};
+use schemas::{Body, BodyHash, ClientId, Partition, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ use crate::{
     dead_letter::DeadLetterReason,
     decode::Record,
     fold::{
-        self, ActiveDialog, BodyHashes, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient,
+        self, ActiveDialog, Bodies, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient,
         NewMessage, OpenedDialog, TouchedDialog,
     },
     kafka::RawRecord,
@@ -51,19 +51,28 @@ pub async fn client_states(
     Ok(states)
 }
 
-/// The bodies stored under some message ids. Index: `messages_pkey`.
+/// The bodies stored under some message ids. Index: `messages_pkey`. The hash by the rules of version 2 is made
+/// of the row's columns: a row does not say which version its record was of, and a text may be long.
 ///
 /// # Errors
 /// [`StoreError`].
-pub async fn body_hashes<'a>(
+pub async fn bodies<'a>(
     connection: &mut PgConnection,
     keys: &[MessageKey<'a>],
-) -> Result<BodyHashes<'a>, StoreError> {
+) -> Result<Bodies<'a>, StoreError> {
     let clients: Vec<Uuid> = keys.iter().map(|(client, _)| client.as_uuid()).collect();
     let ids: Vec<&str> = keys.iter().map(|(_, id)| *id).collect();
     let rows = within_deadline(
         sqlx::query!(
-            r#"select wanted.position as "position!", messages.body_hash
+            r#"select wanted.position as "position!", messages.body_hash,
+                      substring(sha256(
+                          convert_to('telex.message.received.v2', 'utf8')
+                          || '\x00' || convert_to(messages.client_id::text, 'utf8')
+                          || '\x00' || convert_to(messages.external_message_id, 'utf8')
+                          || '\x00' || convert_to(messages.text, 'utf8')
+                          || '\x00' || convert_to(coalesce(to_char(
+                              messages.sent_at at time zone 'utc', 'yyyy-mm-dd"T"hh24:mi:ss.us"Z"'), ''), 'utf8')
+                      ) for 16) as "own!"
                from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
                join messages on messages.client_id = wanted.client_id
                             and messages.external_message_id = wanted.external_message_id"#,
@@ -75,7 +84,8 @@ pub async fn body_hashes<'a>(
     .await?;
     let found = rows.into_iter().filter_map(|row| {
         let key = usize::try_from(row.position - 1).ok().and_then(|at| keys.get(at))?;
-        Some((*key, BodyHash(row.body_hash.try_into().ok()?)))
+        let hash = BodyHash(row.body_hash.try_into().ok()?);
+        Some((*key, Body { hash, own: BodyHash(row.own.try_into().ok()?) }))
     });
     Ok(found.collect())
 }
@@ -248,7 +258,8 @@ pub async fn insert_messages(
     let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
     let clients: Vec<Uuid> = received().map(|one| one.message.client_id().as_uuid()).collect();
     let dialogs: Vec<Uuid> = messages.iter().map(|message| message.dialog_id).collect();
-    let hashes: Vec<&[u8]> = received().map(|one| one.body_hash.0.as_slice()).collect();
+    let bodies: Vec<Body> = received().map(|one| one.message.body()).collect();
+    let hashes: Vec<&[u8]> = bodies.iter().map(|body| body.hash.0.as_slice()).collect();
     let ids: Vec<&str> = received().map(|one| one.message.external_message_id().as_str()).collect();
     let request_ids: Vec<Option<&str>> =
         received().map(|one| one.request_id.as_ref().map(schemas::RequestId::as_str)).collect();

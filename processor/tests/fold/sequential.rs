@@ -7,7 +7,7 @@ use processor::{
     decode::Content,
     position::{Offset, dialog_id},
 };
-use schemas::{BodyHash, Timestamp};
+use schemas::{Body, Timestamp};
 use uuid::Uuid;
 
 use crate::{
@@ -87,7 +87,7 @@ fn fold_partition(topic_id: Uuid, partition: &TopicPartition, tables: &mut Table
             gap_ms.map(|_| client.last.map_or(entry.appended_ms, |last| last.max(entry.appended_ms)));
         let dialog = client.active.unwrap();
         tables.dialogs.get_mut(&(id, dialog)).unwrap().last_message_at = client.last.map(at);
-        let row = MessageRow { dialog_id: dialog, body_hash: body_hash(partition, offset), place };
+        let row = MessageRow { dialog_id: dialog, body: body(partition, offset), place };
         tables.messages.insert((id, format!("m-{message}")), row);
     }
 }
@@ -99,9 +99,9 @@ fn gap_ms(partition: &TopicPartition, client: usize, offset: i64) -> Option<i64>
     (gap > 0).then_some(gap * 1_000)
 }
 
-fn body_hash(partition: &TopicPartition, offset: i64) -> BodyHash {
+fn body(partition: &TopicPartition, offset: i64) -> Body {
     match &partition.records.get(usize::try_from(offset).unwrap()).unwrap().content {
-        Content::Message(received) => received.body_hash,
+        Content::Message(received) => received.message.body(),
         other => panic!("{other:?}"),
     }
 }

@@ -6,12 +6,10 @@ use std::collections::{BTreeMap, HashSet};
 use processor::{
     consume::batch::Batch,
     decode::Record,
-    fold::{
-        self, ActiveDialog, BodyHashes, ClientState, ClientStates, Counters, Folded, MessageKey, Settled,
-    },
+    fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Counters, Folded, MessageKey, Settled},
     position::Offset,
 };
-use schemas::{BodyHash, ClientId, Partition, Timestamp};
+use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +23,7 @@ pub struct DialogRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
     pub dialog_id: Uuid,
-    pub body_hash: BodyHash,
+    pub body: Body,
     pub place: (Partition, Offset),
 }
 
@@ -50,12 +48,12 @@ impl Tables {
         for client in batch.records().filter_map(Record::client_id) {
             before.entry(client).or_insert_with(|| tables.client_state(client));
         }
-        let existing = tables.body_hashes(fold::lookups(batch, &before));
+        let existing = tables.bodies(fold::lookups(batch, &before));
         let folded = fold::fold(batch, topic_id, before, &existing);
         tables.write_clients_and_dialogs(&folded);
         let inserted = tables.insert_messages(&folded);
         let refused = folded.messages.iter().filter(|message| !inserted.contains(&place(message.record)));
-        let mut stored = tables.body_hashes(refused.map(|message| fold::key(message.received)).collect());
+        let mut stored = tables.bodies(refused.map(|message| fold::key(message.received)).collect());
         stored.extend(existing);
         let Settled { after, touched, dead_letters, counters } = folded.settle(&inserted, stored).unwrap();
         for dialog in touched {
@@ -97,9 +95,9 @@ impl Tables {
         ClientState { known: self.clients.contains_key(&client), active: active.next_back() }
     }
 
-    fn body_hashes<'a>(&self, keys: Vec<MessageKey<'a>>) -> BodyHashes<'a> {
+    fn bodies<'a>(&self, keys: Vec<MessageKey<'a>>) -> Bodies<'a> {
         let row = |key: &MessageKey<'a>| self.messages.get(&(key.0, key.1.to_owned()));
-        keys.into_iter().filter_map(|key| Some((key, row(&key)?.body_hash))).collect()
+        keys.into_iter().filter_map(|key| Some((key, row(&key)?.body))).collect()
     }
 
     fn write_clients_and_dialogs(&mut self, folded: &Folded<'_>) {
@@ -130,7 +128,7 @@ impl Tables {
             let place = place(message.record);
             self.messages.entry((client, id.to_owned())).or_insert_with(|| {
                 inserted.insert(place);
-                MessageRow { dialog_id: message.dialog_id, body_hash: message.received.body_hash, place }
+                MessageRow { dialog_id: message.dialog_id, body: message.received.message.body(), place }
             });
         }
         inserted

@@ -5,10 +5,13 @@ use rdkafka::{
     message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::harness::{Telex, keep, message};
+use crate::{
+    fill,
+    harness::{Telex, keep, message},
+};
 
 #[test]
 fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_one_message() {
@@ -65,6 +68,54 @@ fn message_close_and_message_in_one_batch_are_two_dialogs() {
     );
     assert_eq!(report["commands"], 1);
     assert_eq!(telex.number("select count(distinct dialog_id) from messages"), 2);
+}
+
+#[test]
+fn what_was_filed_before_the_upgrade_is_a_duplicate_after_it_and_the_other_way_round() {
+    let mut telex = Telex::new();
+    let api = telex.ingest_api();
+    let said = |id: &str, text: &str, attempt: u32| {
+        let mut message = message("upgrade", id, text);
+        message["sent_at"] = "2026-11-24T07:35:00.5+03:00".into();
+        message["attempt"] = attempt.into();
+        message
+    };
+    before_the_upgrade(&telex, &said("1", "one", 1));
+    keep(&api, &said("1", "one", 2));
+    keep(&api, &said("2", "two", 1));
+    before_the_upgrade(&telex, &said("2", "two", 2));
+    before_the_upgrade(&telex, &said("3", "three", 1));
+    before_the_upgrade(&telex, &said("3", "three", 2));
+    keep(&api, &said("3", "another", 1));
+    let _processor = telex.processor();
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["duplicates"]), (&3.into(), &2.into()));
+    assert_eq!(report["rows"]["dead_letters"], 2, "by version 1 the attempts counted");
+
+    // The same, met as rows and no longer in one transaction.
+    keep(&api, &said("1", "one", 3));
+    keep(&api, &said("3", "three", 3));
+    before_the_upgrade(&telex, &said("2", "two", 3));
+    keep(&api, &said("1", "another", 4));
+    before_the_upgrade(&telex, &said("2", "another", 4));
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["duplicates"]), (&3.into(), &5.into()));
+    assert_eq!(report["rows"]["dead_letters"], 4);
+}
+
+/// Writes a message as the ingest API did when it wrote version 1.
+fn before_the_upgrade(telex: &Telex, message: &Value) {
+    let (body, envelope) = (message.to_string(), fill::envelope());
+    let posted = schemas::Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
+    let mut record = schemas::record::encode_message(&posted.message, &posted.others, &envelope);
+    for (name, value) in &mut record.headers {
+        if *name == schemas::record::header::TYPE {
+            *value = schemas::record::MESSAGE_RECEIVED_V1.into();
+        }
+    }
+    let producer = fill::producer(telex);
+    fill::produce(&producer, telex, &record);
+    producer.flush(Duration::from_secs(10)).unwrap();
 }
 
 /// Writes the command as another system may.

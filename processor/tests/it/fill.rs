@@ -78,7 +78,7 @@ fn received(client: u32, id: u32, text: u32) -> Event {
     Event::MessageReceived(Box::new(Message::parse(body.to_string().as_bytes(), now()).unwrap()))
 }
 
-fn envelope() -> Envelope {
+pub fn envelope() -> Envelope {
     Envelope {
         received_at: now(),
         request_id: Some(RequestId::parse("019ab67c-6000-79ed-953b-e2b70fc06d10").unwrap()),
@@ -90,7 +90,7 @@ fn now() -> Timestamp {
     Timestamp::parse("2026-11-24T04:35:01Z").unwrap()
 }
 
-fn producer(telex: &Telex) -> BaseProducer {
+pub fn producer(telex: &Telex) -> BaseProducer {
     #[expect(clippy::disallowed_methods, reason = "a producer of the tests")]
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &telex.programs.kafka).set("linger.ms", "20").create().unwrap()
@@ -100,7 +100,7 @@ fn send(producer: &BaseProducer, telex: &Telex, event: &Event) {
     produce(producer, telex, &encode(event, &envelope()));
 }
 
-fn produce(producer: &BaseProducer, telex: &Telex, record: &EncodedRecord) {
+pub fn produce(producer: &BaseProducer, telex: &Telex, record: &EncodedRecord) {
     let count = PartitionCount::new(dev_env::programs::PARTITIONS).unwrap();
     let partition = Partition::of_key(record.key.as_bytes(), count);
     let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {

@@ -29,7 +29,7 @@ fn the_stream_is_told_by_client_source_place_and_time() {
         lines(&of_client).iter().map(|line| (line["type"].clone(), line["offset"].clone())).collect();
     let (first, last) = (kept[0]["record"]["offset"].clone(), closed["record"]["offset"].clone());
     assert_eq!(shown.len(), 3);
-    assert_eq!(shown[0], (Value::from("telex.message.received.v1"), first.clone()));
+    assert_eq!(shown[0], (Value::from("telex.message.received.v2"), first.clone()));
     assert_eq!(shown[2], (Value::from("telex.dialog.close.v1"), last));
     let by_pair = ["--external-client-id", "tail-a", "--client-phone", "+7 (000) 000-00-00"];
     let begin = ["tail", "--from-beginning", "--no-follow", "--json"];

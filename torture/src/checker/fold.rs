@@ -65,8 +65,8 @@ struct Fold<'a> {
     attempts: BTreeMap<&'a str, &'a Attempt>,
     /// The active dialog of each client.
     active: BTreeMap<&'a str, String>,
-    /// The first body of each message id.
-    bodies: BTreeMap<(&'a str, &'a str), &'a [u8]>,
+    /// Text and `sent_at` of the first message of each id: what of the body is compared.
+    bodies: BTreeMap<(&'a str, &'a str), (&'a str, Option<&'a str>)>,
     tables: Tables,
 }
 
@@ -92,7 +92,7 @@ impl<'a> Fold<'a> {
                 self.message(partition, record, message);
                 counted.messages += 1;
             }
-            Some(body) if *body == message.canonical => counted.duplicates += 1,
+            Some(body) if *body == (&*message.text, message.sent_at.as_deref()) => counted.duplicates += 1,
             Some(_) => {
                 self.dead_letter(partition, record, "conflicting_duplicate");
                 counted.dead_letters += 1;
@@ -103,7 +103,8 @@ impl<'a> Fold<'a> {
     fn message(&mut self, partition: i32, record: &Record, message: &'a Message) {
         let appended_at = record.timestamp_ms * 1_000;
         let client_id = message.client_id.as_str();
-        self.bodies.insert((client_id, &message.external_message_id), &message.canonical);
+        let body = (&*message.text, message.sent_at.as_deref());
+        self.bodies.insert((client_id, &message.external_message_id), body);
         self.tables.clients.entry(client_id.to_owned()).or_insert_with(|| ClientRow {
             external_client_id: message.external_client_id.clone(),
             client_phone: message.client_phone.clone(),
@@ -129,7 +130,12 @@ impl<'a> Fold<'a> {
             received_at: record.header("ce_time").unwrap_or_default().to_owned(),
             sent_at: message.sent_at.clone(),
             dialog_id: self.active.get(client_id).cloned().unwrap_or_default(),
-            body_hash: identity::body_hash(&message.canonical),
+            body_hash: identity::body_hash(
+                client_id,
+                &message.external_message_id,
+                &message.text,
+                message.sent_at.as_deref(),
+            ),
             request_id: record.header("x-request-id").map(str::to_owned),
             text: message.text.clone(),
         };

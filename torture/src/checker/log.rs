@@ -69,8 +69,8 @@ fn check_records<'a>(
 
 fn is_record_of(record: &Record, message: &Message) -> bool {
     record.key.as_deref() == Some(message.client_id.as_bytes())
-        && record.value.as_deref() == Some(&message.canonical)
-        && record.header("ce_type") == Some("telex.message.received.v1")
+        && record.value.as_deref() == Some(&message.value)
+        && record.header("ce_type") == Some("telex.message.received.v2")
         && record.header("ce_id") == Some(&message.external_message_id)
 }
 

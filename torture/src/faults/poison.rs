@@ -81,7 +81,7 @@ fn poisons(round: u64, random: u64) -> Vec<Poison> {
 }
 
 fn headers() -> Vec<Header> {
-    with_type("telex.message.received.v1")
+    with_type("telex.message.received.v2")
 }
 
 fn with_type(event_type: &str) -> Vec<Header> {

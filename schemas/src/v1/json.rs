@@ -1,5 +1,5 @@
-//! Reads a message's JSON without ever losing what it said: duplicate keys are found at any depth,
-//! numbers are kept exactly or refused, and what is refused is named by its JSON pointer.
+//! Reads the JSON of a version 1 message whole: duplicate keys are found at any depth, numbers that a double
+//! cannot hold are refused, and what is refused is named by its JSON pointer.
 //!
 //! Syntax comes first: a document that is not JSON is refused as such whatever its fields hold.
 //! So the first violation is remembered and reading goes on to the end.
@@ -12,33 +12,20 @@ use serde::de::{
 use serde_json::{Number, Value};
 
 use crate::{
+    fields::{Field, Fields},
     ids::no_nul,
     reason::{Invalid, InvalidReason},
 };
 
 /// Numbers that are not integers of 64 bits lie between these: -2^63 and 2^64.
-pub const NUMBER_ABOVE: f64 = -9_223_372_036_854_775_808.0;
-pub const NUMBER_BELOW: f64 = 18_446_744_073_709_551_616.0;
+const NUMBER_ABOVE: f64 = -9_223_372_036_854_775_808.0;
+const NUMBER_BELOW: f64 = 18_446_744_073_709_551_616.0;
 
 /// The five known fields as they were found, the unknown ones as values.
 #[derive(Debug, Default)]
-pub(crate) struct RawMessage<'a> {
-    pub external_client_id: Field<'a>,
-    pub client_phone: Field<'a>,
-    pub external_message_id: Field<'a>,
-    pub text: Field<'a>,
-    pub sent_at: Field<'a>,
+pub(super) struct RawMessage<'a> {
+    pub fields: Fields<'a>,
     pub extra: BTreeMap<String, Value>,
-}
-
-/// A known field, each of which holds a string.
-#[derive(Debug, Default)]
-pub(crate) enum Field<'a> {
-    #[default]
-    Absent,
-    Null,
-    Text(Cow<'a, str>),
-    OtherType,
 }
 
 impl<'a> RawMessage<'a> {
@@ -46,7 +33,7 @@ impl<'a> RawMessage<'a> {
     ///
     /// # Errors
     /// Malformed JSON, or the first violation that can be seen without knowing the fields' rules.
-    pub(crate) fn read(body: &'a [u8]) -> Result<Self, Invalid> {
+    pub(super) fn read(body: &'a [u8]) -> Result<Self, Invalid> {
         let malformed =
             || Invalid::new(InvalidReason::MalformedJson, "", "must be one JSON document in UTF-8");
         let body = std::str::from_utf8(body).map_err(|_| malformed())?;
@@ -138,16 +125,9 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
         let findings = self.0;
         let mut raw = RawMessage::default();
         while let Some(Text(key)) = map.next_key()? {
-            let field = match key.as_ref() {
-                "external_client_id" => &mut raw.external_client_id,
-                "client_phone" => &mut raw.client_phone,
-                "external_message_id" => &mut raw.external_message_id,
-                "text" => &mut raw.text,
-                "sent_at" => &mut raw.sent_at,
-                _ => {
-                    extra_field(findings, &mut raw.extra, key.into_owned(), &mut map)?;
-                    continue;
-                }
+            let Some(field) = raw.fields.named(&key) else {
+                extra_field(findings, &mut raw.extra, key.into_owned(), &mut map)?;
+                continue;
             };
             findings.within(&key, |findings| {
                 if !matches!(field, Field::Absent) {
@@ -186,7 +166,9 @@ impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_str(FieldVisitor).and_then(|field| match field {
             Field::Text(text) => Ok(Self(text)),
-            Field::Absent | Field::Null | Field::OtherType => Err(de::Error::custom("not a string")),
+            Field::Absent | Field::Null | Field::Mended(_) | Field::OtherType => {
+                Err(de::Error::custom("not a string"))
+            }
         })
     }
 }
