@@ -81,12 +81,19 @@ pub struct Limits {
     /// Open connections.
     #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: u32,
-    /// Requests in flight, from the head until Kafka's answer.
+    /// Requests in flight, from when it is known who sends them until Kafka's answer.
     #[arg(long, env = "INGEST_REQUESTS_IN_FLIGHT_MAX", default_value_t = 10_000)]
     pub requests_in_flight_max: u32,
     /// Bytes of bodies in flight.
     #[arg(long, env = "INGEST_BYTES_IN_FLIGHT_MAX", default_value_t = 64 * 1024 * 1024)]
     pub bytes_in_flight_max: u32,
+    /// Signed requests whose body is not there yet, so that nobody knows who sends them. One too many: the
+    /// oldest is refused.
+    #[arg(long, env = "INGEST_UNPROVEN_REQUESTS_MAX", default_value_t = 1_000)]
+    pub unproven_requests_max: u32,
+    /// Bytes of their bodies.
+    #[arg(long, env = "INGEST_UNPROVEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
+    pub unproven_bytes_max: u32,
     /// How long a request waits for Kafka's acknowledgement, in milliseconds. Below the shortest time
     /// after which a producer gives up.
     #[arg(long, env = "INGEST_ACK_DEADLINE_MS", default_value_t = 9_000)]
@@ -147,6 +154,10 @@ impl Config {
         require(
             limits.bytes_in_flight_max / 2 >= limits.batch_bytes_max,
             "--bytes-in-flight-max must hold a batch at least twice: as it is sent, and decoded",
+        );
+        require(
+            limits.unproven_bytes_max >= limits.batch_bytes_max && limits.unproven_requests_max > 0,
+            "--unproven-bytes-max must hold a batch, and --unproven-requests-max must be 1 at least",
         );
         require(limits.connections_max > 0, "--connections-max must be 1 at least");
         require(limits.requests_in_flight_max > 0, "--requests-in-flight-max must be 1 at least");

@@ -36,3 +36,4 @@ pub mod receive;
 pub mod router;
 pub mod signature;
 pub mod tls;
+pub mod unproven;

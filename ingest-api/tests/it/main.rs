@@ -13,4 +13,5 @@ mod logs;
 mod memory;
 mod outage;
 mod stop;
+mod strangers;
 mod topic;
