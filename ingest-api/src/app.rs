@@ -21,6 +21,7 @@ use crate::{
     config::{Config, KafkaConfig},
     files::{self, Refresh, Reloaded},
     health::IngestHealth,
+    lingering::LINGERING_MAX,
     metrics::Metrics,
     producers::ProducersFile,
     publish::KafkaPublisher,
@@ -32,8 +33,9 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 const METADATA_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Files besides connections: those to Kafka and the admin port's, and files in the proper sense.
-const OTHER_FILES: u64 = 256;
+/// Files besides connections: those to Kafka and the admin port's, files in the proper sense, and connections that
+/// are refused.
+const OTHER_FILES: u64 = 256 + LINGERING_MAX as u64;
 
 /// An ingest API that has its ports.
 pub struct Application {

@@ -26,6 +26,7 @@ pub mod heads;
 pub mod health;
 pub mod inflate;
 pub mod keep;
+pub mod lingering;
 pub mod messages;
 pub mod metrics;
 pub mod openapi;
