@@ -42,6 +42,9 @@ service_kit::metrics! {
         ingest_producers_reloads_total: IntCounterVec = &["result"],
         /// Times that the certificates had changed, by what became of the new ones.
         ingest_tls_reloads_total: IntCounterVec = &["result"],
+        /// Bytes that several records may have together in one batch to Kafka: the topic's max.message.bytes, or
+        /// less.
+        ingest_record_batch_bytes_max: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.

@@ -16,3 +16,4 @@ mod refusals;
 mod stop;
 mod strangers;
 mod topic;
+mod topic_limit;
