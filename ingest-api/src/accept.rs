@@ -4,13 +4,13 @@
 
 use std::{
     future::Future,
-    io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::Router;
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::{
     config::Limits,
     connection::{self, Deadlines, End},
+    lingering::Lingering,
     metrics::Metrics,
     tls::Certificates,
 };
@@ -45,6 +46,7 @@ impl Server {
     /// Serves connections until `shutdown` completes; then lets requests in flight finish, for
     /// `limits.drain_deadline_ms` at most.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let lingering = Arc::new(Lingering::default());
         let max = usize::try_from(self.limits.connections_max).unwrap_or(usize::MAX);
         let connections = Arc::new(Semaphore::new(max));
         let drain_deadline = Duration::from_millis(self.limits.drain_deadline_ms);
@@ -69,10 +71,12 @@ impl Server {
             };
             match Arc::clone(&connections).try_acquire_owned() {
                 Ok(permit) => {
-                    let connection = Arc::clone(&server).connection(stream, permit, stopped.clone());
+                    let lingering = Arc::clone(&lingering);
+                    let connection =
+                        Arc::clone(&server).connection(stream, permit, stopped.clone(), lingering);
                     drop(service_kit::spawn("connection", tracker.track_future(connection)));
                 }
-                Err(_) => server.refuse(stream),
+                Err(_) => server.refuse(stream, Arc::clone(&lingering)),
             }
         }
         drop(listener);
@@ -89,19 +93,19 @@ impl Server {
         stream: TcpStream,
         permit: OwnedSemaphorePermit,
         stopped: watch::Receiver<bool>,
+        lingering: Arc<Lingering>,
     ) {
         self.metrics.ingest_connections.inc();
         let opened = Instant::now();
         // Answers are small and complete: waiting for more of them only delays them.
         let _best_effort = stream.set_nodelay(true).is_err();
-        let deadlines = Deadlines::new(&self.limits);
-        let router = self.router.clone();
         let end = match &self.certificates {
-            None => connection::serve(stream, opened, router, deadlines, stopped).await,
+            None => self.talk(stream, opened, stopped, &lingering).await,
             Some(certificates) => {
                 let handshake = certificates.acceptor().accept(stream);
-                match tokio::time::timeout(deadlines.head, handshake).await {
-                    Ok(Ok(stream)) => connection::serve(stream, opened, router, deadlines, stopped).await,
+                let deadline = Deadlines::new(&self.limits).head;
+                match tokio::time::timeout(deadline, handshake).await {
+                    Ok(Ok(stream)) => self.talk(stream, opened, stopped, &lingering).await,
                     Ok(Err(_)) | Err(_) => End::Handshake,
                 }
             }
@@ -111,13 +115,28 @@ impl Server {
         drop(permit);
     }
 
-    /// Says so without waiting; over TLS the connection is only closed.
-    fn refuse(&self, stream: TcpStream) {
+    /// Serves a connection's requests, and lets its client read the last answer.
+    async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        stream: S,
+        opened: Instant,
+        stopped: watch::Receiver<bool>,
+        lingering: &Lingering,
+    ) -> End {
+        let (router, deadlines) = (self.router.clone(), Deadlines::new(&self.limits));
+        let (end, unread) = connection::serve(stream, opened, router, deadlines, stopped).await;
+        if let Some(unread) = unread {
+            lingering.close(unread, b"").await;
+        }
+        end
+    }
+
+    /// Says so; over TLS the connection is only closed.
+    fn refuse(&self, stream: TcpStream, lingering: Arc<Lingering>) {
         self.metrics.ingest_connections_refused_total.inc();
-        if self.certificates.is_none()
-            && let Ok(mut stream) = stream.into_std()
-        {
-            let _best_effort = stream.write_all(TOO_MANY).is_err();
+        if self.certificates.is_none() {
+            let refusal = async move { lingering.close(stream, TOO_MANY).await };
+            drop(service_kit::spawn("refused", refusal));
         }
     }
 }

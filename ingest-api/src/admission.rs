@@ -1,16 +1,18 @@
-//! How much may be in flight: requests and bytes, each under a hard limit. Full means an answer at once,
-//! never a wait.
+//! How much may be in flight of proven senders: requests and bytes, each under a hard limit. Full means an
+//! answer at once, never a wait. What strangers send is counted apart, in [`unproven`](crate::unproven).
 
 use std::sync::Arc;
 
 use service_kit::prometheus::IntGauge;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{config::Limits, metrics::Metrics};
+use crate::{config::Limits, metrics::Metrics, unproven::Unproven};
 
 /// Counts what is in flight.
 #[derive(Debug)]
 pub struct Admission {
+    /// What is read before it is known who sends it.
+    pub unproven: Arc<Unproven>,
     requests: Arc<Semaphore>,
     bytes: Arc<Semaphore>,
     gauges: [IntGauge; 2],
@@ -32,6 +34,7 @@ impl Admission {
         let semaphore =
             |permits: u32| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX)));
         Self {
+            unproven: Arc::new(Unproven::new(limits, metrics)),
             requests: semaphore(limits.requests_in_flight_max),
             bytes: semaphore(limits.bytes_in_flight_max),
             gauges: [metrics.ingest_requests_in_flight.clone(), metrics.ingest_bytes_in_flight.clone()],

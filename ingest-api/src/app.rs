@@ -21,19 +21,18 @@ use crate::{
     config::{Config, KafkaConfig},
     files::{self, Refresh, Reloaded},
     health::IngestHealth,
+    lingering::LINGERING_MAX,
     metrics::Metrics,
     producers::ProducersFile,
     publish::KafkaPublisher,
     router::{Shared, router},
     tls::Certificates,
+    watch::watch,
 };
 
-/// How often the topic is looked at; a question may take as long as [`METADATA_DEADLINE`].
-const LOOK_INTERVAL: Duration = Duration::from_secs(5);
-const METADATA_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Files besides connections: those to Kafka and the admin port's, and files in the proper sense.
-const OTHER_FILES: u64 = 256;
+/// Files besides connections: those to Kafka and the admin port's, files in the proper sense, and connections that
+/// are refused.
+const OTHER_FILES: u64 = 256 + LINGERING_MAX as u64;
 
 /// An ingest API that has its ports.
 pub struct Application {
@@ -201,35 +200,5 @@ async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
     .await;
     if !matches!(flushed, Ok(Ok(()))) {
         tracing::warn!("records were left in the queue; their senders got no answer 202");
-    }
-}
-
-/// Looks at the topic and the producer; completes with the error after which the producer is dead.
-async fn watch(shared: &Arc<Shared<KafkaPublisher>>, health: &IngestHealth, kafka: &KafkaConfig) -> String {
-    loop {
-        if let Some(error) = shared.publisher.fatal_error() {
-            return error;
-        }
-        let asked = Arc::clone(shared);
-        let partitions =
-            tokio::task::spawn_blocking(move || asked.publisher.partitions(METADATA_DEADLINE)).await;
-        let problem = match partitions {
-            Ok(Ok(found)) if i32::try_from(found).is_ok_and(|found| found < kafka.partition_count.get()) => {
-                Some(format!(
-                    "the topic has {found} partitions, --partition-count is {}",
-                    kafka.partition_count
-                ))
-            }
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(format!("the topic cannot be seen: {error}")),
-            Err(_) => Some("the look at the topic panicked".to_owned()),
-        };
-        if health.note(problem.clone()) {
-            match problem {
-                Some(problem) => tracing::warn!(problem, "not ready"),
-                None => tracing::info!("ready"),
-            }
-        }
-        tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }

@@ -12,6 +12,9 @@ use crate::tls::TlsConfig;
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 pub const BATCH_BYTES_MAX: u32 = 1024 * 1024;
 
+/// A balancer that keeps idle connections for longer than an hour keeps them for ever.
+const IDLE_MS_MAX: u64 = 3_600_000;
+
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
 #[command(version, long_version = crate::publish::VERSION.as_str())]
@@ -81,12 +84,19 @@ pub struct Limits {
     /// Open connections.
     #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: u32,
-    /// Requests in flight, from the head until Kafka's answer.
+    /// Requests in flight, from when it is known who sends them until Kafka's answer.
     #[arg(long, env = "INGEST_REQUESTS_IN_FLIGHT_MAX", default_value_t = 10_000)]
     pub requests_in_flight_max: u32,
     /// Bytes of bodies in flight.
     #[arg(long, env = "INGEST_BYTES_IN_FLIGHT_MAX", default_value_t = 64 * 1024 * 1024)]
     pub bytes_in_flight_max: u32,
+    /// Signed requests whose body is not there yet, so that nobody knows who sends them. One too many: the
+    /// oldest is refused.
+    #[arg(long, env = "INGEST_UNPROVEN_REQUESTS_MAX", default_value_t = 1_000)]
+    pub unproven_requests_max: u32,
+    /// Bytes of their bodies.
+    #[arg(long, env = "INGEST_UNPROVEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
+    pub unproven_bytes_max: u32,
     /// How long a request waits for Kafka's acknowledgement, in milliseconds. Below the shortest time
     /// after which a producer gives up.
     #[arg(long, env = "INGEST_ACK_DEADLINE_MS", default_value_t = 9_000)]
@@ -97,8 +107,9 @@ pub struct Limits {
     /// How long a request's body may take, in milliseconds.
     #[arg(long, env = "INGEST_BODY_DEADLINE_MS", default_value_t = 10_000)]
     pub body_deadline_ms: u64,
-    /// How long a connection may be idle between requests, in milliseconds.
-    #[arg(long, env = "INGEST_IDLE_DEADLINE_MS", default_value_t = 75_000)]
+    /// How long a connection may be idle between requests, in milliseconds. Longer than whoever is in front
+    /// keeps its connections: AWS and nginx 60 s, Google 600 s.
+    #[arg(long, env = "INGEST_IDLE_DEADLINE_MS", default_value_t = 620_000)]
     pub idle_deadline_ms: u64,
     /// How long requests in flight may take once the process is asked to stop, in milliseconds.
     #[arg(long, env = "INGEST_DRAIN_DEADLINE_MS", default_value_t = 10_000)]
@@ -148,12 +159,17 @@ impl Config {
             limits.bytes_in_flight_max / 2 >= limits.batch_bytes_max,
             "--bytes-in-flight-max must hold a batch at least twice: as it is sent, and decoded",
         );
+        require(
+            limits.unproven_bytes_max >= limits.batch_bytes_max && limits.unproven_requests_max > 0,
+            "--unproven-bytes-max must hold a batch, and --unproven-requests-max must be 1 at least",
+        );
         require(limits.connections_max > 0, "--connections-max must be 1 at least");
         require(limits.requests_in_flight_max > 0, "--requests-in-flight-max must be 1 at least");
         require(
             limits.header_deadline_ms > 0 && limits.body_deadline_ms > 0 && limits.idle_deadline_ms > 0,
             "deadlines must be 1 ms at least",
         );
+        require(limits.idle_deadline_ms <= IDLE_MS_MAX, "--idle-deadline-ms must be 3600000 at most");
         problems
     }
 }
@@ -191,5 +207,15 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
         assert_eq!(config.problems().len(), 4);
+    }
+
+    #[test]
+    fn a_connection_may_be_idle_for_an_hour_and_is_by_default_for_longer_than_balancers_keep_it() {
+        let problems =
+            |value: &str| parse(&["--insecure-development-mode", "--idle-deadline-ms", value]).problems();
+        assert_eq!(problems("3600000"), Vec::<String>::new());
+        assert_eq!(problems("3600001"), ["--idle-deadline-ms must be 3600000 at most"]);
+        assert_eq!(problems("0"), ["deadlines must be 1 ms at least"]);
+        assert!(parse(&[]).limits.idle_deadline_ms > 600_000);
     }
 }

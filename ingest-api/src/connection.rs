@@ -8,18 +8,18 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-use axum::{Router, body::Body, extract::Request, response::Response};
+use axum::{Router, body::Body, extract::Request, http::StatusCode, response::Response};
 use hyper::{
     body::Incoming,
     header::{CONNECTION, HeaderValue, TRANSFER_ENCODING},
     server::conn::http1,
-    service::service_fn,
+    service::{HttpService, service_fn},
 };
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -53,6 +53,10 @@ impl Deadlines {
         }
     }
 }
+
+/// For how long a connection may be idle on which nothing has been taken yet. Who has shown no credential has no
+/// claim to a place among the open connections.
+const STRANGERS_IDLE: Duration = Duration::from_secs(75);
 
 /// How a connection ended: the label of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +101,12 @@ pub struct Activity {
     last_end_ms: AtomicU64,
     /// When the head began of which a part is there; [`NO_HEAD`] if none is.
     head_since_ms: AtomicU64,
+    /// The request of whose body more is to come, or may be; 0 if nothing is.
+    unread: AtomicU64,
+    /// An answer was given to a request that was not read to its end.
+    is_cut_short: AtomicBool,
+    /// A request was taken.
+    is_known: AtomicBool,
 }
 
 const NO_HEAD: u64 = u64::MAX;
@@ -111,7 +121,26 @@ impl Activity {
             begun: AtomicU64::new(0),
             last_end_ms: AtomicU64::new(0),
             head_since_ms: AtomicU64::new(NO_HEAD),
+            unread: AtomicU64::new(0),
+            is_cut_short: AtomicBool::new(false),
+            is_known: AtomicBool::new(false),
         }
+    }
+
+    /// More of the body of the request with this number is to come, or may be; of none if it is 0.
+    pub fn body_is_unread(&self, request: u64) {
+        self.unread.store(request, Ordering::Release);
+    }
+
+    /// Notes the answer to the request with this number. Says whether the connection has to be closed, because the
+    /// sender is still writing.
+    fn answered(&self, request: u64, status: StatusCode) -> bool {
+        if status.is_success() {
+            self.is_known.store(true, Ordering::Release);
+        }
+        let is_cut_short = !status.is_success() && self.unread.load(Ordering::Acquire) == request;
+        self.is_cut_short.fetch_or(is_cut_short, Ordering::AcqRel);
+        is_cut_short
     }
 
     /// A part of a head is there since then, or no part of one.
@@ -131,7 +160,9 @@ impl Activity {
         } else if head_since != NO_HEAD {
             (head_since, deadlines.head, End::HeadTimeout)
         } else {
-            (self.last_end_ms.load(Ordering::Acquire), deadlines.idle, End::Idle)
+            let is_known = self.is_known.load(Ordering::Acquire);
+            let idle = if is_known { deadlines.idle } else { deadlines.idle.min(STRANGERS_IDLE) };
+            (self.last_end_ms.load(Ordering::Acquire), idle, End::Idle)
         };
         Some((self.opened + Duration::from_millis(since) + allowed, end))
     }
@@ -158,26 +189,52 @@ impl Drop for InFlight {
     }
 }
 
-/// Serves one connection to its end. `opened`: when it was accepted, a TLS handshake counts.
+/// Serves one connection to its end. `opened`: when it was accepted, a TLS handshake counts. The stream comes back
+/// if its client may still be writing: it has to be closed by [`Lingering`](crate::lingering::Lingering).
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     opened: Instant,
     router: Router,
     deadlines: Deadlines,
-    mut stopped: watch::Receiver<bool>,
-) -> End {
+    stopped: watch::Receiver<bool>,
+) -> (End, Option<S>) {
     let (activity, flaw) = (Arc::new(Activity::new(opened)), Arc::new(FirstFlaw::default()));
-    let stream = TokioIo::new(Heads::new(stream, Arc::clone(&flaw), Arc::clone(&activity)));
+    let mut stream = TokioIo::new(Heads::new(stream, Arc::clone(&flaw), Arc::clone(&activity)));
     let seen = Arc::clone(&activity);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
         let (number, in_flight) = seen.begin();
         let answer = answer(router.clone(), request, flaw.of(number));
+        let seen = Arc::clone(&seen);
         async move {
-            let response = answer.await;
+            let mut response = answer.await?;
+            if seen.answered(number, response.status()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             drop(in_flight);
-            response
+            Ok::<_, Infallible>(response)
         }
     });
+    let end = requests(&mut stream, service, deadlines, &activity, stopped).await;
+    let is_writing = match end {
+        End::Closed => activity.is_cut_short.load(Ordering::Acquire),
+        End::NotHttp => true,
+        End::Idle | End::HeadTimeout | End::Handshake | End::Broken => false,
+    };
+    (end, is_writing.then(|| stream.into_inner().into_inner()))
+}
+
+/// Serves requests until one side or a deadline ends the connection.
+async fn requests<S, H>(
+    stream: &mut TokioIo<Heads<S>>,
+    service: H,
+    deadlines: Deadlines,
+    activity: &Activity,
+    mut stopped: watch::Receiver<bool>,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+{
     let mut connection = std::pin::pin!(
         http1::Builder::new()
             // Also runs while a connection is idle: `poll_overdue` instead.
@@ -190,7 +247,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut timer = std::pin::pin!(tokio::time::sleep(Duration::ZERO));
     let mut stopping = false;
     loop {
-        let overdue = poll_fn(|context| poll_overdue(timer.as_mut(), &activity, deadlines, context));
+        let overdue = poll_fn(|context| poll_overdue(timer.as_mut(), activity, deadlines, context));
         tokio::select! {
             biased;
             ended = connection.as_mut() => return end(ended),
@@ -259,7 +316,7 @@ fn end(ended: Result<(), hyper::Error>) -> End {
 mod tests {
     use super::*;
 
-    const DEADLINES: Deadlines = Deadlines { head: Duration::from_secs(5), idle: Duration::from_secs(75) };
+    const DEADLINES: Deadlines = Deadlines { head: Duration::from_secs(5), idle: Duration::from_secs(620) };
 
     #[test]
     fn a_connection_has_the_heads_deadline_or_the_idle_one_or_none() {
@@ -274,9 +331,23 @@ mod tests {
         assert_eq!((number, activity.due(DEADLINES)), (1, None), "in flight");
         drop(in_flight);
         let (at, end) = activity.due(DEADLINES).unwrap();
-        assert!(at >= seconds(75) && end == End::Idle);
+        assert!((seconds(75)..seconds(76)).contains(&at) && end == End::Idle, "nothing was taken");
+        activity.answered(1, StatusCode::ACCEPTED);
+        let (at, _) = activity.due(DEADLINES).unwrap();
+        assert!((seconds(620)..seconds(621)).contains(&at));
         activity.head_begins(Some(seconds(60)));
         assert_eq!(activity.due(DEADLINES), Some((seconds(65), End::HeadTimeout)), "the next head");
         assert_eq!(activity.begin().0, 2);
+    }
+
+    #[test]
+    fn a_connection_is_closed_after_an_answer_to_half_a_request_only() {
+        let activity = Activity::new(Instant::now());
+        activity.body_is_unread(2);
+        assert!(!activity.answered(1, StatusCode::UNAUTHORIZED), "the next one is under way already");
+        assert!(!activity.answered(2, StatusCode::ACCEPTED), "in chunks, whose end is not looked for");
+        assert!(!activity.is_cut_short.load(Ordering::Acquire));
+        assert!(activity.answered(2, StatusCode::UNAUTHORIZED));
+        assert!(activity.is_cut_short.load(Ordering::Acquire));
     }
 }

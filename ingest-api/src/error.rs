@@ -38,9 +38,15 @@ pub enum ApiError {
     /// The body is not what its coding asks for.
     #[error("the body is not what its content-encoding says")]
     BodyNotDecodable,
-    /// The body says something where there is nothing to say.
-    #[error("the body must be empty, or an empty JSON object")]
+    /// The body says something where there is nothing to say but whom it is about.
+    #[error("the body must be empty, or a JSON object with nothing but client_id")]
     BodyNotEmpty,
+    /// The body is all that is signed, and does not say whom it is about.
+    #[error("a signed command must name its client in the body, as in the path: {{\"client_id\": \"...\"}}")]
+    ClientIdNotSigned,
+    /// The body is about another client than the path.
+    #[error("client_id in the body must be the one in the path")]
+    ClientIdMismatch,
     /// The path holds something else than a client id.
     #[error("client_id must be a UUID in lower case with hyphens")]
     ClientIdMalformed,
@@ -149,9 +155,11 @@ impl ApiError {
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
             Self::SourceNotAllowed => StatusCode::FORBIDDEN,
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
-            Self::Invalid(_) | Self::BodyNotEmpty | Self::ClientIdMalformed => {
-                StatusCode::UNPROCESSABLE_ENTITY
-            }
+            Self::Invalid(_)
+            | Self::BodyNotEmpty
+            | Self::ClientIdNotSigned
+            | Self::ClientIdMismatch
+            | Self::ClientIdMalformed => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge(_) | Self::ItemTooLarge(_) | Self::RecordTooLarge => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
@@ -176,6 +184,8 @@ impl ApiError {
             Self::UnsupportedEncoding => "unsupported_content_encoding",
             Self::BodyNotDecodable => "body_not_decodable",
             Self::BodyNotEmpty => "body_not_empty",
+            Self::ClientIdNotSigned => "client_id_not_signed",
+            Self::ClientIdMismatch => "client_id_mismatch",
             Self::ClientIdMalformed => "client_id_malformed",
             Self::BodyTimeout => "body_timeout",
             Self::BodyBroken => "body_broken",

@@ -128,6 +128,14 @@ impl Walker {
     const fn is_within_head(&self) -> bool {
         !self.head.is_empty()
     }
+
+    /// The number of the request of whose body more is to come, or may be; 0 if nothing is.
+    const fn unread(&self) -> u64 {
+        match self.place {
+            Place::Head => 0,
+            Place::Body(_) | Place::Unwatched => self.requests,
+        }
+    }
 }
 
 /// Moves bytes into the head up to the empty line that ends it; what follows, if it has come.
@@ -200,9 +208,14 @@ pub struct Heads<S> {
 }
 
 impl<S> Heads<S> {
-    /// `activity` is told when a head begins and ends.
+    /// `activity` is told when a head begins and ends, and whether a body does.
     pub const fn new(stream: S, flaw: Arc<FirstFlaw>, activity: Arc<Activity>) -> Self {
         Self { stream, walker: Walker::new(flaw), activity }
+    }
+
+    /// The stream itself.
+    pub fn into_inner(self) -> S {
+        self.stream
     }
 }
 
@@ -217,6 +230,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heads<S> {
         let Self { walker, activity, .. } = &mut *self;
         let (was_within, requests) = (walker.is_within_head(), walker.requests);
         walker.walk(buffer.filled().get(before..).unwrap_or_default());
+        activity.body_is_unread(walker.unread());
         let is_new = !was_within || walker.requests > requests;
         match (walker.is_within_head(), is_new) {
             (true, true) => activity.head_begins(Some(Instant::now())),

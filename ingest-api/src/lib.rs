@@ -1,11 +1,12 @@
 //! The ingest API: takes webhooks over HTTP and writes them to the topic. It needs Kafka only;
 //! PostgreSQL may be away for an hour, and every webhook is still kept.
 //!
-//! Read in the order of a request's way: [`accept`] and [`tls`] (sockets), [`connection`] and [`heads`]
-//! (deadlines, framing), [`router`] (routes, request ids), [`receive`] (the body, under [`admission`],
-//! [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who sends it, and how much), the handlers
-//! [`messages`], [`batch`] and [`dialog_close`], [`keep`] and [`publish`] (Kafka), [`error`] (every other
-//! answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together;
+//! Read in the order of a request's way: [`accept`] and [`tls`] (sockets), [`connection`], [`heads`] and
+//! [`lingering`] (deadlines, framing, ends), [`router`] (routes, request ids), [`receive`] (the body, under [`admission`] or, while
+//! nobody knows who sends it, [`unproven`]; [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who
+//! sends it, and how much), the handlers [`messages`], [`batch`] and [`dialog_close`], [`keep`] and [`publish`]
+//! (Kafka, within [`topic_limits`]), [`error`] (every other answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together,
+//! [`watch`] keeps an eye on the topic;
 //! [`files`] keeps it as new as its files.
 //!
 //! **202 means kept**: [`keep`] and [`batch`] answer it only with the coordinates of the delivery report that
@@ -26,6 +27,7 @@ pub mod heads;
 pub mod health;
 pub mod inflate;
 pub mod keep;
+pub mod lingering;
 pub mod messages;
 pub mod metrics;
 pub mod openapi;
@@ -36,3 +38,6 @@ pub mod receive;
 pub mod router;
 pub mod signature;
 pub mod tls;
+pub mod topic_limits;
+pub mod unproven;
+pub mod watch;

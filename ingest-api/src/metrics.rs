@@ -19,10 +19,16 @@ service_kit::metrics! {
         ingest_ack_seconds: Histogram = SECONDS,
         /// Bytes of bodies that were read.
         ingest_body_bytes_total: IntCounter = (),
-        /// Requests between their head and Kafka's answer.
+        /// Requests between the proof of their sender and Kafka's answer.
         ingest_requests_in_flight: IntGauge = (),
         /// Bytes of bodies in flight.
         ingest_bytes_in_flight: IntGauge = (),
+        /// Signed requests whose body is being read: nobody knows yet who sends them.
+        ingest_unproven_requests: IntGauge = (),
+        /// Bytes of their bodies.
+        ingest_unproven_bytes: IntGauge = (),
+        /// Requests of these that were refused to make room for newer ones.
+        ingest_unproven_evicted_total: IntCounter = (),
         /// Open connections.
         ingest_connections: IntGauge = (),
         /// Connections refused because there were too many.
@@ -39,6 +45,9 @@ service_kit::metrics! {
         ingest_producers_reloads_total: IntCounterVec = &["result"],
         /// Times that the certificates had changed, by what became of the new ones.
         ingest_tls_reloads_total: IntCounterVec = &["result"],
+        /// Bytes that several records may have together in one batch to Kafka: the topic's max.message.bytes, or
+        /// less.
+        ingest_record_batch_bytes_max: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.

@@ -143,6 +143,8 @@ fn dialog_close_operation() -> Value {
     let mut errors = vec![
         ApiError::BodyTooLarge(dialog_close::BODY_BYTES_MAX),
         ApiError::BodyNotEmpty,
+        ApiError::ClientIdNotSigned,
+        ApiError::ClientIdMismatch,
         ApiError::ClientIdMalformed,
         ApiError::NotFound,
     ];
@@ -154,8 +156,13 @@ fn dialog_close_operation() -> Value {
         "summary": "Close a client's active dialog",
         "description": "The command takes its place among the client's messages: those kept before it belong to \
             the dialog that it closes, the next one opens another. Without an active dialog nothing changes. \
-            There is nothing to say in the body: it is empty, or an empty JSON object.",
+            The body names the client as the path does. A signature covers the body and not the path, so a signed \
+            command must have it; with an API key it may be empty.",
         "parameters": parameters,
+        "requestBody": {
+            "required": false,
+            "content": { Media::Json.as_str(): { "schema": reference("DialogClose") } },
+        },
         "responses": responses([kept()], errors),
     })
 }
@@ -304,14 +311,17 @@ fn headers() -> Value {
 fn security_schemes() -> Value {
     let signed = |name: &str, description: &str| json!({ "type": "apiKey", "in": "header", "name": name, "description": description });
     json!({
-        "webhookId": signed("webhook-id", "Standard Webhooks: the same for every attempt of one request."),
+        "webhookId": signed("webhook-id", "Standard Webhooks: the same for every attempt of one request. \
+            `svix-id`, `svix-timestamp` and `svix-signature` are the same three."),
         "webhookTimestamp": signed(
-            "webhook-timestamp", "Standard Webhooks: seconds since 1970, at most 300 from now either way.",
+            "webhook-timestamp", "Standard Webhooks: seconds since 1970, at most 300 from now either way, or as old as has been \
+                agreed with the producer.",
         ),
         "webhookSignature": signed(
             "webhook-signature",
             "Standard Webhooks: `v1,` and base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`, the body being \
-            the bytes as they are sent; several signatures are separated by spaces, and one has to be right.",
+            the bytes as they are sent; several signatures are separated by spaces or stand in lines of their own, \
+            and one has to be right.",
         ),
         "apiKey": { "type": "http", "scheme": "bearer", "description": "A producer's API key." },
     })

@@ -1,13 +1,21 @@
 //! Records to Kafka: an idempotent producer with acks=all and an explicit partition. A record that
 //! entered the queue is delivered or fails, whether or not its sender still waits (R3).
+//!
+//! The size of a batch cannot be changed while a producer lives. When the topic's limit changes another producer takes
+//! over, once the queue of the former is empty: a client's records never overtake each other.
 
 use std::{
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use rdkafka::{
     ClientConfig, ClientContext, Message as _,
+    admin::{AdminClient, AdminOptions, ResourceSpecifier},
+    client::DefaultClientContext,
     config::RDKafkaLogLevel,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
@@ -15,14 +23,20 @@ use rdkafka::{
 };
 use schemas::{EncodedRecord, Partition};
 use service_kit::kafka_settings::KafkaSettings;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::{
     admission::Admitted,
     config::KafkaConfig,
     error::{ApiError, Unavailable},
     metrics::Metrics,
+    topic_limits::{BATCH_BYTES_MAX, TopicSettings},
 };
+
+/// What Kafka adds to a record (lengths, timestamps) and to a batch (its header), at most.
+const RECORD_FRAME_BYTES: usize = 40;
+const HEADER_FRAME_BYTES: usize = 4;
+const BATCH_FRAME_BYTES: usize = 61;
 
 /// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +85,25 @@ pub async fn acknowledged(
 pub struct Ticket {
     reply: oneshot::Sender<Result<Delivered, ApiError>>,
     since: Instant,
+    /// Of a batch with this record alone, at most.
+    batch_bytes: usize,
     _admitted: Arc<Admitted>,
 }
 
 /// Gets the delivery reports, on the producer's thread.
 pub struct Reports {
     metrics: Arc<Metrics>,
+    /// Bytes that several records may have together.
+    batch_bytes_max: u32,
+    refused: Arc<RefusedBatch>,
+}
+
+/// A batch of several records was too large for the topic.
+#[derive(Debug, Default)]
+struct RefusedBatch {
+    /// How large batches were allowed to be; 0 if none was refused.
+    batch_bytes_max: AtomicU32,
+    news: Notify,
 }
 
 impl ClientContext for Reports {
@@ -108,7 +135,7 @@ impl ProducerContext for Reports {
                 let code = error.rdkafka_error_code();
                 let label = code.map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
                 self.metrics.ingest_delivery_failures_total.with_label_values(&[&label]).inc();
-                Err(refusal(code))
+                Err(self.refusal(code, ticket.batch_bytes))
             }
         };
         if ticket.reply.send(outcome).is_err_and(|unanswered| unanswered.is_ok()) {
@@ -117,15 +144,25 @@ impl ProducerContext for Reports {
     }
 }
 
-/// Everything but the size is "not known" (R1): whether a record that timed out is in the log cannot be
-/// told.
-const fn refusal(code: Option<RDKafkaErrorCode>) -> ApiError {
-    match code {
-        Some(RDKafkaErrorCode::MessageSizeTooLarge) => ApiError::RecordTooLarge,
-        Some(RDKafkaErrorCode::QueueFull) => ApiError::Unavailable(Unavailable::QueueFull),
-        Some(_) | None => ApiError::Unavailable(Unavailable::Kafka),
+impl Reports {
+    /// Everything but the size of this very record is "not known" (R1): whether a record that timed out is in the log
+    /// cannot be told. Too large is the whole batch, and who is in it with others may fit alone.
+    fn refusal(&self, code: Option<RDKafkaErrorCode>, batch_bytes: usize) -> ApiError {
+        let is_alone = batch_bytes > usize::try_from(self.batch_bytes_max).unwrap_or(usize::MAX);
+        match code {
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) if is_alone => ApiError::RecordTooLarge,
+            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
+                self.refused.batch_bytes_max.store(self.batch_bytes_max, Ordering::Release);
+                self.refused.news.notify_one();
+                ApiError::Unavailable(Unavailable::Kafka)
+            }
+            Some(RDKafkaErrorCode::QueueFull) => ApiError::Unavailable(Unavailable::QueueFull),
+            Some(_) | None => ApiError::Unavailable(Unavailable::Kafka),
+        }
     }
 }
+
+type Producer = ThreadedProducer<Reports>;
 
 /// The version of this program and of the Kafka client in it, with what that was built with: codecs, TLS, SASL.
 pub static VERSION: LazyLock<String> = LazyLock::new(|| {
@@ -142,8 +179,12 @@ fn plain() -> ClientConfig {
 
 /// Keeps records in a Kafka topic.
 pub struct KafkaPublisher {
-    producer: ThreadedProducer<Reports>,
-    topic: String,
+    config: KafkaConfig,
+    metrics: Arc<Metrics>,
+    admin: AdminClient<DefaultClientContext>,
+    refused: Arc<RefusedBatch>,
+    /// Held for reading while a record enters the queue. None while one producer takes over from another.
+    producer: RwLock<Option<Producer>>,
 }
 
 impl KafkaPublisher {
@@ -152,39 +193,98 @@ impl KafkaPublisher {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
-        let mut client = plain();
-        // First, so that what is set below stands in any case.
-        let connection = config.connection.iter().flat_map(KafkaSettings::iter);
-        client.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        let producer = client
-            .set("bootstrap.servers", &config.brokers)
-            .set("client.id", "telex-ingest-api")
+        let publisher = Self {
+            admin: client(config).create()?,
+            config: config.clone(),
+            metrics,
+            refused: Arc::default(),
+            producer: RwLock::new(None),
+        };
+        publisher.resize(BATCH_BYTES_MAX)?;
+        Ok(publisher)
+    }
+
+    /// Makes batches of this many bytes at most, from the next record on. Until the queue is empty, records are
+    /// refused as when it is full. Blocks, for the life of a record at most.
+    ///
+    /// # Errors
+    /// A setting that librdkafka refuses; nothing has changed.
+    pub fn resize(&self, batch_bytes_max: u32) -> KafkaResult<()> {
+        let next = self.make(batch_bytes_max)?;
+        let former = self.producer.write().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(former) = &former {
+            let lifetime = Duration::from_millis(self.config.message_timeout_ms) + Duration::from_secs(1);
+            // What is left after its lifetime has failed, and its senders know.
+            let _left = former.flush(lifetime).is_err();
+        }
+        *self.producer.write().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        self.metrics.ingest_record_batch_bytes_max.set(batch_bytes_max.into());
+        Ok(())
+    }
+
+    fn make(&self, batch_bytes_max: u32) -> KafkaResult<Producer> {
+        client(&self.config)
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("message.timeout.ms", config.message_timeout_ms.to_string())
-            .set("socket.timeout.ms", config.socket_timeout_ms.to_string())
-            .set("linger.ms", config.linger_ms.to_string())
+            .set("message.timeout.ms", self.config.message_timeout_ms.to_string())
+            .set("linger.ms", self.config.linger_ms.to_string())
             .set("compression.type", "lz4")
-            .set("allow.auto.create.topics", "false")
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "131072")
             .set("message.max.bytes", "1000000")
-            .set("reconnect.backoff.max.ms", "1000")
-            .set("socket.keepalive.enable", "true")
-            .create_with_context(Reports { metrics })?;
-        Ok(Self { producer, topic: config.topic.clone() })
+            .set("batch.size", batch_bytes_max.to_string())
+            .create_with_context(Reports {
+                metrics: Arc::clone(&self.metrics),
+                batch_bytes_max,
+                refused: Arc::clone(&self.refused),
+            })
+    }
+
+    fn producer(&self) -> RwLockReadGuard<'_, Option<Producer>> {
+        self.producer.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Bytes that several records may have together now.
+    #[must_use]
+    pub fn batch_bytes_max(&self) -> u32 {
+        let producer = self.producer();
+        producer.as_ref().map_or(BATCH_BYTES_MAX, |producer| producer.client().context().batch_bytes_max)
+    }
+
+    /// Whether a batch of several records was too large since the last call, though it kept to the size in force.
+    #[must_use]
+    pub fn take_refused(&self) -> bool {
+        self.refused.batch_bytes_max.swap(0, Ordering::AcqRel) == self.batch_bytes_max()
+    }
+
+    /// Completes when a batch of several records was too large.
+    pub async fn refused(&self) {
+        self.refused.news.notified().await;
+    }
+
+    /// The topic's settings that matter here.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or may not.
+    pub async fn settings(&self, timeout: Duration) -> Result<TopicSettings, KafkaError> {
+        let options = AdminOptions::new().request_timeout(Some(timeout));
+        let resource = ResourceSpecifier::Topic(&self.config.topic);
+        let answers = self.admin.describe_configs([&resource], &options).await?;
+        let answer = answers.into_iter().next().unwrap_or(Err(RDKafkaErrorCode::UnknownTopicOrPartition));
+        answer.map(|resource| TopicSettings::of(&resource)).map_err(KafkaError::AdminOp)
     }
 
     /// Records in the queue.
     #[must_use]
     pub fn queued(&self) -> i32 {
-        self.producer.in_flight_count()
+        self.producer().as_ref().map_or(0, Producer::in_flight_count)
     }
 
     /// The error after which the producer is dead (R4).
     #[must_use]
     pub fn fatal_error(&self) -> Option<String> {
-        self.producer.client().fatal_error().map(|(code, _)| format!("{code:?}"))
+        let producer = self.producer();
+        producer.as_ref()?.client().fatal_error().map(|(code, _)| format!("{code:?}"))
     }
 
     /// How many partitions the topic has, or why that is not known. Blocks for `timeout` at most.
@@ -192,8 +292,9 @@ impl KafkaPublisher {
     /// # Errors
     /// The brokers did not answer, or there is no such topic.
     pub fn partitions(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let metadata = self.producer.client().fetch_metadata(Some(&self.topic), timeout)?;
-        let topic = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let name = &self.config.topic;
+        let metadata = self.admin.inner().fetch_metadata(Some(name), timeout)?;
+        let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         match topic.map(|topic| (topic.error(), topic.partitions().len())) {
             Some((None, partitions)) => Ok(partitions),
             Some((Some(error), _)) => Err(KafkaError::MetadataFetch(error.into())),
@@ -206,8 +307,30 @@ impl KafkaPublisher {
     /// # Errors
     /// Records are left.
     pub fn flush(&self, timeout: Duration) -> KafkaResult<()> {
-        self.producer.flush(timeout)
+        self.producer().as_ref().map_or(Ok(()), |producer| producer.flush(timeout))
     }
+}
+
+/// What all clients have in common.
+fn client(config: &KafkaConfig) -> ClientConfig {
+    let mut client = plain();
+    // First, so that what is set below and by the caller stands in any case.
+    let connection = config.connection.iter().flat_map(KafkaSettings::iter);
+    client.extend(connection.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    client
+        .set("bootstrap.servers", &config.brokers)
+        .set("client.id", "telex-ingest-api")
+        .set("socket.timeout.ms", config.socket_timeout_ms.to_string())
+        .set("reconnect.backoff.max.ms", "1000")
+        .set("allow.auto.create.topics", "false")
+        .set("socket.keepalive.enable", "true");
+    client
+}
+
+/// Of a batch with this record alone, at most.
+fn batch_bytes(record: &EncodedRecord) -> usize {
+    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len() + HEADER_FRAME_BYTES);
+    BATCH_FRAME_BYTES + RECORD_FRAME_BYTES + record.key.len() + record.value.len() + headers.sum::<usize>()
 }
 
 impl Publish for KafkaPublisher {
@@ -217,22 +340,28 @@ impl Publish for KafkaPublisher {
         partition: Partition,
         admitted: Arc<Admitted>,
     ) -> Result<Acknowledgement, ApiError> {
+        let producer = self.producer();
+        let producer = producer.as_ref().ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
         let (reply, acknowledgement) = oneshot::channel();
-        let ticket = Box::new(Ticket { reply, since: Instant::now(), _admitted: admitted });
+        let batch_bytes = batch_bytes(&record);
+        let ticket = Box::new(Ticket { reply, since: Instant::now(), batch_bytes, _admitted: admitted });
         let headers = record
             .headers
             .iter()
             .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(value.as_ref()) })
             });
-        let base = BaseRecord::with_opaque_to(&self.topic, ticket)
+        let base = BaseRecord::with_opaque_to(&self.config.topic, ticket)
             .partition(partition.0)
             .key(&record.key)
             .payload(&record.value)
             .headers(headers);
-        match self.producer.send(base) {
+        match producer.send(base) {
             Ok(()) => Ok(acknowledgement),
-            Err((error, _)) => Err(refusal(error.rdkafka_error_code())),
+            // Refused before it is in any batch, so its size is its own.
+            Err((error, _)) => {
+                Err(producer.client().context().refusal(error.rdkafka_error_code(), usize::MAX))
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! From a request's head to its body: what every route that writes does before it looks at what the body
-//! says. The cheapest refusal comes first, nothing is read before it is admitted, and the raw bytes stand
-//! here whole before anything is done with them: who sent them is told by the bytes themselves (pitfalls 69).
+//! says. The cheapest refusal comes first, and what the head can tell is looked at before a byte of the body is
+//! read: coding, credentials, declared length. A sender that the head proves is admitted to what producers share;
+//! a signature covers the body, so these bytes are [`unproven`](crate::unproven) until they stand here whole. Only
+//! then is anything else done with them (pitfalls 69).
 
 use std::{
     sync::Arc,
@@ -20,7 +22,7 @@ use crate::{
     admission::Admitted,
     error::{ApiError, Unavailable},
     inflate,
-    producers::Principal,
+    producers::{Claim, Principal, Refused},
     rate::Cost,
     router::Shared,
 };
@@ -33,6 +35,8 @@ pub struct Received {
     pub bytes: Bytes,
     /// On whose behalf it is.
     pub principal: Principal,
+    /// Whether a signature proves it: that covers the body, and nothing of the head.
+    pub is_signed: bool,
     /// What stands on the records that come of it.
     pub envelope: Envelope,
     /// The request in its trace, if that is sampled.
@@ -57,17 +61,16 @@ pub async fn receive<P>(
         return Err(ApiError::Unavailable(Unavailable::Draining));
     }
     let coding = inflate::coding(headers)?;
-    let mut admitted = shared.admission.admit(0).ok_or(TOO_MANY)?;
+    let claim = claim(shared, headers)?;
     // A declared length above the limit is refused before a byte is read.
     if body.size_hint().lower() > u64::from(limit) {
         return Err(ApiError::BodyTooLarge(limit));
     }
+    let is_signed = matches!(claim, Claim::Signed(_));
     let deadline = Duration::from_millis(shared.limits.body_deadline_ms);
-    let raw = tokio::time::timeout(deadline, read(body, limit, &mut admitted)).await;
-    let raw = raw.map_err(|_elapsed| ApiError::BodyTimeout)??;
-    shared.metrics.ingest_body_bytes_total.inc_by(raw.len() as u64);
-    // Before anything is made of the bytes, also before they are decoded.
-    let principal = authenticate(shared, headers, &raw)?;
+    let read = tokio::time::timeout(deadline, read(shared, &claim, body, limit)).await;
+    let Read { raw, principal, mut admitted } = read.map_err(|_elapsed| ApiError::BodyTimeout)??;
+    charge(&principal, &raw)?;
     let bytes = match coding {
         None => raw,
         // It may become as large as allowed.
@@ -77,7 +80,7 @@ pub async fn receive<P>(
     admitted.shrink_to(u32::try_from(bytes.len()).unwrap_or(limit));
     let (trace_parent, span) = trace(shared, (route, request_id), headers);
     let envelope = Envelope { received_at: now(), request_id: Some(request_id.clone()), trace_parent };
-    Ok(Received { bytes, principal, envelope, span, admitted: Arc::new(admitted) })
+    Ok(Received { bytes, principal, is_signed, envelope, span, admitted: Arc::new(admitted) })
 }
 
 /// The parent of what follows from the request: its own span, or, without one, what its sender named.
@@ -98,22 +101,27 @@ fn trace<P>(
     (Some(own.unwrap_or(parent)), span)
 }
 
-/// Who sent the body, as it came, and whether he may send that much: a request is one message at least.
-fn authenticate<P>(shared: &Shared<P>, headers: &HeaderMap, raw: &[u8]) -> Result<Principal, ApiError> {
+/// Who sent the request, as far as its head tells.
+fn claim<'a, P>(shared: &Shared<P>, headers: &'a HeaderMap) -> Result<Claim<'a>, ApiError> {
     let Some(producers) = &shared.producers else {
-        return Ok(Principal::Anybody);
+        return Ok(Claim::Proven(Principal::Anybody));
     };
-    let principal =
-        producers.current().authenticate(headers, raw, unix_time().as_secs()).map_err(|refused| {
-            let cause = refused.as_str();
-            shared.metrics.ingest_authentication_failures_total.with_label_values(&[cause]).inc();
-            tracing::debug!(cause, "not authenticated");
-            ApiError::Unauthorized
-        })?;
+    let claim = producers.current().claim(headers, unix_time().as_secs());
+    claim.map_err(|refused| unauthorized(shared, refused))
+}
+
+fn unauthorized<P>(shared: &Shared<P>, refused: Refused) -> ApiError {
+    let cause = refused.as_str();
+    shared.metrics.ingest_authentication_failures_total.with_label_values(&[cause]).inc();
+    tracing::debug!(cause, "not authenticated");
+    ApiError::Unauthorized
+}
+
+/// Whether its sender may send that much: a request is one message at least.
+fn charge(principal: &Principal, raw: &[u8]) -> Result<(), ApiError> {
     principal.count_bytes(raw.len() as u64);
     let bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
-    principal.take(Cost { messages: 1, bytes }, Instant::now())?;
-    Ok(principal)
+    principal.take(Cost { messages: 1, bytes }, Instant::now())
 }
 
 /// What a body may be.
@@ -170,9 +178,48 @@ pub fn media_type(headers: &HeaderMap, among: &'static [Media]) -> Result<Media,
     media.copied().filter(|_| is_utf8).ok_or(ApiError::UnsupportedMediaType(among))
 }
 
-/// Reads a body to its end. What has come counts as in flight, not what is declared: a sender who declares
-/// much and sends nothing takes nothing away from the others.
-async fn read(body: Body, limit: u32, admitted: &mut Admitted) -> Result<Bytes, ApiError> {
+/// A body of which it is known who sent it.
+struct Read {
+    raw: Bytes,
+    principal: Principal,
+    admitted: Admitted,
+}
+
+/// Reads a body to its end, and asks it who sent it where the head did not tell.
+async fn read<P>(shared: &Shared<P>, claim: &Claim<'_>, body: Body, limit: u32) -> Result<Read, ApiError> {
+    let whole = |raw: &Bytes| shared.metrics.ingest_body_bytes_total.inc_by(raw.len() as u64);
+    match claim {
+        Claim::Proven(principal) => {
+            let mut admitted = shared.admission.admit(0).ok_or(TOO_MANY)?;
+            let raw = collect(body, limit, |bytes| {
+                let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+                if admitted.grow(bytes) { Ok(()) } else { Err(TOO_MANY) }
+            });
+            let raw = raw.await.inspect(whole)?;
+            Ok(Read { raw, principal: principal.clone(), admitted })
+        }
+        Claim::Signed(claimed) => {
+            let (stay, evicted) = shared.admission.unproven.enter(claimed.name());
+            let raw = tokio::select! {
+                biased;
+                raw = collect(body, limit, |bytes| { stay.grow(bytes); Ok(()) }) => raw.inspect(whole)?,
+                _ = evicted => return Err(TOO_MANY),
+            };
+            let principal = claimed.prove(&raw).map_err(|refused| unauthorized(shared, refused))?;
+            let bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
+            let admitted = shared.admission.admit(bytes).ok_or(TOO_MANY)?;
+            Ok(Read { raw, principal, admitted })
+        }
+    }
+}
+
+/// A body's bytes, each counted by `grow` when it has come. What is declared does not count: a sender that
+/// declares much and sends nothing takes nothing away from the others.
+async fn collect(
+    body: Body,
+    limit: u32,
+    mut grow: impl FnMut(usize) -> Result<(), ApiError>,
+) -> Result<Bytes, ApiError> {
     let mut frames = Limited::new(body, usize::try_from(limit).unwrap_or(usize::MAX));
     let mut whole = BytesMut::new();
     while let Some(frame) = frames.frame().await {
@@ -184,9 +231,7 @@ async fn read(body: Body, limit: u32, admitted: &mut Admitted) -> Result<Bytes, 
         let Ok(data) = frame.into_data() else {
             continue;
         };
-        if !admitted.grow(u32::try_from(data.len()).unwrap_or(u32::MAX)) {
-            return Err(TOO_MANY);
-        }
+        grow(data.len())?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())

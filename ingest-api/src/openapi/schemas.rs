@@ -46,6 +46,11 @@ pub(super) fn schemas() -> Value {
             "description": "UUIDv5 of the normalised pair (`external_client_id`, `client_phone`); every answer \
                 that takes a message holds it.",
         },
+        "DialogClose": {
+            "type": "object",
+            "properties": { "client_id": { "anyOf": [reference("ClientId"), { "type": "null" }] } },
+            "additionalProperties": false,
+        },
         "Kept": {
             "type": "object",
             "required": ["client_id", "record", "request_id"],

@@ -49,6 +49,8 @@ fn every_error_is_told() {
         ApiError::UnsupportedEncoding,
         ApiError::BodyNotDecodable,
         ApiError::BodyNotEmpty,
+        ApiError::ClientIdNotSigned,
+        ApiError::ClientIdMismatch,
         ApiError::ClientIdMalformed,
         ApiError::BodyTimeout,
         ApiError::BodyBroken,
@@ -71,6 +73,8 @@ fn every_error_is_told() {
         | ApiError::UnsupportedEncoding
         | ApiError::BodyNotDecodable
         | ApiError::BodyNotEmpty
+        | ApiError::ClientIdNotSigned
+        | ApiError::ClientIdMismatch
         | ApiError::ClientIdMalformed
         | ApiError::BodyTimeout
         | ApiError::BodyBroken
@@ -96,7 +100,7 @@ fn every_error_is_told() {
 #[case(MESSAGES, "413", &["body_too_large", "record_too_large"])]
 #[case(MESSAGES, "415", &["unsupported_content_encoding", "unsupported_media_type"])]
 #[case(BATCH, "422", &["empty", "too_long", "wrong_type"])]
-#[case(DIALOG_CLOSE, "422", &["body_not_empty", "client_id_malformed"])]
+#[case(DIALOG_CLOSE, "422", &["body_not_empty", "client_id_malformed", "client_id_mismatch", "client_id_not_signed"])]
 fn the_codes_of_a_status_are_told(#[case] path: &str, #[case] status: &str, #[case] codes: &[&str]) {
     let response = &document()["paths"][path]["post"]["responses"][status];
     let schema = &response["content"][PROBLEM_JSON]["schema"];

@@ -7,6 +7,7 @@
 //!     { secret_file = "crm.secret" },           # a path, relative to this file
 //!     { secret_env = "CRM_SECRET_OLD" },        # or the environment, or `{ secret = "whsec_…" }` here
 //! ]
+//! timestamp_tolerance_seconds = 300             # how old a signed request may be; 300 if left out, a week at most
 //! api_keys = [{ sha256 = "9f86d081…" }]         # of the key; the key itself is with the producer only
 //! external_client_ids = ["client-17"]           # exactly these,
 //! external_client_id_prefixes = ["crm-"]        # and those that begin so,
@@ -14,20 +15,30 @@
 //! messages = { per_second = 500, burst = 1000 } # no limit if left out; burst = one second if left out
 //! bytes = { per_second = 1000000 }
 //! ```
+//!
+//! `timestamp_tolerance_seconds` is widened for a sender that signs once and repeats the same bytes: after an hour
+//! of outage its retry is an hour old, and 401 would be final. A message counts once for ever, so an old one does no
+//! harm; a close command that somebody has seen can be repeated for as long.
 
-use std::path::Path;
+use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use serde::Deserialize;
 use service_kit::Secret;
 
 use super::producer::{ApiKey, Scope};
-use crate::{files::Files, rate::Rate, signature::SigningKey};
+use crate::{
+    files::Files,
+    rate::Rate,
+    signature::{SigningKey, TOLERANCE},
+};
 
 /// Each has series of its own in the metrics.
 pub const PRODUCERS_MAX: usize = 256;
 /// Of one producer, of each kind; a rotation needs two.
 const CREDENTIALS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 64;
+/// Senders give up within days.
+const TOLERANCE_SECONDS: RangeInclusive<u64> = 1..=7 * 24 * 60 * 60;
 
 /// A producer as the file describes it.
 #[derive(Debug)]
@@ -38,6 +49,8 @@ pub struct Entry {
     pub secrets: Vec<SigningKey>,
     /// Its API keys.
     pub api_keys: Vec<ApiKey>,
+    /// How old the timestamp of a signed request may be.
+    pub tolerance: Duration,
     /// What it may write.
     pub scope: Scope,
     /// Messages a second.
@@ -61,6 +74,7 @@ struct RawProducer {
     secrets: Vec<RawSecret>,
     #[serde(default)]
     api_keys: Vec<RawApiKey>,
+    timestamp_tolerance_seconds: Option<u64>,
     #[serde(default)]
     external_client_ids: Vec<String>,
     #[serde(default)]
@@ -158,13 +172,14 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let secrets = secrets.filter_map(|(index, secret)| self.secret(index, secret)).collect();
         let api_keys = raw.api_keys.iter().take(CREDENTIALS_MAX).enumerate();
         let api_keys = api_keys.filter_map(|(index, key)| self.api_key(index, key)).collect();
+        let tolerance = self.tolerance(raw.timestamp_tolerance_seconds);
         let (messages, bytes) = (self.rate("messages", raw.messages), self.rate("bytes", raw.bytes));
         let scope =
             self.scope(raw.all_external_client_ids, raw.external_client_ids, raw.external_client_id_prefixes);
         for problem in self.problems.iter_mut().skip(before) {
             *problem = format!("producer {:?}: {problem}", raw.name);
         }
-        Entry { name: raw.name, secrets, api_keys, scope, messages, bytes }
+        Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes }
     }
 
     fn require(&mut self, holds: bool, rule: &str) {
@@ -194,6 +209,15 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             &format!("api_keys[{index}]"),
             key.ok_or_else(|| "sha256 must be 64 hexadecimal digits".to_owned()),
         )
+    }
+
+    fn tolerance(&mut self, seconds: Option<u64>) -> Duration {
+        let tolerance = seconds.map_or(TOLERANCE, Duration::from_secs);
+        self.require(
+            TOLERANCE_SECONDS.contains(&tolerance.as_secs()),
+            "timestamp_tolerance_seconds must be from 1 to 604800",
+        );
+        tolerance
     }
 
     fn rate(&mut self, field: &str, raw: Option<RawRate>) -> Option<Rate> {

@@ -6,4 +6,4 @@ pub mod producer;
 pub mod registry;
 
 pub use producer::{Outcome, Principal, Producer};
-pub use registry::{Producers, ProducersFile, Refused};
+pub use registry::{Claim, Producers, ProducersFile, Refused};

@@ -4,7 +4,7 @@ use std::{
     collections::HashSet,
     fmt,
     sync::{Arc, Mutex, PoisonError},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use schemas::ExternalClientId;
@@ -131,6 +131,7 @@ pub struct Producer {
     name: String,
     secrets: Vec<SigningKey>,
     api_keys: Vec<ApiKey>,
+    tolerance: Duration,
     scope: Scope,
     /// Held for some nanoseconds; goes on when the file is reloaded.
     buckets: Arc<Mutex<Buckets>>,
@@ -155,6 +156,7 @@ impl Producer {
             name: entry.name,
             secrets: entry.secrets,
             api_keys: entry.api_keys,
+            tolerance: entry.tolerance,
             scope: entry.scope,
         }
     }
@@ -169,6 +171,12 @@ impl Producer {
     #[must_use]
     pub const fn secrets(&self) -> usize {
         self.secrets.len()
+    }
+
+    /// How old the timestamp of a request that it signed may be.
+    #[must_use]
+    pub const fn tolerance(&self) -> Duration {
+        self.tolerance
     }
 
     /// Whether it signed the request.

@@ -1,4 +1,6 @@
-//! All producers, and which of them sent a request.
+//! All producers, and which of them sent a request. What its head says ([`Producers::claim`]) is looked at before a
+//! byte of the body is read: an API key proves its sender then and there, a signature only once the body is there
+//! ([`Claimed::prove`]); whatever else is wrong with either is known at once.
 //!
 //! A signed request does not say whose key signed it: the specification has no key id. The header
 //! `x-telex-producer` names the producer; without it every key is tried, as long as the file holds
@@ -19,7 +21,7 @@ use super::{
 use crate::{
     files::{Files, Load},
     metrics::Metrics,
-    signature::{Malformed, Signed},
+    signature::Signed,
 };
 
 /// Names the producer.
@@ -35,7 +37,7 @@ pub enum Refused {
     NoCredential,
     /// Headers that cannot be read.
     Malformed,
-    /// The timestamp is more than five minutes off.
+    /// The timestamp is further off than the producer's setting allows.
     Timestamp,
     /// No such producer.
     UnknownProducer,
@@ -70,27 +72,65 @@ pub struct Producers {
     secrets: usize,
 }
 
-impl Producers {
-    /// Who sent a request; `now` is in seconds since 1970, `body` as it was sent.
+/// What a request's head says of its sender.
+#[derive(Debug)]
+pub enum Claim<'a> {
+    /// An API key: this is the sender.
+    Proven(Principal),
+    /// A signature, which the body has to prove.
+    Signed(Claimed<'a>),
+}
+
+/// A signature that one of the producers may have made.
+#[derive(Debug)]
+pub struct Claimed<'a> {
+    producers: Arc<Producers>,
+    named: Option<Arc<Producer>>,
+    signed: Signed<'a>,
+    now: u64,
+}
+
+impl Claimed<'_> {
+    /// The producer that the request names, if it names one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.named.as_deref().map(Producer::name)
+    }
+
+    /// Who signed `body`, which is as it was sent.
     ///
     /// # Errors
-    /// [`Refused`].
-    pub fn authenticate(&self, headers: &HeaderMap, body: &[u8], now: u64) -> Result<Principal, Refused> {
+    /// [`Refused::Signature`].
+    pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
+        let (signed, now) = (&self.signed, self.now);
+        let signer = self.producers.find(self.named.as_ref(), |producer| {
+            signed.is_within(producer.tolerance(), now) && producer.signed(signed, body)
+        });
+        signer.map(|producer| Principal::Producer(Arc::clone(producer))).ok_or(Refused::Signature)
+    }
+}
+
+impl Producers {
+    /// Who sent a request, as far as its head tells; `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// [`Refused`], whatever the body is.
+    pub fn claim<'a>(self: &Arc<Self>, headers: &'a HeaderMap, now: u64) -> Result<Claim<'a>, Refused> {
         let named = self.named(headers)?;
-        let found = if headers.contains_key("webhook-signature") {
-            let signed = Signed::read(headers, now).map_err(|malformed| match malformed {
-                Malformed::Headers => Refused::Malformed,
-                Malformed::Timestamp => Refused::Timestamp,
-            })?;
-            if named.is_none() && self.secrets > SECRETS_TRIED_MAX {
-                return Err(Refused::ProducerNotNamed);
-            }
-            self.find(named, |producer| producer.signed(&signed, body)).ok_or(Refused::Signature)
-        } else {
+        if !Signed::is_claimed(headers) {
             let key = api_key(headers)?;
-            self.find(named, |producer| producer.has(&key)).ok_or(Refused::ApiKey)
-        };
-        found.map(|producer| Principal::Producer(Arc::clone(producer)))
+            let owner = self.find(named, |producer| producer.has(&key)).ok_or(Refused::ApiKey)?;
+            return Ok(Claim::Proven(Principal::Producer(Arc::clone(owner))));
+        }
+        let signed = Signed::read(headers).map_err(|_malformed| Refused::Malformed)?;
+        if named.is_none() && self.secrets > SECRETS_TRIED_MAX {
+            return Err(Refused::ProducerNotNamed);
+        }
+        self.find(named, |producer| producer.secrets() > 0).ok_or(Refused::Signature)?;
+        self.find(named, |producer| producer.secrets() > 0 && signed.is_within(producer.tolerance(), now))
+            .ok_or(Refused::Timestamp)?;
+        let named = named.map(Arc::clone);
+        Ok(Claim::Signed(Claimed { producers: Arc::clone(self), named, signed, now }))
     }
 
     /// The producer that the request names, if it names one.

@@ -3,12 +3,12 @@
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use axum::{
-    body::Body,
+    body::{Body, Bytes},
     http::{Request, StatusCode},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -19,7 +19,7 @@ use serde_json::json;
 use service_kit::clock::unix_time;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Answer, Api, BATCH, Fate, MESSAGES, message};
+use crate::harness::{Answer, Api, BATCH, Fate, Frames, MESSAGES, message};
 
 const KEY: [u8; 24] = [1; 24];
 const OLD_KEY: [u8; 24] = [2; 24];
@@ -46,11 +46,17 @@ fn producers(secrets: &[&[u8]], more: &str) -> String {
 
 impl Signed {
     fn new(more: &str) -> Self {
+        Self::of(&producers(&[&KEY, &OLD_KEY], more), &[])
+    }
+
+    /// With this producers file and more settings.
+    fn of(text: &str, more: &[&str]) -> Self {
         let name = format!("telex-authentication-{}-{:?}", std::process::id(), std::thread::current().id());
         let file = std::env::temp_dir().join(name.replace(['(', ')'], ""));
-        std::fs::write(&file, producers(&[&KEY, &OLD_KEY], more)).unwrap();
-        let api = Api::with(&[format!("--producers-file={}", file.display()).as_str()], |_| Fate::Kept);
-        Self { api, file }
+        std::fs::write(&file, text).unwrap();
+        let setting = format!("--producers-file={}", file.display());
+        let settings: Vec<&str> = more.iter().copied().chain([setting.as_str()]).collect();
+        Self { api: Api::with(&settings, |_| Fate::Kept), file }
     }
 
     async fn send(&self, path: &str, body: &str, headers: &[(&str, String)]) -> Answer {
@@ -154,6 +160,129 @@ async fn the_signature_is_checked_before_the_body_is_parsed_or_decoded() {
     let mut gzip = signature("not gzip", &[9; 24], 0);
     gzip.push(("content-encoding", "gzip".to_owned()));
     signed.send(MESSAGES, "not gzip", &gzip).await.assert_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn what_the_head_disproves_is_refused_before_a_byte_of_the_body_is_read() {
+    let signed = Signed::new("");
+    let with = |more: (&'static str, &str)| {
+        let mut headers = signature(&hello(), &KEY, 0);
+        headers.retain(|(name, _)| *name != more.0);
+        headers.push((more.0, more.1.to_owned()));
+        headers
+    };
+    let key = API_KEY.replace('a', "b");
+    let cases = [
+        (Vec::new(), 401),
+        (with(("x-telex-producer", "nobody")), 401),
+        (with(("webhook-signature", "v1,AAAA")), 401),
+        (signature(&hello(), &KEY, 1_000), 401),
+        (vec![("authorization", format!("Bearer {key}"))], 401),
+        (with(("content-encoding", "br")), 415),
+        (with(("content-type", "text/plain")), 415),
+    ];
+    for (headers, status) in cases {
+        let polled = Arc::default();
+        let body = Frames { never_ends: true, polled: Arc::clone(&polled), ..Frames::default() };
+        let mut request = Request::post(MESSAGES);
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
+        for (name, value) in &headers {
+            request = request.header(*name, value);
+        }
+        let answer = signed.api.send(request.body(Body::new(body)).unwrap()).await;
+        assert_eq!(answer.status, status, "{headers:?}");
+        assert_eq!(polled.load(Ordering::Relaxed), 0, "{headers:?}");
+    }
+    signed.api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn strangers_who_sign_in_a_producers_name_take_up_no_place_of_those_who_can() {
+    let settings =
+        ["--requests-in-flight-max=4", "--bytes-in-flight-max=2000000", "--unproven-requests-max=8"];
+    let signed = Arc::new(Signed::of(&producers(&[&KEY], ""), &settings));
+    let strangers: Vec<_> = (0..20)
+        .map(|_| {
+            let signed = Arc::clone(&signed);
+            service_kit::spawn("stranger", async move {
+                let frames = [Ok(Bytes::from(vec![b' '; 60_000]))].into();
+                let body = Body::new(Frames { frames, never_ends: true, ..Frames::default() });
+                let mut request = Request::post(MESSAGES).header("content-type", "application/json");
+                for (name, value) in signature(&hello(), &[9; 24], 0) {
+                    request = request.header(name, value);
+                }
+                let request = request.header("x-telex-producer", "crm").body(body).unwrap();
+                signed.api.send(request).await.status
+            })
+        })
+        .collect();
+    let metrics = &signed.api.shared.metrics;
+    while metrics.ingest_unproven_evicted_total.get() < 12 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((metrics.ingest_unproven_requests.get(), metrics.ingest_unproven_bytes.get()), (8, 480_000));
+    assert_eq!((metrics.ingest_requests_in_flight.get(), metrics.ingest_bytes_in_flight.get()), (0, 0));
+    for _ in 0..10 {
+        let mut named = signature(&hello(), &KEY, 0);
+        named.push(("x-telex-producer", "crm".to_owned()));
+        assert_eq!(signed.send(MESSAGES, &hello(), &named).await.status, 202);
+    }
+    let mut refused = 0;
+    for stranger in strangers {
+        if stranger.is_finished() {
+            assert_eq!(stranger.await.unwrap(), 503, "it may have been a slow producer");
+            refused += 1;
+        } else {
+            stranger.abort();
+        }
+    }
+    assert!((12..=22).contains(&refused), "{refused} of 20 had to make room");
+}
+
+#[tokio::test]
+async fn a_producers_tolerance_lets_a_retry_carry_the_time_of_its_first_attempt() {
+    let signed = Signed::of(&producers(&[&KEY], "timestamp_tolerance_seconds = 3600"), &[]);
+    assert_eq!(signed.send(MESSAGES, &hello(), &signature(&hello(), &KEY, 3_590)).await.status, 202);
+    let answer = signed.send(MESSAGES, &hello(), &signature(&hello(), &KEY, 3_610)).await;
+    answer.assert_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn the_headers_of_svix_and_several_lines_of_signatures_are_taken() {
+    let signed = Signed::new("");
+    let [id, timestamp, (_, right)] = signature(&hello(), &KEY, 0).try_into().unwrap();
+    let unpadded = right.replace('=', "");
+    let svix =
+        [("svix-id", id.1.clone()), ("svix-timestamp", timestamp.1.clone()), ("svix-signature", unpadded)];
+    assert_eq!(signed.send(MESSAGES, &hello(), &svix).await.status, 202);
+    let lines = ["v1,AAAA", &right].map(|line| ("webhook-signature", line.to_owned()));
+    let headers: Vec<_> = [id, timestamp].into_iter().chain(lines).collect();
+    assert_eq!(signed.send(MESSAGES, &hello(), &headers).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_signed_command_closes_no_client_but_the_one_that_is_signed() {
+    let all =
+        producers(&[&KEY], "").replace("external_client_ids = [\"shop\"]", "all_external_client_ids = true");
+    let signed = Signed::of(&all, &[]);
+    let path = |client: &str| format!("/v1/clients/{client}/dialog/close");
+    let (one, other) = ("e60660c7-bd8f-5ba9-b814-6dbee9550932", "6f1d6f0e-52c4-5f2c-9a39-3f2f3d2f1c11");
+    for silent in ["", "{}"] {
+        let answer = signed.signed(&path(one), silent, &KEY).await;
+        answer.assert_problem(422, "client_id_not_signed");
+        assert!(answer.json()["detail"].as_str().unwrap().contains("client_id"), "{}", answer.text);
+    }
+    let body = json!({ "client_id": one }).to_string();
+    let seen = signature(&body, &KEY, 0);
+    signed.send(&path(other), &body, &seen).await.assert_problem(422, "client_id_mismatch");
+    signed.api.assert_nothing_kept();
+    assert_eq!(signed.send(&path(one), &body, &seen).await.status, 202);
+    let key = [("authorization", format!("Bearer {API_KEY}"))];
+    assert_eq!(signed.send(&path(one), "", &key).await.status, 202, "a key covers no body either");
+    signed.send(&path(other), &body, &key).await.assert_problem(422, "client_id_mismatch");
+    assert_eq!(signed.api.records().len(), 2);
 }
 
 #[tokio::test]

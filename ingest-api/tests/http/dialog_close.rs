@@ -15,6 +15,7 @@ fn close(client_id: &str, body: &'static str) -> Request<Body> {
 #[rstest]
 #[case::no_body("")]
 #[case::empty_object("{}")]
+#[case::its_client(r#"{"client_id":"e60660c7-bd8f-5ba9-b814-6dbee9550932"}"#)]
 #[tokio::test]
 async fn the_command_goes_through_its_clients_partition(#[case] body: &'static str) {
     let api = Api::new();
@@ -59,5 +60,13 @@ async fn what_is_no_client_id_is_refused(#[case] client_id: &str) {
 async fn a_body_that_says_something_is_refused(#[case] body: &'static str) {
     let api = Api::new();
     api.send(close(CLIENT, body)).await.assert_problem(422, "body_not_empty");
+    api.assert_nothing_kept();
+}
+
+#[tokio::test]
+async fn a_body_that_names_another_client_is_refused() {
+    let api = Api::new();
+    let other = r#"{"client_id":"6f1d6f0e-52c4-5f2c-9a39-3f2f3d2f1c11"}"#;
+    api.send(close(CLIENT, other)).await.assert_problem(422, "client_id_mismatch");
     api.assert_nothing_kept();
 }

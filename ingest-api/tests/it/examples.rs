@@ -140,12 +140,12 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     values.next()
 }
 
-fn is_here(program: &str) -> bool {
+pub fn is_here(program: &str) -> bool {
     let question = if program == "go" { "version" } else { "--version" };
     Command::new(program).arg(question).output().is_ok_and(|output| output.status.success())
 }
 
-fn is_ci() -> bool {
+pub fn is_ci() -> bool {
     std::env::var_os("CI").is_some()
 }
 

@@ -16,10 +16,14 @@ use dev_env::{
 };
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
+    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
     message::Headers as _,
 };
 use serde_json::{Value, json};
+
+use crate::client::block_on;
 
 pub struct Api {
     pub running: Running,
@@ -133,14 +137,26 @@ impl Api {
         }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "a reader that is not ours")]
+    /// Gives the topic these settings, and the defaults for all others.
+    pub fn alter_topic(&self, settings: &[(&str, &str)]) {
+        let resource = AlterConfig {
+            specifier: ResourceSpecifier::Topic(&self.topic),
+            entries: settings.iter().copied().collect(),
+        };
+        let admin = self.client().create::<AdminClient<DefaultClientContext>>().unwrap();
+        let altered = block_on(admin.alter_configs([&resource], &AdminOptions::new())).unwrap();
+        assert!(altered.iter().all(Result::is_ok), "{altered:?}");
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a client that is not ours")]
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        client.set("bootstrap.servers", &self.kafka);
+        client
+    }
+
     fn consumer(&self) -> BaseConsumer {
-        ClientConfig::new()
-            .set("bootstrap.servers", &self.kafka)
-            .set("group.id", "reader")
-            .set("enable.auto.commit", "false")
-            .create()
-            .unwrap()
+        self.client().set("group.id", "reader").set("enable.auto.commit", "false").create().unwrap()
     }
 }
 

@@ -12,5 +12,8 @@ mod hot_client;
 mod logs;
 mod memory;
 mod outage;
+mod refusals;
 mod stop;
+mod strangers;
 mod topic;
+mod topic_limit;

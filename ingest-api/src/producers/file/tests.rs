@@ -34,6 +34,7 @@ fn secrets_stand_in_the_file_in_files_of_their_own_or_in_the_environment() {
         name = "crm"
         secrets = [{{ secret = "{SECRET}" }}, {{ secret_file = "crm.secret" }}, {{ secret_env = "CRM_SECRET" }}]
         api_keys = [{{ sha256 = "{}" }}]
+        timestamp_tolerance_seconds = 259200
         external_client_ids = ["client-17"]
         external_client_id_prefixes = ["crm-"]
         messages = {{ per_second = 500, burst = 1000 }}
@@ -49,6 +50,7 @@ fn secrets_stand_in_the_file_in_files_of_their_own_or_in_the_environment() {
     .unwrap();
     let [crm, all] = entries.as_slice() else { panic!("{entries:?}") };
     assert_eq!((crm.secrets.len(), crm.api_keys.len()), (3, 1));
+    assert_eq!((crm.tolerance, all.tolerance), (Duration::from_secs(259_200), TOLERANCE));
     assert_eq!(crm.messages, Some(Rate { per_second: 500, burst: 1_000 }));
     assert_eq!(crm.bytes, Some(Rate { per_second: 1_000_000, burst: 1_000_000 }));
     assert_eq!((&all.scope, all.messages), (&Scope::All, None));
@@ -96,6 +98,8 @@ fn what_has_no_meaning_is_refused() {
         (producer("secrets = [{}]"), "must have one of secret, secret_file and secret_env"),
         (producer("secrets = [{ secret = \"C2FVsBQIhrscChlQIMV+b5sSYspob7oD\" }]"), "must start with whsec_"),
         (producer("api_keys = [{ sha256 = \"0f\" }]"), "sha256 must be 64 hexadecimal digits"),
+        (producer("timestamp_tolerance_seconds = 0"), "timestamp_tolerance_seconds must be from 1 to 604800"),
+        (producer("timestamp_tolerance_seconds = 604801"), "timestamp_tolerance_seconds must be from 1"),
         (with_secret(""), "there must be either external_client_ids"),
         (
             with_secret("all_external_client_ids = true\nexternal_client_ids = [\"a\"]"),

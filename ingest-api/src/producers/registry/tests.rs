@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rstest::rstest;
@@ -12,7 +14,7 @@ use crate::{
         producer::{Outcome, Scope},
     },
     rate::{Cost, Rate},
-    signature::SigningKey,
+    signature::{SigningKey, TOLERANCE},
 };
 
 const NOW: u64 = 1_800_000_000;
@@ -28,30 +30,35 @@ fn entry(name: &str, secrets: &[u8]) -> Entry {
         name: name.to_owned(),
         secrets: secrets.iter().map(|number| SigningKey::parse(&secret(*number)).unwrap()).collect(),
         api_keys: Vec::new(),
+        tolerance: TOLERANCE,
         scope: Scope::All,
         messages: None,
         bytes: None,
     }
 }
 
-fn producers(entries: Vec<Entry>) -> Producers {
+fn producers(entries: Vec<Entry>) -> Arc<Producers> {
     let metrics = Metrics::new().unwrap();
     let secrets = entries.iter().map(|entry| entry.secrets.len()).sum();
     let made = entries
         .into_iter()
         .map(|entry| (entry.name.clone(), Arc::new(Producer::new(entry, None, &metrics, Instant::now()))));
-    Producers { by_name: made.collect(), secrets }
+    Arc::new(Producers { by_name: made.collect(), secrets })
 }
 
 /// A request signed with the key of this number.
 fn signed(number: u8, body: &[u8]) -> HeaderMap {
+    signed_at(number, body, NOW)
+}
+
+fn signed_at(number: u8, body: &[u8], at: u64) -> HeaderMap {
     let mut mac = Hmac::<Sha256>::new_from_slice(&[number; 24]).unwrap();
-    mac.update(format!("msg_1.{NOW}.").as_bytes());
+    mac.update(format!("msg_1.{at}.").as_bytes());
     mac.update(body);
     let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
     headers(&[
         ("webhook-id", "msg_1"),
-        ("webhook-timestamp", &NOW.to_string()),
+        ("webhook-timestamp", &at.to_string()),
         ("webhook-signature", &signature),
     ])
 }
@@ -60,8 +67,21 @@ fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
     all.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect()
 }
 
-fn sender(producers: &Producers, headers: &HeaderMap) -> Result<String, Refused> {
-    producers.authenticate(headers, BODY, NOW).map(|principal| principal.name().to_owned())
+/// Who sent a request with this body, from its head to its last byte.
+fn authenticate(producers: &Arc<Producers>, headers: &HeaderMap, body: &[u8]) -> Result<Principal, Refused> {
+    match producers.claim(headers, NOW)? {
+        Claim::Proven(principal) => Ok(principal),
+        Claim::Signed(claimed) => claimed.prove(body),
+    }
+}
+
+fn sender(producers: &Arc<Producers>, headers: &HeaderMap) -> Result<String, Refused> {
+    authenticate(producers, headers, BODY).map(|principal| principal.name().to_owned())
+}
+
+/// Signed with the key of this number, so many seconds ago.
+fn signed_ago(number: u8, seconds: u64) -> HeaderMap {
+    signed_at(number, BODY, NOW - seconds)
 }
 
 #[test]
@@ -93,6 +113,38 @@ fn a_named_producer_is_the_only_one_that_is_tried() {
     assert_eq!(named("sms", 2), Ok("sms".to_owned()));
     assert_eq!(named("sms", 1), Err(Refused::Signature), "another's key");
     assert_eq!(named("absent", 1), Err(Refused::UnknownProducer));
+}
+
+#[test]
+fn each_producer_has_its_own_tolerance_for_old_timestamps() {
+    let patient = Entry { tolerance: Duration::from_secs(3_600), ..entry("patient", &[1]) };
+    let producers = producers(vec![patient, entry("usual", &[2])]);
+    assert_eq!(sender(&producers, &signed_ago(1, 3_600)), Ok("patient".to_owned()));
+    assert_eq!(sender(&producers, &signed_ago(2, 300)), Ok("usual".to_owned()));
+    assert_eq!(sender(&producers, &signed_ago(2, 301)), Err(Refused::Signature), "another's tolerance");
+    assert_eq!(sender(&producers, &signed_ago(1, 3_601)), Err(Refused::Timestamp));
+    let mut named = signed_ago(2, 301);
+    named.insert(PRODUCER_HEADER, "usual".parse().unwrap());
+    assert_eq!(sender(&producers, &named), Err(Refused::Timestamp));
+}
+
+#[test]
+fn the_head_alone_disproves_whatever_no_body_could_prove() {
+    let mut keyed = entry("keyed", &[]);
+    keyed.api_keys.push(ApiKey::of(API_KEY));
+    let producers = producers(vec![keyed, entry("crm", &[1])]);
+    let refused = |headers: &HeaderMap| producers.claim(headers, NOW).unwrap_err();
+    let with = |name: &'static str, value: &str| {
+        let mut headers = signed(1, BODY);
+        headers.insert(name, value.parse().unwrap());
+        headers
+    };
+    assert_eq!(refused(&HeaderMap::new()), Refused::NoCredential);
+    assert_eq!(refused(&with(PRODUCER_HEADER, "nobody")), Refused::UnknownProducer);
+    assert_eq!(refused(&with(PRODUCER_HEADER, "keyed")), Refused::Signature, "it has no secret");
+    assert_eq!(refused(&with("webhook-signature", "v1,AAAA")), Refused::Malformed);
+    assert_eq!(refused(&signed_ago(1, 301)), Refused::Timestamp);
+    assert!(matches!(producers.claim(&signed(9, BODY), NOW), Ok(Claim::Signed(_))), "only the body tells");
 }
 
 #[test]
@@ -152,7 +204,7 @@ fn a_producer_writes_only_the_sources_it_may(#[case] id: &str, #[case] allowed: 
     let mut crm = entry("crm", &[1]);
     crm.scope = Scope::Named { exact: ["client-17".to_owned()].into(), prefixes: vec!["crm-".to_owned()] };
     let producers = producers(vec![crm]);
-    let principal = producers.authenticate(&signed(1, BODY), BODY, NOW).unwrap();
+    let principal = authenticate(&producers, &signed(1, BODY), BODY).unwrap();
     let expected = if allowed { Ok(()) } else { Err(ApiError::SourceNotAllowed) };
     assert_eq!(principal.may_write(&ExternalClientId::parse(id).unwrap()), expected);
     assert_eq!(Principal::Anybody.may_write(&ExternalClientId::parse(id).unwrap()), Ok(()));
@@ -201,7 +253,7 @@ fn cost_of_a_forged_request() {
         let forged = signed(255, &body);
         let since = Instant::now();
         for _ in 0..20 {
-            assert!(producers.authenticate(&forged, &body, NOW).is_err());
+            assert!(authenticate(&producers, &forged, &body).is_err());
         }
         eprintln!("{SECRETS_TRIED_MAX} secrets, {size} bytes: {:?}", since.elapsed() / 20);
     }

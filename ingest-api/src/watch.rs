@@ -1,0 +1,114 @@
+//! Looks at the topic and the producer for as long as the process serves: whether they can be reached, how large a
+//! batch of records may be.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    config::KafkaConfig, health::IngestHealth, publish::KafkaPublisher, router::Shared,
+    topic_limits::Believed,
+};
+
+/// How often the topic is looked at; a question may take as long as [`QUESTION_DEADLINE`].
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
+/// How often its settings are read, unless a batch was refused.
+const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
+/// Between two questions at least, however many batches are refused.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Completes with the error after which the producer is dead.
+pub async fn watch(
+    shared: &Arc<Shared<KafkaPublisher>>,
+    health: &IngestHealth,
+    kafka: &KafkaConfig,
+) -> String {
+    let mut limits = Limits::default();
+    loop {
+        if let Some(error) = shared.publisher.fatal_error() {
+            return error;
+        }
+        limits.follow(shared).await;
+        let problem = problem(shared, kafka).await;
+        if health.note(problem.clone()) {
+            match problem {
+                Some(problem) => tracing::warn!(problem, "not ready"),
+                None => tracing::info!("ready"),
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = shared.publisher.refused() => {}
+        }
+    }
+}
+
+/// What keeps the process from working, if something does.
+async fn problem(shared: &Arc<Shared<KafkaPublisher>>, kafka: &KafkaConfig) -> Option<String> {
+    let asked = Arc::clone(shared);
+    let partitions = tokio::task::spawn_blocking(move || asked.publisher.partitions(QUESTION_DEADLINE)).await;
+    match partitions {
+        Ok(Ok(found)) if i32::try_from(found).is_ok_and(|found| found < kafka.partition_count.get()) => {
+            Some(format!("the topic has {found} partitions, --partition-count is {}", kafka.partition_count))
+        }
+        Ok(Ok(_)) => None,
+        Ok(Err(error)) => Some(format!("the topic cannot be seen: {error}")),
+        Err(_) => Some("the look at the topic panicked".to_owned()),
+    }
+}
+
+/// What is known of the topic's limits.
+#[derive(Default)]
+struct Limits {
+    believed: Believed,
+    /// When its settings were last asked for.
+    asked: Option<Instant>,
+    /// What was last said of them in the log.
+    remarks: Vec<String>,
+}
+
+impl Limits {
+    /// Reads them if it is time or a batch was refused, and keeps batches within them.
+    async fn follow(&mut self, shared: &Arc<Shared<KafkaPublisher>>) {
+        let is_refused = shared.publisher.take_refused();
+        if !is_refused && self.asked.is_some_and(|asked| asked.elapsed() < SETTINGS_INTERVAL) {
+            return;
+        }
+        self.asked = Some(Instant::now());
+        let said = match shared.publisher.settings(QUESTION_DEADLINE).await {
+            Ok(settings) => {
+                self.remark(settings.remarks(shared.limits.body_bytes_max));
+                settings.max_message_bytes
+            }
+            Err(error) => {
+                self.remark(vec![format!("its settings cannot be read: {error}")]);
+                None
+            }
+        };
+        let in_force = shared.publisher.batch_bytes_max();
+        let next = self.believed.next(in_force, is_refused, said);
+        if next != in_force {
+            resize(shared, in_force, next).await;
+        }
+    }
+
+    /// Says what is new.
+    fn remark(&mut self, remarks: Vec<String>) {
+        for remark in remarks.iter().filter(|remark| !self.remarks.contains(remark)) {
+            tracing::warn!(remark, "the topic's settings");
+        }
+        self.remarks = remarks;
+    }
+}
+
+async fn resize(shared: &Arc<Shared<KafkaPublisher>>, from: u32, to: u32) {
+    let asked = Arc::clone(shared);
+    match tokio::task::spawn_blocking(move || asked.publisher.resize(to)).await {
+        Ok(Ok(())) => tracing::info!(from, to, "batches of records are kept within the topic's limit"),
+        Ok(Err(error)) => tracing::error!(%error, "no producer for the topic's new limit"),
+        Err(_) => tracing::error!("the change of the producer panicked"),
+    }
+}
