@@ -14,6 +14,10 @@ pub const NAMES: [&str; 3] = ["ingest-api", "processor", "loadtest"];
 /// does not say.
 const DRIVER_VARIABLES: [&str; 2] = ["PGSSLMODE", "PGSSLROOTCERT"];
 
+/// What a container's environment holds for a command that a person starts beside the container's own.
+const BESIDE: [(&str, &str, &str); 2] =
+    [("processor", "prove", "PROCESSOR_PROVE_DIRECTORY"), ("processor", "halts resume", "USER")];
+
 /// A setting as `--help` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setting {
@@ -101,6 +105,7 @@ impl Programs {
                 Some((flag, _)) if value == "true" => arguments.push(format!("--{flag}")),
                 Some((_, _)) => refusals.push(format!("{name} must be \"true\" or left out")),
                 None if DRIVER_VARIABLES.contains(&name.as_str()) && program == "processor" => {}
+                None if self.is_for_another_command(program, name)? => {}
                 // Kubernetes puts it into an argument.
                 None if invocation.arguments.iter().any(|it| it.contains(&format!("$({name})"))) => {}
                 None => refusals.push(format!("{program} reads no variable {name}")),
@@ -120,6 +125,16 @@ impl Programs {
             refusals.push(said.lines().take(3).collect::<Vec<_>>().join(" "));
         }
         Ok(refusals)
+    }
+
+    fn is_for_another_command(&self, program: &str, variable: &str) -> Result<bool> {
+        let Some((_, command, _)) = BESIDE.iter().find(|(of, _, name)| (*of, *name) == (program, variable))
+        else {
+            return Ok(false);
+        };
+        let command: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
+        let settings = self.settings(program, &command)?;
+        Ok(settings.values().any(|setting| setting.variable == variable))
     }
 
     /// The flags that the usage line shows outside of brackets.
