@@ -20,7 +20,7 @@ use crate::{
     admission::Admission,
     config::{Config, KafkaConfig},
     files::{self, Refresh, Reloaded},
-    health::IngestHealth,
+    health::{IngestHealth, Look},
     metrics::Metrics,
     producers::ProducersFile,
     publish::KafkaPublisher,
@@ -108,7 +108,6 @@ impl Application {
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
-        health.note(Some("the topic has not been seen yet".to_owned()));
         let admin =
             service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
         let (stop, stopped) = oneshot::channel::<()>();
@@ -213,23 +212,17 @@ async fn watch(shared: &Arc<Shared<KafkaPublisher>>, health: &IngestHealth, kafk
         let asked = Arc::clone(shared);
         let partitions =
             tokio::task::spawn_blocking(move || asked.publisher.partitions(METADATA_DEADLINE)).await;
-        let problem = match partitions {
+        health.note(match partitions {
             Ok(Ok(found)) if i32::try_from(found).is_ok_and(|found| found < kafka.partition_count.get()) => {
-                Some(format!(
+                Look::Unsuited(format!(
                     "the topic has {found} partitions, --partition-count is {}",
                     kafka.partition_count
                 ))
             }
-            Ok(Ok(_)) => None,
-            Ok(Err(error)) => Some(format!("the topic cannot be seen: {error}")),
-            Err(_) => Some("the look at the topic panicked".to_owned()),
-        };
-        if health.note(problem.clone()) {
-            match problem {
-                Some(problem) => tracing::warn!(problem, "not ready"),
-                None => tracing::info!("ready"),
-            }
-        }
+            Ok(Ok(_)) => Look::Seen,
+            Ok(Err(error)) => Look::Unseen(format!("the topic cannot be seen: {error}")),
+            Err(_) => Look::Unseen("the look at the topic panicked".to_owned()),
+        });
         tokio::time::sleep(LOOK_INTERVAL).await;
     }
 }

@@ -36,6 +36,8 @@ service_kit::metrics! {
         ingest_producers_reloads_total: IntCounterVec = &["result"],
         /// Times that the certificates had changed, by what became of the new ones.
         ingest_tls_reloads_total: IntCounterVec = &["result"],
+        /// 1 if the last look at the topic found it, 0 if Kafka is away: a look every 5 s.
+        ingest_kafka_reachable: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.

@@ -12,5 +12,6 @@ mod hot_client;
 mod logs;
 mod memory;
 mod outage;
+mod readiness;
 mod stop;
 mod topic;
