@@ -84,7 +84,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 8", "grace"),
     (PROD, "  minReadySeconds: 10", "  replicas: 2", "autoscaled"),
     (PROD, "      topologySpreadConstraints:", "      spread:", "spread"),
-    (PROD, "          nodeTaintsPolicy: Honor\n          topologyKey: kubernetes.io/hostname\n          whenUns", "          topologyKey: kubernetes.io/hostname\n          whenUns", "spread"),
+    (PROD, "        maxSkew: 1\n        nodeTaintsPolicy: Honor\n", "        maxSkew: 1\n", "spread"),
     (PROD, "kind: PodDisruptionBudget", "kind: Budget", "budget"),
     (PROD, "targetPort: http", "targetPort: https", "services"),
     (PROD, "path: /metrics\n    port: admin", "path: /metrics\n    port: metrics", "monitored"),

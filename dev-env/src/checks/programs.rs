@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -40,18 +41,24 @@ pub struct Invocation {
     pub files: BTreeMap<String, String>,
 }
 
-/// The built programs.
+/// A program, its arguments, and the files that they name.
+type Question = (String, Vec<String>, BTreeMap<String, String>);
+/// Whether it was content, and what it said.
+type Answer = (bool, String);
+
+/// The built programs. Every mistake that is planted asks them the same again, so they are asked once.
 #[derive(Debug, Clone)]
 pub struct Programs {
     binaries: PathBuf,
     scratch: PathBuf,
+    answers: Arc<Mutex<BTreeMap<Question, Answer>>>,
 }
 
 impl Programs {
     /// The programs in this directory; `scratch` is for files that they are given.
     #[must_use]
-    pub const fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
-        Self { binaries, scratch }
+    pub fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
+        Self { binaries, scratch, answers: Arc::default() }
     }
 
     /// The settings of a command by their flags, those of all commands included.
@@ -59,7 +66,7 @@ impl Programs {
     /// # Errors
     /// There is no such program or command.
     pub fn settings(&self, program: &str, command: &[String]) -> Result<BTreeMap<String, Setting>> {
-        let output = self.run(program, command, &["--help"])?;
+        let output = self.help(program, command, &BTreeMap::new())?;
         if !output.0 {
             bail!("`{program} {}` is no command", command.join(" "));
         }
@@ -120,7 +127,7 @@ impl Programs {
             }
         }
         let arguments = self.with_files(&arguments, invocation)?;
-        let (accepted, said) = self.run(program, &arguments, &["--help"])?;
+        let (accepted, said) = self.help(program, &arguments, &invocation.files)?;
         if !accepted {
             refusals.push(said.lines().take(3).collect::<Vec<_>>().join(" "));
         }
@@ -139,7 +146,7 @@ impl Programs {
 
     /// The flags that the usage line shows outside of brackets.
     fn required(&self, program: &str, command: &[String]) -> Result<Vec<String>> {
-        let (_, help) = self.run(program, command, &["--help"])?;
+        let (_, help) = self.help(program, command, &BTreeMap::new())?;
         let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
         Ok(usage.split(' ').filter(|word| word.starts_with("--")).map(ToOwned::to_owned).collect())
     }
@@ -168,10 +175,21 @@ impl Programs {
         Ok(arguments.collect())
     }
 
-    fn run(&self, program: &str, arguments: &[String], more: &[&str]) -> Result<(bool, String)> {
+    fn help(&self, program: &str, arguments: &[String], files: &BTreeMap<String, String>) -> Result<Answer> {
+        let question = (program.to_owned(), arguments.to_vec(), files.clone());
+        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answers().get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.run(program, arguments)?;
+        answers().insert(question, answer.clone());
+        Ok(answer)
+    }
+
+    fn run(&self, program: &str, arguments: &[String]) -> Result<Answer> {
         let path = self.binaries.join(program);
         let mut command = Command::new(&path);
-        command.args(arguments).args(more).env_clear().current_dir(Path::new("/")).stdin(Stdio::null());
+        command.args(arguments).arg("--help").env_clear().current_dir(Path::new("/")).stdin(Stdio::null());
         let output = command.output().with_context(|| format!("{} cannot be run", path.display()))?;
         let said = if output.status.success() { output.stdout } else { output.stderr };
         Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))

@@ -102,7 +102,11 @@ fn commands(line: &str, beginnings: &[&str]) -> Vec<Vec<String>> {
         for (at, _) in line.match_indices(beginning) {
             let rest = line.get(at + beginning.len()..).unwrap_or_default();
             let rest = rest.split(['`', '#', '>', ';', '|']).next().unwrap_or_default();
-            found.push(words(rest).iter().map(|word| filled(word)).collect());
+            let command: Vec<String> = words(rest).iter().map(|word| filled(word)).collect();
+            // `k8s/operate …` speaks of any.
+            if command.first().is_some_and(|first| first != "…") {
+                found.push(command);
+            }
         }
     }
     found
