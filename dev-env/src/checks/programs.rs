@@ -206,7 +206,8 @@ impl Invocation {
 
 fn parse(help: &str) -> BTreeMap<String, Setting> {
     let mut settings: BTreeMap<String, Setting> = BTreeMap::new();
-    let mut current = None;
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    let mut current = String::new();
     for line in help.lines().map(str::trim) {
         let line = line
             .split_once(", --")
@@ -218,21 +219,20 @@ fn parse(help: &str) -> BTreeMap<String, Setting> {
                 let (name, value) = flag.split_once(' ').unwrap_or((flag, ""));
                 let setting = Setting { takes_value: value.starts_with('<'), ..Setting::default() };
                 settings.insert(name.to_owned(), setting);
-                current = Some(name.to_owned());
+                name.clone_into(&mut current);
             }
-            Err(text) => {
-                let Some(setting) = current.as_ref().and_then(|name| settings.get_mut(name)) else {
-                    continue;
-                };
-                let bracketed =
-                    |what: &str| text.strip_prefix('[')?.strip_prefix(what)?.strip_suffix(']').map(str::trim);
-                if let Some(variable) = bracketed("env:") {
-                    setting.variable = variable.trim_end_matches('=').to_owned();
-                }
-                if let Some(default) = bracketed("default:") {
-                    setting.default = default.to_owned();
-                }
-            }
+            // What stands in brackets may be broken over lines.
+            Err(text) => texts.entry(current.clone()).or_default().extend([text, " "]),
+        }
+    }
+    for (name, setting) in &mut settings {
+        let text = texts.get(name).map(String::as_str).unwrap_or_default();
+        let bracketed = |what: &str| text.rsplit_once(what)?.1.split_once(']').map(|(value, _)| value.trim());
+        if let Some(variable) = bracketed("[env: ") {
+            variable.trim_end_matches('=').clone_into(&mut setting.variable);
+        }
+        if let Some(default) = bracketed("[default: ") {
+            default.clone_into(&mut setting.default);
         }
     }
     settings
@@ -244,7 +244,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_from_the_help_text() {
-        let help = "Usage: x [OPTIONS] --brokers <B>\n\nOptions:\n      --brokers <B>\n          Where\n\n          [env: X_BROKERS=]\n\n      --lanes <N>\n          How many\n          [env: X_LANES=]\n          [default: 2]\n\n      --yes\n          Do it\n\n  -h, --help\n          Print help\n";
+        let help = "Usage: x [OPTIONS] --brokers <B>\n\nOptions:\n      --brokers <B>\n          Where\n\n          [env: X_BROKERS=]\n\n      --lanes <N>\n          How many\n          [env: X_LANES=]\n          [default: 2]\n\n      --file <F>\n          The same [env:\n          X_FILE=]\n      --yes\n          Do it\n\n  -h, --help\n          Print help\n";
         let settings = parse(help);
         let setting = |variable: &str, default: &str, takes_value| Setting {
             variable: variable.to_owned(),
@@ -253,6 +253,7 @@ mod tests {
         };
         assert_eq!(settings.get("brokers"), Some(&setting("X_BROKERS", "", true)));
         assert_eq!(settings.get("lanes"), Some(&setting("X_LANES", "2", true)));
+        assert_eq!(settings.get("file"), Some(&setting("X_FILE", "", true)));
         assert_eq!(settings.get("yes"), Some(&setting("", "", false)));
         assert!(settings.contains_key("help"));
     }
