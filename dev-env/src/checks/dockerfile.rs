@@ -198,7 +198,12 @@ fn build(findings: &mut Findings, file: &Dockerfile) {
         let named = line.split("--package ").skip(1).filter_map(|rest| rest.split(' ').next());
         named.eq(expected.iter().copied())
     });
-    findings.require(builds.len() == 2 && is_exact, "build", "build", "compiles other packages than are shipped");
+    findings.require(
+        builds.len() == 2 && is_exact,
+        "build",
+        "build",
+        "compiles other packages than are shipped",
+    );
     let strips = of("ENV", "CARGO_PROFILE_RELEASE_STRIP=symbols");
     findings.require(strips.len() == 1, "build", "build", "ships line tables");
 }

@@ -123,7 +123,12 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
-    (FILES[4], "k8s/operate partitions grow --to 24 --yes", "k8s/operate partitions grow --by 24 --yes", "documented"),
+    (
+        FILES[4],
+        "k8s/operate partitions grow --to 24 --yes",
+        "k8s/operate partitions grow --by 24 --yes",
+        "documented",
+    ),
     (FILES[4], "k8s/operate partitions switch", IN_THE_POD, "documented"),
     (FILES[5], "k8s/operate halts resume", "k8s/operate halts go", "documented"),
 ];

@@ -43,7 +43,11 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     step("promtool: configuration, rules, tests of the rules", || {
         promtool(&prometheus, &monitoring, &["check", "config", "prometheus.yml"])?;
         promtool(&prometheus, &monitoring, &["check", "rules", PLATFORM])?;
-        promtool(&prometheus, &monitoring, &["test", "rules", "telex.rules.test.yml", "platform.rules.test.yml"])
+        promtool(
+            &prometheus,
+            &monitoring,
+            &["test", "rules", "telex.rules.test.yml", "platform.rules.test.yml"],
+        )
     })?;
     let catalog = Catalog::read(workspace)?;
     step("alerts of what runs Telex", || {

@@ -12,7 +12,11 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(30);
 
 #[test]
 fn while_kafka_is_away_it_stays_ready_and_answers_503_itself() {
-    let (api, mut kafka) = Api::with_own_kafka(&["--socket-timeout-ms=1000", "--message-timeout-ms=1000", "--ack-deadline-ms=1500"]);
+    let (api, mut kafka) = Api::with_own_kafka(&[
+        "--socket-timeout-ms=1000",
+        "--message-timeout-ms=1000",
+        "--ack-deadline-ms=1500",
+    ]);
     let gauge = || {
         let (_, text) = get(api.running.admin, "/metrics").unwrap();
         text.lines().find_map(|line| line.strip_prefix("ingest_kafka_reachable ").map(ToOwned::to_owned))

@@ -208,9 +208,14 @@ pub fn addresses(findings: &mut Findings, services: &[Service<'_>], files: &File
 pub fn advertised(findings: &mut Findings, services: &[Service<'_>]) {
     let Some(kafka) = services.iter().find(|it| it.name == "kafka") else { return };
     let listeners = kafka.value.text("/environment/KAFKA_ADVERTISED_LISTENERS");
-    let host = listeners.split_once("HOST://").map_or("", |(_, rest)| rest.split(",INTERNAL").next().unwrap_or(rest));
-    let is_published =
-        kafka.value.texts("/ports").iter().any(|it| it.rsplit_once(':').is_some_and(|(outer, _)| outer == host));
+    let host = listeners
+        .split_once("HOST://")
+        .map_or("", |(_, rest)| rest.split(",INTERNAL").next().unwrap_or(rest));
+    let is_published = kafka
+        .value
+        .texts("/ports")
+        .iter()
+        .any(|it| it.rsplit_once(':').is_some_and(|(outer, _)| outer == host));
     findings.require(is_published, "addresses", "kafka", format!("names {host} to clients of the host"));
 }
 

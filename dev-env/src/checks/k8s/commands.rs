@@ -91,7 +91,9 @@ fn invocation(workload: &Workload<'_>, objects: &Objects, arguments: &[String]) 
     let mut invocation = workload.invocation(objects);
     invocation.arguments = arguments.to_vec();
     // It is `run`'s own.
-    invocation.variables.retain(|(name, _)| !matches!(name.as_str(), "PROCESSOR_ADMIN_LISTEN" | "PROCESSOR_GROUP"));
+    invocation
+        .variables
+        .retain(|(name, _)| !matches!(name.as_str(), "PROCESSOR_ADMIN_LISTEN" | "PROCESSOR_GROUP"));
     invocation
 }
 
@@ -142,7 +144,8 @@ mod tests {
 
     #[test]
     fn commands_are_found_with_their_placeholders_filled() {
-        let line = "so `k8s/operate halts resume --partition P --note \"a b\"` or k8s/operate prove > x # why";
+        let line =
+            "so `k8s/operate halts resume --partition P --note \"a b\"` or k8s/operate prove > x # why";
         let found = commands(line, &AS_OPERATOR);
         let expected: [&[&str]; 2] = [&["halts", "resume", "--partition", "7", "--note", "a b"], &["prove"]];
         assert_eq!(found, expected);

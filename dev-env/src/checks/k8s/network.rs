@@ -66,7 +66,8 @@ const ASK_THE_API_SERVER: [&str; 3] = ["entity-operator", "kafka", "postgres"];
 const API_SERVER_PORTS: [i64; 4] = [443, 6443, 8443, 16443];
 
 /// Who answers names: the cluster's own, `NodeLocal` `DNSCache` by its address, `OpenShift`'s.
-const NAME_SERVERS: [(&str, i64); 3] = [("/kube-system", 53), ("/node-local-dns", 53), ("/openshift-dns", 5353)];
+const NAME_SERVERS: [(&str, i64); 3] =
+    [("/kube-system", 53), ("/node-local-dns", 53), ("/openshift-dns", 5353)];
 
 const NAMESPACES: [&str; 9] = [
     "traefik",
@@ -107,8 +108,7 @@ fn pods(objects: &Objects) -> Vec<Pod> {
         if namespace == "reader" {
             of_namespace.extend(one("telex/reader", "true"));
         }
-        let labels =
-            if namespace == "kube-system" { one("k8s-app", "kube-dns") } else { Labels::new() };
+        let labels = if namespace == "kube-system" { one("k8s-app", "kube-dns") } else { Labels::new() };
         let name = format!("/{namespace}");
         pods.push(Pod { name, namespace: Some(of_namespace), labels, address: None });
     }
@@ -145,9 +145,9 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
     for from in &pods {
         for to in &pods {
             for port in ports.iter().copied() {
-                let is_name_server =
-                    from.is_ours() && NAME_SERVERS.contains(&(to.name.as_str(), port));
-                let is_named = is_name_server || named.contains(&(from.name.as_str(), to.name.as_str(), port));
+                let is_name_server = from.is_ours() && NAME_SERVERS.contains(&(to.name.as_str(), port));
+                let is_named =
+                    is_name_server || named.contains(&(from.name.as_str(), to.name.as_str(), port));
                 let asks = ASK_THE_API_SERVER.contains(&from.name.as_str());
                 let may_leave = is_named || asks && API_SERVER_PORTS.contains(&port);
                 let place = format!("{} → {}:{port}", from.name, to.name);

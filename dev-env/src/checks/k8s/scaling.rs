@@ -50,7 +50,8 @@ pub fn partitions(findings: &mut Findings, objects: &Objects) {
 /// pkg/scalers/prometheus_scaler.go), and `fallback.behavior` is known since that version.
 pub fn lag(findings: &mut Findings, objects: &Objects) {
     for scaled in objects.of("ScaledObject") {
-        let mut require = |holds: bool, problem: &str| findings.require(holds, "lag", &place(scaled), problem);
+        let mut require =
+            |holds: bool, problem: &str| findings.require(holds, "lag", &place(scaled), problem);
         let trigger = scaled.at("/spec/triggers/0");
         require(scaled.list("/spec/triggers").len() == 1, "has not exactly one trigger");
         require(trigger.text("/type") == "prometheus", "does not ask Prometheus");
@@ -153,7 +154,8 @@ pub fn production(findings: &mut Findings, objects: &Objects) {
     let pool = pool.unwrap_or_default();
     // Strimzi spreads its pods only where it is asked to (1.2.0, KafkaPool.java `templatePod`).
     let is_apart = pool.list("/topologySpreadConstraints").iter().any(|it| {
-        it.text("/topologyKey") == "kubernetes.io/hostname" && it.text("/whenUnsatisfiable") == "DoNotSchedule"
+        it.text("/topologyKey") == "kubernetes.io/hostname"
+            && it.text("/whenUnsatisfiable") == "DoNotSchedule"
     });
     require(is_apart, "KafkaNodePool", "may put two brokers on one node");
     let affinity = objects.of("Cluster").next().map(|it| it.at("/spec/affinity").clone()).unwrap_or_default();

@@ -94,7 +94,8 @@ pub fn roles(findings: &mut Findings, objects: &Objects, tried: &str) {
         let reference = cluster.at("/spec/bootstrap/initdb/postInitApplicationSQLRefs/configMapRefs/0");
         let map = objects.get("ConfigMap", &reference.text("/name"));
         let data = map.map("/data");
-        let text = data.iter().find(|(key, _)| *key == reference.text("/key")).map(|(_, value)| value.text(""));
+        let text =
+            data.iter().find(|(key, _)| *key == reference.text("/key")).map(|(_, value)| value.text(""));
         let is_same = text.is_some_and(|text| text == tried);
         findings.require(
             is_same,
