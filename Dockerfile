@@ -17,9 +17,11 @@ RUN cargo chef prepare --recipe-path recipe.json
 
 FROM chef AS build
 COPY --from=recipe /telex/recipe.json recipe.json
-RUN cargo chef cook --release --locked --workspace --bins --recipe-path recipe.json
+# What is shipped and nothing else; stripped, because a line table is four fifths of such a binary.
+ENV CARGO_PROFILE_RELEASE_STRIP=symbols
+RUN cargo chef cook --release --locked --package ingest-api --package loadtest --package processor --recipe-path recipe.json
 COPY . .
-RUN cargo build --release --locked --workspace --bins
+RUN cargo build --release --locked --package ingest-api --package loadtest --package processor --bins
 
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2 AS base
 ARG VERSION=unknown

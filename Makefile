@@ -47,7 +47,7 @@ k8s-check: tools ## The manifests, built, valid, and held against the programs
 	@$(DEV_ENV) k8s-check
 
 .PHONY: k8s-rules
-k8s-rules: tools ## Write the alerts into k8s/ from monitoring/
+k8s-rules: tools ## Write into k8s/ the alerts of monitoring/ and the roles of migrations/
 	@$(DEV_ENV) k8s-rules
 
 .PHONY: openapi

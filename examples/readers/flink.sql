@@ -14,6 +14,12 @@ create table telex_messages (
     'topic' = 'telex.messages',
     'properties.bootstrap.servers' = '127.0.0.1:9092',
     'properties.group.id' = 'data-team.flink',
+    -- Over TLS with a password (examples/readers/README.md, "Over TLS"):
+    -- 'properties.security.protocol' = 'SASL_SSL',
+    -- 'properties.ssl.truststore.type' = 'PEM',
+    -- 'properties.ssl.truststore.location' = '/etc/telex/kafka-ca/ca.crt',
+    -- 'properties.sasl.mechanism' = 'SCRAM-SHA-512',
+    -- 'properties.sasl.jaas.config' = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="telex-data" password="…";',
     'scan.startup.mode' = 'earliest-offset',
     'key.format' = 'raw',
     'key.fields' = 'client_id',

@@ -3,6 +3,8 @@
 
     pip install -r examples/readers/requirements.txt
     python3 examples/readers/read.py --brokers 127.0.0.1:9092 --group my.team --until-end
+    python3 examples/readers/read.py --brokers telex-kafka-bootstrap.telex.svc:9094 --group data-team.reports \
+        --ca-file ca.crt --user telex-data --password-file password
 
 What a reader has to get right: a group of its own, the type before the value, records that are no records, and a
 message that comes twice. The offsets are committed after a record has been dealt with: what was under way when the
@@ -79,13 +81,34 @@ def ends(consumer, topic):
     return found
 
 
+def secured(arguments):
+    """The settings of a connection over TLS with a password, if they are asked for."""
+    settings = {}
+    if arguments.ca_file:
+        settings |= {"security.protocol": "ssl", "ssl.ca.location": arguments.ca_file}
+    if arguments.user:
+        password = pathlib.Path(arguments.password_file).read_text(encoding="utf-8").strip()
+        settings |= {
+            "security.protocol": "sasl_ssl",
+            "sasl.mechanism": "SCRAM-SHA-512",
+            "sasl.username": arguments.user,
+            "sasl.password": password,
+        }
+    return settings
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--brokers", default="127.0.0.1:9092")
     parser.add_argument("--topic", default="telex.messages")
     parser.add_argument("--group", required=True, help="a group of your own")
     parser.add_argument("--until-end", action="store_true", help="end with the last record that is there now")
+    parser.add_argument("--ca-file", help="the authority of the brokers' certificates: TLS")
+    parser.add_argument("--user", help="SCRAM-SHA-512 over TLS, as this user")
+    parser.add_argument("--password-file", help="a file with the user's password")
     arguments = parser.parse_args()
+    if (arguments.user is None) != (arguments.password_file is None):
+        parser.error("--user and --password-file belong together")
     if arguments.group == "telex.processor":
         parser.error("--group telex.processor would take partitions away from the processors")
 
@@ -97,6 +120,7 @@ def main():
             "auto.offset.reset": "earliest",
             "enable.auto.commit": False,
         }
+        | secured(arguments)
     )
     left = ends(consumer, arguments.topic) if arguments.until_end else None
     consumer.subscribe([arguments.topic])

@@ -107,7 +107,6 @@ impl Application {
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
-        health.note(Some("the topic has not been seen yet".to_owned()));
         let admin =
             service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
         let (stop, stopped) = oneshot::channel::<()>();

@@ -48,6 +48,8 @@ service_kit::metrics! {
         /// Bytes that several records may have together in one batch to Kafka: the topic's max.message.bytes, or
         /// less.
         ingest_record_batch_bytes_max: IntGauge = (),
+        /// 1 if the last look at the topic found it, 0 if Kafka is away: a look every 5 s.
+        ingest_kafka_reachable: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.

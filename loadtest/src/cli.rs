@@ -61,7 +61,8 @@ async fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
         Cli::command().error(ErrorKind::ValueValidation, error).exit();
     });
     let plan = Arc::new(plan);
-    let database = args.database_url.as_ref().map(Database::new).transpose()?;
+    let database =
+        args.database_url_file.as_ref().or(args.database_url.as_ref()).map(Database::new).transpose()?;
     let stats = Stats::keeping(database.is_some().then(Ledger::default))?;
     let (ended, elapsed) = send(args, &plan, &stats, database.as_ref()).await?;
     let verdict = match &database {

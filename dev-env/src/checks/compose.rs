@@ -26,6 +26,13 @@ struct Service<'a> {
 }
 
 impl Service<'_> {
+    /// The program whose image it is.
+    fn target(value: &Value) -> String {
+        let image = value.text("/image");
+        let of_image = image.strip_prefix("telex/").and_then(|rest| rest.split(':').next());
+        of_image.unwrap_or_default().to_owned()
+    }
+
     /// What it starts.
     fn invocation(&self) -> Invocation {
         let own = self.value.texts("/command");
@@ -39,8 +46,8 @@ impl Service<'_> {
         let files =
             secrets.iter().map(|secret| (format!("/run/secrets/{secret}"), "postgres://u@h/d".to_owned()));
         Invocation {
-            arguments: if own.is_empty() { image.default_arguments } else { own },
-            variables: variables.into_iter().collect(),
+            arguments: if own.is_empty() { image.default_arguments } else { resolved_all(own) },
+            variables: variables.into_iter().map(|(name, value)| (name, resolved(&value))).collect(),
             files: files.collect(),
         }
     }
@@ -58,6 +65,22 @@ impl Service<'_> {
     }
 }
 
+/// A text with the defaults of its variables, `${NAME:-default}`.
+fn resolved(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(start) = text.rfind("${") {
+        let Some(length) = text.get(start..).and_then(|rest| rest.find('}')) else { break };
+        let inner = text.get(start + 2..start + length).unwrap_or_default();
+        let default = inner.split_once(":-").map_or("", |(_, default)| default).to_owned();
+        text.replace_range(start..=start + length, &default);
+    }
+    text
+}
+
+fn resolved_all(texts: Vec<String>) -> Vec<String> {
+    texts.iter().map(|text| resolved(text)).collect()
+}
+
 /// What is read.
 pub const FILES: [&str; 5] = [
     "docker-compose.yml",
@@ -73,20 +96,26 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "image: postgres:18.1", "image: postgres", "image-pinned"),
     (FILES[0], "target: loadtest", "target: load-test", "image-target"),
     (FILES[0], "image: \"telex/loadtest", "image: \"telex/processor", "image-target"),
+    (FILES[0], "pull_policy: never", "pull_policy: build", "image-target"),
+    (FILES[0], "max-size: 20m", "tag: telex", "logs"),
+    (FILES[0], "tmpfs: [\"/scratch", "tmpfs: [\"/tmp", "scratch"),
+    (FILES[0], "PROCESSOR_PROVE_DIRECTORY: /scratch", "PROCESSOR_PROVE_DIRECTORY: /tmp", "scratch"),
     (FILES[0], "  restart: unless-stopped\n  read_only", "  read_only", "restart"),
-    (FILES[0], "test: [CMD, pg_isready", "test_: [CMD, pg_isready", "health"),
+    (FILES[0], "test: [CMD, psql", "test_: [CMD, psql", "health"),
     (FILES[0], "test: [CMD, wget", "test: [CMD-SHELL, wget", "health"),
     (FILES[0], "read_only: true", "read_only: false", "hardened"),
     (FILES[0], "cap_drop: [ALL]", "cap_drop: [KILL]", "hardened"),
     (FILES[0], "no-new-privileges:true", "no-new-privileges:false", "hardened"),
-    (FILES[0], "127.0.0.1:8080:8080", "8080:8080", "ports-local"),
-    (FILES[0], "127.0.0.1:8080:8080", "127.0.0.1:8080:8088", "ports"),
-    (FILES[0], "127.0.0.1:8081:8080", "127.0.0.1:8080:8080", "ports"),
+    (FILES[0], "127.0.0.1:${TELEX_HTTP_PORT", "${TELEX_HTTP_PORT", "ports-local"),
+    (FILES[0], "HTTP_PORT:-8080}:8080", "HTTP_PORT:-8080}:8088", "ports"),
+    (FILES[0], "KAFKA_UI_PORT:-8081}", "HTTP_PORT:-8080}", "ports"),
+    (FILES[0], "127.0.0.1:${TELEX_HTTP_PORT:-8080}:8080", "127.0.0.1:8080:8080", "ports"),
+    (FILES[0], "HOST://127.0.0.1:${TELEX_KAFKA_PORT:-9092}", "HOST://127.0.0.1:9092", "addresses"),
     (FILES[0], "command: [migrate]", "command: [migrations]", "command"),
     (FILES[0], "--messages=20000", "--message=20000", "command"),
     (FILES[0], "PROCESSOR_TOPIC_PROFILE: development", "PROCESSOR_TOPIC_PROFILE: dev", "command"),
     (FILES[0], "PROCESSOR_TOPIC_PROFILE", "PROCESSOR_PROFILE", "command"),
-    (FILES[0], "INGEST_PARTITION_COUNT: \"12\"", "INGEST_LINGER_MS: \"1\"", "command"),
+    (FILES[0], "INGEST_PARTITION_COUNT:", "INGEST_LINGER_MS:", "command"),
     (
         FILES[0],
         "INGEST_INSECURE_DEVELOPMENT_MODE: \"true\"",
@@ -122,7 +151,7 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "./docker/postgres/20-passwords.sh:", "./docker/postgres/passwords.sh:", "mounts"),
     (FILES[0], "roles.sql:ro", "roles.sql:rw", "mounts"),
     (FILES[0], "kafka-data:/var", "kafka:/var", "mounts"),
-    (FILES[0], "--partitions=12", "--partitions=24", "topic"),
+    (FILES[0], "--partitions=${TELEX_PARTITIONS:-12}", "--partitions=24", "topic"),
     (FILES[0], "INGEST_TOPIC: telex.messages", "INGEST_TOPIC: messages", "topic"),
     (FILES[0], "LogAppendTime", "CreateTime", "topic"),
     (FILES[0], "PROCESSOR_KAFKA_BROKERS: kafka:19092", "PROCESSOR_KAFKA_BROKERS: kafka:29092", "addresses"),
@@ -143,7 +172,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         .map("/services")
         .into_iter()
         .map(|(name, value)| {
-            let target = value.text("/build/target");
+            let target = Service::target(value);
             let image = NAMES.contains(&target.as_str()).then(|| dockerfile.image(&target));
             Service { name, value, image }
         })
@@ -158,6 +187,8 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         }
     }
     services::host_ports(&mut findings, &services);
+    services::built_once(&mut findings, &services);
+    wiring::advertised(&mut findings, &services);
     wiring::dependencies(&mut findings, &services);
     wiring::secrets(&mut findings, &compose, &services, files);
     wiring::mounts(&mut findings, &compose, &services, files);

@@ -115,6 +115,8 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "processor\", \"health\"", "processor\", \"healthy\"", "health"),
     (FILES[0], "CMD [\"/usr/local/bin/ingest-api\", \"--health\"]", "CMD curl localhost", "health"),
     (FILES[2], "!migrations", "#", "context"),
+    (FILES[0], "--package processor --bins", "--package processor --package bench --bins", "build"),
+    (FILES[0], "STRIP=symbols", "STRIP=none", "build"),
 ];
 
 /// Checks the file.
@@ -138,6 +140,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
             "another Rust than rust-toolchain.toml's",
         );
     }
+    build(&mut findings, &file);
     for target in NAMES {
         shipped(&mut findings, &file, target);
         let image = file.image(target);
@@ -179,6 +182,30 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         "sends what is not named",
     );
     Ok(findings)
+}
+
+/// What is compiled for the images is what they hold, without line tables.
+fn build(findings: &mut Findings, file: &Dockerfile) {
+    let instructions = file.instructions("build");
+    let of = |word: &str, start: &str| {
+        let all = instructions.iter().filter(|(each, rest)| each == word && rest.starts_with(start));
+        all.map(|(_, rest)| rest.clone()).collect::<Vec<_>>()
+    };
+    let builds = [of("RUN", "cargo chef cook"), of("RUN", "cargo build")].concat();
+    let mut expected = NAMES.to_vec();
+    expected.sort_unstable();
+    let is_exact = builds.iter().all(|line| {
+        let named = line.split("--package ").skip(1).filter_map(|rest| rest.split(' ').next());
+        named.eq(expected.iter().copied())
+    });
+    findings.require(
+        builds.len() == 2 && is_exact,
+        "build",
+        "build",
+        "compiles other packages than are shipped",
+    );
+    let strips = of("ENV", "CARGO_PROFILE_RELEASE_STRIP=symbols");
+    findings.require(strips.len() == 1, "build", "build", "ships line tables");
 }
 
 /// What is in the image that is shipped.

@@ -1,6 +1,7 @@
 //! The manifests as kustomize builds them, held against the programs, against each other and against what the cluster
 //! must be like (S26–S29).
 
+mod commands;
 mod network;
 mod objects;
 mod scaling;
@@ -19,7 +20,23 @@ use super::yaml::{Look as _, document};
 /// What is built, by kustomize, from these directories.
 pub const BUILDS: [&str; 3] = ["k8s/overlays/prod", "k8s/overlays/dev", "k8s/loadtest"];
 /// What is read besides.
-pub const FILES: [&str; 2] = ["monitoring/prometheus/telex.rules.yml", "k8s/README.md"];
+pub const FILES: [&str; 8] = [
+    "monitoring/prometheus/telex.rules.yml",
+    "monitoring/prometheus/platform.rules.yml",
+    "k8s/README.md",
+    "migrations/roles/create.sql",
+    "docs/scaling.md",
+    "docs/runbooks.md",
+    "docs/operations.md",
+    "docs/growing-partitions.md",
+];
+/// Where the rules of Prometheus are written for its operator, by the name of the object.
+pub const RULES: [(&str, &str, &str); 2] = [
+    ("telex", FILES[0], "k8s/base/monitoring/prometheus-rule.yaml"),
+    ("telex-platform", FILES[1], "k8s/base/monitoring/platform-rule.yaml"),
+];
+/// Made of [`FILES`]' roles as they are.
+pub const ROLES: (&str, &str) = (FILES[3], "k8s/base/postgres/roles.sql");
 
 const PROD: &str = BUILDS[0];
 const DEV: &str = BUILDS[1];
@@ -42,6 +59,7 @@ pub const MISTAKES: &[Mistake] = &[
     (LOAD, "            cpu: \"2\"", "            gpu: \"2\"", "resources"),
     (PROD, "telex/processor:0.1.0", "telex/processor:latest", "image-pinned"),
     (PROD, "telex/ingest-api:0.1.0", "telex/ingest:0.1.0", "image-program"),
+    (PROD, "registry.example/telex/processor", "telex/processor", "image-registry"),
     (PROD, "        - run\n", "        - runs\n", "command"),
     (PROD, "name: INGEST_DRAIN_DEADLINE_MS", "name: INGEST_DRAIN_MS", "command"),
     (PROD, "value: \"10000\"", "value: ten", "command"),
@@ -54,6 +72,10 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "mountPath: /etc/telex/producers", "mountPath: /etc/telex/who", "mounts"),
     (PROD, "secretName: telex-producers", "secretName: producers", "secrets"),
     (PROD, "secretName: telex-processor\n", "secretName: telex-worker\n", "secrets"),
+    (PROD, "mountPath: /scratch", "mountPath: /tmp", "scratch"),
+    (PROD, "sizeLimit: 20Gi", "medium: Memory", "scratch"),
+    (PROD, "name: PROCESSOR_PROVE_DIRECTORY", "name: PROCESSOR_PROVE_JOBS", "scratch"),
+    (PROD, "set statement_timeout = '5s'", "set statement_timeout = '50s'", "roles"),
     (PROD, "kind: ServiceMonitor", "kind: Secret", "secrets"),
     (PROD, "path: /readyz", "path: /ready", "probes"),
     (PROD, "startupProbe:", "startProbe:", "probes"),
@@ -61,29 +83,37 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 17", "grace"),
     (PROD, "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 8", "grace"),
     (PROD, "  minReadySeconds: 10", "  replicas: 2", "autoscaled"),
-    (PROD, "topologySpreadConstraints:", "spread:", "spread"),
+    (PROD, "      topologySpreadConstraints:", "      spread:", "spread"),
+    (PROD, "        maxSkew: 1\n        nodeTaintsPolicy: Honor\n", "        maxSkew: 1\n", "spread"),
     (PROD, "kind: PodDisruptionBudget", "kind: Budget", "budget"),
     (PROD, "targetPort: http", "targetPort: https", "services"),
     (PROD, "path: /metrics\n    port: admin", "path: /metrics\n    port: metrics", "monitored"),
     (PROD, "telex/metrics: \"true\"", "telex/metrics: \"false\"", "monitored"),
-    (PROD, "expr: max by (partition, reason)", "expr: min by (partition, reason)", "prometheus-rule"),
+    (PROD, "partition, reason) (processor_partition_halted) == 1", "partition, reason) (processor_partition_halted) == 2", "prometheus-rule"),
     (PROD, "strimzi.io/name: telex-entity-operator", "strimzi.io/name: entity-operator", "selectors"),
     (PROD, "maxReplicaCount: 12", "maxReplicaCount: 13", "partitions"),
     (PROD, "minReplicaCount: 2", "minReplicaCount: 0", "partitions"),
-    (PROD, "consumerGroup: telex.processor", "consumerGroup: processor", "lag"),
-    (PROD, "tls: enable", "tls: disable", "lag"),
+    (PROD, "ignoreNullValues: \"false\"", "ignoreNullValues: \"true\"", "lag"),
+    (PROD, "processor_partition_halted{namespace", "processor_partition_halted{name", "lag"),
+    (PROD, "behavior: currentReplicasIfHigher", "behavior: static", "lag"),
     (PROD, "  partitions: 12", "  partitions: 6", "partitions"),
     (PROD, "min.insync.replicas: 2\n    retention", "min.insync.replicas: 1\n    retention", "topic"),
     (PROD, "retention.ms: 1209600000", "retention.ms: 3600000", "topic"),
     (DEV, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
     (PROD, "      - Write\n", "      - All\n", "acl"),
     (PROD, "      - Read\n", "      - Write\n", "acl"),
+    (PROD, "      - Alter\n", "", "acl"),
+    (PROD, "name: data-team.", "name: telex", "acl"),
     (PROD, "value: verify-full", "value: require", "tls"),
     (PROD, "security.protocol=sasl_ssl", "security.protocol=sasl_plaintext", "tls"),
     (PROD, "  instances: 3", "  instances: 1", "production"),
+    (PROD, "podAntiAffinityType: required", "podAntiAffinityType: preferred", "production"),
     (PROD, "value: production", "value: development", "production"),
     (PROD, "  name: default-deny", "  name: allow", "network"),
     (PROD, "port: 5432", "port: 5433", "network"),
+    (PROD, BROKERS_LEAVE, BROKERS_STAY, "network"),
+    (PROD, "          telex/reader: \"true\"", "          telex/writer: \"true\"", "network"),
+    (PROD, "cidr: 169.254.20.10/32", "cidr: 0.0.0.0/0", "network"),
     (PROD, "kubernetes.io/metadata.name: traefik", "kubernetes.io/metadata.name: nginx", "network"),
     (
         PROD,
@@ -92,7 +122,21 @@ pub const MISTAKES: &[Mistake] = &[
         "network",
     ),
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
+    (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
+    (
+        FILES[4],
+        "k8s/operate partitions grow --to 24 --yes",
+        "k8s/operate partitions grow --by 24 --yes",
+        "documented",
+    ),
+    (FILES[4], "k8s/operate partitions switch", IN_THE_POD, "documented"),
+    (FILES[5], "k8s/operate halts resume", "k8s/operate halts go", "documented"),
 ];
+
+/// What a broker reads its certificates over (K1 of the platform review: they never started).
+const BROKERS_LEAVE: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - podSelector:\n        matchLabels:\n          strimzi.io/name: telex-kafka\n  - ports:\n    - port: 443\n    - port: 6443\n";
+const BROKERS_STAY: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - podSelector:\n        matchLabels:\n          strimzi.io/name: telex-kafka\n  - ports:\n    - port: 444\n    - port: 6444\n";
+const IN_THE_POD: &str = "kubectl exec deploy/processor -- /usr/local/bin/processor partitions switch";
 
 /// Checks one overlay, together with the load test that may run beside it.
 ///
@@ -113,11 +157,14 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
             workloads::hardened(&mut findings, &workload);
             workloads::long_lived(&mut findings, &workload, &objects);
             workloads::program(&mut findings, &workload, &objects, programs)?;
-            wiring::mounts(&mut findings, &workload, &objects, files.get(FILES[1]));
+            wiring::mounts(&mut findings, &workload, &objects, files.get(FILES[2]));
+            wiring::scratch(&mut findings, &workload);
         }
         wiring::namespace(&mut findings, &objects);
         wiring::services(&mut findings, &objects);
-        wiring::monitored(&mut findings, &objects, &document(files.get(FILES[0]))?);
+        let rules = RULES.iter().map(|(name, file, _)| Ok((*name, document(files.get(file))?)));
+        wiring::monitored(&mut findings, &objects, &rules.collect::<Result<Vec<_>>>()?);
+        wiring::roles(&mut findings, &objects, files.get(ROLES.0));
         wiring::selectors(&mut findings, &objects);
         scaling::partitions(&mut findings, &objects);
         scaling::lag(&mut findings, &objects);
@@ -127,15 +174,17 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
     }
     let prod = Objects::parse(&[files.get(PROD)])?;
     scaling::production(&mut findings, &prod);
+    commands::documented(&mut findings, &prod, files, programs)?;
     Ok(findings)
 }
 
-/// The rules of Prometheus as an object for its operator.
+/// The rules of Prometheus in a file as an object of this name for its operator.
 #[must_use]
-pub fn prometheus_rule(rules: &str) -> String {
-    let mut object = "# Made from monitoring/prometheus/telex.rules.yml by `make k8s-rules`: change that file.\n\
-                      apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata:\n  name: telex\nspec:\n"
-        .to_owned();
+pub fn prometheus_rule(name: &str, file: &str, rules: &str) -> String {
+    let mut object = format!(
+        "# Made from {file} by `make k8s-rules`: change that file.\napiVersion: monitoring.coreos.com/v1\n\
+         kind: PrometheusRule\nmetadata:\n  name: {name}\nspec:\n"
+    );
     for line in rules.lines().filter(|line| !line.starts_with('#')) {
         let indent = if line.is_empty() { "" } else { "  " };
         object.extend([indent, line, "\n"]);

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -13,6 +14,10 @@ pub const NAMES: [&str; 3] = ["ingest-api", "processor", "loadtest"];
 /// What a program reads from the environment beside its own settings: where the driver of PostgreSQL takes what its URL
 /// does not say.
 const DRIVER_VARIABLES: [&str; 2] = ["PGSSLMODE", "PGSSLROOTCERT"];
+
+/// What a container's environment holds for a command that a person starts beside the container's own.
+const BESIDE: [(&str, &str, &str); 2] =
+    [("processor", "prove", "PROCESSOR_PROVE_DIRECTORY"), ("processor", "halts resume", "USER")];
 
 /// A setting as `--help` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -36,18 +41,24 @@ pub struct Invocation {
     pub files: BTreeMap<String, String>,
 }
 
-/// The built programs.
+/// A program, its arguments, and the files that they name.
+type Question = (String, Vec<String>, BTreeMap<String, String>);
+/// Whether it was content, and what it said.
+type Answer = (bool, String);
+
+/// The built programs. Every mistake that is planted asks them the same again, so they are asked once.
 #[derive(Debug, Clone)]
 pub struct Programs {
     binaries: PathBuf,
     scratch: PathBuf,
+    answers: Arc<Mutex<BTreeMap<Question, Answer>>>,
 }
 
 impl Programs {
     /// The programs in this directory; `scratch` is for files that they are given.
     #[must_use]
-    pub const fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
-        Self { binaries, scratch }
+    pub fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
+        Self { binaries, scratch, answers: Arc::default() }
     }
 
     /// The settings of a command by their flags, those of all commands included.
@@ -55,7 +66,7 @@ impl Programs {
     /// # Errors
     /// There is no such program or command.
     pub fn settings(&self, program: &str, command: &[String]) -> Result<BTreeMap<String, Setting>> {
-        let output = self.run(program, command, &["--help"])?;
+        let output = self.help(program, command, &BTreeMap::new())?;
         if !output.0 {
             bail!("`{program} {}` is no command", command.join(" "));
         }
@@ -101,6 +112,7 @@ impl Programs {
                 Some((flag, _)) if value == "true" => arguments.push(format!("--{flag}")),
                 Some((_, _)) => refusals.push(format!("{name} must be \"true\" or left out")),
                 None if DRIVER_VARIABLES.contains(&name.as_str()) && program == "processor" => {}
+                None if self.is_for_another_command(program, name)? => {}
                 // Kubernetes puts it into an argument.
                 None if invocation.arguments.iter().any(|it| it.contains(&format!("$({name})"))) => {}
                 None => refusals.push(format!("{program} reads no variable {name}")),
@@ -115,16 +127,26 @@ impl Programs {
             }
         }
         let arguments = self.with_files(&arguments, invocation)?;
-        let (accepted, said) = self.run(program, &arguments, &["--help"])?;
+        let (accepted, said) = self.help(program, &arguments, &invocation.files)?;
         if !accepted {
             refusals.push(said.lines().take(3).collect::<Vec<_>>().join(" "));
         }
         Ok(refusals)
     }
 
+    fn is_for_another_command(&self, program: &str, variable: &str) -> Result<bool> {
+        let Some((_, command, _)) = BESIDE.iter().find(|(of, _, name)| (*of, *name) == (program, variable))
+        else {
+            return Ok(false);
+        };
+        let command: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
+        let settings = self.settings(program, &command)?;
+        Ok(settings.values().any(|setting| setting.variable == variable))
+    }
+
     /// The flags that the usage line shows outside of brackets.
     fn required(&self, program: &str, command: &[String]) -> Result<Vec<String>> {
-        let (_, help) = self.run(program, command, &["--help"])?;
+        let (_, help) = self.help(program, command, &BTreeMap::new())?;
         let usage = help.lines().find(|line| line.starts_with("Usage:")).unwrap_or_default();
         Ok(usage.split(' ').filter(|word| word.starts_with("--")).map(ToOwned::to_owned).collect())
     }
@@ -153,10 +175,21 @@ impl Programs {
         Ok(arguments.collect())
     }
 
-    fn run(&self, program: &str, arguments: &[String], more: &[&str]) -> Result<(bool, String)> {
+    fn help(&self, program: &str, arguments: &[String], files: &BTreeMap<String, String>) -> Result<Answer> {
+        let question = (program.to_owned(), arguments.to_vec(), files.clone());
+        let answers = || self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(answer) = answers().get(&question) {
+            return Ok(answer.clone());
+        }
+        let answer = self.run(program, arguments)?;
+        answers().insert(question, answer.clone());
+        Ok(answer)
+    }
+
+    fn run(&self, program: &str, arguments: &[String]) -> Result<Answer> {
         let path = self.binaries.join(program);
         let mut command = Command::new(&path);
-        command.args(arguments).args(more).env_clear().current_dir(Path::new("/")).stdin(Stdio::null());
+        command.args(arguments).arg("--help").env_clear().current_dir(Path::new("/")).stdin(Stdio::null());
         let output = command.output().with_context(|| format!("{} cannot be run", path.display()))?;
         let said = if output.status.success() { output.stdout } else { output.stderr };
         Ok((output.status.success(), String::from_utf8_lossy(&said).into_owned()))
@@ -173,7 +206,8 @@ impl Invocation {
 
 fn parse(help: &str) -> BTreeMap<String, Setting> {
     let mut settings: BTreeMap<String, Setting> = BTreeMap::new();
-    let mut current = None;
+    let mut texts: BTreeMap<String, String> = BTreeMap::new();
+    let mut current = String::new();
     for line in help.lines().map(str::trim) {
         let line = line
             .split_once(", --")
@@ -185,21 +219,20 @@ fn parse(help: &str) -> BTreeMap<String, Setting> {
                 let (name, value) = flag.split_once(' ').unwrap_or((flag, ""));
                 let setting = Setting { takes_value: value.starts_with('<'), ..Setting::default() };
                 settings.insert(name.to_owned(), setting);
-                current = Some(name.to_owned());
+                name.clone_into(&mut current);
             }
-            Err(text) => {
-                let Some(setting) = current.as_ref().and_then(|name| settings.get_mut(name)) else {
-                    continue;
-                };
-                let bracketed =
-                    |what: &str| text.strip_prefix('[')?.strip_prefix(what)?.strip_suffix(']').map(str::trim);
-                if let Some(variable) = bracketed("env:") {
-                    setting.variable = variable.trim_end_matches('=').to_owned();
-                }
-                if let Some(default) = bracketed("default:") {
-                    setting.default = default.to_owned();
-                }
-            }
+            // What stands in brackets may be broken over lines.
+            Err(text) => texts.entry(current.clone()).or_default().extend([text, " "]),
+        }
+    }
+    for (name, setting) in &mut settings {
+        let text = texts.get(name).map(String::as_str).unwrap_or_default();
+        let bracketed = |what: &str| text.rsplit_once(what)?.1.split_once(']').map(|(value, _)| value.trim());
+        if let Some(variable) = bracketed("[env: ") {
+            variable.trim_end_matches('=').clone_into(&mut setting.variable);
+        }
+        if let Some(default) = bracketed("[default: ") {
+            default.clone_into(&mut setting.default);
         }
     }
     settings
@@ -211,7 +244,7 @@ mod tests {
 
     #[test]
     fn settings_are_read_from_the_help_text() {
-        let help = "Usage: x [OPTIONS] --brokers <B>\n\nOptions:\n      --brokers <B>\n          Where\n\n          [env: X_BROKERS=]\n\n      --lanes <N>\n          How many\n          [env: X_LANES=]\n          [default: 2]\n\n      --yes\n          Do it\n\n  -h, --help\n          Print help\n";
+        let help = "Usage: x [OPTIONS] --brokers <B>\n\nOptions:\n      --brokers <B>\n          Where\n\n          [env: X_BROKERS=]\n\n      --lanes <N>\n          How many\n          [env: X_LANES=]\n          [default: 2]\n\n      --file <F>\n          The same [env:\n          X_FILE=]\n      --yes\n          Do it\n\n  -h, --help\n          Print help\n";
         let settings = parse(help);
         let setting = |variable: &str, default: &str, takes_value| Setting {
             variable: variable.to_owned(),
@@ -220,6 +253,7 @@ mod tests {
         };
         assert_eq!(settings.get("brokers"), Some(&setting("X_BROKERS", "", true)));
         assert_eq!(settings.get("lanes"), Some(&setting("X_LANES", "2", true)));
+        assert_eq!(settings.get("file"), Some(&setting("X_FILE", "", true)));
         assert_eq!(settings.get("yes"), Some(&setting("", "", false)));
         assert!(settings.contains_key("help"));
     }

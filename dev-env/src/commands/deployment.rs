@@ -80,11 +80,15 @@ fn validate(workspace: &Workspace, files: &Files, directory: &Path) -> Result<()
     Ok(())
 }
 
-/// Writes the alerts as the Prometheus operator takes them.
+/// Writes what k8s/ holds of other directories, which kustomize does not reach: the alerts as the Prometheus operator
+/// takes them, and the roles of PostgreSQL.
 pub fn k8s_rules(workspace: &Workspace) -> Result<ExitCode> {
     let root = workspace.root();
-    let rules = std::fs::read_to_string(root.join(k8s::FILES[0]))?;
-    std::fs::write(root.join("k8s/base/monitoring/prometheus-rule.yaml"), k8s::prometheus_rule(&rules))?;
+    for (name, file, target) in k8s::RULES {
+        let rules = std::fs::read_to_string(root.join(file))?;
+        std::fs::write(root.join(target), k8s::prometheus_rule(name, file, &rules))?;
+    }
+    std::fs::copy(root.join(k8s::ROLES.0), root.join(k8s::ROLES.1))?;
     Ok(ExitCode::SUCCESS)
 }
 

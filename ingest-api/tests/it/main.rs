@@ -12,6 +12,7 @@ mod hot_client;
 mod logs;
 mod memory;
 mod outage;
+mod readiness;
 mod refusals;
 mod stop;
 mod strangers;

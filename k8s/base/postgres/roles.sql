@@ -1,34 +1,38 @@
--- The roles of Telex, run once by a superuser in the database `telex`, before `processor migrate`. Passwords are set
--- elsewhere. Least rights (S20): the migrator owns, the processor writes rows, the reader reads.
+-- The three roles, made once by somebody who may make roles, in Telex's database:
+--   psql -v ON_ERROR_STOP=1 -f migrations/roles/create.sql DATABASE
+-- Harmless to repeat. Passwords are given afterwards (`\password telex_processor`), or by whoever manages the roles; where
+-- an operator makes the roles itself (CloudNativePG, a cloud's console), run this all the same for timeouts and rights.
+-- What each may do with the tables is in grants.sql, which `processor migrate` applies.
 do $$
 declare
-  role text;
+    name text;
 begin
-  foreach role in array array['telex_migrator', 'telex_processor', 'telex_reader'] loop
-    if not exists (select from pg_roles where rolname = role) then
-      execute format('create role %I login', role);
-    end if;
-  end loop;
+    foreach name in array array['telex_migrator', 'telex_processor', 'telex_reader'] loop
+        begin
+            execute format('create role %I login', name);
+        exception
+            when duplicate_object then null;
+        end;
+        execute format('grant connect on database %I to %I', current_database(), name);
+        execute format('grant usage on schema public to %I', name);
+    end loop;
+    -- Nobody else: not even to make temporary tables.
+    execute format('revoke all on database %I from public', current_database());
+    revoke all on schema public from public;
+    -- Owns what it makes.
+    grant create on schema public to telex_migrator;
 end
 $$;
 
-alter database telex owner to telex_migrator;
-revoke all on database telex from public;
-grant connect on database telex to telex_migrator, telex_processor, telex_reader;
-alter schema public owner to telex_migrator;
-revoke all on schema public from public;
-grant usage on schema public to telex_processor, telex_reader;
+-- A migration that waits for a lock holds up everybody behind it.
+alter role telex_migrator set lock_timeout = '5s';
 
--- What the migrator makes from now on: no delete, no truncate, no DDL for anybody else.
-alter default privileges for role telex_migrator in schema public
-  grant select, insert, update on tables to telex_processor;
-alter default privileges for role telex_migrator in schema public
-  grant usage on sequences to telex_processor;
-alter default privileges for role telex_migrator in schema public
-  grant select on tables to telex_reader;
-
--- The processor sets these itself for its writers; here they hold for whatever else uses its role (S22).
-alter role telex_processor set idle_in_transaction_session_timeout = '10s';
+-- A processor asks for these itself; here they hold for whoever else uses its name.
+alter role telex_processor set statement_timeout = '5s';
 alter role telex_processor set lock_timeout = '2s';
+alter role telex_processor set idle_in_transaction_session_timeout = '10s';
+
+-- A report must neither write by mistake nor keep old row versions alive for ever.
 alter role telex_reader set default_transaction_read_only = on;
 alter role telex_reader set statement_timeout = '60s';
+alter role telex_reader set idle_in_transaction_session_timeout = '60s';

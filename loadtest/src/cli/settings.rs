@@ -68,6 +68,9 @@ pub struct RunArgs {
     /// The tables, as `postgres://user:password@host:port/database`, for somebody who may read them: measures when rows are visible and how far the processors lag, and afterwards verifies that every 202 is a row, once and in order, and that nothing else is there.
     #[arg(long, env = "LOADTEST_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<Secret>,
+    /// The same in a file, so that the password is in no environment and no argument. Goes before the one above.
+    #[arg(long, env = "LOADTEST_DATABASE_URL_FILE", value_parser = Secret::from_file, value_name = "PATH")]
+    pub database_url_file: Option<Secret>,
     /// How long to wait, before it is verified, until everything acknowledged is applied, in seconds.
     #[arg(long, default_value_t = 60)]
     pub verify_timeout_seconds: u64,

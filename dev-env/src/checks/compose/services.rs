@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Service;
 use crate::checks::Findings;
 use crate::checks::dockerfile::port;
-use crate::checks::programs::Programs;
+use crate::checks::programs::{Invocation, Programs};
 use crate::checks::yaml::Look as _;
 
 /// What a processor needs from SIGTERM to its end: the drain, then the good-bye to the group (docs/operations.md).
@@ -18,7 +18,7 @@ pub const INGEST_FLUSH_SECONDS: u64 = 2;
 /// Pinned to a version, or built here from the target of the same name.
 pub fn image(findings: &mut Findings, service: &Service<'_>) {
     let (place, image) = (service.name, service.value.text("/image"));
-    let target = service.value.text("/build/target");
+    let target = Service::target(service.value);
     if target.is_empty() {
         let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
         let parts = tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
@@ -30,14 +30,40 @@ pub fn image(findings: &mut Findings, service: &Service<'_>) {
             place,
             format!("there is no target {target}"),
         );
+        let built = service.value.text("/build/target");
+        findings.require(
+            built.is_empty() || built == target,
+            "image-target",
+            place,
+            format!("{image} is built from {built}"),
+        );
         let expected = format!("telex/{target}:${{TELEX_VERSION:-dev}}");
         findings.require(image == expected, "image-target", place, format!("{image} is built from {target}"));
+    }
+}
+
+/// A tag is built by one service: engines with containerd's image store refuse the second. The others take what is there.
+pub fn built_once(findings: &mut Findings, services: &[Service<'_>]) {
+    let mut built = BTreeSet::new();
+    for service in services.iter().filter(|it| it.image.is_some()) {
+        let builds = !service.value.at("/build").is_null();
+        let policy = service.value.text("/pull_policy");
+        let is_right = policy == if builds { "build" } else { "never" };
+        findings.require(is_right, "image-target", service.name, format!("pull_policy is {policy:?}"));
+        let is_first = !builds || built.insert(Service::target(service.value));
+        findings.require(is_first, "image-target", service.name, "builds what another service builds");
+    }
+    for service in services.iter().filter(|it| it.image.is_some()) {
+        let is_built = built.contains(&Service::target(service.value));
+        findings.require(is_built, "image-target", service.name, "nobody builds its image");
     }
 }
 
 /// Restart, health, hardening.
 pub fn life(findings: &mut Findings, service: &Service<'_>) {
     let (place, value) = (service.name, service.value);
+    let is_bounded = !value.text("/logging/options/max-size").is_empty();
+    findings.require(is_bounded, "logs", place, "its log grows until the disk is full");
     findings.require(!value.text("/restart").is_empty(), "restart", place, "has no restart policy");
     // A tool for people, behind a profile, is looked at by them.
     let is_tool = value.texts("/profiles").contains(&"tools".to_owned());
@@ -70,6 +96,9 @@ pub fn life(findings: &mut Findings, service: &Service<'_>) {
 pub fn ports(findings: &mut Findings, service: &Service<'_>) {
     for published in service.value.texts("/ports") {
         let place = service.name;
+        // So that two of them, or `make up`, fit on one machine.
+        let is_variable = published.contains("${TELEX_");
+        findings.require(is_variable, "ports", place, format!("{published} cannot be moved"));
         let loopback = published.starts_with("127.0.0.1:");
         findings.require(loopback, "ports-local", place, format!("{published} is open to the network"));
         let inner = port(&published).unwrap_or_default();
@@ -89,10 +118,24 @@ pub fn host_ports(findings: &mut Findings, services: &[Service<'_>]) {
     }
 }
 
+/// Where `prove` may be typed, it has something that it can write to.
+fn scratch(findings: &mut Findings, service: &Service<'_>, invocation: &Invocation) {
+    if service.name == "migrate" || Service::target(service.value) != "processor" {
+        return;
+    }
+    let directory = invocation.variables.iter().find(|(name, _)| name == "PROCESSOR_PROVE_DIRECTORY");
+    let mounted = service.value.texts("/tmpfs");
+    let is_there = directory.is_some_and(|(_, directory)| {
+        mounted.iter().any(|it| it.split(':').next() == Some(directory.as_str()))
+    });
+    findings.require(is_there, "scratch", service.name, "`prove` has nothing to write to");
+}
+
 /// The program takes its arguments and variables, and has time to stop.
 pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Programs) -> Result<()> {
     let Some(image) = &service.image else { return Ok(()) };
     let invocation = service.invocation();
+    scratch(findings, service, &invocation);
     let refusals = programs.refusals(&image.program, &invocation)?;
     let is_refused = !refusals.is_empty();
     for refusal in refusals {

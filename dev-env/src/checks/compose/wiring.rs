@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::Service;
+use super::{Service, resolved_all};
 use crate::checks::Findings;
 use crate::checks::dockerfile::port;
 use crate::checks::files::Files;
@@ -139,7 +139,7 @@ pub fn topic(findings: &mut Findings, services: &[Service<'_>]) {
     let maker = services
         .iter()
         .find(|it| it.name == "topic")
-        .map(|it| it.value.texts("/command"))
+        .map(|it| resolved_all(it.value.texts("/command")))
         .unwrap_or_default();
     let argument = |name: &str| {
         let prefix = format!("--{name}=");
@@ -149,7 +149,7 @@ pub fn topic(findings: &mut Findings, services: &[Service<'_>]) {
         let is_set = maker.contains(&format!("--config={name}={value}"));
         findings.require(is_set, "topic", "topic", format!("{name} must be {value}"));
     }
-    for service in services.iter().filter(|it| it.image.is_some() && !it.is_task()) {
+    for service in services.iter().filter(|it| it.image.is_some()) {
         let variables: BTreeMap<_, _> = service.invocation().variables.into_iter().collect();
         for (name, value) in variables {
             let expected = match name.as_str() {
@@ -202,6 +202,21 @@ pub fn addresses(findings: &mut Findings, services: &[Service<'_>], files: &File
     for line in files.get("docker/make-secrets").lines() {
         look("docker/make-secrets", line);
     }
+}
+
+/// A client on the host comes back to the address that Kafka names: the port has to be the published one, wherever that is.
+pub fn advertised(findings: &mut Findings, services: &[Service<'_>]) {
+    let Some(kafka) = services.iter().find(|it| it.name == "kafka") else { return };
+    let listeners = kafka.value.text("/environment/KAFKA_ADVERTISED_LISTENERS");
+    let host = listeners
+        .split_once("HOST://")
+        .map_or("", |(_, rest)| rest.split(",INTERNAL").next().unwrap_or(rest));
+    let is_published = kafka
+        .value
+        .texts("/ports")
+        .iter()
+        .any(|it| it.rsplit_once(':').is_some_and(|(outer, _)| outer == host));
+    findings.require(is_published, "addresses", "kafka", format!("names {host} to clients of the host"));
 }
 
 /// Prometheus scrapes every program that runs, and on its admin port.

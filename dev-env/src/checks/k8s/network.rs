@@ -1,53 +1,94 @@
 //! Who reaches whom (S28): the policies are evaluated for every pair of pods and every port, and what comes out has to be
-//! the list of named flows, no more and no less.
+//! the list of named flows, no more and no less. A flow that an operator's pods need stands here by the operator's source,
+//! not by what the manifests believe.
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::objects::{Labels, Objects, selects};
 use crate::checks::Findings;
 use crate::checks::yaml::Look as _;
 
-/// From, to, port. Names with a slash are namespaces beside ours.
-const FLOWS: [(&str, &str, i64); 30] = [
+type Flow = (&'static str, &'static str, i64);
+
+/// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash.
+const FLOWS: [Flow; 14] = [
     ("/traefik", "ingest-api", 8080),
     ("loadtest", "ingest-api", 8080),
     ("/monitoring", "ingest-api", 9101),
     ("/monitoring", "processor", 9102),
     ("ingest-api", "kafka", 9093),
     ("processor", "kafka", 9093),
-    ("/keda", "kafka", 9093),
+    ("operator", "kafka", 9093),
+    ("prove", "kafka", 9093),
+    ("/reader", "kafka", 9094),
     ("processor", "postgres", 5432),
     ("migrate", "postgres", 5432),
+    ("operator", "postgres", 5432),
+    ("prove", "postgres", 5432),
+    ("/reader", "postgres", 5432),
+];
+
+/// Strimzi 1.2.0, cluster-operator/src/main/java/io/strimzi/operator/cluster/model/KafkaCluster.java: the ports of the
+/// control plane, of replication, of the agent and of metrics, and `generateNetworkPolicy`, which says who needs them.
+const STRIMZI: [Flow; 7] = [
     ("kafka", "kafka", 9090),
     ("kafka", "kafka", 9091),
     ("entity-operator", "kafka", 9091),
     ("/strimzi", "kafka", 9090),
     ("/strimzi", "kafka", 9091),
     ("/strimzi", "kafka", 8443),
+    ("/monitoring", "kafka", 9404),
+];
+
+/// `CloudNativePG` 1.30.0: pkg/postgres/configuration.go `ServerPort`, pkg/management/url/url.go `StatusPort` and
+/// `PostgresMetricsPort`. An instance asks the others for their state, and follows the primary.
+const CLOUD_NATIVE_PG: [Flow; 5] = [
     ("postgres", "postgres", 5432),
     ("postgres", "postgres", 8000),
     ("/cnpg-system", "postgres", 5432),
     ("/cnpg-system", "postgres", 8000),
-    ("entity-operator", "/elsewhere", 443),
-    ("entity-operator", "/elsewhere", 6443),
-    ("postgres", "/elsewhere", 443),
-    ("postgres", "/elsewhere", 6443),
-    ("ingest-api", "/kube-system", 53),
-    ("processor", "/kube-system", 53),
-    ("migrate", "/kube-system", 53),
-    ("loadtest", "/kube-system", 53),
-    ("kafka", "/kube-system", 53),
-    ("entity-operator", "/kube-system", 53),
-    ("postgres", "/kube-system", 53),
+    ("/monitoring", "postgres", 9187),
+];
+
+/// cert-manager v1.19, pkg/issuer/acme/http/http.go `acmeSolverListenPort`.
+const CERT_MANAGER: [Flow; 1] = [("/traefik", "acme-solver", 8089)];
+
+/// Who asks the API server, whose address is the cluster's affair:
+/// - `kafka`: Strimzi 0.49.0 to 1.2.0, `KafkaBrokerConfigurationBuilder.java` writes the certificates as
+///   `${strimzisecrets:…}` (1.2.0 lines 354 to 357) and sets `config.providers.strimzisecrets.class`; a broker resolves
+///   them while it loads its configuration.
+/// - `entity-operator`: watches topics and users, writes their Secrets.
+/// - `postgres`: `CloudNativePG` 1.30.0, internal/management/controller: the instance manager watches its Cluster.
+const ASK_THE_API_SERVER: [&str; 3] = ["entity-operator", "kafka", "postgres"];
+/// 443 and 6443; minikube; microk8s.
+const API_SERVER_PORTS: [i64; 4] = [443, 6443, 8443, 16443];
+
+/// Who answers names: the cluster's own, `NodeLocal` `DNSCache` by its address, `OpenShift`'s.
+const NAME_SERVERS: [(&str, i64); 3] =
+    [("/kube-system", 53), ("/node-local-dns", 53), ("/openshift-dns", 5353)];
+
+const NAMESPACES: [&str; 9] = [
+    "traefik",
+    "monitoring",
+    "keda",
+    "strimzi",
+    "cnpg-system",
+    "kube-system",
+    "openshift-dns",
+    "reader",
+    "elsewhere",
 ];
 
 /// A pod, ours or another's.
 struct Pod {
     name: String,
-    namespace: Option<String>,
+    /// The labels of its namespace, unless that is ours.
+    namespace: Option<Labels>,
     labels: Labels,
+    /// If it is known by its address alone.
+    address: Option<&'static str>,
 }
 
 impl Pod {
@@ -55,6 +96,29 @@ impl Pod {
     const fn is_ours(&self) -> bool {
         self.namespace.is_none()
     }
+}
+
+fn pods(objects: &Objects) -> Vec<Pod> {
+    let ours = objects.pods().into_iter();
+    let mut pods: Vec<Pod> =
+        ours.map(|(name, labels)| Pod { name, namespace: None, labels, address: None }).collect();
+    let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
+    for namespace in NAMESPACES {
+        let mut of_namespace = one("kubernetes.io/metadata.name", namespace);
+        if namespace == "reader" {
+            of_namespace.extend(one("telex/reader", "true"));
+        }
+        let labels = if namespace == "kube-system" { one("k8s-app", "kube-dns") } else { Labels::new() };
+        let name = format!("/{namespace}");
+        pods.push(Pod { name, namespace: Some(of_namespace), labels, address: None });
+    }
+    pods.push(Pod {
+        name: "/node-local-dns".to_owned(),
+        namespace: Some(Labels::new()),
+        labels: Labels::new(),
+        address: Some("169.254.20.10/32"),
+    });
+    pods
 }
 
 /// Compares what the policies allow with the list.
@@ -68,26 +132,25 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
             && policy.at("/spec/egress").is_null()
     });
     findings.require(denies, "network", "default-deny", "does not deny everything both ways");
-    let mut pods: Vec<Pod> =
-        objects.pods().into_iter().map(|(name, labels)| Pod { name, namespace: None, labels }).collect();
-    for namespace in ["traefik", "monitoring", "keda", "strimzi", "cnpg-system", "kube-system", "elsewhere"] {
-        let labels = if namespace == "kube-system" {
-            Labels::from([("k8s-app".to_owned(), "kube-dns".to_owned())])
-        } else {
-            Labels::new()
-        };
-        pods.push(Pod { name: format!("/{namespace}"), namespace: Some(namespace.to_owned()), labels });
-    }
-    let ports: BTreeSet<i64> = FLOWS.iter().map(|(_, _, port)| *port).chain([80, 9999]).collect();
-    let expected: BTreeSet<(&str, &str, i64)> = FLOWS.into_iter().collect();
+    let pods = pods(objects);
+    let named: BTreeSet<Flow> =
+        [&FLOWS[..], &STRIMZI, &CLOUD_NATIVE_PG, &CERT_MANAGER].concat().into_iter().collect();
+    let ports: BTreeSet<i64> = named
+        .iter()
+        .map(|(_, _, port)| *port)
+        .chain(API_SERVER_PORTS)
+        .chain(NAME_SERVERS.map(|(_, port)| port))
+        .chain([80, 9999])
+        .collect();
     for from in &pods {
         for to in &pods {
-            for port in &ports {
-                let flow = (from.name.as_str(), to.name.as_str(), *port);
-                let is_named = expected.contains(&flow);
-                // Who may reach the API server may reach its ports anywhere: its address is the cluster's affair.
-                let may_leave = is_named || asks_api_server(&from.name) && matches!(port, 443 | 6443);
-                let place = format!("{} → {}:{port}", flow.0, flow.1);
+            for port in ports.iter().copied() {
+                let is_name_server = from.is_ours() && NAME_SERVERS.contains(&(to.name.as_str(), port));
+                let is_named =
+                    is_name_server || named.contains(&(from.name.as_str(), to.name.as_str(), port));
+                let asks = ASK_THE_API_SERVER.contains(&from.name.as_str());
+                let may_leave = is_named || asks && API_SERVER_PORTS.contains(&port);
+                let place = format!("{} → {}:{port}", from.name, to.name);
                 let mut compare = |is_ours: bool, is_allowed: bool, should_be: bool, side: &str| {
                     let problem = if is_allowed { "allows what has no name" } else { "lacks what is named" };
                     let holds = !is_ours || is_allowed == should_be;
@@ -96,23 +159,43 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
                 // Both sides on their own: one that is too wide would be hidden by the other.
                 compare(
                     from.is_ours(),
-                    allowed(&policies, from, to, *port, EGRESS),
+                    allowed(&policies, from, to, port, EGRESS),
                     may_leave,
                     "the sender's side",
                 );
                 compare(
                     to.is_ours(),
-                    allowed(&policies, to, from, *port, INGRESS),
+                    allowed(&policies, to, from, port, INGRESS),
                     is_named,
                     "the receiver's side",
                 );
             }
         }
     }
+    listeners(findings, objects, &pods, &named);
 }
 
-fn asks_api_server(name: &str) -> bool {
-    matches!(name, "entity-operator" | "postgres")
+/// Strimzi makes a policy of each listener's peers (`KafkaCluster.java`, `generateNetworkPolicy`), and policies add up: one
+/// that names more than ours opens what ours shuts.
+fn listeners(findings: &mut Findings, objects: &Objects, pods: &[Pod], named: &BTreeSet<Flow>) {
+    for kafka in objects.of("Kafka") {
+        for listener in kafka.list("/spec/kafka/listeners") {
+            let port = listener.number("/port").unwrap_or_default();
+            let made = json!({"spec": {
+                "podSelector": {}, "policyTypes": ["Ingress"],
+                "ingress": [{"from": listener.at("/networkPolicyPeers"), "ports": [{"port": port}]}],
+            }});
+            for (from, to) in pods.iter().flat_map(|from| pods.iter().map(move |to| (from, to))) {
+                if to.name == "kafka" {
+                    let is_named = named.contains(&(from.name.as_str(), "kafka", port));
+                    let is_allowed = allowed(&[&made], to, from, port, INGRESS);
+                    let place = format!("{} → kafka:{port}", from.name);
+                    let problem = "the listener's networkPolicyPeers are others than the policy's";
+                    findings.require(is_named == is_allowed, "network", &place, problem);
+                }
+            }
+        }
+    }
 }
 
 /// Policy type, rules, peers.
@@ -136,13 +219,14 @@ fn allowed(policies: &[&Value], own: &Pod, other: &Pod, port: i64, (kind, rules,
 
 /// Whether a pod is the peer.
 fn is(peer: &Value, pod: &Pod) -> bool {
+    let block = peer.text("/ipBlock/cidr");
+    if !block.is_empty() || pod.address.is_some() {
+        return pod.address.is_some_and(|address| address == block);
+    }
     let namespaces = peer.at("/namespaceSelector");
     let is_there = match &pod.namespace {
         None => namespaces.is_null(),
-        Some(name) => {
-            let of = Labels::from([("kubernetes.io/metadata.name".to_owned(), name.clone())]);
-            !namespaces.is_null() && selects(namespaces, &of)
-        }
+        Some(labels) => !namespaces.is_null() && selects(namespaces, labels),
     };
     is_there && selects(peer.at("/podSelector"), &pod.labels)
 }

@@ -20,6 +20,8 @@ pub struct Objects(Vec<Value>);
 pub struct Workload<'a> {
     /// The object.
     pub object: &'a Value,
+    /// Its pods' template.
+    pub template: &'a Value,
     /// Its pods' spec.
     pub pod: &'a Value,
     /// Its one container.
@@ -58,24 +60,28 @@ impl Objects {
 
     /// What starts containers of ours.
     pub fn workloads(&self) -> Vec<Workload<'_>> {
-        let kinds = ["Deployment", "StatefulSet", "Job"];
+        let kinds = ["Deployment", "StatefulSet", "Job", "CronJob"];
         let objects = self.0.iter().filter(|object| kinds.contains(&object.text("/kind").as_str()));
         objects
-            .map(|object| Workload {
-                object,
-                pod: object.at("/spec/template/spec"),
-                container: object.at("/spec/template/spec/containers/0"),
+            .map(|object| {
+                let is_planned = object.text("/kind") == "CronJob";
+                let template =
+                    object.at(if is_planned { "/spec/jobTemplate/spec/template" } else { "/spec/template" });
+                let container = template.at("/spec/containers/0");
+                Workload { object, template, pod: template.at("/spec"), container }
             })
             .collect()
     }
 
     /// Every kind of pod in the namespace by a name: ours, and those that the operators make of their objects.
     pub fn pods(&self) -> Vec<(String, Labels)> {
-        let mut pods: Vec<_> = self
-            .workloads()
-            .iter()
-            .map(|workload| (workload.name(), labels(workload.object.at("/spec/template/metadata/labels"))))
-            .collect();
+        let of_ours = self.workloads().into_iter().map(|workload| {
+            let labels = workload.labels();
+            let name = labels.get("app.kubernetes.io/name").cloned().unwrap_or_else(|| workload.name());
+            (name, labels)
+        });
+        // Two planned Jobs may have pods of one kind.
+        let mut pods: Vec<_> = of_ours.collect::<BTreeMap<_, _>>().into_iter().collect();
         let one = |key: &str, value: String| Labels::from([(key.to_owned(), value)]);
         for kafka in self.of("Kafka") {
             let name = kafka.text("/metadata/name");
@@ -88,6 +94,12 @@ impl Objects {
         for cluster in self.of("Cluster") {
             pods.push(("postgres".to_owned(), one("cnpg.io/cluster", cluster.text("/metadata/name"))));
         }
+        // cert-manager v1.19, pkg/issuer/acme/http/pod.go: `podLabels`.
+        let asks = |it: &Value| !it.at("/metadata/annotations/cert-manager.io~1cluster-issuer").is_null();
+        if self.of("Ingress").any(asks) {
+            let label = one("acme.cert-manager.io/http01-solver", "true".to_owned());
+            pods.push(("acme-solver".to_owned(), label));
+        }
         pods
     }
 }
@@ -98,6 +110,11 @@ impl Workload<'_> {
         self.object.text("/metadata/name")
     }
 
+    /// Its pods' labels.
+    pub fn labels(&self) -> Labels {
+        labels(self.template.at("/metadata/labels"))
+    }
+
     /// For findings.
     pub fn place(&self) -> String {
         place(self.object)
@@ -105,7 +122,7 @@ impl Workload<'_> {
 
     /// It runs until it is told to stop.
     pub fn is_service(&self) -> bool {
-        self.object.text("/kind") != "Job"
+        !matches!(self.object.text("/kind").as_str(), "Job" | "CronJob")
     }
 
     /// The program that its image holds.

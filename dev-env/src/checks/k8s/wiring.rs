@@ -28,7 +28,8 @@ pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Object
     for mount in mounts {
         let is_there = volumes.iter().any(|it| it.text("/name") == mount.text("/name"));
         findings.require(is_there, "mounts", &place, format!("mounts no volume {}", mount.text("/name")));
-        findings.require(mount.text("/readOnly") == "true", "mounts", &place, "may write to what is mounted");
+        let may_write = mount.text("/readOnly") == "true" || is_scratch(workload, mount);
+        findings.require(may_write, "mounts", &place, "may write to what is mounted");
     }
     for volume in volumes {
         let map = volume.text("/configMap/name");
@@ -65,6 +66,46 @@ pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Object
     }
 }
 
+/// A volume that is empty at the start, and bounded.
+fn is_scratch(workload: &Workload<'_>, mount: &Value) -> bool {
+    let volume = workload.pod.list("/volumes").iter().find(|it| it.at("/name") == mount.at("/name"));
+    volume.is_some_and(|it| !it.text("/emptyDir/sizeLimit").is_empty())
+}
+
+/// Where `prove` may be typed, it has a disk: nothing else in the container can be written to, and beyond its memory it
+/// waits on files (processor/src/prove/spill.rs).
+pub fn scratch(findings: &mut Findings, workload: &Workload<'_>) {
+    let is_migration = workload.container.texts("/args") == ["migrate"];
+    if workload.program() != Some("processor") || is_migration {
+        return;
+    }
+    let variables = workload.variables();
+    let directory = variables.iter().find(|(name, _)| name == "PROCESSOR_PROVE_DIRECTORY");
+    let mounts = workload.container.list("/volumeMounts");
+    let is_there = directory.is_some_and(|(_, directory)| {
+        mounts.iter().any(|it| it.text("/mountPath") == *directory && is_scratch(workload, it))
+    });
+    findings.require(is_there, "scratch", &workload.place(), "`prove` has no disk to write to");
+}
+
+/// PostgreSQL's roles are made by one text, which the tests of the processor try (processor/tests/it/roles.rs).
+pub fn roles(findings: &mut Findings, objects: &Objects, tried: &str) {
+    for cluster in objects.of("Cluster") {
+        let reference = cluster.at("/spec/bootstrap/initdb/postInitApplicationSQLRefs/configMapRefs/0");
+        let map = objects.get("ConfigMap", &reference.text("/name"));
+        let data = map.map("/data");
+        let text =
+            data.iter().find(|(key, _)| *key == reference.text("/key")).map(|(_, value)| value.text(""));
+        let is_same = text.is_some_and(|text| text == tried);
+        findings.require(
+            is_same,
+            "roles",
+            &place(cluster),
+            "runs something else than migrations/roles/create.sql: `make k8s-rules`",
+        );
+    }
+}
+
 /// A Service chooses pods, and its ports are theirs; an Ingress leads to a Service.
 pub fn services(findings: &mut Findings, objects: &Objects) {
     for service in objects.of("Service") {
@@ -73,7 +114,7 @@ pub fn services(findings: &mut Findings, objects: &Objects) {
             .workloads()
             .into_iter()
             .filter(|it| {
-                let pods = labels(it.object.at("/spec/template/metadata/labels"));
+                let pods = it.labels();
                 selector.iter().all(|(name, value)| pods.get(name) == Some(value))
             })
             .collect();
@@ -107,8 +148,9 @@ pub fn services(findings: &mut Findings, objects: &Objects) {
     }
 }
 
-/// Every program that runs on is scraped, on its admin port, under its own name; the alerts are those of compose.
-pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &Value) {
+/// Every program that runs on is scraped, on its admin port, under its own name; the alerts are those of monitoring/, by
+/// the names of their objects.
+pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &[(&str, Value)]) {
     for workload in objects.workloads().iter().filter(|it| it.is_service()) {
         let is_scraped = objects.of("ServiceMonitor").any(|monitor| {
             monitor.text("/spec/jobLabel") == "app.kubernetes.io/name"
@@ -124,21 +166,18 @@ pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &Value) {
         });
         findings.require(is_scraped, "monitored", &workload.place(), "is not scraped under its name");
     }
-    for rule in objects.of("PrometheusRule") {
-        let is_same = rule.at("/spec") == rules;
-        findings.require(
-            is_same,
-            "prometheus-rule",
-            &place(rule),
-            "is not telex.rules.yml: `make k8s-rules`",
-        );
+    for (name, rules) in rules {
+        let is_same = objects.get("PrometheusRule", name).at("/spec") == rules;
+        findings.require(is_same, "prometheus-rule", name, "is not what monitoring/ says: `make k8s-rules`");
     }
-    findings.require(
-        objects.of("PrometheusRule").count() == 1,
-        "prometheus-rule",
-        "k8s",
-        "there are no alerts",
-    );
+    // What scrapes pods asks for a port by the name that the operators give it: Strimzi 1.2.0 MetricsModel.METRICS_PORT_NAME,
+    // CloudNativePG 1.30.0 pkg/specs/pods.go `metrics`.
+    for (name, port) in [("telex-kafka", "tcp-prometheus"), ("telex-postgres", "metrics")] {
+        let monitor = objects.get("PodMonitor", name);
+        let asks = monitor.text("/spec/podMetricsEndpoints/0/port") == port;
+        let chooses = objects.pods().iter().any(|(_, labels)| selects(monitor.at("/spec/selector"), labels));
+        findings.require(asks && chooses, "monitored", name, "is scraped by no PodMonitor");
+    }
 }
 
 /// Selectors of policies and budgets choose pods that somebody makes.

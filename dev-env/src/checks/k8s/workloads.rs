@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::objects::{Objects, Workload, labels, selects};
+use super::objects::{Objects, Workload, selects};
 use crate::checks::Findings;
 use crate::checks::compose::{INGEST_FLUSH_SECONDS, PROCESSOR_STOP_SECONDS};
 use crate::checks::dockerfile::port;
@@ -45,6 +45,10 @@ pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
         &place,
         format!("{image} is no version"),
     );
+    // A name without a host is somebody's on the default registry.
+    let host = image.split_once('/').map_or("", |(host, _)| host);
+    let is_named = host == "localhost" || host.contains('.') || host.contains(':');
+    findings.require(is_named, "image-registry", &place, format!("{image} names no registry"));
     findings.require(
         workload.program().is_some(),
         "image-program",
@@ -71,7 +75,7 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
             format!("its {probe} must ask {path} of the port admin"),
         );
     }
-    let pods = labels(workload.object.at("/spec/template/metadata/labels"));
+    let pods = workload.labels();
     findings.require(
         selects(workload.object.at("/spec/selector"), &pods),
         "selectors",
@@ -84,6 +88,12 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
             spread.iter().any(|it| it.text("/topologyKey") == key && selects(it.at("/labelSelector"), &pods));
         findings.require(is_spread, "spread", &place, format!("is not spread over {key}"));
     }
+    // kubernetes/kubernetes#116118: a tainted node counts as an empty domain, and the last pod of a rollout waits for ever.
+    let hard = spread.iter().filter(|it| it.text("/whenUnsatisfiable") == "DoNotSchedule");
+    let is_free = hard.clone().all(|it| {
+        it.text("/nodeTaintsPolicy") == "Honor" && it.texts("/matchLabelKeys") == ["pod-template-hash"]
+    });
+    findings.require(is_free, "spread", &place, "may hang in a rollout where a node is tainted");
     let has_budget = objects.of("PodDisruptionBudget").any(|it| selects(it.at("/spec/selector"), &pods));
     findings.require(has_budget, "budget", &place, "has no PodDisruptionBudget");
     let name = workload.name();

@@ -11,8 +11,10 @@ use crate::workspace::Workspace;
 
 const METRICS: &str = "docs/operations.md";
 
-/// Of every series: Prometheus sets them.
-const SCRAPED: [&str; 2] = ["job", "instance"];
+/// Of every series: Prometheus sets them, from the target and from its own configuration.
+const SCRAPED: [&str; 4] = ["job", "instance", "namespace", "cluster"];
+/// Where the documents are served: whoever runs the alerts puts an address of their own in its place.
+const SERVED_AT: &str = "https://telex.example/";
 
 /// A metric's type and labels.
 #[derive(Debug)]
@@ -85,9 +87,11 @@ impl Catalog {
     }
 }
 
-/// Whether `docs/page.md#section` is there.
+/// Whether `https://…/docs/page.md#section` is there.
 pub fn leads_somewhere(workspace: &Workspace, link: &str) -> bool {
-    let Some((page, section)) = link.split_once('#') else { return false };
+    let Some((page, section)) = link.strip_prefix(SERVED_AT).and_then(|it| it.split_once('#')) else {
+        return false;
+    };
     let Ok(text) = fs::read_to_string(workspace.root().join(page)) else { return false };
     text.lines().any(|line| line.starts_with('#') && anchor(line.trim_start_matches('#')) == section)
 }

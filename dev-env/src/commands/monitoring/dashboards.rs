@@ -7,8 +7,11 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// Grafana's own variable: what a range of a rate must be at least. Ours stands in for it.
-const RATE_INTERVAL: (&str, &str) = ("$__rate_interval", "1m");
+/// Variables, and what stands in for them here: Grafana's own, which is what a range of a rate must be at least, and the
+/// dashboards', which choose everything until somebody chooses less.
+const VARIABLES: [(&str, &str); 3] = [("$__rate_interval", "1m"), ("$namespace", ".*"), ("$instance", ".*")];
+/// The data source is a variable, too: a Grafana that is not ours has another uid.
+const DATA_SOURCE: &str = "${datasource}";
 
 /// A dashboard, as far as it is looked at.
 #[derive(Debug, Deserialize)]
@@ -16,7 +19,21 @@ struct Dashboard {
     uid: String,
     title: String,
     description: String,
+    templating: Templating,
     panels: Vec<Panel>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct Templating {
+    list: Vec<Variable>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Variable {
+    name: String,
+    r#type: String,
+    #[serde(default, rename = "allValue")]
+    all: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -93,6 +110,15 @@ impl Dashboard {
         if self.uid.is_empty() || self.description.is_empty() {
             say("itself", "needs a uid and a description");
         }
+        let has = |name: &str, kind: &str, all: &str| {
+            self.templating.list.iter().any(|it| it.name == name && it.r#type == kind && it.all == all)
+        };
+        if !has("datasource", "datasource", "") || !has("namespace", "query", ".*") {
+            say("itself", "needs the variables datasource and namespace");
+        }
+        if !data_sources.contains("type: prometheus\n") {
+            say("itself", "finds no Prometheus among the data sources");
+        }
         let mut ids = BTreeSet::new();
         for (index, panel) in self.panels.iter().enumerate() {
             if !ids.insert(panel.id) {
@@ -109,8 +135,14 @@ impl Dashboard {
                 say(&panel.title, "needs an expression and a description");
             }
             for target in &panel.targets {
-                if !data_sources.contains(&format!("uid: {}\n", target.datasource.uid)) {
-                    say(&panel.title, "names a data source that is not provisioned");
+                if target.datasource.uid != DATA_SOURCE {
+                    say(&panel.title, "names a data source instead of the variable");
+                }
+                if draws_a_counter(&target.expr) {
+                    say(&panel.title, "draws a counter, which falls when an instance goes: draw its rate");
+                }
+                if target.expr.contains("$instance") && !has("instance", "query", ".*") {
+                    say(&panel.title, "asks for an instance that nobody chooses");
                 }
             }
         }
@@ -121,10 +153,22 @@ impl Dashboard {
         self.panels.iter().flat_map(move |panel| {
             panel.targets.iter().map(move |target| Query {
                 place: format!("{}, {} ({})", self.title, panel.title, target.ref_id),
-                expression: target.expr.replace(RATE_INTERVAL.0, RATE_INTERVAL.1),
+                expression: VARIABLES
+                    .iter()
+                    .fold(target.expr.clone(), |text, (name, value)| text.replace(name, value)),
             })
         })
     }
+}
+
+/// Whether a `…_total` stands outside of what turns it into a change.
+fn draws_a_counter(expression: &str) -> bool {
+    expression.match_indices("_total").any(|(at, _)| {
+        let before = expression.get(..at).unwrap_or_default();
+        let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |it| it + 1);
+        let before = before.get(..start).unwrap_or_default();
+        !before.ends_with("rate(") && !before.ends_with("increase(")
+    })
 }
 
 impl Place {
@@ -140,26 +184,37 @@ impl Place {
 mod tests {
     use super::*;
 
-    fn panel(id: u32, x: u32, uid: &str) -> String {
+    fn drawing(id: u32, x: u32, uid: &str, expression: &str) -> String {
         format!(
             r#"{{"id":{id},"type":"stat","title":"T{id}","description":"D","gridPos":{{"x":{x},"y":0,"w":12,"h":8}},
-                "targets":[{{"refId":"A","expr":"up[$__rate_interval]","datasource":{{"uid":"{uid}"}}}}]}}"#
+                "targets":[{{"refId":"A","expr":"{expression}","datasource":{{"uid":"{uid}"}}}}]}}"#
         )
     }
 
+    fn panel(id: u32, x: u32, uid: &str) -> String {
+        drawing(id, x, uid, "up[$__rate_interval]")
+    }
+
     fn problems(panels: &[String]) -> Vec<String> {
-        let json = format!(r#"{{"uid":"u","title":"B","description":"D","panels":[{}]}}"#, panels.join(","));
+        let variables = r#"[{"name":"datasource","type":"datasource"},{"name":"namespace","type":"query","allValue":".*"}]"#;
+        let json = format!(
+            r#"{{"uid":"u","title":"B","description":"D","templating":{{"list":{variables}}},"panels":[{}]}}"#,
+            panels.join(",")
+        );
         let dashboard: Dashboard = serde_json::from_str(&json).unwrap();
-        assert!(dashboard.queries().all(|query| query.expression == "up[1m]"));
-        dashboard.problems("    uid: prometheus\n")
+        assert!(dashboard.queries().all(|query| !query.expression.contains('$')));
+        dashboard.problems("    type: prometheus\n")
     }
 
     #[test]
     fn what_grafana_would_show_as_a_mess_is_named() {
-        assert!(problems(&[panel(1, 0, "prometheus"), panel(2, 12, "prometheus")]).is_empty());
-        assert_eq!(problems(&[panel(1, 0, "prometheus"), panel(1, 12, "prometheus")]).len(), 1);
-        assert_eq!(problems(&[panel(1, 0, "prometheus"), panel(2, 6, "prometheus")]).len(), 1);
-        assert_eq!(problems(&[panel(1, 13, "prometheus")]).len(), 1);
+        assert!(problems(&[panel(1, 0, DATA_SOURCE), panel(2, 12, DATA_SOURCE)]).is_empty());
+        assert_eq!(problems(&[panel(1, 0, DATA_SOURCE), panel(1, 12, DATA_SOURCE)]).len(), 1);
+        assert_eq!(problems(&[panel(1, 0, DATA_SOURCE), panel(2, 6, DATA_SOURCE)]).len(), 1);
+        assert_eq!(problems(&[panel(1, 13, DATA_SOURCE)]).len(), 1);
         assert_eq!(problems(&[panel(1, 0, "elsewhere")]).len(), 1);
+        assert!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(rate(a_total[1m]))")]).is_empty());
+        assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(a_total)")]).len(), 1);
+        assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "up{a='$instance'}")]).len(), 1);
     }
 }

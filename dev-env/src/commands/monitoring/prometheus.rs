@@ -26,10 +26,12 @@ pub struct Targets<'a> {
     pub processors: &'a [SocketAddr],
 }
 
-/// An alert as Prometheus has read it.
+/// An alert, as Prometheus has read it or as its file says it.
 #[derive(Debug, Deserialize)]
 pub struct Rule {
+    #[serde(alias = "alert")]
     pub name: String,
+    #[serde(alias = "expr")]
     pub query: String,
     pub labels: Labels,
     pub annotations: Annotations,
@@ -46,7 +48,35 @@ pub struct Annotations {
     #[serde(default)]
     pub summary: String,
     #[serde(default)]
-    pub runbook: String,
+    pub description: String,
+    #[serde(default)]
+    pub runbook_url: String,
+}
+
+#[derive(Deserialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+#[derive(Deserialize)]
+struct Group {
+    rules: Vec<Rule>,
+}
+
+impl Groups {
+    fn rules(self) -> Vec<Rule> {
+        self.groups.into_iter().flat_map(|group| group.rules).collect()
+    }
+}
+
+/// The alerts of a file, which no server here may load.
+///
+/// # Errors
+/// The file is not there, or is no file of rules.
+pub fn rules_of(path: &Path) -> Result<Vec<Rule>> {
+    let text = fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let groups: Groups = serde_saphyr::from_str(&text)?;
+    Ok(groups.rules())
 }
 
 /// A running server.
@@ -97,16 +127,8 @@ impl Prometheus {
 
     /// Every alert.
     pub fn rules(&self) -> Result<Vec<Rule>> {
-        #[derive(Deserialize)]
-        struct Groups {
-            groups: Vec<Group>,
-        }
-        #[derive(Deserialize)]
-        struct Group {
-            rules: Vec<Rule>,
-        }
         let groups: Groups = self.ask("/api/v1/rules?type=alert")?;
-        Ok(groups.groups.into_iter().flat_map(|group| group.rules).collect())
+        Ok(groups.rules())
     }
 
     /// Whether an expression has a value now; NaN is none.

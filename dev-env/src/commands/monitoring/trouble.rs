@@ -52,6 +52,9 @@ pub fn make(
     directory: &Path,
 ) -> Result<()> {
     expect(&environment.ingest_api, "/v1/messages/batch", "", &format!("[{MESSAGE},{{}}]"), 207)?;
+    // The same id with other words.
+    let reused = MESSAGE.replace(r#""text":"""#, r#""text":"other""#);
+    expect(&environment.ingest_api, "/v1/messages", "", &reused, 202)?;
     expect(strict, "/v1/messages", "", MESSAGE, 401)?;
     let credential = format!("authorization: Bearer {API_KEY}\r\n");
     expect(strict, "/v1/messages", &credential, MESSAGE, 202)?;
