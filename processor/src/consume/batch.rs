@@ -31,6 +31,14 @@ impl Run {
         self.records.last().map_or(self.from, |record| record.raw.offset.next())
     }
 
+    /// The first `records` of them, and the others.
+    #[must_use]
+    pub fn split_at(mut self, records: usize) -> (Self, Self) {
+        let second = self.records.split_off(records.min(self.records.len()));
+        let second = Self { from: self.to(), records: second, ..self.clone() };
+        (self, second)
+    }
+
     /// The digest of the last record.
     #[must_use]
     pub fn last_digest(&self) -> Option<RecordDigest> {
@@ -80,10 +88,10 @@ impl Batch {
             return Ok([self, Self { runs: rest }]);
         }
         match self.runs.pop() {
-            Some(mut run) if run.records.len() > 1 => {
-                let second = run.records.split_off(run.records.len() / 2);
-                let second = Run { from: run.to(), records: second, ..run.clone() };
-                Ok([Self { runs: vec![run] }, Self { runs: vec![second] }])
+            Some(run) if run.records.len() > 1 => {
+                let half = run.records.len() / 2;
+                let (first, second) = run.split_at(half);
+                Ok([Self { runs: vec![first] }, Self { runs: vec![second] }])
             }
             single => Err(Self { runs: single.into_iter().collect() }),
         }
