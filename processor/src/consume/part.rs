@@ -1,6 +1,6 @@
 //! How much of a batch is tried at once, after PostgreSQL could not take a whole one in time. Sync and pure.
 
-use crate::consume::batch::{Batch, Run};
+use crate::consume::batch::Batch;
 
 /// After so many full parts in a row that were applied, a part may be twice as large: a size that fails once
 /// costs a timeout, and must not be tried every other time.
@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        consume::batch::Run,
         decode::Record,
         kafka::RawRecord,
         position::{NextOffset, Offset, OwnerEpoch},
