@@ -6,7 +6,10 @@ use service_kit::spans::{SpanConfig, Spans};
 
 use crate::{
     app::{Application, Config},
-    consume::{dialogs::CacheBudget, lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig, watchdog::WatchdogConfig},
+    consume::{
+        dialogs::CacheBudget, lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig,
+        watchdog::WatchdogConfig,
+    },
     dead_letter::DeadLetterConfig,
     kafka::{
         client::{ConsumerConfig, KafkaConfig},

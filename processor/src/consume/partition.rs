@@ -118,8 +118,7 @@ mod tests {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let epochs = (AssignmentEpoch(1), OwnerEpoch(1));
         let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state =
-            PartitionState::new(epochs, (NextOffset(0), rules(12)), cache, limit, Instant::now());
+        let mut state = PartitionState::new(epochs, (NextOffset(0), rules(12)), cache, limit, Instant::now());
         let reason = StopReason::AwaitsSwitch { offset: Offset(0), partition_count: 12 };
         assert_eq!(state.arrive(AssignmentEpoch(1), Offset(0)), Arrival::Stop(reason));
     }

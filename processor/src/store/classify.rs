@@ -27,7 +27,10 @@ pub const CLIENTS_PAIR: &str = "clients_external_client_id_client_phone_key";
 
 /// The closed list: what may be blamed on one record, after bisection down to it.
 const ABOUT_A_RECORD: [Rule; 4] = [
-    rule("22021", "character_not_in_repertoire: a text holds a character that no text of the server can hold (NUL)"),
+    rule(
+        "22021",
+        "character_not_in_repertoire: a text holds a character that no text of the server can hold (NUL)",
+    ),
     rule(
         "22P05",
         "untranslatable_character: a text that the server's encoding, or jsonb (`\\u0000`), has no character for",
@@ -53,8 +56,16 @@ const PRESENT: [Rule; 4] = [
         constraint: Some("dialogs_active_client_id_key"),
         why: "the client has an active dialog that was not visible when its state was read",
     },
-    Rule { sqlstate: "23505", constraint: Some("clients_pkey"), why: "the insert passes over an id that is there" },
-    Rule { sqlstate: "23505", constraint: Some("messages_pkey"), why: "the insert passes over an id that is there" },
+    Rule {
+        sqlstate: "23505",
+        constraint: Some("clients_pkey"),
+        why: "the insert passes over an id that is there",
+    },
+    Rule {
+        sqlstate: "23505",
+        constraint: Some("messages_pkey"),
+        why: "the insert passes over an id that is there",
+    },
 ];
 
 /// What the tables are, or what somebody put beside them, refuses good records: a person has to look.
@@ -65,7 +76,10 @@ const ABOUT_THE_TABLES: [Rule; 9] = [
     rule("27", "triggered_data_change_violation: somebody's trigger"),
     rule("38", "external_routine_exception: somebody's trigger"),
     rule("39", "external_routine_invocation_exception: somebody's trigger"),
-    rule("42", "syntax_error_or_access_rule_violation: a table, column, key or right is missing, or has changed"),
+    rule(
+        "42",
+        "syntax_error_or_access_rule_violation: a table, column, key or right is missing, or has changed",
+    ),
     rule("44", "with_check_option_violation: a table was replaced by a view"),
     rule("P0", "plpgsql_error: somebody's trigger raises"),
 ];
@@ -252,8 +266,8 @@ mod tests {
     #[test]
     fn what_speaks_of_the_tables_halts_and_what_passes_is_tried_again() {
         for sqlstate in [
-            "23502", "23503", "23514", "23P01", "22001", "22003", "22P02", "42501", "42703", "42804", "42883",
-            "42P01", "42P10", "P0001",
+            "23502", "23503", "23514", "23P01", "22001", "22003", "22P02", "42501", "42703", "42804",
+            "42883", "42P01", "42P10", "P0001",
         ] {
             assert_eq!(asked_for(sqlstate, None), Some(Intent::Tables), "{sqlstate}");
         }
@@ -261,8 +275,8 @@ mod tests {
             assert_eq!(asked_for(sqlstate, None), Some(Intent::TooMuch), "{sqlstate}");
         }
         for sqlstate in [
-            "08006", "0A000", "25006", "25P02", "25P03", "40001", "40P01", "53100", "53300", "57P01", "57P05",
-            "XX000",
+            "08006", "0A000", "25006", "25P02", "25P03", "40001", "40P01", "53100", "53300", "57P01",
+            "57P05", "XX000",
         ] {
             assert_eq!(asked_for(sqlstate, None), None, "{sqlstate}");
         }

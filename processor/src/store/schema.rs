@@ -120,11 +120,14 @@ fn tables() -> impl Iterator<Item = &'static str> {
 
 fn problems(found: &BTreeMap<String, Found>) -> Vec<String> {
     let is_absent = |table: &str| !found.contains_key(&format!("table {table}"));
-    let mut problems: Vec<String> = tables().filter(|table| is_absent(table)).map(|table| format!("table {table} is missing")).collect();
+    let mut problems: Vec<String> =
+        tables().filter(|table| is_absent(table)).map(|table| format!("table {table} is missing")).collect();
     for (object, definition) in expected() {
         match found.get(object) {
             Some(found) if found.definition == definition => {}
-            Some(found) => problems.push(format!("{object} is `{}`, must be `{definition}`", found.definition)),
+            Some(found) => {
+                problems.push(format!("{object} is `{}`, must be `{definition}`", found.definition))
+            }
             None if table_of(object, definition).is_some_and(is_absent) => {}
             None => problems.push(format!("{object} is missing, must be `{definition}`")),
         }
@@ -132,7 +135,9 @@ fn problems(found: &BTreeMap<String, Found>) -> Vec<String> {
     let is_known = |object: &str| expected().any(|(known, _)| known == object);
     let required = found.iter().filter(|(object, found)| found.is_required && !is_known(object));
     problems.extend(required.map(|(object, _)| {
-        format!("{object} is not one of the migrations', and is not null without a default: every insert fails")
+        format!(
+            "{object} is not one of the migrations', and is not null without a default: every insert fails"
+        )
     }));
     problems
 }
@@ -158,7 +163,9 @@ pub(super) struct Names {
 pub(super) fn names_in(sentence: &str) -> Names {
     let mut names = Names::default();
     let mut kind = "";
-    for word in sentence.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty()) {
+    for word in
+        sentence.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
+    {
         match kind {
             "relation" | "table" | "view" => names.table = names.table.or_else(|| table_named(word)),
             "column" => {
@@ -226,7 +233,9 @@ mod tests {
     fn a_table_that_is_missing_is_named_once() {
         let mut found = sound();
         found.retain(|object, _| {
-            !object.starts_with("column clients.") && !object.contains(" clients") && object != "table clients"
+            !object.starts_with("column clients.")
+                && !object.contains(" clients")
+                && object != "table clients"
         });
         assert_eq!(problems(&found), ["table clients is missing"]);
     }
@@ -236,8 +245,14 @@ mod tests {
         let names = |table, column| Names { table, column };
         for (sentence, expected) in [
             ("relation \"messages\" does not exist", names(Some("messages"), None)),
-            ("column \"text\" of relation \"messages\" does not exist", names(Some("messages"), Some("text"))),
-            ("column dialogs.last_message_at does not exist", names(Some("dialogs"), Some("last_message_at"))),
+            (
+                "column \"text\" of relation \"messages\" does not exist",
+                names(Some("messages"), Some("text")),
+            ),
+            (
+                "column dialogs.last_message_at does not exist",
+                names(Some("dialogs"), Some("last_message_at")),
+            ),
             ("permission denied for table clients", names(Some("clients"), None)),
             ("column \"+70000000000\" of relation \"Hello\" does not exist", names(None, None)),
             ("the text messages hold is refused", names(None, None)),

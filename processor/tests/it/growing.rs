@@ -148,7 +148,8 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
 }
 
 #[test]
-fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is_replayed_to_the_partition_in_force() {
+fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is_replayed_to_the_partition_in_force()
+ {
     let mut telex = Telex::new();
     let forgotten = api_with(&mut telex, 12);
     let mut processor = telex.processor();

@@ -47,7 +47,8 @@ fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_lette
     wait_for("the record alone", Duration::from_secs(90), || {
         processor.server.log_text().contains("a record alone is too much")
     });
-    let place = format!("select next_offset from partition_progress where partition = {}", partition_of("client"));
+    let place =
+        format!("select next_offset from partition_progress where partition = {}", partition_of("client"));
     assert_eq!(telex.number(&place), 3, "those before it are applied");
     let waiting = metric(&processor, "processor_lanes_waiting_for_database");
     assert_eq!(waiting, Some(1));
@@ -64,7 +65,8 @@ fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
     let (writer, other) = (Writer::new(&telex), client_beside("client"));
     // In the transaction of somebody else the client is being made.
     let client = crate::topic::client_id("client").as_uuid();
-    let held = telex.hold(&format!("insert into clients values ('{client}', 'client', '+70000000000', now())"));
+    let held =
+        telex.hold(&format!("insert into clients values ('{client}', 'client', '+70000000000', now())"));
     writer.messages("client", 0..3);
     writer.messages(&other, 0..3);
     let processor = telex.processor_with(&["--lanes=2"]);

@@ -43,7 +43,8 @@ fn a_database_that_is_not_utf8_is_refused_by_name_at_migrate_and_at_run() {
 #[test]
 fn a_database_that_sorts_by_a_locale_keeps_its_keys_in_the_order_of_their_bytes() {
     let mut telex = Telex::new();
-    telex.programs = database(&telex, "icu", "encoding 'UTF8' locale_provider icu icu_locale 'en-US' locale 'C'");
+    telex.programs =
+        database(&telex, "icu", "encoding 'UTF8' locale_provider icu icu_locale 'en-US' locale 'C'");
     telex.programs.require_processor(&["migrate"]).unwrap();
     let api = telex.ingest_api();
     let _processor = telex.processor();

@@ -80,7 +80,16 @@ fn resume_all(telex: &Telex) {
             .to_string();
         let (partition, code) = (partition.to_string(), halt["reason"].as_str().unwrap().to_owned());
         telex.say(&[
-            "halts", "resume", "--partition", &partition, "--from", &at, "--to", &at, "--reason-code", &code,
+            "halts",
+            "resume",
+            "--partition",
+            &partition,
+            "--from",
+            &at,
+            "--to",
+            &at,
+            "--reason-code",
+            &code,
             "--yes",
         ]);
     }
@@ -115,7 +124,10 @@ fn tables_that_somebody_changes_halt_by_name_and_no_good_message_becomes_a_dead_
     let report = telex.assert_clean();
     let messages = 3 + 6 * slips().len();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&messages.into(), &0.into()));
-    assert!(!processor.server.log_text().contains("not this one"), "what a trigger says may be what a client wrote");
+    assert!(
+        !processor.server.log_text().contains("not this one"),
+        "what a trigger says may be what a client wrote"
+    );
 }
 
 #[test]
@@ -177,8 +189,10 @@ fn a_pair_that_a_foreign_writer_gave_to_another_id_is_the_one_record_to_be_kept_
     writer.messages(&beside, 5..10);
     let _processor = telex.processor();
     telex.wait_until_applied();
-    let (messages, refused) =
-        (telex.number("select count(*) from messages"), telex.number("select count(*) from dead_letters where detail like '%23505'"));
+    let (messages, refused) = (
+        telex.number("select count(*) from messages"),
+        telex.number("select count(*) from dead_letters where detail like '%23505'"),
+    );
     assert_eq!((messages, refused, telex.halts().len()), (10, 1, 0));
     telex.execute("delete from clients where external_client_id = 'client'");
     telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database"]);
@@ -199,7 +213,10 @@ fn an_active_dialog_that_a_foreign_writer_made_halts_its_partition_and_blames_no
     let _processor = telex.processor();
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = telex.halts().remove(0);
-    assert_eq!((&halt["reason"], &halt["partition"]), (&"foreign_write".into(), &partition_of("client").into()));
+    assert_eq!(
+        (&halt["reason"], &halt["partition"]),
+        (&"foreign_write".into(), &partition_of("client").into())
+    );
     wait_for("the other partition", SOON, || telex.number("select count(*) from messages") == 3);
     telex.execute(&format!("delete from dialogs where client_id = '{client}'"));
     resume_all(&telex);

@@ -83,9 +83,14 @@ fn contend(telex: &Telex, schema: &str, rule: &Rule) -> Outcome {
         let taken: usize = writers.join_all().await.into_iter().sum();
         (taken, WRITERS * ROUNDS - taken)
     });
-    let number = |query: &str| telex.number(&query.replace("from clients", &format!("from {schema}.clients"))
-        .replace("from dialogs", &format!("from {schema}.dialogs"))
-        .replace("from messages", &format!("from {schema}.messages")));
+    let number = |query: &str| {
+        telex.number(
+            &query
+                .replace("from clients", &format!("from {schema}.clients"))
+                .replace("from dialogs", &format!("from {schema}.dialogs"))
+                .replace("from messages", &format!("from {schema}.messages")),
+        )
+    };
     Outcome { violations: number(rule.violations), rows: number(rule.rows), taken, refused }
 }
 
@@ -108,7 +113,8 @@ fn sixty_four_writers_at_once_cannot_break_a_unique_rule_and_without_its_index_e
             telex.execute(&format!("create table {schema}.{table} (like public.{table})"));
         }
         for other in RULES.iter().filter(|other| other.index != rule.index) {
-            let definition = telex.text(&format!("select pg_get_indexdef('public.{}'::regclass)", other.index));
+            let definition =
+                telex.text(&format!("select pg_get_indexdef('public.{}'::regclass)", other.index));
             telex.execute(&definition.replace(" ON public.", &format!(" ON {schema}.")));
         }
         let broken = contend(&telex, &schema, rule);

@@ -138,7 +138,9 @@ impl Lane {
                 delay_ms = delay.as_millis(),
                 "a record alone is too much, trying again"
             ),
-            None => tracing::warn!(%error, delay_ms = delay.as_millis(), records, "not applied, trying with less"),
+            None => {
+                tracing::warn!(%error, delay_ms = delay.as_millis(), records, "not applied, trying with less")
+            }
         }
         self.phase = Phase::Waiting { work: Work::Apply(Arc::new(part)), until: Instant::now() + delay };
     }
