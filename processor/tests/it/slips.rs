@@ -45,8 +45,9 @@ fn slips() -> Vec<Slip> {
         slip(
             "42804",
             json!({"column": "body_hash"}),
-            "alter table messages alter column body_hash type text using encode(body_hash, 'hex')",
-            "alter table messages alter column body_hash type bytea using decode(body_hash, 'hex')",
+            "alter table messages add column kept bytea; update messages set kept = body_hash;
+             alter table messages alter column body_hash type integer using 0",
+            "alter table messages alter column body_hash type bytea using kept; alter table messages drop column kept",
         ),
         slip(
             "42P10",
