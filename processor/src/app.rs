@@ -33,6 +33,7 @@ use crate::{
     store::{
         Database, StoreError,
         registry::{self, Registration, Topic},
+        schema,
     },
 };
 
@@ -178,6 +179,8 @@ async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<
             Ok(topic) => return Ok(topic),
             Err(
                 error @ (PrepareError::Migrations(_)
+                | PrepareError::Encoding(_)
+                | PrepareError::Schema(_)
                 | PrepareError::Inspect(InspectError::Unsafe(_))
                 | PrepareError::Store(StoreError::Pooled)),
             ) => return Err(error.into()),
@@ -194,6 +197,10 @@ enum PrepareError {
     #[error("the database lacks migration {0}: run `processor migrate`")]
     Migrations(i64),
     #[error(transparent)]
+    Encoding(#[from] schema::Encoding),
+    #[error(transparent)]
+    Schema(#[from] schema::Mismatch),
+    #[error(transparent)]
     Inspect(#[from] InspectError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -209,9 +216,11 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topi
     let identity =
         tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
     let mut connection = config.database.writer().await?;
+    schema::encoding(&mut connection).await??;
     if let Some(missing) = crate::commands::migrate::first_missing(&mut connection).await? {
         return Err(PrepareError::Migrations(missing));
     }
+    schema::compare(&mut connection).await??;
     if registry::find(&mut connection, &identity).await? == Registration::Unknown {
         let (asked, count) = (Arc::clone(inspector), identity.partition_count.get());
         let starts = tokio::task::spawn_blocking(move || {

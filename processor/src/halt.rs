@@ -74,11 +74,48 @@ pub enum StopReason {
         /// Records in the window.
         records: u64,
     },
-    /// A message was there although its client was not: another writer is at work in the tables.
+    /// A row was there that only the record's partition writes: another writer is at work in the tables.
     ForeignWrite {
-        /// The record whose message was there.
+        /// The record that would have written it.
         offset: Offset,
     },
+    /// The tables refuse good records: they are not those of the migrations any more.
+    SchemaMismatch(SchemaFault),
+}
+
+/// What the server says of tables that refuse good records: names, never values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SchemaFault {
+    /// The error's class and code.
+    pub sqlstate: String,
+    /// The table, if the server names one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
+    /// The column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// The constraint or index.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub constraint: Option<String>,
+    /// The function, of a trigger for example.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routine: Option<String>,
+}
+
+impl fmt::Display for SchemaFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SQLSTATE {}", self.sqlstate)?;
+        let names = [
+            ("table", &self.table),
+            ("column", &self.column),
+            ("constraint", &self.constraint),
+            ("function", &self.routine),
+        ];
+        names.into_iter().try_for_each(|(kind, name)| match name {
+            Some(name) => write!(f, ", {kind} {name}"),
+            None => Ok(()),
+        })
+    }
 }
 
 impl StopReason {
@@ -96,6 +133,7 @@ impl StopReason {
             Self::NotConserved { .. } => "not_conserved",
             Self::DeadLetterLimit { .. } => "dead_letter_limit",
             Self::ForeignWrite { .. } => "foreign_write",
+            Self::SchemaMismatch(_) => "schema_mismatch",
         }
     }
 
@@ -163,8 +201,9 @@ impl fmt::Display for StopReason {
                 write!(f, "{dead_letters} dead letters in {records} records")
             }
             Self::ForeignWrite { offset } => {
-                write!(f, "the message of the record at {offset} was there before its client")
+                write!(f, "a row that the record at {offset} writes was there before it")
             }
+            Self::SchemaMismatch(fault) => write!(f, "the tables refuse good records: {fault}"),
         }
     }
 }
@@ -187,6 +226,13 @@ mod tests {
             StopReason::NotConserved { applied: 5, counted: 6 },
             StopReason::DeadLetterLimit { dead_letters: 101, records: 2_000 },
             StopReason::ForeignWrite { offset },
+            StopReason::SchemaMismatch(SchemaFault {
+                sqlstate: "23502".to_owned(),
+                table: Some("messages".to_owned()),
+                column: Some("tenant".to_owned()),
+                constraint: None,
+                routine: None,
+            }),
         ];
         for reason in reasons {
             assert_eq!(StopReason::from_stored(reason.as_str(), reason.numbers()), Some(reason));

@@ -20,7 +20,7 @@ service_kit::metrics! {
         processor_batch_records: Histogram = COUNTS,
         /// Time from the append of a batch's oldest record to its commit, by the clocks of broker and processor.
         processor_stored_seconds: Histogram = SECONDS,
-        /// What kept records from being applied, by what was done about it: retry, bisect, settle, halt.
+        /// What kept records from being applied, by what was done about it: retry, less, bisect, settle, halt.
         processor_apply_failures_total: IntCounterVec = &["action"],
         /// Transactions whose outcome was read from the rows, by verdict: done, redo, fenced.
         processor_ambiguous_commits_total: IntCounterVec = &["verdict"],

@@ -16,6 +16,7 @@ use std::{
 
 use processor::{
     consume::{
+        dialogs::{CacheBudget, DialogCache},
         partition::{Arrival, PartitionState},
         takeover::guard,
     },
@@ -366,7 +367,8 @@ fn deliver(state: &mut State, owner: usize, offset: u8) -> Option<()> {
     let epochs = (AssignmentEpoch(1), OwnerEpoch(i64::from(step.epoch)));
     let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
     let start = (NextOffset(i64::from(step.to)), Arc::clone(&RULES));
-    let mut partition = PartitionState::new(epochs, start, 1, limit, Instant::now());
+    let cache = DialogCache::new(CacheBudget::new(1));
+    let mut partition = PartitionState::new(epochs, start, cache, limit, Instant::now());
     *state.owner(owner)? = match partition.arrive(AssignmentEpoch(1), Offset(i64::from(offset))) {
         Arrival::Next => Owner::Reading(Step { to: offset + 1, ..step }),
         // Kafka leaves no gap in this model: the model only offers a record too early.

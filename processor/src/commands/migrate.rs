@@ -2,7 +2,7 @@
 
 use sqlx::{PgConnection, migrate::Migrate as _};
 
-use crate::store::{Database, StoreError, session::within_deadline};
+use crate::store::{Database, StoreError, schema, session::within_deadline};
 
 /// The migrations, as they were when this binary was built.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
@@ -14,13 +14,16 @@ const GRANTS: &str = include_str!("../../../migrations/roles/grants.sql");
 /// roles their rights.
 ///
 /// # Errors
-/// No database, or a migration that fails or differs from the one that was applied.
+/// No database, one whose encoding is not UTF8, a migration that fails or differs from the one that was applied, or
+/// tables that are not those of the migrations afterwards.
 pub async fn run(database: &Database) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
+    schema::encoding(&mut connection).await??;
     connection.ensure_migrations_table("_sqlx_migrations").await?;
     let before = connection.list_applied_migrations("_sqlx_migrations").await?.len();
     MIGRATOR.run(&mut connection).await?;
     sqlx::raw_sql(GRANTS).execute(&mut connection).await?;
+    schema::compare(&mut connection).await??;
     let known = MIGRATOR.iter().count();
     tracing::info!(known, applied = known.saturating_sub(before), "migrations are applied");
     Ok(())

@@ -6,7 +6,10 @@ use service_kit::spans::{SpanConfig, Spans};
 
 use crate::{
     app::{Application, Config},
-    consume::{lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig, watchdog::WatchdogConfig},
+    consume::{
+        dialogs::CacheBudget, lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig,
+        watchdog::WatchdogConfig,
+    },
     dead_letter::DeadLetterConfig,
     kafka::{
         client::{ConsumerConfig, KafkaConfig},
@@ -24,8 +27,8 @@ pub struct Args {
     /// Writers, each with a connection of its own: about one a core.
     #[arg(long, env = "PROCESSOR_LANES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     lanes: u8,
-    /// Clients of each partition whose active dialog is remembered.
-    #[arg(long, env = "PROCESSOR_CACHE_CLIENTS_MAX", default_value_t = 50_000)]
+    /// Clients whose active dialog is remembered, in all partitions of this process together: each has the same share.
+    #[arg(long, env = "PROCESSOR_CACHE_CLIENTS_MAX", default_value_t = 500_000)]
     cache_clients_max: usize,
     #[command(flatten)]
     consumer: ConsumerConfig,
@@ -58,7 +61,7 @@ pub async fn run(
     let lane = LaneConfig {
         batch: args.batch,
         dead_letters: args.dead_letters,
-        cache_clients_max: args.cache_clients_max,
+        cache: CacheBudget::new(args.cache_clients_max),
         spans: spans.clone(),
     };
     let config = Config {

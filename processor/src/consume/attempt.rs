@@ -9,13 +9,16 @@ use sqlx::PgConnection;
 
 use crate::{
     consume::batch::Batch,
+    decode::Content,
     fold::ClientStates,
     metrics::Metrics,
     store::{
         Database, StoreError,
         apply::{self, Applied, ApplyError},
+        classify::CLIENTS_PAIR,
         progress::{self, Progress},
         registry::Topic,
+        statements,
     },
 };
 
@@ -89,11 +92,35 @@ pub async fn attempt(
                 .map_err(ApplyError::from)
         }
     };
+    let result = match result {
+        Err(error) => Err(confirm(&mut connection, work.batch(), error).await),
+        Ok(outcome) => Ok(outcome),
+    };
     match result {
         Ok(outcome) => Ended { connection: Some(connection), outcome },
         Err(error) => {
             Ended { connection: is_usable(&error).then_some(connection), outcome: Outcome::Failed(error) }
         }
+    }
+}
+
+/// A single record is refused because its client's pair is there: that is its fault only if the pair is
+/// another client's. A transaction of ours that became visible late leaves the same pair with the same id.
+async fn confirm(connection: &mut PgConnection, batch: &Batch, error: ApplyError) -> ApplyError {
+    let ApplyError::Store(StoreError::Record { constraint: Some(constraint), .. }) = &error else {
+        return error;
+    };
+    let message = batch.records().find_map(|record| match &record.content {
+        Content::Message(received) => Some(&received.message),
+        Content::Close(_) | Content::DeadLetter(_) => None,
+    });
+    let Some(message) = message.filter(|_| constraint == CLIENTS_PAIR && batch.len() == 1) else {
+        return error;
+    };
+    match statements::owner_of_pair(connection, message).await {
+        Ok(Some(owner)) if owner != message.client_id() => error,
+        Ok(_) => ApplyError::Unsettled("the client of a record was written meanwhile"),
+        Err(asked) => asked.into(),
     }
 }
 

@@ -33,6 +33,16 @@ impl Run {
         self.to
     }
 
+    /// The first `records` of them, with what is explained up to the next, and the others.
+    #[must_use]
+    pub fn split_at(mut self, records: usize) -> (Self, Self) {
+        let rest = self.records.split_off(records.min(self.records.len()));
+        let from = rest.first().map_or(self.to, |record| NextOffset(record.raw.offset.0));
+        let second = Self { from, records: rest, ..self.clone() };
+        self.to = from;
+        (self, second)
+    }
+
     /// The offsets that hold nothing to apply.
     #[must_use]
     pub fn control(&self) -> i64 {
@@ -91,12 +101,10 @@ impl Batch {
             return Ok([self, Self { runs: rest }]);
         }
         match self.runs.pop() {
-            Some(mut run) if run.records.len() > 1 => {
-                let records = run.records.split_off(run.records.len() / 2);
-                let from = records.first().map_or(run.to, |record| NextOffset(record.raw.offset.0));
-                let second = Run { from, records, ..run.clone() };
-                run.to = from;
-                Ok([Self { runs: vec![run] }, Self { runs: vec![second] }])
+            Some(run) if run.records.len() > 1 => {
+                let half = run.records.len() / 2;
+                let (first, second) = run.split_at(half);
+                Ok([Self { runs: vec![first] }, Self { runs: vec![second] }])
             }
             single => Err(Self { runs: single.into_iter().collect() }),
         }

@@ -6,6 +6,7 @@
 
 mod clock;
 mod outcome;
+mod refusal;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -28,6 +29,8 @@ use crate::{
     consume::{
         attempt::{Ended, Outcome, Work, attempt},
         batch::{Batch, Run},
+        dialogs::{CacheBudget, DialogCache},
+        part::PartLimit,
         partition::{Arrival, PartitionState},
         pending::{BatchConfig, Pending},
     },
@@ -57,8 +60,8 @@ pub struct LaneConfig {
     pub batch: BatchConfig,
     /// When a partition has too many dead letters.
     pub dead_letters: DeadLetterConfig,
-    /// Clients in the cache of each partition.
-    pub cache_clients_max: usize,
+    /// How many clients the caches of all lanes hold.
+    pub cache: Arc<CacheBudget>,
     /// Where sampled traces go on.
     pub spans: Spans,
 }
@@ -106,8 +109,12 @@ pub struct Lane {
     partitions: BTreeMap<Partition, PartitionState>,
     pending: Pending,
     phase: Phase,
-    /// Parts of a batch that is being bisected, in their order: before anything in `pending`.
+    /// Parts of a batch that is not applied whole, in their order: before anything in `pending`.
     parts: VecDeque<Batch>,
+    /// How large the next part may be.
+    part_limit: PartLimit,
+    /// Refusals in a row because a row was there already.
+    present: u32,
     connection: Option<PgConnection>,
     backoff: Backoff,
     releases: Vec<(HashSet<Partition>, oneshot::Sender<()>)>,
@@ -134,6 +141,7 @@ impl Lane {
             database,
             topic,
             pending: Pending::new(config.batch.clone()),
+            part_limit: PartLimit::new(config.batch.batch_records_max),
             config,
             metrics,
             reports,
@@ -141,6 +149,7 @@ impl Lane {
             partitions: BTreeMap::new(),
             phase: Phase::Idle,
             parts: VecDeque::new(),
+            present: 0,
             connection: None,
             backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(3)),
             releases: Vec::new(),
@@ -180,12 +189,13 @@ impl Lane {
         let state = PartitionState::new(
             (start.assignment_epoch, owner_epoch),
             (start.next_offset, rules),
-            self.config.cache_clients_max,
+            DialogCache::new(Arc::clone(&self.config.cache)),
             self.config.dead_letters.clone(),
             Instant::now(),
         );
         self.forget(start.partition);
         self.partitions.insert(start.partition, state);
+        self.partitions.values_mut().for_each(|state| state.cache.fit());
     }
 
     fn release(&mut self, partitions: Vec<Partition>, done: oneshot::Sender<()>) {
@@ -299,6 +309,8 @@ impl Lane {
                 deadline_ms = ATTEMPT_DEADLINE.as_millis(),
                 "an attempt did not end in time, left behind"
             );
+            // Should its outcome be that nothing was written, less may be done in time.
+            self.part_limit.shrink(work.batch().len());
             self.settle(Arc::clone(work.batch()));
         }
     }
@@ -331,6 +343,10 @@ impl Lane {
 
     fn next_part(&mut self) -> Option<Work> {
         while let Some(part) = self.parts.pop_front() {
+            let (part, rest) = self.part_limit.cut(part);
+            if let Some(rest) = rest {
+                self.parts.push_front(rest);
+            }
             if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
                 return Some(work);
             }
@@ -342,7 +358,8 @@ impl Lane {
         self.pending.due_at().filter(|due| *due <= now)?;
         let partitions = &self.partitions;
         let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
-        (!batch.is_empty()).then(|| Work::Apply(Arc::new(batch)))
+        self.parts.push_back(batch);
+        self.next_part()
     }
 
     /// The work, reduced to partitions that are still owned by the same stretch of ownership.

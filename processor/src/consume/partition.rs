@@ -50,14 +50,14 @@ impl PartitionState {
     pub fn new(
         (assignment_epoch, owner_epoch): (AssignmentEpoch, OwnerEpoch),
         (next_offset, rules): (NextOffset, Arc<PartitionRules>),
-        cache_clients_max: usize,
+        cache: DialogCache,
         dead_letters: DeadLetterConfig,
         now: Instant,
     ) -> Self {
         Self {
             assignment_epoch,
             owner_epoch,
-            cache: DialogCache::new(cache_clients_max),
+            cache,
             rules,
             limit: DeadLetterLimit::new(dead_letters, now),
             oldest_in_hand: None,
@@ -97,6 +97,7 @@ mod tests {
     use schemas::{Partition, PartitionCount};
 
     use super::*;
+    use crate::consume::dialogs::CacheBudget;
 
     fn rules(partition: i32) -> Arc<PartitionRules> {
         Arc::new(PartitionRules::new(Partition(partition), PartitionCount::new(12).unwrap()))
@@ -108,7 +109,7 @@ mod tests {
         let mut state = PartitionState::new(
             (AssignmentEpoch(2), OwnerEpoch(9)),
             (NextOffset(5), rules(3)),
-            10,
+            DialogCache::new(CacheBudget::new(10)),
             limit,
             Instant::now(),
         );
@@ -144,7 +145,8 @@ mod tests {
     fn a_record_in_a_partition_that_no_key_belongs_to_yet_has_to_wait() {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let epochs = (AssignmentEpoch(1), OwnerEpoch(1));
-        let mut state = PartitionState::new(epochs, (NextOffset(0), rules(12)), 10, limit, Instant::now());
+        let cache = DialogCache::new(CacheBudget::new(10));
+        let mut state = PartitionState::new(epochs, (NextOffset(0), rules(12)), cache, limit, Instant::now());
         let reason = StopReason::AwaitsSwitch { offset: Offset(0), partition_count: 12 };
         assert_eq!(state.arrive(AssignmentEpoch(1), Offset(0)), Arrival::Stop(reason));
     }

@@ -3,7 +3,7 @@
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
 //! decided), [`reopen`] (a topic made anew, accepted by a person), [`letters`] (dead letters to be read and
 //! replayed), [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
-//! error asks the caller to do).
+//! error asks the caller to do), [`schema`] (are the tables those of the migrations?).
 
 pub mod apply;
 pub mod classify;
@@ -13,6 +13,7 @@ pub mod progress;
 pub mod registry;
 pub mod reopen;
 pub mod rules;
+pub mod schema;
 pub mod session;
 pub mod statements;
 

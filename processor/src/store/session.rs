@@ -52,7 +52,8 @@ impl Database {
     }
 
     /// A connection to a server that can be written to, for a writer: a frozen writer's locks are freed
-    /// by the server after ten seconds (R18).
+    /// by the server after ten seconds (R18). Whatever the database or the role has set, each deadline is the one
+    /// that is written here; the one of the transaction is set afterwards, since servers before 17 do not know it.
     ///
     /// # Errors
     /// No server, or one in recovery: try again. A pooler that loses the deadlines: a person has to see to it.
@@ -61,6 +62,10 @@ impl Database {
             ("statement_timeout", "5s"),
             ("lock_timeout", "2s"),
             ("idle_in_transaction_session_timeout", "10s"),
+            // A lane is idle while nobody writes: the server must not end its session meanwhile.
+            ("idle_session_timeout", "0"),
+            // Nothing rests on more, and what would be refused under it is only tried again.
+            ("default_transaction_isolation", "read committed"),
             ("tcp_keepalives_idle", "5"),
             ("tcp_keepalives_interval", "2"),
             ("tcp_keepalives_count", "3"),
@@ -72,7 +77,10 @@ impl Database {
                           current_setting('statement_timeout') = '5s'
                               and current_setting('lock_timeout') = '2s'
                               and current_setting('idle_in_transaction_session_timeout') = '10s'
-                              as "keeps_settings!""#
+                              as "keeps_settings!",
+                          case when current_setting('transaction_timeout', true) is not null
+                               then set_config('transaction_timeout', '25s', false)
+                          end as transaction_timeout"#
             )
             .fetch_one(&mut connection),
         )
@@ -84,12 +92,20 @@ impl Database {
         }
     }
 
-    /// A connection for a person's command: no statement timeout, since it may read a whole table.
+    /// A connection for a person's command: no deadline of the server, since it may read a whole table or build an
+    /// index, and the person waits.
     ///
     /// # Errors
     /// No server.
     pub async fn reader(&self) -> Result<PgConnection, StoreError> {
-        connect(&self.options).await
+        let mut connection = connect(&self.options).await?;
+        let unlimited = sqlx::query!(
+            r#"select set_config(name, '0', false) as "set"
+               from unnest(array['statement_timeout', 'transaction_timeout', 'idle_session_timeout']) as wanted (name)
+               where current_setting(name, true) is not null"#
+        );
+        within_deadline(unlimited.fetch_all(&mut connection)).await?;
+        Ok(connection)
     }
 }
 

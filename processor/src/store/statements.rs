@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use schemas::{Body, BodyHash, ClientId, Partition, Timestamp};
+use schemas::{Body, BodyHash, ClientId, Message, Partition, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -121,6 +121,22 @@ pub async fn insert_clients(
     )
     .await?;
     Ok(())
+}
+
+/// The client that has a message's pair. Index: `clients_external_client_id_client_phone_key`.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn owner_of_pair(
+    connection: &mut PgConnection,
+    message: &Message,
+) -> Result<Option<ClientId>, StoreError> {
+    let id = sqlx::query_scalar!(
+        "select id from clients where external_client_id = $1 and client_phone = $2",
+        message.external_client_id().as_str(),
+        message.client_phone().as_str(),
+    );
+    Ok(within_deadline(id.fetch_optional(connection)).await?.map(ClientId::from_uuid))
 }
 
 /// Closes dialogs. Index: `dialogs_pkey`.

@@ -6,12 +6,14 @@ mod sequential;
 mod tables;
 mod topic;
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use processor::{
     consume::{
         batch::{Batch, Run},
-        dialogs::DialogCache,
+        dialogs::{CacheBudget, DialogCache},
     },
     fold::ClientStates,
     position::{NextOffset, OwnerEpoch},
@@ -148,7 +150,8 @@ proptest! {
         steps in steps(),
         cache_clients in 2..8_usize,
     ) {
-        let caches = (0..PARTITIONS).map(|_| DialogCache::new(cache_clients)).collect();
+        let budget = CacheBudget::new(cache_clients * PARTITIONS);
+        let caches = (0..PARTITIONS).map(|_| DialogCache::new(Arc::clone(&budget))).collect();
         let mut processor = Processor { topic: &topic, tables: Tables::default(), caches };
         for step in &steps {
             processor.take(step);

@@ -148,7 +148,8 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
 }
 
 #[test]
-fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_opens_no_second_dialog() {
+fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is_replayed_to_the_partition_in_force()
+ {
     let mut telex = Telex::new();
     let forgotten = api_with(&mut telex, 12);
     let mut processor = telex.processor();
@@ -165,6 +166,13 @@ fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_opens_no_seco
     assert_eq!(report["dead_letters"]["wrong_partition"], 1, "{report:#}");
     assert_eq!(report["rows"]["messages"], 2);
     assert_eq!(report["rows"]["active_dialogs"], 1);
+
+    // Its replay goes where the client's messages go now.
+    let said = telex.say(&["dead-letters", "replay", "--reason", "wrong_partition"]);
+    assert!(said.contains(&format!("replayed to partition {} ", partition_of(&moving, 24))), "{said}");
+    let report = telex.assert_clean();
+    assert_eq!(report["rows"]["dead_letters"], 1, "{report:#}");
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["active_dialogs"]), (&3.into(), &1.into()));
 }
 
 #[test]

@@ -191,6 +191,14 @@ impl Telex {
         })
     }
 
+    /// The answer of a query: one text.
+    pub fn text(&self, query: &str) -> String {
+        block_on(async {
+            let mut connection = PgConnection::connect(&self.programs.database_url).await.unwrap();
+            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
+        })
+    }
+
     /// Runs a statement in a transaction that stays open until the answer is dropped.
     pub fn hold(&self, statement: &str) -> Held {
         let url = self.programs.database_url.clone();

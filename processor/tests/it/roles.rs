@@ -1,9 +1,14 @@
 //! What each role of PostgreSQL may do, tried by doing it (S20, S22): the work of each, and what none of them may.
 
+use std::time::Duration;
+
 use dev_env::programs::Programs;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::harness::{Telex, block_on, close_dialog, keep, message};
+use crate::{
+    harness::{Telex, block_on, close_dialog, keep, message, wait_for},
+    topic::{Writer, partition_of},
+};
 
 const CREATE: &str = include_str!("../../../migrations/roles/create.sql");
 
@@ -133,4 +138,29 @@ fn each_role_can_do_its_work_and_none_can_do_more() {
     let found = sqlstate(&telex.programs, "telex_processor", "delete from messages where false");
     assert_eq!(found.as_deref(), Some("42501"));
     processor.stop().unwrap();
+}
+
+#[test]
+fn a_right_that_somebody_takes_away_halts_by_name_and_migrate_gives_it_back() {
+    let (mut telex, migrator) = with_roles();
+    let writer = Writer::new(&telex);
+    let _processor = telex.processor();
+    writer.messages("client", 0..3);
+    telex.assert_clean();
+    let revoke = "revoke insert on messages from telex_processor";
+    assert_eq!(sqlstate(&telex.programs, "telex_migrator", revoke), None);
+    writer.messages("client", 3..6);
+    wait_for("the halt", Duration::from_secs(60), || telex.halts().len() == 1);
+    let halt = telex.halts().remove(0);
+    assert_eq!(
+        (&halt["reason"], &halt["numbers"]["sqlstate"], &halt["numbers"]["table"]),
+        (&"schema_mismatch".into(), &"42501".into(), &"messages".into())
+    );
+    migrator.require_processor(&["migrate"]).unwrap();
+    let partition = partition_of("client").to_string();
+    let resume = ["halts", "resume", "--partition", &partition, "--from", "3", "--to", "3"];
+    let how = ["--reason-code", "schema_mismatch", "--yes"];
+    migrator.require_processor(&[&resume[..], &how].concat()).unwrap();
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
 }

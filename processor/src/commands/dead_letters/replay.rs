@@ -4,7 +4,8 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
+use schemas::PartitionCount;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -21,6 +22,7 @@ use crate::{
         Database,
         letters::{self, START, Selection},
         registry::{self, Registration, Topic},
+        rules,
     },
 };
 
@@ -119,7 +121,8 @@ impl Replayer {
 
     async fn replay(&mut self, letter: &Letter) -> anyhow::Result<()> {
         let place = format!("partition {} offset {}: {}", letter.partition, letter.offset, letter.reason);
-        let replay = match judge(letter, self.topic.partition_count, self.attempts_max) {
+        let count = rules::count_in_force(&mut self.connection, self.topic).await?;
+        let replay = match judge(letter, count, self.attempts_max) {
             Ok(replay) => replay,
             Err(refusal) => {
                 self.counts.refused += 1;
@@ -131,7 +134,7 @@ impl Replayer {
             let Replay { partition, attempt, .. } = replay;
             return Ok(say(&format!("{place}: would go to partition {partition}, attempt {attempt}"))?);
         };
-        match self.write(letter, replay, producer).await.with_context(|| place.clone())? {
+        match self.write(letter, replay, count, producer).await.with_context(|| place.clone())? {
             Some((to, attempt)) => {
                 self.counts.replayed += 1;
                 Ok(say(&format!("{place}: replayed to {to}, attempt {attempt}"))?)
@@ -149,6 +152,7 @@ impl Replayer {
         &mut self,
         letter: &Letter,
         replay: Replay,
+        count: PartitionCount,
         producer: Arc<Producer>,
     ) -> anyhow::Result<Option<(String, i32)>> {
         let mut transaction = self.connection.begin().await?;
@@ -156,6 +160,12 @@ impl Replayer {
             transaction.rollback().await?;
             return Ok(None);
         }
+        // Until the record is written, nobody switches to another count.
+        registry::lock(&mut transaction, self.topic.topic_ref).await?;
+        ensure!(
+            rules::count_in_force(&mut transaction, self.topic).await? == count,
+            "keys were spread over other partitions meanwhile: nothing was written, start again"
+        );
         let (key, value) = (letter.key.clone().unwrap_or_default(), letter.value.clone().unwrap_or_default());
         let (partition, attempt) = (replay.partition, replay.attempt);
         let written = tokio::task::spawn_blocking(move || {

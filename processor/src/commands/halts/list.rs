@@ -104,7 +104,8 @@ fn next_step(halt: &Halt) -> Option<String> {
         | StopReason::DigestMismatch { .. }
         | StopReason::NotConserved { .. }
         | StopReason::DeadLetterLimit { .. }
-        | StopReason::ForeignWrite { .. } => resume(here, here),
+        | StopReason::ForeignWrite { .. }
+        | StopReason::SchemaMismatch(_) => resume(here, here),
         StopReason::UnregisteredPartition => return None,
     })
 }

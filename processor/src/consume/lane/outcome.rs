@@ -12,9 +12,7 @@ use crate::{
         traces,
     },
     decode::Content,
-    halt::StopReason,
     store::{
-        StoreError,
         apply::{Applied, ApplyError},
         progress::{Progress, Verdict, judge},
     },
@@ -31,6 +29,8 @@ impl Lane {
             Outcome::Applied(applied) => {
                 self.clock.answered();
                 self.backoff.reset();
+                self.part_limit.applied(batch.len());
+                self.present = 0;
                 self.pending.paced(since.elapsed());
                 self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
                 traces::applied(&self.config.spans, &batch, &applied, since.elapsed());
@@ -41,11 +41,7 @@ impl Lane {
                 self.backoff.reset();
                 self.settled(&batch, &rows).await;
             }
-            Outcome::Failed(ApplyError::Store(StoreError::Data { sqlstate, constraint })) => {
-                self.clock.answered();
-                self.refused(&batch, &sqlstate, constraint.as_deref()).await;
-            }
-            Outcome::Failed(ApplyError::Store(error)) => self.failed(work, &error),
+            Outcome::Failed(ApplyError::Store(error)) => self.refused(work, error).await,
             Outcome::Failed(ApplyError::Unsettled(why)) => {
                 self.count_failure("settle");
                 tracing::warn!(
@@ -55,10 +51,7 @@ impl Lane {
                 );
                 self.settle(batch);
             }
-            Outcome::Failed(ApplyError::Foreign(foreign)) => {
-                self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset }).await;
-                self.parts.push_front(Batch::clone(&batch));
-            }
+            Outcome::Failed(ApplyError::Foreign(foreign)) => self.foreign(batch, foreign).await,
         }
     }
 
@@ -116,47 +109,11 @@ impl Lane {
                 Verdict::Fenced => self.fenced(run.partition).await,
             }
         }
-        if !redo.is_empty() {
+        if redo.is_empty() {
+            self.present = 0;
+        } else {
             self.parts.push_front(redo);
         }
-    }
-
-    /// The data of the batch cannot be stored: looks for the record that is to blame.
-    async fn refused(&mut self, batch: &Batch, sqlstate: &str, constraint: Option<&str>) {
-        self.count_failure("bisect");
-        match batch.clone().split() {
-            Ok([first, second]) => {
-                self.parts.push_front(second);
-                self.parts.push_front(first);
-            }
-            Err(single) => {
-                let Some(run) = single.runs.first() else { return };
-                let offset = run.records.first().map_or(run.from.offset(), |record| record.raw.offset);
-                let partition = run.partition;
-                tracing::error!(
-                    partition = partition.0,
-                    offset = offset.0,
-                    sqlstate,
-                    constraint,
-                    "the database refuses a record"
-                );
-                let Some(state) = self.partitions.get_mut(&partition) else {
-                    return;
-                };
-                match state.limit.admit(0, 1, Instant::now()) {
-                    Ok(()) => self.parts.push_front(single.rejected(sqlstate)),
-                    Err(passed) => self.halt(partition, passed.into()).await,
-                }
-            }
-        }
-    }
-
-    /// For a reason that passes: the same again, later.
-    fn failed(&mut self, work: Work, error: &StoreError) {
-        self.count_failure("retry");
-        let delay = self.backoff.next_delay();
-        tracing::warn!(%error, delay_ms = delay.as_millis(), records = work.batch().len(), "not applied, trying again");
-        self.phase = Phase::Waiting { work, until: Instant::now() + delay };
     }
 
     /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.

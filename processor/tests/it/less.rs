@@ -1,0 +1,78 @@
+//! PostgreSQL is too slow for what is asked at once: less is asked, and nothing is lost or blamed.
+
+use std::{thread::sleep, time::Duration};
+
+use crate::{
+    harness::{Telex, metric, wait_for},
+    topic::{Writer, client_beside, partition_of},
+};
+
+const SLOW_TRIGGER: &str = "
+    create function slow() returns trigger language plpgsql as $$begin perform pg_sleep(SECONDS); return new; end$$;
+    create trigger slow before insert on messages for each row when (CONDITION) execute function slow()";
+
+fn slow(seconds: &str, condition: &str) -> String {
+    SLOW_TRIGGER.replace("SECONDS", seconds).replace("CONDITION", condition)
+}
+
+#[test]
+fn a_full_batch_that_the_server_does_not_take_in_time_is_halved_and_the_backlog_goes_on() {
+    let mut telex = Telex::new();
+    let (writer, other) = (Writer::new(&telex), client_beside("client"));
+    for ids in (0..25).map(|part| part * 100..(part + 1) * 100) {
+        writer.messages("client", ids.clone());
+        writer.messages(&other, ids);
+    }
+    telex.execute(&slow("0.003", "true"));
+    let processor = telex.processor_with(&["--lanes=1"]);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&5_000.into(), &0.into()));
+    let less = metric(&processor, r#"processor_apply_failures_total{action="less"}"#);
+    assert!(less.is_some_and(|less| less >= 1), "{less:?}: no batch was too much");
+    // Whole batches again, once there is time.
+    telex.execute("drop function slow() cascade");
+    writer.messages("client", 2_500..6_000);
+    telex.assert_clean();
+}
+
+#[test]
+fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_letter() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    telex.execute(&slow("6", "new.text = 'SLOW'"));
+    writer.messages("client", 0..3);
+    writer.message("client", "slow", "SLOW");
+    writer.messages("client", 3..6);
+    let processor = telex.processor();
+    wait_for("the record alone", Duration::from_secs(90), || {
+        processor.server.log_text().contains("a record alone is too much")
+    });
+    let place =
+        format!("select next_offset from partition_progress where partition = {}", partition_of("client"));
+    assert_eq!(telex.number(&place), 3, "those before it are applied");
+    let waiting = metric(&processor, "processor_lanes_waiting_for_database");
+    assert_eq!(waiting, Some(1));
+    sleep(Duration::from_secs(8));
+    assert_eq!(telex.number("select count(*) from dead_letters"), 0);
+    telex.execute("drop function slow() cascade");
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&7.into(), &0.into()));
+}
+
+#[test]
+fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
+    let mut telex = Telex::new();
+    let (writer, other) = (Writer::new(&telex), client_beside("client"));
+    // In the transaction of somebody else the client is being made.
+    let client = crate::topic::client_id("client").as_uuid();
+    let held =
+        telex.hold(&format!("insert into clients values ('{client}', 'client', '+70000000000', now())"));
+    writer.messages("client", 0..3);
+    writer.messages(&other, 0..3);
+    let processor = telex.processor_with(&["--lanes=2"]);
+    wait_for("SQLSTATE 55P03", Duration::from_secs(60), || processor.server.log_text().contains("55P03"));
+    drop(held);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
+    assert_eq!(telex.number("select count(*) from halts"), 0);
+}
