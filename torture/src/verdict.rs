@@ -7,6 +7,25 @@ use crate::checker::Violation;
 /// Violations of one invariant that are told one by one.
 const TOLD_MAX: usize = 4;
 
+/// A fault that was seen to bite.
+#[derive(Debug, Default)]
+pub struct Strike {
+    /// How it was seen.
+    pub evidence: String,
+    /// From the fault, or from its end, until everything went on; `None`: until everything was applied.
+    pub recovery: Option<Duration>,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+}
+
+impl Strike {
+    /// A fault whose recovery is measured by what is applied.
+    #[must_use]
+    pub fn seen(evidence: String) -> Self {
+        Self { evidence, ..Self::default() }
+    }
+}
+
 /// A run that came to its end.
 #[derive(Debug)]
 pub struct Outcome {
@@ -23,7 +42,7 @@ pub struct Outcome {
     /// Acknowledged messages.
     pub acked: u64,
     /// Attempts without a clear answer.
-    pub unknown: usize,
+    pub unknown: u64,
     /// The longest time without a 202.
     pub longest_gap: Duration,
 }

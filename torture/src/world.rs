@@ -2,9 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -17,12 +19,15 @@ use dev_env::{
 
 use crate::{
     checker::{self, Evidence, Log, Violation, chain},
-    history::History,
-    load::{Commands, Load, Targets},
+    ground::Site,
+    history::{History, Mark},
+    load::{Commands, Load, Order, Targets},
+    plan::Plan,
     proxy::Proxy,
     random::Random,
     sampler::Sampler,
-    verdict::Outcome,
+    variant::Variant,
+    verdict::{Outcome, Strike},
     wire::{
         kafka::{Cluster, End},
         postgres::Connection,
@@ -37,19 +42,28 @@ pub const TAKEOVER: Duration = Duration::from_secs(9);
 const RATE_MIN: u64 = 200;
 const SETUP: Duration = Duration::from_secs(60);
 
+/// Processors of a Telex that nothing has happened to.
+const PROCESSORS: usize = 2;
+/// How long the rate is looked at before a fault.
+const LOOK: Duration = Duration::from_millis(1_500);
+/// How long the rate may take to come back after a fault.
+const FLOWS_AGAIN: Duration = Duration::from_secs(30);
+
 /// What a run is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the programs are, built with the features `failpoints` and `planted-bugs`.
+    /// Where the programs are, built with the processor's feature `failpoints`.
     pub binaries: PathBuf,
     /// Where logs and data go.
     pub directory: PathBuf,
     /// What everything random follows from.
     pub seed: u64,
-    /// Requests offered a second.
+    /// Messages offered a second.
     pub rate: u64,
-    /// The bug that is planted in the processors.
-    pub plant: Option<String>,
+    /// How they are offered.
+    pub variant: Variant,
+    /// Whether the programs have a planted bug: what is found is found, however little was sent.
+    pub is_planted: bool,
     /// How long the lag may take to be nothing once everything is healed (P11).
     pub catch_up: Duration,
 }
@@ -76,6 +90,7 @@ pub struct World {
     pub sampler: Sampler,
     /// For what a fault leaves to chance.
     pub random: Random,
+    site: Site,
     programs: Programs,
     targets: Targets,
     next: Arc<AtomicU64>,
@@ -89,44 +104,39 @@ impl World {
     ///
     /// # Errors
     /// Something does not start.
-    pub fn new(
-        name: &str,
-        options: &Options,
-        cluster: Cluster,
-        replicas: &[Vec<i32>],
-        database_server: SocketAddr,
-    ) -> Result<Self> {
-        let unique = format!("{}_{:x}_{}", name.to_lowercase(), options.seed, std::process::id());
+    pub fn new(name: &str, options: &Options, site: &Site) -> Result<Self> {
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let unique =
+            format!("{}_{:x}_{}_{number}", name.to_lowercase(), options.seed, std::process::id());
         let (topic, database) = (format!("torture.{unique}"), format!("torture_{unique}"));
-        let mut settings = TOPIC_SETTINGS.to_vec();
-        if replicas.first().is_some_and(|brokers| brokers.len() > 1) {
-            settings.extend([("min.insync.replicas", "1"), ("unclean.leader.election.enable", "true")]);
-        }
-        cluster.create_topic(&topic, replicas, &settings)?;
-        Connection::open(database_server, "postgres")?.query(&format!("create database {database}"))?;
-        let proxy = Proxy::start(database_server)?;
+        let settings: Vec<_> = TOPIC_SETTINGS.iter().chain(&site.settings).copied().collect();
+        site.cluster.create_topic(&topic, &site.replicas, &settings)?;
+        Connection::open(site.database, "postgres")?.query(&format!("create database {database}"))?;
+        let proxy = Proxy::start(site.database)?;
         let mut options = options.clone();
         options.directory = options.directory.join(unique);
-        let brokers: Vec<String> = cluster.bootstrap.iter().map(ToString::to_string).collect();
         let programs = Programs {
             binaries: options.binaries.clone(),
-            kafka: brokers.join(","),
+            kafka: site.for_processors.clone(),
             database_url: format!("postgres://telex@{}/{database}", proxy.address()),
             topic: topic.clone(),
         };
         programs.require_processor(&["migrate"])?;
-        Connection::open(database_server, &database)?.query(chain::AUDIT)?;
+        Connection::open(site.database, &database)?.query(chain::AUDIT)?;
+        options.variant.prepare(&options.directory)?;
         let mut world = Self {
             sampler: Sampler::start(proxy.clone(), database.clone()),
-            random: Random::new(options.seed, 0),
+            random: Random::new(options.seed, number),
             options,
-            cluster,
+            cluster: site.cluster.clone(),
             topic,
             database,
             proxy,
             history: Arc::default(),
             apis: Vec::new(),
             processors: BTreeMap::new(),
+            site: site.clone(),
             programs,
             targets: Targets::default(),
             next: Arc::default(),
@@ -138,6 +148,35 @@ impl World {
         Ok(world)
     }
 
+    /// The plan of what is sent.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan { seed: self.options.seed, clients: self.options.variant.clients() }
+    }
+
+    /// The number of a message that nobody else sends.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// From now on the processors read another Kafka, as after a change of their settings.
+    pub fn read_from(&mut self, site: &Site) {
+        self.programs.kafka.clone_from(&site.for_processors);
+        self.cluster = site.cluster.clone();
+        self.site = site.clone();
+    }
+
+    /// Runs a command of the processor's that must succeed, past the proxy.
+    ///
+    /// # Errors
+    /// It fails.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
+        let mut programs = self.programs.clone();
+        programs.database_url = format!("postgres://telex@{}/{}", self.proxy.server(), self.database);
+        programs.require_processor(arguments)
+    }
+
     /// Starts an API and sends requests to it as well.
     ///
     /// # Errors
@@ -145,7 +184,11 @@ impl World {
     pub fn api(&mut self, port: Port) -> Result<()> {
         self.started += 1;
         let name = format!("ingest-api-{}", self.started);
-        let mut api = self.programs.ingest_api(&self.options.directory, &name, port, &[])?;
+        let mut programs = self.programs.clone();
+        programs.kafka.clone_from(&self.site.for_apis);
+        let settings = self.options.variant.api_settings(&self.options.directory);
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let mut api = programs.ingest_api(&self.options.directory, &name, port, &settings)?;
         api.wait_until_ready()?;
         self.apis.push(api);
         self.retarget();
@@ -167,14 +210,16 @@ impl World {
         let name = format!("processor-{}", self.started);
         let mut programs = self.programs.clone();
         programs.database_url = format!("{}?options[torture.process]={name}", programs.database_url);
-        let (group, session) =
-            (format!("--group={}", self.topic), format!("--session-timeout-ms={}", SESSION.as_millis()));
-        let plant = self.options.plant.clone().unwrap_or_default();
+        let mut settings = vec![
+            format!("--group={}", self.topic),
+            format!("--session-timeout-ms={}", SESSION.as_millis()),
+        ];
+        settings.extend(self.options.variant.processor_settings());
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         // One lane, so that nothing else is under way while it is held.
         let lanes = if failpoints.is_empty() { "2" } else { "1" };
-        let environment = [("FAILPOINTS", failpoints), ("TELEX_PLANT", &plant), ("PROCESSOR_LANES", lanes)];
-        let processor =
-            programs.processor_with(&self.options.directory, &name, &[&group, &session], &environment)?;
+        let environment = [("FAILPOINTS", failpoints), ("PROCESSOR_LANES", lanes)];
+        let processor = programs.processor_with(&self.options.directory, &name, &settings, &environment)?;
         self.processors.insert(name.clone(), processor);
         Ok(name)
     }
@@ -187,18 +232,53 @@ impl World {
         self.processors.get_mut(name).with_context(|| format!("{name} does not run"))
     }
 
+    /// Brings the Telex to what it is without a fault: one API, two processors that are not held anywhere.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn complete(&mut self) -> Result<()> {
+        self.processors.retain(|_, processor| processor.server.is_running());
+        while self.processors.len() < PROCESSORS {
+            self.processor("")?;
+        }
+        self.apis.retain(|api| api.server.is_running());
+        if self.apis.is_empty() {
+            self.api(Port::Free)?;
+        }
+        self.retarget();
+        Ok(())
+    }
+
+    /// Stops processors in an orderly way until `count` are left.
+    ///
+    /// # Errors
+    /// One does not stop.
+    pub fn keep_processors(&mut self, count: usize) -> Result<()> {
+        while self.processors.len() > count
+            && let Some((_, mut processor)) = self.processors.pop_last()
+        {
+            processor.stop()?;
+        }
+        Ok(())
+    }
+
     /// Sends requests from now on.
     pub fn start_load(&mut self) {
+        if self.load.is_some() {
+            return;
+        }
         let commands =
             Commands { cluster: self.cluster.clone(), topic: self.topic.clone(), partitions: PARTITIONS };
-        let pace = (self.options.seed, self.options.rate);
-        self.load = Some(Load::start(pace, &self.targets, &self.history, &self.next, commands));
+        let order = Order { plan: self.plan(), rate: self.options.rate, variant: self.options.variant };
+        self.history.mark(Mark::Load);
+        self.load = Some(Load::start(order, &self.targets, &self.history, &self.next, commands));
     }
 
     /// Sends no more, and waits until every request has its answer.
     pub fn stop_load(&mut self) {
         if let Some(load) = self.load.take() {
             load.stop();
+            self.history.mark(Mark::Silence);
         }
     }
 
@@ -209,14 +289,34 @@ impl World {
     pub fn warm_up(&mut self) -> Result<()> {
         self.start_load();
         self.wait("rows", SETUP, |world| Ok(world.applied()? > 0))?;
-        let before = self.history.acked();
-        interrupt::pause(Duration::from_secs(3))?;
-        self.rate = (self.history.acked() - before) / 3;
-        // A bug that is found is found, however little was sent.
-        if self.rate < RATE_MIN && self.options.plant.is_none() {
-            bail!("only {} messages acknowledged a second before the fault", self.rate);
+        self.require_rate()
+    }
+
+    /// Looks at how much is acknowledged a second, just before a fault.
+    ///
+    /// # Errors
+    /// Too little: a fault would say nothing.
+    pub fn require_rate(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let (before, since) = (self.history.acked(), Instant::now());
+            interrupt::pause(LOOK)?;
+            let acked = (self.history.acked() - before) as f64;
+            self.rate = (acked / since.elapsed().as_secs_f64()) as u64;
+            // A bug that is found is found, however little was sent.
+            if self.rate >= RATE_MIN || self.options.is_planted {
+                return Ok(());
+            }
+            if start.elapsed() > FLOWS_AGAIN {
+                bail!("only {} messages acknowledged a second before the fault", self.rate);
+            }
         }
-        Ok(())
+    }
+
+    /// Acknowledged messages a second, when last looked at.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
     }
 
     /// Waits until something holds; says how long it took.
@@ -277,6 +377,35 @@ impl World {
             .number("select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress")
     }
 
+    /// Records that a reader would get and that are not applied.
+    ///
+    /// # Errors
+    /// Kafka's or PostgreSQL's.
+    pub fn lag(&self) -> Result<i64> {
+        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        let mut lag = 0;
+        for (partition, next) in self.next_offsets()? {
+            let end = ends.get(&partition).copied().unwrap_or(next);
+            if next < end && self.holds_records(partition, next..end)? {
+                lag += end - next;
+            }
+        }
+        Ok(lag)
+    }
+
+    /// What the processors tell people: readiness, and the lag.
+    ///
+    /// # Errors
+    /// None runs.
+    pub fn what_processors_say(&self) -> Result<String> {
+        let processor = self.processors.values().next().context("no processor")?;
+        let ready = programs::get(processor.admin, "/readyz").map_or(0, |(status, _)| status);
+        let metrics = processor.metrics();
+        let lags = metrics.lines().filter(|line| line.starts_with("processor_lag_records{"));
+        let lag: f64 = lags.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        Ok(format!("/readyz answers {ready} and the lag is {lag}, where {} records are not applied", self.lag()?))
+    }
+
     /// How far each partition is applied.
     ///
     /// # Errors
@@ -308,27 +437,37 @@ impl World {
             .collect()
     }
 
-    /// Whether everything that is in the topic now is applied.
-    ///
-    /// # Errors
-    /// Kafka's or PostgreSQL's.
-    pub fn is_caught_up(&self) -> Result<bool> {
-        let applied = self.next_offsets()?;
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
-        Ok(applied.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end)))
-    }
-
-    /// Waits until everything is applied that is in the topic now; says how long it took.
+    /// Waits until everything is applied that is in the topic now; says how long it took. What Kafka itself
+    /// wrote at the end of a log need not be applied: nobody reads it before something follows.
     ///
     /// # Errors
     /// Interrupted, or Kafka's.
     pub fn catch_up(&mut self) -> Result<(Duration, Option<Violation>)> {
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        let mut ends = BTreeMap::new();
+        self.wait("the ends of the logs", SETUP, |world| {
+            ends = world.cluster.ends(&world.topic, End::Latest)?;
+            Ok(true)
+        })?;
         let within = self.options.catch_up;
         self.must("P11", "everything applied that had been kept", within, move |world| {
-            let applied = world.next_offsets()?;
-            Ok(applied.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end)))
+            for (partition, next) in world.next_offsets()? {
+                let end = ends.get(&partition).copied().unwrap_or(next);
+                if next < end && world.holds_records(partition, next..end)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
+    }
+
+    /// Whether there is anything in a stretch of a log that a reader gets.
+    fn holds_records(&self, partition: i32, range: std::ops::Range<i64>) -> Result<bool> {
+        if self.history.planted().transactions == 0 {
+            return Ok(true);
+        }
+        let log = self.cluster.read_range(&self.topic, partition, range)?;
+        let planted = self.history.planted();
+        Ok(log.records.iter().any(|record| !planted.aborted.contains(&(partition, record.offset))))
     }
 
     /// Ends the load and waits until everything is applied, every processor ready and no transaction left
@@ -372,33 +511,36 @@ impl World {
         checker::check(&evidence, &mut self.sql()?)
     }
 
+    /// After a fault that heals: the Telex is whole again, and everything kept meanwhile is applied.
+    ///
+    /// # Errors
+    /// Interrupted, or a server that does not answer.
+    pub fn recover(&mut self, strike: &mut Strike) -> Result<()> {
+        self.complete()?;
+        let (took, late) = self.catch_up()?;
+        strike.recovery.get_or_insert(took);
+        strike.violations.extend(late);
+        Ok(())
+    }
+
     /// The end of a run whose fault has been healed: everything settles and is compared.
     ///
     /// # Errors
     /// The run says nothing.
-    pub fn finish(
-        mut self,
-        evidence: String,
-        recovery: Duration,
-        mut violations: Vec<Violation>,
-    ) -> Result<Outcome> {
-        violations.extend(self.settle(true)?);
-        violations.extend(self.check()?);
-        Ok(self.outcome(evidence, recovery, violations))
+    pub fn finish(&mut self, mut strike: Strike) -> Result<Outcome> {
+        strike.violations.extend(self.settle(true)?);
+        strike.violations.extend(self.check()?);
+        Ok(self.outcome(strike))
     }
 
     /// What is to be told of a run.
-    pub fn outcome(
-        &mut self,
-        evidence: String,
-        recovery: Duration,
-        mut violations: Vec<Violation>,
-    ) -> Outcome {
+    pub fn outcome(&mut self, strike: Strike) -> Outcome {
         let (looks, found) = self.sampler.finish();
+        let mut violations = strike.violations;
         violations.extend(found);
         Outcome {
-            evidence,
-            recovery,
+            evidence: strike.evidence,
+            recovery: strike.recovery.unwrap_or_default(),
             violations,
             looks,
             rate: self.rate,
@@ -406,6 +548,18 @@ impl World {
             unknown: self.history.unknown(),
             longest_gap: self.history.longest_gap(),
         }
+    }
+
+    /// Ends the programs, and removes topic and database: a long run has many Telexes.
+    pub fn retire(mut self) {
+        self.stop_load();
+        self.processors.clear();
+        self.apis.clear();
+        let statement = format!("drop database if exists {} with (force)", self.database);
+        let server = self.proxy.server();
+        Connection::open(server, "postgres").and_then(|mut server| server.query(&statement)).ok();
+        self.cluster.delete_topic(&self.topic).ok();
+        std::fs::remove_dir_all(&self.options.directory).ok();
     }
 }
 

@@ -25,7 +25,8 @@ begin
     insert into torture_audit (partition, from_offset, to_offset, from_epoch, to_epoch, counted, process)
     values (new.partition, old.next_offset, new.next_offset, old.owner_epoch, new.owner_epoch,
             new.messages + new.duplicates + new.commands + new.dead_letters
-                - old.messages - old.duplicates - old.commands - old.dead_letters,
+                - old.messages - old.duplicates - old.commands - old.dead_letters
+                + coalesce((to_jsonb(new) ->> 'control')::bigint - (to_jsonb(old) ->> 'control')::bigint, 0),
             coalesce(current_setting('torture.process', true), ''));
     return new;
 end $$;

@@ -23,6 +23,7 @@ pub struct ProgressRow {
     pub duplicates: i64,
     pub commands: i64,
     pub dead_letters: i64,
+    pub control: i64,
     pub last_digest: Option<String>,
 }
 
@@ -117,7 +118,7 @@ impl Tables {
             progress: read(
                 database,
                 "select partition, birth_offset, next_offset, messages, duplicates, commands, dead_letters,
-                        encode(last_digest, 'hex') from partition_progress",
+                        coalesce((to_jsonb(progress) ->> 'control')::bigint, 0), encode(last_digest, 'hex') from partition_progress as progress",
                 |columns| Ok((columns.number()?, progress_row(columns)?)),
             )?,
             clients: read(
@@ -169,6 +170,7 @@ fn progress_row(columns: &mut Columns) -> Result<ProgressRow> {
         duplicates: columns.number()?,
         commands: columns.number()?,
         dead_letters: columns.number()?,
+        control: columns.number()?,
         last_digest: columns.maybe(),
     })
 }

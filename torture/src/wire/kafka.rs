@@ -2,7 +2,7 @@
 //! Each request goes over a connection of its own to the broker that it is for.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    batch::{self, Header, Record},
+    batch::{self, Form, Header, Record, Writer as Producer},
     bytes::{Reader, Writer},
 };
 
@@ -43,8 +43,10 @@ pub struct PartitionLog {
     pub start: i64,
     /// The next record to be appended.
     pub end: i64,
-    /// The records between.
+    /// The records between, also those of transactions that were aborted.
     pub records: Vec<Record>,
+    /// Where the markers of transactions lie.
+    pub control: BTreeSet<i64>,
 }
 
 /// The two ends of a log.
@@ -113,10 +115,30 @@ impl Cluster {
             let (_, leader) = leader.context("no leader")?;
             let at = |ends: &BTreeMap<i32, i64>| ends.get(&partition).copied().context("no offset");
             let (start, end) = (at(&starts)?, at(&ends)?);
-            let records = read_partition(leader, name, partition, start..end)?;
-            logs.insert(partition, PartitionLog { start, end, records });
+            logs.insert(partition, read_partition(leader, name, partition, start..end)?);
         }
         Ok(logs)
+    }
+
+    /// A stretch of a partition's log.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn read_range(
+        &self,
+        name: &str,
+        partition: i32,
+        range: std::ops::Range<i64>,
+    ) -> Result<PartitionLog> {
+        read_partition(self.leader(name, partition)?, name, partition, range)
+    }
+
+    /// Who leads a partition.
+    ///
+    /// # Errors
+    /// Nobody does, or nobody answers.
+    pub fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
+        Ok(self.topic(name)?.leaders.get(&partition).copied().flatten().context("no leader")?.1)
     }
 
     /// Appends a record and says where it lies.
@@ -127,15 +149,33 @@ impl Cluster {
         &self,
         topic: &str,
         partition: i32,
-        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        record: (Option<&[u8]>, Option<&[u8]>),
         headers: &[Header],
+        form: Form,
     ) -> Result<i64> {
-        let leader = self.topic(topic)?.leaders.get(&partition).copied().flatten().context("no leader")?.1;
-        let batch = batch::encode(key, value, headers);
+        let batch = batch::encode(record, headers, form)?;
+        self.produce_batch(topic, partition, &batch, None)
+    }
+
+    /// Appends records without key and value.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn fill(&self, topic: &str, partition: i32, count: i32) -> Result<()> {
+        self.produce_batch(topic, partition, &batch::filler(count), None).map(drop)
+    }
+
+    fn produce_batch(&self, topic: &str, partition: i32, batch: &[u8], transaction: Option<&str>) -> Result<i64> {
+        const VERSION: i16 = 7;
+        let leader = self.leader(topic, partition)?;
         let mut body = Writer::default();
-        body.i16(-1).i16(-1).i32(10_000).length(1).text(topic).length(1).i32(partition);
-        body.length(batch.len()).raw(&batch);
-        let response = ask(leader, 0, 3, &body.0)?;
+        match transaction {
+            Some(id) => body.text(id),
+            None => body.i16(-1),
+        };
+        body.i16(-1).i32(10_000).length(1).text(topic).length(1).i32(partition);
+        body.length(batch.len()).raw(batch);
+        let response = ask(leader, 0, VERSION, &body.0)?;
         let mut reader = Reader(&response);
         reader.array()?;
         reader.short_text()?;
@@ -143,6 +183,91 @@ impl Cluster {
         reader.i32()?;
         check(reader.i16()?)?;
         reader.i64()
+    }
+
+    /// Writes a record to a partition in a transaction of its own, and commits or aborts it: its marker comes
+    /// right behind. Says where the record lies.
+    ///
+    /// # Errors
+    /// A broker's error; the transaction may be open, until the brokers end it.
+    pub fn transact(
+        &self,
+        topic: &str,
+        partition: i32,
+        record: (Option<&[u8]>, Option<&[u8]>),
+        headers: &[Header],
+        commits: bool,
+    ) -> Result<i64> {
+        let id = format!("{topic}-{partition}");
+        let coordinator = self.coordinator(&id)?;
+        let mut body = Writer::default();
+        body.text(&id).i32(10_000);
+        let response = retried(|| ask_checked(coordinator, 22, 1, &body.0))?;
+        let mut reader = Reader(response.get(6..).unwrap_or_default());
+        let producer = Producer { id: reader.i64()?, epoch: reader.i16()?, sequence: 0 };
+        let mut body = Writer::default();
+        body.text(&id).i64(producer.id).i16(producer.epoch);
+        body.length(1).text(topic).length(1).i32(partition);
+        // Answers for each partition alone; the coordinator may still be busy with the transaction before.
+        retried(|| {
+            let response = ask(coordinator, 24, 1, &body.0)?;
+            let mut reader = Reader(&response);
+            reader.i32()?;
+            reader.array()?;
+            reader.short_text()?;
+            reader.array()?;
+            reader.i32()?;
+            check(reader.i16()?)?;
+            Ok(response)
+        })?;
+        let batch = batch::encode(record, headers, Form::Transaction(producer))?;
+        let offset = self.produce_batch(topic, partition, &batch, Some(&id))?;
+        let mut body = Writer::default();
+        body.text(&id).i64(producer.id).i16(producer.epoch).i8(i8::from(commits));
+        retried(|| ask_checked(coordinator, 26, 1, &body.0))?;
+        Ok(offset)
+    }
+
+    /// Who coordinates a transactional id; the first question makes the topic for it.
+    fn coordinator(&self, id: &str) -> Result<SocketAddr> {
+        const TRANSACTION: i8 = 1;
+        let mut body = Writer::default();
+        body.text(id).i8(TRANSACTION);
+        let response = retried(|| {
+            let response = self.ask_any(10, 1, &body.0)?;
+            let mut reader = Reader(&response);
+            reader.i32()?;
+            check(reader.i16()?)?;
+            Ok(response)
+        })?;
+        let mut reader = Reader(&response);
+        reader.i32()?;
+        reader.i16()?;
+        reader.short_text()?;
+        reader.i32()?;
+        let host = reader.short_text()?.unwrap_or_default();
+        let port = reader.i32()?;
+        format!("{host}:{port}").parse().context("a coordinator's address")
+    }
+
+    /// The node that is the active controller.
+    ///
+    /// # Errors
+    /// Nobody answers, or there is none.
+    pub fn controller(&self) -> Result<i32> {
+        let mut body = Writer::default();
+        body.unsigned_varint(2).compact_text("__cluster_metadata");
+        body.unsigned_varint(2).i32(0).unsigned_varint(0).unsigned_varint(0).unsigned_varint(0);
+        let response = self.ask_any(55, 0, &body.0)?;
+        let mut reader = Reader(&response);
+        reader.tags()?;
+        check(reader.i16()?)?;
+        reader.compact_array()?;
+        reader.compact_text()?;
+        reader.compact_array()?;
+        reader.i32()?;
+        check(reader.i16()?)?;
+        reader.i32()
     }
 
     /// Makes a topic whose partitions lie where `replicas` says, and waits until the brokers know it.
@@ -204,6 +329,22 @@ impl Cluster {
             check(reader.i16()?)?;
         }
         Ok(())
+    }
+
+    /// Changes a setting of a topic.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) -> Result<()> {
+        const TOPIC: i8 = 2;
+        const SET: i8 = 0;
+        let mut body = Writer::default();
+        body.length(1).i8(TOPIC).text(topic).length(1).text(name).i8(SET).text(value).i8(0);
+        let response = self.ask_any(44, 0, &body.0)?;
+        let mut reader = Reader(&response);
+        reader.i32()?;
+        reader.array()?;
+        check(reader.i16()?)
     }
 
     /// Raises the number of a topic's partitions.
@@ -281,14 +422,14 @@ fn read_partition(
     topic: &str,
     partition: i32,
     range: std::ops::Range<i64>,
-) -> Result<Vec<Record>> {
+) -> Result<PartitionLog> {
     const BYTES_MAX: i32 = 8 << 20;
-    let mut records: Vec<Record> = Vec::new();
+    let mut log = PartitionLog { start: range.start, end: range.end, ..PartitionLog::default() };
     let mut connection = Connection::open(leader)?;
+    let mut next = range.start;
     loop {
-        let next = records.last().map_or(range.start, |record| record.offset + 1);
         if next >= range.end {
-            return Ok(records);
+            return Ok(log);
         }
         let mut body = Writer::default();
         body.i32(-1).i32(500).i32(1).i32(BYTES_MAX).i8(0);
@@ -307,12 +448,13 @@ fn read_partition(
         }
         let length = reader.array()?;
         let fetched = batch::decode(reader.take(length)?)?;
-        let fresh: Vec<Record> =
-            fetched.into_iter().filter(|record| (next..range.end).contains(&record.offset)).collect();
-        if fresh.is_empty() {
-            bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end);
-        }
-        records.extend(fresh);
+        let wanted = next..range.end;
+        next = match fetched.next_offset() {
+            Some(after) if after > next => after,
+            _ => bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end),
+        };
+        log.records.extend(fetched.records.into_iter().filter(|record| wanted.contains(&record.offset)));
+        log.control.extend(fetched.control.into_iter().filter(|offset| wanted.contains(offset)));
     }
 }
 
@@ -329,6 +471,27 @@ fn wait_for(complaint: &str, holds: impl Fn() -> bool) -> Result<()> {
 
 fn check(code: i16) -> Result<()> {
     if code == 0 { Ok(()) } else { bail!("kafka answers with error {code}") }
+}
+
+/// Asks again for a while: coordinators are made, move and are busy.
+fn retried(mut question: impl FnMut() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        match question() {
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => dev_env::interrupt::pause(Duration::from_millis(100))?,
+            Ok(response) => return Ok(response),
+        }
+    }
+}
+
+/// An answer that begins with a time and an error.
+fn ask_checked(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
+    let response = ask(broker, key, version, body)?;
+    let mut reader = Reader(&response);
+    reader.i32()?;
+    check(reader.i16()?)?;
+    Ok(response)
 }
 
 fn ask(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
@@ -349,10 +512,10 @@ impl Connection {
 
     /// The answer without its correlation id.
     fn ask(&mut self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-        const METADATA_IS_FLEXIBLE: (i16, i16) = (3, 12);
+        const FLEXIBLE: [(i16, i16); 2] = [(3, 12), (55, 0)];
         let mut request = Writer::default();
         request.i16(key).i16(version).i32(1).text("torture");
-        if (key, version) == METADATA_IS_FLEXIBLE {
+        if FLEXIBLE.contains(&(key, version)) {
             request.unsigned_varint(0);
         }
         request.raw(body);
