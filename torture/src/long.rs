@@ -188,7 +188,8 @@ impl Run<'_> {
                 Verdict::Held(outcome) | Verdict::Violated(outcome) => {
                     let mut report = self.report();
                     let recovery = Some(outcome.recovery);
-                    let strike = Strike { evidence: outcome.evidence.clone(), recovery, violations: Vec::new() };
+                    let strike =
+                        Strike { evidence: outcome.evidence.clone(), recovery, violations: Vec::new() };
                     report.strike(fault, outcome.rate, &strike);
                     report.world(fault.id, fault.variant, &outcome);
                 }

@@ -82,7 +82,9 @@ impl Nodes {
     /// One of them does not start.
     pub fn start(installation: &Installation, directory: &Path, layout: Layout) -> Result<Self> {
         let nodes = (1..=3)
-            .map(|id| Ok((id, Node::new(layout == Layout::Three || id > 1, layout == Layout::Three || id == 1)?)))
+            .map(|id| {
+                Ok((id, Node::new(layout == Layout::Three || id > 1, layout == Layout::Three || id == 1)?))
+            })
             .collect::<Result<_>>()?;
         let mut cluster = Self {
             class_path: installation.kafka_class_path(),

@@ -107,7 +107,9 @@ fn list(title: &str, lines: &[String]) -> String {
 
 fn again(report: &Report) -> String {
     let Report { seconds, rate, seed, .. } = report;
-    format!("\n## Again\n`make torture DURATION={seconds} RATE={rate} ARGS='--seed {seed}' && make torture-page`\n")
+    format!(
+        "\n## Again\n`make torture DURATION={seconds} RATE={rate} ARGS='--seed {seed}' && make torture-page`\n"
+    )
 }
 
 /// With a space between thousands.

@@ -214,7 +214,8 @@ mod tests {
 
     #[test]
     fn all_kinds_of_requests_are_among_a_thousand() {
-        let sent: Vec<Sent> = (0..1_000).map(|number| request(Plan { seed: 3, clients: 160 }, number)).collect();
+        let sent: Vec<Sent> =
+            (0..1_000).map(|number| request(Plan { seed: 3, clients: 160 }, number)).collect();
         let mut ids: Vec<(&str, &str)> = sent
             .iter()
             .filter_map(|sent| sent.message.as_ref())

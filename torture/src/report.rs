@@ -13,6 +13,8 @@ use crate::{
 
 /// Violations and runs without a word that are told one by one.
 const TOLD_MAX: usize = 100;
+/// Of each, so much: rows may be long.
+const TOLD_CHARS: usize = 400;
 
 /// A long run.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -139,7 +141,11 @@ impl Report {
     pub fn violated(&mut self, place: &str, violations: &[Violation]) {
         self.violations_count += violations.len();
         let room = TOLD_MAX.saturating_sub(self.violations.len());
-        self.violations.extend(violations.iter().take(room).map(|violation| format!("{place}: {violation}")));
+        let told = violations.iter().take(room).map(|violation| {
+            let what: String = violation.what.chars().take(TOLD_CHARS).collect();
+            format!("{place}: {}: {what}", violation.invariant)
+        });
+        self.violations.extend(told);
     }
 
     /// How it stands, in a line.

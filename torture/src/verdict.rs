@@ -6,6 +6,8 @@ use crate::checker::Violation;
 
 /// Violations of one invariant that are told one by one.
 const TOLD_MAX: usize = 4;
+/// Of each, so much.
+const TOLD_CHARS: usize = 400;
 
 /// A fault that was seen to bite.
 #[derive(Debug, Default)]
@@ -116,8 +118,9 @@ fn told(outcome: &Outcome) -> String {
     let mut text = String::new();
     for (invariant, violations) in by_invariant {
         for violation in violations.iter().take(TOLD_MAX) {
-            // Writing to memory cannot fail.
-            write!(text, "\n        {violation}").ok();
+            // Rows may be long. Writing to memory cannot fail.
+            let short: String = violation.to_string().chars().take(TOLD_CHARS).collect();
+            write!(text, "\n        {short}").ok();
         }
         if violations.len() > TOLD_MAX {
             write!(text, "\n        {invariant}: {} in all", violations.len()).ok();

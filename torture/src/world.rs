@@ -1,5 +1,8 @@
 //! A Telex of a fault's own: topic, database, programs, load, sampler. Dropping it kills what still runs.
 
+mod look;
+mod programs;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -18,7 +21,7 @@ use dev_env::{
 };
 
 use crate::{
-    checker::{self, Evidence, Log, Violation, chain},
+    checker::{Violation, chain},
     ground::Site,
     history::{History, Mark},
     load::{Commands, Load, Order, Targets},
@@ -42,8 +45,6 @@ pub const TAKEOVER: Duration = Duration::from_secs(9);
 const RATE_MIN: u64 = 200;
 const SETUP: Duration = Duration::from_secs(60);
 
-/// Processors of a Telex that nothing has happened to.
-const PROCESSORS: usize = 2;
 /// How long the rate is looked at before a fault.
 const LOOK: Duration = Duration::from_millis(1_500);
 /// How long the rate may take to come back after a fault.
@@ -107,8 +108,7 @@ impl World {
     pub fn new(name: &str, options: &Options, site: &Site) -> Result<Self> {
         static WORLDS: AtomicU64 = AtomicU64::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
-        let unique =
-            format!("{}_{:x}_{}_{number}", name.to_lowercase(), options.seed, std::process::id());
+        let unique = format!("{}_{:x}_{}_{number}", name.to_lowercase(), options.seed, std::process::id());
         let (topic, database) = (format!("torture.{unique}"), format!("torture_{unique}"));
         let settings: Vec<_> = TOPIC_SETTINGS.iter().chain(&site.settings).copied().collect();
         site.cluster.create_topic(&topic, &site.replicas, &settings)?;
@@ -177,91 +177,6 @@ impl World {
         programs.require_processor(arguments)
     }
 
-    /// Starts an API and sends requests to it as well.
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub fn api(&mut self, port: Port) -> Result<()> {
-        self.started += 1;
-        let name = format!("ingest-api-{}", self.started);
-        let mut programs = self.programs.clone();
-        programs.kafka.clone_from(&self.site.for_apis);
-        let settings = self.options.variant.api_settings(&self.options.directory);
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        let mut api = programs.ingest_api(&self.options.directory, &name, port, &settings)?;
-        api.wait_until_ready()?;
-        self.apis.push(api);
-        self.retarget();
-        Ok(())
-    }
-
-    /// Requests go to the APIs that there are.
-    pub fn retarget(&self) {
-        let addresses = self.apis.iter().filter_map(|api| api.address).collect();
-        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
-    }
-
-    /// Starts a processor that nobody waits for; says its name.
-    ///
-    /// # Errors
-    /// It cannot be started.
-    pub fn processor(&mut self, failpoints: &str) -> Result<String> {
-        self.started += 1;
-        let name = format!("processor-{}", self.started);
-        let mut programs = self.programs.clone();
-        programs.database_url = format!("{}?options[torture.process]={name}", programs.database_url);
-        let mut settings = vec![
-            format!("--group={}", self.topic),
-            format!("--session-timeout-ms={}", SESSION.as_millis()),
-        ];
-        settings.extend(self.options.variant.processor_settings());
-        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-        // One lane, so that nothing else is under way while it is held.
-        let lanes = if failpoints.is_empty() { "2" } else { "1" };
-        let environment = [("FAILPOINTS", failpoints), ("PROCESSOR_LANES", lanes)];
-        let processor = programs.processor_with(&self.options.directory, &name, &settings, &environment)?;
-        self.processors.insert(name.clone(), processor);
-        Ok(name)
-    }
-
-    /// A processor that runs.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub fn running(&mut self, name: &str) -> Result<&mut Running> {
-        self.processors.get_mut(name).with_context(|| format!("{name} does not run"))
-    }
-
-    /// Brings the Telex to what it is without a fault: one API, two processors that are not held anywhere.
-    ///
-    /// # Errors
-    /// One does not start.
-    pub fn complete(&mut self) -> Result<()> {
-        self.processors.retain(|_, processor| processor.server.is_running());
-        while self.processors.len() < PROCESSORS {
-            self.processor("")?;
-        }
-        self.apis.retain(|api| api.server.is_running());
-        if self.apis.is_empty() {
-            self.api(Port::Free)?;
-        }
-        self.retarget();
-        Ok(())
-    }
-
-    /// Stops processors in an orderly way until `count` are left.
-    ///
-    /// # Errors
-    /// One does not stop.
-    pub fn keep_processors(&mut self, count: usize) -> Result<()> {
-        while self.processors.len() > count
-            && let Some((_, mut processor)) = self.processors.pop_last()
-        {
-            processor.stop()?;
-        }
-        Ok(())
-    }
-
     /// Sends requests from now on.
     pub fn start_load(&mut self) {
         if self.load.is_some() {
@@ -301,8 +216,9 @@ impl World {
         loop {
             let (before, since) = (self.history.acked(), Instant::now());
             interrupt::pause(LOOK)?;
-            let acked = (self.history.acked() - before) as f64;
-            self.rate = (acked / since.elapsed().as_secs_f64()) as u64;
+            let acked = u128::from(self.history.acked() - before);
+            let millis = since.elapsed().as_millis().max(1);
+            self.rate = u64::try_from(acked * 1_000 / millis)?;
             // A bug that is found is found, however little was sent.
             if self.rate >= RATE_MIN || self.options.is_planted {
                 return Ok(());
@@ -360,83 +276,6 @@ impl World {
         }
     }
 
-    /// A connection to the database, past the proxy.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn sql(&self) -> Result<Connection> {
-        Connection::open(self.proxy.server(), &self.database)
-    }
-
-    /// How many records are applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn applied(&self) -> Result<i64> {
-        self.sql()?
-            .number("select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress")
-    }
-
-    /// Records that a reader would get and that are not applied.
-    ///
-    /// # Errors
-    /// Kafka's or PostgreSQL's.
-    pub fn lag(&self) -> Result<i64> {
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
-        let mut lag = 0;
-        for (partition, next) in self.next_offsets()? {
-            let end = ends.get(&partition).copied().unwrap_or(next);
-            if next < end && self.holds_records(partition, next..end)? {
-                lag += end - next;
-            }
-        }
-        Ok(lag)
-    }
-
-    /// What the processors tell people: readiness, and the lag.
-    ///
-    /// # Errors
-    /// None runs.
-    pub fn what_processors_say(&self) -> Result<String> {
-        let processor = self.processors.values().next().context("no processor")?;
-        let ready = programs::get(processor.admin, "/readyz").map_or(0, |(status, _)| status);
-        let metrics = processor.metrics();
-        let lags = metrics.lines().filter(|line| line.starts_with("processor_lag_records{"));
-        let lag: f64 = lags.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
-        Ok(format!("/readyz answers {ready} and the lag is {lag}, where {} records are not applied", self.lag()?))
-    }
-
-    /// How far each partition is applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
-        let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
-        rows.iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(next)] => Ok((partition.parse()?, next.parse()?)),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
-    }
-
-    /// Who has taken each partition last.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
-        let rows = self.sql()?.query(
-            "select distinct on (partition) partition, process from torture_audit
-             where to_epoch > from_epoch order by partition, seq desc",
-        )?;
-        rows.into_iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(process)] => Ok((partition.parse()?, process.clone())),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
-    }
-
     /// Waits until everything is applied that is in the topic now; says how long it took. What Kafka itself
     /// wrote at the end of a log need not be applied: nobody reads it before something follows.
     ///
@@ -458,16 +297,6 @@ impl World {
             }
             Ok(true)
         })
-    }
-
-    /// Whether there is anything in a stretch of a log that a reader gets.
-    fn holds_records(&self, partition: i32, range: std::ops::Range<i64>) -> Result<bool> {
-        if self.history.planted().transactions == 0 {
-            return Ok(true);
-        }
-        let log = self.cluster.read_range(&self.topic, partition, range)?;
-        let planted = self.history.planted();
-        Ok(log.records.iter().any(|record| !planted.aborted.contains(&(partition, record.offset))))
     }
 
     /// Ends the load and waits until everything is applied, every processor ready and no transaction left
@@ -495,20 +324,6 @@ impl World {
             violations.push(Violation::new("P11", format!("{open} transactions idle for more than 10 s")));
         }
         Ok(violations)
-    }
-
-    /// Compares what was sent, the topic and the tables.
-    ///
-    /// # Errors
-    /// One of them cannot be read.
-    pub fn check(&mut self) -> Result<Vec<Violation>> {
-        let topic = self.cluster.topic(&self.topic)?;
-        let partitions = self.cluster.read(&self.topic)?;
-        let log = Log { topic_id: topic.id, partitions, keyed_partitions: PARTITIONS };
-        let attempts = self.history.attempts();
-        let planted = self.history.planted();
-        let evidence = Evidence { attempts: &attempts, planted: &planted, log: &log };
-        checker::check(&evidence, &mut self.sql()?)
     }
 
     /// After a fault that heals: the Telex is whole again, and everything kept meanwhile is applied.

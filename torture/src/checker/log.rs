@@ -80,7 +80,11 @@ fn is_record_of(record: &Record, message: &Message) -> bool {
 }
 
 /// I1, I2, I7: each attempt's answer.
-fn check_attempt(attempt: &Attempt, places: &BTreeMap<Name<'_>, Vec<Place>>, violations: &mut Vec<Violation>) {
+fn check_attempt(
+    attempt: &Attempt,
+    places: &BTreeMap<Name<'_>, Vec<Place>>,
+    violations: &mut Vec<Violation>,
+) {
     let found = places.get(&attempt.name()).map(Vec::as_slice).unwrap_or_default();
     let id = &attempt.id;
     let violation = match (attempt.class, &attempt.sent.message) {

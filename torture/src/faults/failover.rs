@@ -36,9 +36,8 @@ pub fn in_a_quiet_hour(world: &mut World, ground: &mut Ground) -> Result<Strike>
         world.wait("everything applied", Duration::from_secs(20), |world| Ok(world.lag()? == 0))?;
         Ok(())
     })?;
-    let (took, late) = world.must("A1", "the lost tail applied again", NOTICED_WITHIN, |world| {
-        Ok(world.lag()? == 0)
-    })?;
+    let (took, late) =
+        world.must("A1", "the lost tail applied again", NOTICED_WITHIN, |world| Ok(world.lag()? == 0))?;
     let mut strike = Strike::seen(format!("{lost}, nothing sent afterwards"));
     strike.recovery = Some(took);
     strike.violations.extend(late);

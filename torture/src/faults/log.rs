@@ -36,7 +36,7 @@ pub fn transactions(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.stop_load();
     transact(world)?;
     let markers = markers(world)? - before;
-    if markers < 2 * PARTITIONS as usize {
+    if i32::try_from(markers).is_ok_and(|markers| markers < 2 * PARTITIONS) {
         bail!("only {markers} markers are in the log");
     }
     let mut strike = Strike::seen(format!("{markers} markers, some last in the log"));

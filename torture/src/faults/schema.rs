@@ -23,9 +23,8 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
         "alter table messages add column tenant text not null default '';
          alter table messages alter column tenant drop default",
     )?;
-    let (took, late) = world.must("B3", "partitions halt by name", HALTED_WITHIN, |world| {
-        Ok(halts(world)?.len() >= 12)
-    })?;
+    let (took, late) =
+        world.must("B3", "partitions halt by name", HALTED_WITHIN, |world| Ok(halts(world)?.len() >= 12))?;
     let mut strike =
         Strike { evidence: String::new(), recovery: Some(took), violations: late.into_iter().collect() };
     let blamed = "select count(*) from dead_letters where reason <> 'conflicting_duplicate'";

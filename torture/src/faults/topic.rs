@@ -25,7 +25,7 @@ const NOTICED_WITHIN: Duration = Duration::from_secs(20);
 /// How many records more than before are in a topic that was created again.
 const BEYOND: i64 = 50;
 /// Partitions that lose records under a running processor.
-const OVERRUN: i32 = 3;
+const OVERRUN: usize = 3;
 
 /// F25 (a): deleted and created again; what is in it now ends before the next offsets.
 pub fn created_again_shorter(stage: &mut Stage) -> Result<Outcome> {
@@ -146,7 +146,7 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     interrupt::pause(Duration::from_secs(4))?;
     let next = world.next_offsets()?;
     let ends = world.cluster.ends(&world.topic, End::Latest)?;
-    let below: BTreeMap<i32, i64> = ends.iter().take(OVERRUN as usize).map(|(p, end)| (*p, *end)).collect();
+    let below: BTreeMap<i32, i64> = ends.iter().take(OVERRUN).map(|(p, end)| (*p, *end)).collect();
     world.cluster.delete_records(&world.topic, &below)?;
     let lost: i64 = below.iter().filter_map(|(p, start)| Some((start - next.get(p)?).max(0))).sum();
     world.processors.values().for_each(|processor| processor.server.thaw());
@@ -155,7 +155,7 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     }
     let (took, late) = world.must("A11", "the others go on", HALTED_WITHIN, |world| {
         let now = world.next_offsets()?;
-        Ok(ends.iter().skip(OVERRUN as usize).all(|(partition, end)| now.get(partition) > Some(end)))
+        Ok(ends.iter().skip(OVERRUN).all(|(partition, end)| now.get(partition) > Some(end)))
     })?;
     let mut violations: Vec<Violation> = late.into_iter().collect();
     let (_, late) = world.must("P10", "three partitions halted by name", HALTED_WITHIN, |world| {

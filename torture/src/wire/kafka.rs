@@ -3,20 +3,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    batch::{self, Form, Header, Record, Writer as Producer},
+    batch::{self, Form, Header, Record},
+    broker::{Connection, DEADLINE, ask, check, retried},
     bytes::{Reader, Writer},
+    metadata::read_metadata,
 };
-
-const DEADLINE: Duration = Duration::from_secs(20);
-const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// Kafka, by the addresses of its brokers.
 #[derive(Debug, Clone)]
@@ -162,10 +160,17 @@ impl Cluster {
     /// # Errors
     /// A broker's error.
     pub fn fill(&self, topic: &str, partition: i32, count: i32) -> Result<()> {
-        self.produce_batch(topic, partition, &batch::filler(count), None).map(drop)
+        let batch = batch::filler(count);
+        retried(|| self.produce_batch(topic, partition, &batch, None)).map(drop)
     }
 
-    fn produce_batch(&self, topic: &str, partition: i32, batch: &[u8], transaction: Option<&str>) -> Result<i64> {
+    pub(super) fn produce_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: &[u8],
+        transaction: Option<&str>,
+    ) -> Result<i64> {
         const VERSION: i16 = 7;
         let leader = self.leader(topic, partition)?;
         let mut body = Writer::default();
@@ -183,71 +188,6 @@ impl Cluster {
         reader.i32()?;
         check(reader.i16()?)?;
         reader.i64()
-    }
-
-    /// Writes a record to a partition in a transaction of its own, and commits or aborts it: its marker comes
-    /// right behind. Says where the record lies.
-    ///
-    /// # Errors
-    /// A broker's error; the transaction may be open, until the brokers end it.
-    pub fn transact(
-        &self,
-        topic: &str,
-        partition: i32,
-        record: (Option<&[u8]>, Option<&[u8]>),
-        headers: &[Header],
-        commits: bool,
-    ) -> Result<i64> {
-        let id = format!("{topic}-{partition}");
-        let coordinator = self.coordinator(&id)?;
-        let mut body = Writer::default();
-        body.text(&id).i32(10_000);
-        let response = retried(|| ask_checked(coordinator, 22, 1, &body.0))?;
-        let mut reader = Reader(response.get(6..).unwrap_or_default());
-        let producer = Producer { id: reader.i64()?, epoch: reader.i16()?, sequence: 0 };
-        let mut body = Writer::default();
-        body.text(&id).i64(producer.id).i16(producer.epoch);
-        body.length(1).text(topic).length(1).i32(partition);
-        // Answers for each partition alone; the coordinator may still be busy with the transaction before.
-        retried(|| {
-            let response = ask(coordinator, 24, 1, &body.0)?;
-            let mut reader = Reader(&response);
-            reader.i32()?;
-            reader.array()?;
-            reader.short_text()?;
-            reader.array()?;
-            reader.i32()?;
-            check(reader.i16()?)?;
-            Ok(response)
-        })?;
-        let batch = batch::encode(record, headers, Form::Transaction(producer))?;
-        let offset = self.produce_batch(topic, partition, &batch, Some(&id))?;
-        let mut body = Writer::default();
-        body.text(&id).i64(producer.id).i16(producer.epoch).i8(i8::from(commits));
-        retried(|| ask_checked(coordinator, 26, 1, &body.0))?;
-        Ok(offset)
-    }
-
-    /// Who coordinates a transactional id; the first question makes the topic for it.
-    fn coordinator(&self, id: &str) -> Result<SocketAddr> {
-        const TRANSACTION: i8 = 1;
-        let mut body = Writer::default();
-        body.text(id).i8(TRANSACTION);
-        let response = retried(|| {
-            let response = self.ask_any(10, 1, &body.0)?;
-            let mut reader = Reader(&response);
-            reader.i32()?;
-            check(reader.i16()?)?;
-            Ok(response)
-        })?;
-        let mut reader = Reader(&response);
-        reader.i32()?;
-        reader.i16()?;
-        reader.short_text()?;
-        reader.i32()?;
-        let host = reader.short_text()?.unwrap_or_default();
-        let port = reader.i32()?;
-        format!("{host}:{port}").parse().context("a coordinator's address")
     }
 
     /// The node that is the active controller.
@@ -358,7 +298,7 @@ impl Cluster {
         read_topic_errors(&response)
     }
 
-    fn ask_any(&self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn ask_any(&self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
         let mut last = None;
         for broker in &self.bootstrap {
             match ask(*broker, key, version, body) {
@@ -368,43 +308,6 @@ impl Cluster {
         }
         Err(last.context("no brokers")?)
     }
-}
-
-fn read_metadata(reader: &mut Reader<'_>) -> Result<Topic> {
-    reader.i32()?;
-    let mut brokers = BTreeMap::new();
-    for _ in 0..reader.compact_array()? {
-        let (id, host, port) = (reader.i32()?, reader.compact_text()?.unwrap_or_default(), reader.i32()?);
-        reader.compact_text()?;
-        reader.tags()?;
-        brokers.insert(id, format!("{host}:{port}").parse::<SocketAddr>().context("a broker's address")?);
-    }
-    reader.compact_text()?;
-    reader.i32()?;
-    if reader.compact_array()? != 1 {
-        bail!("an answer for another topic");
-    }
-    check(reader.i16()?)?;
-    reader.compact_text()?;
-    let id = reader.take(16)?.try_into()?;
-    reader.i8()?;
-    let mut topic = Topic { id, leaders: BTreeMap::new(), in_sync: BTreeMap::new() };
-    for _ in 0..reader.compact_array()? {
-        reader.i16()?;
-        let (partition, leader) = (reader.i32()?, reader.i32()?);
-        reader.i32()?;
-        let _replicas = read_ids(reader)?;
-        topic.in_sync.insert(partition, read_ids(reader)?);
-        let _offline = read_ids(reader)?;
-        reader.tags()?;
-        topic.leaders.insert(partition, brokers.get(&leader).map(|address| (leader, *address)));
-    }
-    Ok(topic)
-}
-
-fn read_ids(reader: &mut Reader<'_>) -> Result<Vec<i32>> {
-    let length = reader.compact_array()?;
-    (0..length).map(|_| reader.i32()).collect()
 }
 
 fn read_topic_errors(response: &[u8]) -> Result<()> {
@@ -467,69 +370,4 @@ fn wait_for(complaint: &str, holds: impl Fn() -> bool) -> Result<()> {
         dev_env::interrupt::pause(Duration::from_millis(50))?;
     }
     Ok(())
-}
-
-fn check(code: i16) -> Result<()> {
-    if code == 0 { Ok(()) } else { bail!("kafka answers with error {code}") }
-}
-
-/// Asks again for a while: coordinators are made, move and are busy.
-fn retried(mut question: impl FnMut() -> Result<Vec<u8>>) -> Result<Vec<u8>> {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        match question() {
-            Err(error) if Instant::now() > deadline => return Err(error),
-            Err(_) => dev_env::interrupt::pause(Duration::from_millis(100))?,
-            Ok(response) => return Ok(response),
-        }
-    }
-}
-
-/// An answer that begins with a time and an error.
-fn ask_checked(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-    let response = ask(broker, key, version, body)?;
-    let mut reader = Reader(&response);
-    reader.i32()?;
-    check(reader.i16()?)?;
-    Ok(response)
-}
-
-fn ask(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-    Connection::open(broker)?.ask(key, version, body)
-}
-
-struct Connection(TcpStream);
-
-impl Connection {
-    fn open(broker: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&broker, Duration::from_secs(3))
-            .with_context(|| format!("broker {broker}"))?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self(stream))
-    }
-
-    /// The answer without its correlation id.
-    fn ask(&mut self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-        const FLEXIBLE: [(i16, i16); 2] = [(3, 12), (55, 0)];
-        let mut request = Writer::default();
-        request.i16(key).i16(version).i32(1).text("torture");
-        if FLEXIBLE.contains(&(key, version)) {
-            request.unsigned_varint(0);
-        }
-        request.raw(body);
-        let mut framed = Writer::default();
-        framed.length(request.0.len()).raw(&request.0);
-        self.0.write_all(&framed.0)?;
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length)?;
-        let length = usize::try_from(i32::from_be_bytes(length))?;
-        if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
-            bail!("an answer of {length} bytes");
-        }
-        let mut response = vec![0; length];
-        self.0.read_exact(&mut response)?;
-        Ok(response.split_off(4))
-    }
 }
