@@ -59,17 +59,28 @@ openapi: tools ## Write ingest-api/openapi.json from the code
 fuzz: tools ## Feed each fuzz target: make fuzz FUZZ_SECONDS=60
 	@fuzz/run $(FUZZ_SECONDS)
 
-# A processor that can be held at any moment: a debug build, never what is shipped.
+# A processor that can be held at any moment: never what is shipped.
+TORTURE_PROFILE ?= debug
 TORTURE = cargo build --locked --quiet --workspace --bins --features processor/failpoints \
-	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/debug && $$bin/torture --binaries $$bin
+	$(if $(filter release,$(TORTURE_PROFILE)),--release) \
+	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(TORTURE_PROFILE) && $$bin/torture --binaries $$bin
 
 .PHONY: torture-quick
 torture-quick: tools ## Break it in every way of the quick tier, and check that each promise holds
 	$(TORTURE) quick $(ARGS)
 
 .PHONY: torture-mutants
-torture-mutants: tools ## Plant bugs in it, and see that the torture finds each
+torture-mutants: tools ## Plant bugs in a copy of it, and see that the torture finds each
 	$(TORTURE) mutants $(ARGS)
+
+.PHONY: torture
+torture: TORTURE_PROFILE = release
+torture: tools ## Fault after fault for a long time: make torture DURATION=2700 RATE=500
+	$(TORTURE) --rate $(or $(RATE),500) long $(if $(DURATION),--duration $(DURATION)) $(ARGS)
+
+.PHONY: torture-page
+torture-page: tools ## Write docs/torture.md from the last long run
+	$(TORTURE) page
 
 .PHONY: lint
 lint: tools ## Format, clippy, documentation, queries, dependencies

@@ -135,7 +135,8 @@ impl Postgres {
         }
     }
 
-    fn data(&self) -> PathBuf {
+    /// Where the data is.
+    pub fn data(&self) -> PathBuf {
         self.options.directory.join(NAME)
     }
 

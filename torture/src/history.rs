@@ -1,7 +1,7 @@
 //! H: what was sent, what was answered, and what the harness wrote into the topic itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -27,10 +27,13 @@ pub enum Class {
     Info(&'static str),
 }
 
-/// One HTTP request.
+/// Why an outcome is unknown: the sender waited in vain.
+pub const NO_ANSWER: &str = "no answer";
+
+/// One message of one HTTP request.
 #[derive(Debug, Clone)]
 pub struct Attempt {
-    /// Its `x-request-id`.
+    /// The request's `x-request-id`: of several messages, if it was a batch.
     pub id: String,
     /// What it said.
     pub sent: Arc<Sent>,
@@ -49,6 +52,19 @@ pub struct Planted {
     pub closes: BTreeMap<String, String>,
     /// Records that can never be applied, by their places: the reason that their dead letters must have.
     pub poison: BTreeMap<(i32, i64), &'static str>,
+    /// What transactions that were aborted left in the log, by place: nobody may apply it.
+    pub aborted: BTreeSet<(i32, i64)>,
+    /// Transactions, each of which leaves a marker.
+    pub transactions: u64,
+}
+
+/// Whether something is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// From here on.
+    Load,
+    /// Nothing from here on.
+    Silence,
 }
 
 /// Collects while the load is on.
@@ -58,6 +74,10 @@ pub struct History {
     attempts: Mutex<Vec<Attempt>>,
     planted: Mutex<Planted>,
     acked: AtomicU64,
+    unknown: AtomicU64,
+    unanswered: AtomicU64,
+    last_acked: Mutex<BTreeMap<i32, Duration>>,
+    marks: Mutex<Vec<(Duration, Mark)>>,
     /// Attempts that are on their way.
     pub in_flight: AtomicU64,
 }
@@ -69,8 +89,23 @@ impl Default for History {
             attempts: Mutex::default(),
             planted: Mutex::default(),
             acked: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            unanswered: AtomicU64::new(0),
+            last_acked: Mutex::default(),
+            marks: Mutex::default(),
             in_flight: AtomicU64::new(0),
         }
+    }
+}
+
+/// What tells a record's attempt: the request's id, and the message's own among those of a batch.
+pub type Name<'a> = (&'a str, &'a str);
+
+impl Attempt {
+    /// What its record is recognised by; a body that is no message has none.
+    #[must_use]
+    pub fn name(&self) -> Name<'_> {
+        (&self.id, self.sent.message.as_ref().map_or("", |message| &message.external_message_id))
     }
 }
 
@@ -83,8 +118,17 @@ impl History {
 
     /// Notes an attempt.
     pub fn note(&self, attempt: Attempt) {
-        if matches!(attempt.class, Class::Ok { .. }) {
-            self.acked.fetch_add(1, Ordering::Relaxed);
+        match attempt.class {
+            Class::Ok { partition, .. } => {
+                self.acked.fetch_add(1, Ordering::Relaxed);
+                let mut last = self.last_acked.lock().unwrap_or_else(PoisonError::into_inner);
+                last.insert(partition, attempt.returned);
+            }
+            Class::Info(why) => {
+                self.unknown.fetch_add(1, Ordering::Relaxed);
+                self.unanswered.fetch_add(u64::from(why == NO_ANSWER), Ordering::Relaxed);
+            }
+            Class::Fail(_) => {}
         }
         self.attempts().push(attempt);
     }
@@ -97,8 +141,20 @@ impl History {
 
     /// Attempts with an unknown outcome so far.
     #[must_use]
-    pub fn unknown(&self) -> usize {
-        self.attempts().iter().filter(|attempt| matches!(attempt.class, Class::Info(_))).count()
+    pub fn unknown(&self) -> u64 {
+        self.unknown.load(Ordering::Relaxed)
+    }
+
+    /// Attempts that got no answer at all so far.
+    #[must_use]
+    pub fn unanswered(&self) -> u64 {
+        self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// When a message of a partition was last acknowledged.
+    #[must_use]
+    pub fn last_acked(&self, partition: i32) -> Option<Duration> {
+        self.last_acked.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
     }
 
     /// All attempts.
@@ -111,16 +167,39 @@ impl History {
         self.planted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The longest time without a 202.
+    /// From now on something is sent, or nothing.
+    pub fn mark(&self, mark: Mark) {
+        self.marks.lock().unwrap_or_else(PoisonError::into_inner).push((self.now(), mark));
+    }
+
+    /// The longest time without a 202 while something was sent.
     #[must_use]
     pub fn longest_gap(&self) -> Duration {
-        let mut times: Vec<Duration> = self
-            .attempts()
-            .iter()
-            .filter(|attempt| matches!(attempt.class, Class::Ok { .. }))
-            .map(|attempt| attempt.returned)
-            .collect();
+        let mut times: Vec<(Duration, Mark)> =
+            self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let attempts = self.attempts();
+        let acked = attempts.iter().filter(|attempt| matches!(attempt.class, Class::Ok { .. }));
+        times.extend(acked.map(|attempt| (attempt.returned, Mark::Load)));
+        drop(attempts);
         times.sort_unstable();
-        times.windows(2).filter_map(|pair| Some(*pair.last()? - *pair.first()?)).max().unwrap_or_default()
+        let gaps = times.windows(2).filter_map(|pair| {
+            let [(from, mark), (to, _)] = pair else { return None };
+            (*mark == Mark::Load).then(|| *to - *from)
+        });
+        gaps.max().unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_of_the_harness_is_no_gap() {
+        let history = History::default();
+        let at = |seconds| Duration::from_secs(seconds);
+        *history.marks.lock().unwrap() =
+            vec![(at(0), Mark::Load), (at(4), Mark::Silence), (at(60), Mark::Load), (at(65), Mark::Silence)];
+        assert_eq!(history.longest_gap(), at(5));
     }
 }

@@ -17,16 +17,25 @@
 //! *passed*. Everything random follows from a seed that is printed.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod checker;
 pub mod cli;
 pub mod faults;
+pub mod gate;
+pub mod ground;
 pub mod history;
 pub mod identity;
 pub mod load;
+pub mod long;
+pub mod mutants;
+pub mod nodes;
+pub mod page;
 pub mod plan;
 pub mod proxy;
 pub mod random;
+pub mod report;
 pub mod sampler;
+pub mod variant;
 pub mod verdict;
 pub mod wire;
 pub mod world;

@@ -12,11 +12,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
+
 use crate::{
-    history::{Attempt, Class, History},
-    identity, plan,
+    history::{Attempt, Class, History, NO_ANSWER},
+    identity,
+    plan::{self, Plan, Sent},
     random::Random,
-    wire::kafka::Cluster,
+    variant::Variant,
+    wire::{batch::Form, kafka::Cluster},
 };
 
 const WORKERS: u64 = 160;
@@ -46,9 +50,19 @@ pub struct Load {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What is sent, how often and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Order {
+    /// What.
+    pub plan: Plan,
+    /// Messages a second.
+    pub rate: u64,
+    /// In which form.
+    pub variant: Variant,
+}
+
 struct Shared {
-    seed: u64,
-    rate: u64,
+    order: Order,
     targets: Targets,
     history: Arc<History>,
     stop: Arc<AtomicBool>,
@@ -57,10 +71,10 @@ struct Shared {
 }
 
 impl Load {
-    /// Starts `rate` requests a second, and a few commands.
+    /// Starts the messages, and a few commands.
     #[must_use]
     pub fn start(
-        (seed, rate): (u64, u64),
+        order: Order,
         targets: &Targets,
         history: &Arc<History>,
         next: &Arc<AtomicU64>,
@@ -69,8 +83,7 @@ impl Load {
         let stop = Arc::new(AtomicBool::new(false));
         let first = next.load(Ordering::Relaxed);
         let shared = Arc::new(Shared {
-            seed,
-            rate,
+            order,
             targets: Arc::clone(targets),
             history: Arc::clone(history),
             stop: Arc::clone(&stop),
@@ -98,9 +111,10 @@ impl Load {
 
 fn produce(shared: &Shared, worker: u64, first: u64) {
     let mut connection = None;
+    let Order { rate, variant, .. } = shared.order;
     while !shared.stop.load(Ordering::Relaxed) {
-        let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let due = shared.start + Duration::from_micros((number - first) * 1_000_000 / shared.rate);
+        let number = shared.next.fetch_add(variant.messages(), Ordering::Relaxed);
+        let due = shared.start + Duration::from_micros((number - first) * 1_000_000 / rate);
         while let Some(wait) = due.checked_duration_since(Instant::now()) {
             if shared.stop.load(Ordering::Relaxed) {
                 return;
@@ -113,30 +127,51 @@ fn produce(shared: &Shared, worker: u64, first: u64) {
     }
 }
 
-/// Sends a request until its outcome is known.
+/// Sends the messages from a number on until the outcome of each is known.
 fn persist(shared: &Shared, worker: u64, number: u64, connection: &mut Option<Connection>) {
     const TRIES: u64 = 40;
-    let sent = Arc::new(plan::request(shared.seed, number));
+    let mut open = messages(shared.order, number);
     for attempt in 0..TRIES {
-        let Some(open) = connected(shared, worker + attempt, connection) else {
+        let Some(connected) = connected(shared, worker + attempt, connection) else {
             thread::sleep(Duration::from_millis(200));
             continue;
         };
-        let id = format!("a-{:x}-{number}-{attempt}", shared.seed);
-        shared.history.in_flight.fetch_add(1, Ordering::Relaxed);
+        let id = format!("a-{:x}-{number}-{attempt}", shared.order.plan.seed);
+        let count = open.len() as u64;
+        shared.history.in_flight.fetch_add(count, Ordering::Relaxed);
         let invoked = shared.history.now();
-        let class = open.exchange(&id, &sent.body);
+        let classes = connected.exchange(&id, shared.order.variant, &open);
         let returned = shared.history.now();
-        shared.history.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if matches!(class, Class::Info(_)) {
-            *connection = None;
+        shared.history.in_flight.fetch_sub(count, Ordering::Relaxed);
+        let mut unknown = Vec::new();
+        for (sent, class) in open.into_iter().zip(classes) {
+            if matches!(class, Class::Info(_)) {
+                *connection = None;
+                unknown.push(Arc::clone(&sent));
+            }
+            shared.history.note(Attempt { id: id.clone(), sent, invoked, returned, class });
         }
-        shared.history.note(Attempt { id, sent: Arc::clone(&sent), invoked, returned, class });
-        match class {
-            Class::Ok { .. } | Class::Fail(_) => return,
-            Class::Info(_) => thread::sleep(Duration::from_millis(250)),
+        if unknown.is_empty() {
+            return;
+        }
+        open = unknown;
+        thread::sleep(Duration::from_millis(250));
+    }
+}
+
+/// The messages of one request. A batch has each message's id once, so that its records can be told apart, and
+/// nothing that would break the array.
+fn messages(order: Order, number: u64) -> Vec<Arc<Sent>> {
+    let numbers = number..number + order.variant.messages();
+    let mut messages: Vec<Arc<Sent>> = Vec::new();
+    for sent in numbers.map(|number| plan::request(order.plan, number)) {
+        let id = |sent: &Sent| sent.message.as_ref().map(|message| message.external_message_id.clone());
+        let is_there = messages.iter().any(|other| id(other) == id(&sent));
+        if order.variant.messages() == 1 || sent.message.is_some() && !is_there {
+            messages.push(Arc::new(sent));
         }
     }
+    messages
 }
 
 fn connected<'a>(
@@ -154,13 +189,14 @@ fn connected<'a>(
 
 /// Closes dialogs of clients at random.
 fn command(shared: &Shared, commands: &Commands) {
-    let mut random = Random::new(shared.seed, u64::MAX);
+    let plan = shared.order.plan;
+    let mut random = Random::new(plan.seed, u64::MAX);
     let mut number = shared.next.load(Ordering::Relaxed);
     while !shared.stop.load(Ordering::Relaxed) {
         thread::sleep(CLOSE_INTERVAL);
-        let client = plan::client(random.draw());
+        let client = plan::client(plan, random.draw());
         number += 1;
-        let id = format!("c-{:x}-{number}-{:x}", shared.seed, random.draw());
+        let id = format!("c-{:x}-{number}-{:x}", plan.seed, random.draw());
         shared.history.planted().closes.insert(id.clone(), client.clone());
         let headers =
             [("ce_type", "telex.dialog.close.v1"), ("ce_time", COMMAND_TIME), ("x-request-id", &id)]
@@ -169,7 +205,7 @@ fn command(shared: &Shared, commands: &Commands) {
         let partition = identity::partition_of(client.as_bytes(), commands.partitions);
         let record = (Some(client.as_bytes()), Some(value.as_bytes()));
         // Whether it is in the log is seen there: its id is noted above.
-        commands.cluster.produce(&commands.topic, partition, record, &headers).ok();
+        commands.cluster.produce(&commands.topic, partition, record, &headers, Form::Plain).ok();
     }
 }
 
@@ -191,31 +227,36 @@ impl Connection {
         Some(Self { address, stream: BufReader::new(stream) })
     }
 
-    fn exchange(&mut self, id: &str, body: &str) -> Class {
-        let request = format!(
-            "POST /v1/messages HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
-             x-request-id: {id}\r\ncontent-length: {}\r\n\r\n{body}",
+    /// Sends messages in one request; says what became of each.
+    fn exchange(&mut self, id: &str, variant: Variant, messages: &[Arc<Sent>]) -> Vec<Class> {
+        let all = |class: Class| vec![class; messages.len()];
+        let bodies: Vec<&str> = messages.iter().map(|sent| sent.body.as_str()).collect();
+        let body = if variant.messages() > 1 { format!("[{}]", bodies.join(",")) } else { bodies.concat() };
+        let Ok((body, headers)) = variant.wrap(id, &body) else {
+            return all(Class::Info("not compressed"));
+        };
+        let mut request = format!(
+            "POST {} HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
+             x-request-id: {id}\r\n{headers}content-length: {}\r\n\r\n",
+            variant.path(),
             body.len()
-        );
-        if self.stream.get_mut().write_all(request.as_bytes()).is_err() {
-            return Class::Info("the request broke off");
+        )
+        .into_bytes();
+        request.extend(body);
+        if self.stream.get_mut().write_all(&request).is_err() {
+            return all(Class::Info("the request broke off"));
         }
-        match self.answer() {
-            None => Class::Info("no answer"),
-            Some((202, body)) => {
-                let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-                let number = |pointer: &str| body.pointer(pointer).and_then(serde_json::Value::as_i64);
-                match (
-                    number("/record/partition").and_then(|p| i32::try_from(p).ok()),
-                    number("/record/offset"),
-                ) {
-                    (Some(partition), Some(offset)) => Class::Ok { partition, offset },
-                    _ => Class::Info("202 without a place"),
-                }
+        let Some((status, body)) = self.answer() else {
+            return all(Class::Info(NO_ANSWER));
+        };
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        match body.pointer("/results").and_then(Value::as_array) {
+            Some(results) if results.len() == messages.len() => {
+                let status = |result: &Value| result.get("status").and_then(Value::as_u64);
+                let status = |result| status(result).and_then(|status| u16::try_from(status).ok());
+                results.iter().map(|result| class(status(result).unwrap_or_default(), result)).collect()
             }
-            Some((status @ 400..500, _)) => Class::Fail(status),
-            Some((503, _)) => Class::Info("503"),
-            Some(_) => Class::Info("another status"),
+            _ => all(class(status, &body)),
         }
     }
 
@@ -241,5 +282,20 @@ impl Connection {
         let mut body = vec![0; length];
         self.stream.read_exact(&mut body).ok()?;
         Some((status?, body))
+    }
+}
+
+/// What an answer means, or a batch's answer for one of its messages.
+fn class(status: u16, body: &Value) -> Class {
+    let number = |pointer: &str| body.pointer(pointer).and_then(Value::as_i64);
+    let place = (number("/record/partition").and_then(|p| i32::try_from(p).ok()), number("/record/offset"));
+    match (status, place) {
+        (202, (Some(partition), Some(offset))) => Class::Ok { partition, offset },
+        (202, _) => Class::Info("202 without a place"),
+        // Too much at once, or too slow: the same may be sent again.
+        (408 | 429, _) => Class::Info("to be sent again"),
+        (400..500, _) => Class::Fail(status),
+        (503, _) => Class::Info("503"),
+        _ => Class::Info("another status"),
     }
 }

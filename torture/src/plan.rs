@@ -3,10 +3,17 @@
 
 use serde_json::{Map, Value};
 
-use crate::{identity, random::Random};
+use crate::{identity, random::Random, wire::batch::Header};
 
-/// Clients, so few that each has several messages in flight.
-const CLIENTS: u64 = 160;
+/// What everything that is sent follows from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// How many clients there are.
+    pub clients: u64,
+}
+
 /// One phone under several sources is several clients.
 const SOURCES: [&str; 4] = ["tg", "shop Ö", "client00000000000000000000000000", "wa:7"];
 /// How far back a repetition goes.
@@ -49,13 +56,13 @@ enum Kind {
 
 /// The request of a number.
 #[must_use]
-pub fn request(seed: u64, number: u64) -> Sent {
-    let mut random = Random::new(seed, number);
-    match kind(seed, number) {
-        Kind::New => spell(&original(seed, number), &mut random),
-        Kind::Repeats(of) => spell(&original(seed, of), &mut random),
+pub fn request(plan: Plan, number: u64) -> Sent {
+    let mut random = Random::new(plan.seed, number);
+    match kind(plan.seed, number) {
+        Kind::New => spell(&original(plan, number), &mut random),
+        Kind::Repeats(of) => spell(&original(plan, of), &mut random),
         Kind::Conflicts(with) => {
-            let mut message = original(seed, with);
+            let mut message = original(plan, with);
             message.insert("text".to_owned(), format!("another body, number {number}").into());
             spell(&message, &mut random)
         }
@@ -63,10 +70,34 @@ pub fn request(seed: u64, number: u64) -> Sent {
     }
 }
 
+/// A new message, whatever else has the number.
+#[must_use]
+pub fn message(plan: Plan, number: u64) -> Sent {
+    spell(&original(plan, number), &mut Random::new(plan.seed, number))
+}
+
+/// The type of the event that a message is.
+pub const MESSAGE_TYPE: &str = "telex.message.received.v1";
+
+/// The headers of a message's record, as an API with the contract in hand writes them.
+#[must_use]
+pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
+    let pairs = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", &message.external_message_id),
+        ("ce_source", "torture"),
+        ("ce_type", MESSAGE_TYPE),
+        ("ce_time", "2026-11-24T00:00:00.000000Z"),
+        ("content-type", "application/json"),
+        ("x-request-id", request_id),
+    ];
+    pairs.map(|(name, value)| (name.into(), Some(value.into()))).into()
+}
+
 /// The id of a client by its number.
 #[must_use]
-pub fn client(number: u64) -> String {
-    let (source, phone) = pair(number % CLIENTS);
+pub fn client(plan: Plan, number: u64) -> String {
+    let (source, phone) = pair(number % plan.clients);
     identity::client_id(source, &phone)
 }
 
@@ -92,9 +123,10 @@ fn pair(client: u64) -> (&'static str, String) {
 }
 
 /// The fields of a new message, in their canonical spelling.
-fn original(seed: u64, number: u64) -> Map<String, Value> {
+fn original(plan: Plan, number: u64) -> Map<String, Value> {
+    let Plan { seed, clients } = plan;
     let mut random = Random::new(seed ^ 0x6f72_6967, number);
-    let (source, phone) = pair(random.below(CLIENTS));
+    let (source, phone) = pair(random.below(clients));
     let text = match random.below(10) {
         0 => String::new(),
         1 => "quotes \" and \\ and / and \u{7} and \u{1f600} and </script>".to_owned(),
@@ -190,14 +222,18 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_requests_again_and_another_gives_others() {
-        let bodies = |seed| (0..200).map(|number| request(seed, number).body).collect::<Vec<_>>();
+        let bodies = |seed| {
+            let plan = Plan { seed, clients: 160 };
+            (0..200).map(|number| request(plan, number).body).collect::<Vec<_>>()
+        };
         assert_eq!(bodies(7), bodies(7));
         assert_ne!(bodies(7), bodies(8));
     }
 
     #[test]
     fn all_kinds_of_requests_are_among_a_thousand() {
-        let sent: Vec<Sent> = (0..1_000).map(|number| request(3, number)).collect();
+        let sent: Vec<Sent> =
+            (0..1_000).map(|number| request(Plan { seed: 3, clients: 160 }, number)).collect();
         let mut ids: Vec<(&str, &str)> = sent
             .iter()
             .filter_map(|sent| sent.message.as_ref())

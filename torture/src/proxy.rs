@@ -1,5 +1,6 @@
 //! Sits between the processors and PostgreSQL. It can point them at another server, and it can break
-//! connections around COMMIT: before the server has it, or before its answer is back.
+//! connections around COMMIT: before the server has it, or before its answer is back. And it can let a COMMIT
+//! stand still.
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,6 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -29,6 +31,10 @@ pub enum Mode {
     DropCommit,
     /// The server commits, and nobody hears of it.
     SwallowAnswer,
+    /// It stands still, with its connection, until the mode is another than this and the next.
+    HoldCommit,
+    /// What stands still goes on standing; no other does.
+    KeepHolding,
 }
 
 /// A proxy; lives as long as the process.
@@ -110,6 +116,7 @@ impl Shared {
         let mode = match self.mode.load(Ordering::Acquire) {
             1 => Mode::DropCommit,
             2 => Mode::SwallowAnswer,
+            3 => Mode::HoldCommit,
             _ => return Mode::Pass,
         };
         if self.commits.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVERY) { mode } else { Mode::Pass }
@@ -143,7 +150,13 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
             let sent = buffer.get(..length).unwrap_or_default();
             if sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
                 match shared.next() {
-                    Mode::Pass => {}
+                    Mode::Pass | Mode::KeepHolding => {}
+                    Mode::HoldCommit => {
+                        shared.broken.fetch_add(1, Ordering::Relaxed);
+                        while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
+                            thread::sleep(Duration::from_millis(20));
+                        }
+                    }
                     Mode::DropCommit => {
                         shared.broken.fetch_add(1, Ordering::Relaxed);
                         break;

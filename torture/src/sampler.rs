@@ -25,7 +25,8 @@ with message as (
 ), letter as (
     select partition, count(*) as rows, max(record_offset) as top from dead_letters group by partition
 )
-select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands + control, progress.dead_letters,
+select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands,
+       progress.dead_letters, control,
        coalesce(message.rows, 0), coalesce(letter.rows, 0), greatest(message.top, letter.top, -1),
        (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two)
 from partition_progress as progress
@@ -121,8 +122,20 @@ fn judge(rows: &[Vec<i64>], timeline: u32, found: &mut Found) {
         found.next_offsets.clear();
     }
     for row in rows {
-        let [partition, birth, next, messages, duplicates, commands, letters, rows, letter_rows, top, two] =
-            row[..]
+        let [
+            partition,
+            birth,
+            next,
+            messages,
+            duplicates,
+            commands,
+            letters,
+            control,
+            rows,
+            letter_rows,
+            top,
+            two,
+        ] = row[..]
         else {
             continue;
         };
@@ -132,7 +145,7 @@ fn judge(rows: &[Vec<i64>], timeline: u32, found: &mut Found) {
                 found.violations.push(Violation::new(invariant, format!("partition {partition}: {what}")));
             }
         };
-        let counted = messages + duplicates + commands + letters;
+        let counted = messages + duplicates + commands + letters + control;
         require(counted == next - birth, "P1", format!("{counted} counted, {} applied", next - birth));
         require(messages == rows, "P1", format!("{messages} messages counted, {rows} there"));
         require(letters == letter_rows, "P1", format!("{letters} dead letters counted, {letter_rows} there"));

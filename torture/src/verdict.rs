@@ -6,6 +6,27 @@ use crate::checker::Violation;
 
 /// Violations of one invariant that are told one by one.
 const TOLD_MAX: usize = 4;
+/// Of each, so much.
+const TOLD_CHARS: usize = 400;
+
+/// A fault that was seen to bite.
+#[derive(Debug, Default)]
+pub struct Strike {
+    /// How it was seen.
+    pub evidence: String,
+    /// From the fault, or from its end, until everything went on; `None`: until everything was applied.
+    pub recovery: Option<Duration>,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+}
+
+impl Strike {
+    /// A fault whose recovery is measured by what is applied.
+    #[must_use]
+    pub fn seen(evidence: String) -> Self {
+        Self { evidence, ..Self::default() }
+    }
+}
 
 /// A run that came to its end.
 #[derive(Debug)]
@@ -23,7 +44,7 @@ pub struct Outcome {
     /// Acknowledged messages.
     pub acked: u64,
     /// Attempts without a clear answer.
-    pub unknown: usize,
+    pub unknown: u64,
     /// The longest time without a 202.
     pub longest_gap: Duration,
 }
@@ -97,8 +118,9 @@ fn told(outcome: &Outcome) -> String {
     let mut text = String::new();
     for (invariant, violations) in by_invariant {
         for violation in violations.iter().take(TOLD_MAX) {
-            // Writing to memory cannot fail.
-            write!(text, "\n        {violation}").ok();
+            // Rows may be long. Writing to memory cannot fail.
+            let short: String = violation.to_string().chars().take(TOLD_CHARS).collect();
+            write!(text, "\n        {short}").ok();
         }
         if violations.len() > TOLD_MAX {
             write!(text, "\n        {invariant}: {} in all", violations.len()).ok();

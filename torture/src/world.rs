@@ -1,10 +1,15 @@
 //! A Telex of a fault's own: topic, database, programs, load, sampler. Dropping it kills what still runs.
 
+mod look;
+mod programs;
+
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     path::PathBuf,
-    sync::{Arc, PoisonError, atomic::AtomicU64},
+    sync::{
+        Arc, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -16,13 +21,16 @@ use dev_env::{
 };
 
 use crate::{
-    checker::{self, Evidence, Log, Violation, chain},
-    history::History,
-    load::{Commands, Load, Targets},
+    checker::{Violation, chain},
+    ground::Site,
+    history::{History, Mark},
+    load::{Commands, Load, Order, Targets},
+    plan::Plan,
     proxy::Proxy,
     random::Random,
     sampler::Sampler,
-    verdict::Outcome,
+    variant::Variant,
+    verdict::{Outcome, Strike},
     wire::{
         kafka::{Cluster, End},
         postgres::Connection,
@@ -37,19 +45,26 @@ pub const TAKEOVER: Duration = Duration::from_secs(9);
 const RATE_MIN: u64 = 200;
 const SETUP: Duration = Duration::from_secs(60);
 
+/// How long the rate is looked at before a fault.
+const LOOK: Duration = Duration::from_millis(1_500);
+/// How long the rate may take to come back after a fault.
+const FLOWS_AGAIN: Duration = Duration::from_secs(30);
+
 /// What a run is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the programs are, built with the features `failpoints` and `planted-bugs`.
+    /// Where the programs are, built with the processor's feature `failpoints`.
     pub binaries: PathBuf,
     /// Where logs and data go.
     pub directory: PathBuf,
     /// What everything random follows from.
     pub seed: u64,
-    /// Requests offered a second.
+    /// Messages offered a second.
     pub rate: u64,
-    /// The bug that is planted in the processors.
-    pub plant: Option<String>,
+    /// How they are offered.
+    pub variant: Variant,
+    /// Whether the programs have a planted bug: what is found is found, however little was sent.
+    pub is_planted: bool,
     /// How long the lag may take to be nothing once everything is healed (P11).
     pub catch_up: Duration,
 }
@@ -76,6 +91,7 @@ pub struct World {
     pub sampler: Sampler,
     /// For what a fault leaves to chance.
     pub random: Random,
+    site: Site,
     programs: Programs,
     targets: Targets,
     next: Arc<AtomicU64>,
@@ -89,44 +105,38 @@ impl World {
     ///
     /// # Errors
     /// Something does not start.
-    pub fn new(
-        name: &str,
-        options: &Options,
-        cluster: Cluster,
-        replicas: &[Vec<i32>],
-        database_server: SocketAddr,
-    ) -> Result<Self> {
-        let unique = format!("{}_{:x}_{}", name.to_lowercase(), options.seed, std::process::id());
+    pub fn new(name: &str, options: &Options, site: &Site) -> Result<Self> {
+        static WORLDS: AtomicU64 = AtomicU64::new(0);
+        let number = WORLDS.fetch_add(1, Ordering::Relaxed);
+        let unique = format!("{}_{:x}_{}_{number}", name.to_lowercase(), options.seed, std::process::id());
         let (topic, database) = (format!("torture.{unique}"), format!("torture_{unique}"));
-        let mut settings = TOPIC_SETTINGS.to_vec();
-        if replicas.first().is_some_and(|brokers| brokers.len() > 1) {
-            settings.extend([("min.insync.replicas", "1"), ("unclean.leader.election.enable", "true")]);
-        }
-        cluster.create_topic(&topic, replicas, &settings)?;
-        Connection::open(database_server, "postgres")?.query(&format!("create database {database}"))?;
-        let proxy = Proxy::start(database_server)?;
+        let settings: Vec<_> = TOPIC_SETTINGS.iter().chain(&site.settings).copied().collect();
+        site.cluster.create_topic(&topic, &site.replicas, &settings)?;
+        Connection::open(site.database, "postgres")?.query(&format!("create database {database}"))?;
+        let proxy = Proxy::start(site.database)?;
         let mut options = options.clone();
         options.directory = options.directory.join(unique);
-        let brokers: Vec<String> = cluster.bootstrap.iter().map(ToString::to_string).collect();
         let programs = Programs {
             binaries: options.binaries.clone(),
-            kafka: brokers.join(","),
+            kafka: site.for_processors.clone(),
             database_url: format!("postgres://telex@{}/{database}", proxy.address()),
             topic: topic.clone(),
         };
         programs.require_processor(&["migrate"])?;
-        Connection::open(database_server, &database)?.query(chain::AUDIT)?;
+        Connection::open(site.database, &database)?.query(chain::AUDIT)?;
+        options.variant.prepare(&options.directory)?;
         let mut world = Self {
             sampler: Sampler::start(proxy.clone(), database.clone()),
-            random: Random::new(options.seed, 0),
+            random: Random::new(options.seed, number),
             options,
-            cluster,
+            cluster: site.cluster.clone(),
             topic,
             database,
             proxy,
             history: Arc::default(),
             apis: Vec::new(),
             processors: BTreeMap::new(),
+            site: site.clone(),
             programs,
             targets: Targets::default(),
             next: Arc::default(),
@@ -138,67 +148,52 @@ impl World {
         Ok(world)
     }
 
-    /// Starts an API and sends requests to it as well.
-    ///
-    /// # Errors
-    /// It does not become ready.
-    pub fn api(&mut self, port: Port) -> Result<()> {
-        self.started += 1;
-        let name = format!("ingest-api-{}", self.started);
-        let mut api = self.programs.ingest_api(&self.options.directory, &name, port, &[])?;
-        api.wait_until_ready()?;
-        self.apis.push(api);
-        self.retarget();
-        Ok(())
+    /// The plan of what is sent.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        Plan { seed: self.options.seed, clients: self.options.variant.clients() }
     }
 
-    /// Requests go to the APIs that there are.
-    pub fn retarget(&self) {
-        let addresses = self.apis.iter().filter_map(|api| api.address).collect();
-        *self.targets.lock().unwrap_or_else(PoisonError::into_inner) = addresses;
+    /// The number of a message that nobody else sends.
+    #[must_use]
+    pub fn unsent(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Starts a processor that nobody waits for; says its name.
+    /// From now on the processors read another Kafka, as after a change of their settings.
+    pub fn read_from(&mut self, site: &Site) {
+        self.programs.kafka.clone_from(&site.for_processors);
+        self.cluster = site.cluster.clone();
+        self.site = site.clone();
+    }
+
+    /// Runs a command of the processor's that must succeed, past the proxy.
     ///
     /// # Errors
-    /// It cannot be started.
-    pub fn processor(&mut self, failpoints: &str) -> Result<String> {
-        self.started += 1;
-        let name = format!("processor-{}", self.started);
+    /// It fails.
+    pub fn command(&self, arguments: &[&str]) -> Result<String> {
         let mut programs = self.programs.clone();
-        programs.database_url = format!("{}?options[torture.process]={name}", programs.database_url);
-        let (group, session) =
-            (format!("--group={}", self.topic), format!("--session-timeout-ms={}", SESSION.as_millis()));
-        let plant = self.options.plant.clone().unwrap_or_default();
-        // One lane, so that nothing else is under way while it is held.
-        let lanes = if failpoints.is_empty() { "2" } else { "1" };
-        let environment = [("FAILPOINTS", failpoints), ("TELEX_PLANT", &plant), ("PROCESSOR_LANES", lanes)];
-        let processor =
-            programs.processor_with(&self.options.directory, &name, &[&group, &session], &environment)?;
-        self.processors.insert(name.clone(), processor);
-        Ok(name)
-    }
-
-    /// A processor that runs.
-    ///
-    /// # Errors
-    /// There is none of this name.
-    pub fn running(&mut self, name: &str) -> Result<&mut Running> {
-        self.processors.get_mut(name).with_context(|| format!("{name} does not run"))
+        programs.database_url = format!("postgres://telex@{}/{}", self.proxy.server(), self.database);
+        programs.require_processor(arguments)
     }
 
     /// Sends requests from now on.
     pub fn start_load(&mut self) {
+        if self.load.is_some() {
+            return;
+        }
         let commands =
             Commands { cluster: self.cluster.clone(), topic: self.topic.clone(), partitions: PARTITIONS };
-        let pace = (self.options.seed, self.options.rate);
-        self.load = Some(Load::start(pace, &self.targets, &self.history, &self.next, commands));
+        let order = Order { plan: self.plan(), rate: self.options.rate, variant: self.options.variant };
+        self.history.mark(Mark::Load);
+        self.load = Some(Load::start(order, &self.targets, &self.history, &self.next, commands));
     }
 
     /// Sends no more, and waits until every request has its answer.
     pub fn stop_load(&mut self) {
         if let Some(load) = self.load.take() {
             load.stop();
+            self.history.mark(Mark::Silence);
         }
     }
 
@@ -209,14 +204,35 @@ impl World {
     pub fn warm_up(&mut self) -> Result<()> {
         self.start_load();
         self.wait("rows", SETUP, |world| Ok(world.applied()? > 0))?;
-        let before = self.history.acked();
-        interrupt::pause(Duration::from_secs(3))?;
-        self.rate = (self.history.acked() - before) / 3;
-        // A bug that is found is found, however little was sent.
-        if self.rate < RATE_MIN && self.options.plant.is_none() {
-            bail!("only {} messages acknowledged a second before the fault", self.rate);
+        self.require_rate()
+    }
+
+    /// Looks at how much is acknowledged a second, just before a fault.
+    ///
+    /// # Errors
+    /// Too little: a fault would say nothing.
+    pub fn require_rate(&mut self) -> Result<()> {
+        let start = Instant::now();
+        loop {
+            let (before, since) = (self.history.acked(), Instant::now());
+            interrupt::pause(LOOK)?;
+            let acked = u128::from(self.history.acked() - before);
+            let millis = since.elapsed().as_millis().max(1);
+            self.rate = u64::try_from(acked * 1_000 / millis)?;
+            // A bug that is found is found, however little was sent.
+            if self.rate >= RATE_MIN || self.options.is_planted {
+                return Ok(());
+            }
+            if start.elapsed() > FLOWS_AGAIN {
+                bail!("only {} messages acknowledged a second before the fault", self.rate);
+            }
         }
-        Ok(())
+    }
+
+    /// Acknowledged messages a second, when last looked at.
+    #[must_use]
+    pub const fn rate(&self) -> u64 {
+        self.rate
     }
 
     /// Waits until something holds; says how long it took.
@@ -260,74 +276,26 @@ impl World {
         }
     }
 
-    /// A connection to the database, past the proxy.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn sql(&self) -> Result<Connection> {
-        Connection::open(self.proxy.server(), &self.database)
-    }
-
-    /// How many records are applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn applied(&self) -> Result<i64> {
-        self.sql()?
-            .number("select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress")
-    }
-
-    /// How far each partition is applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
-        let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
-        rows.iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(next)] => Ok((partition.parse()?, next.parse()?)),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
-    }
-
-    /// Who has taken each partition last.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
-    pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
-        let rows = self.sql()?.query(
-            "select distinct on (partition) partition, process from torture_audit
-             where to_epoch > from_epoch order by partition, seq desc",
-        )?;
-        rows.into_iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(process)] => Ok((partition.parse()?, process.clone())),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
-    }
-
-    /// Whether everything that is in the topic now is applied.
-    ///
-    /// # Errors
-    /// Kafka's or PostgreSQL's.
-    pub fn is_caught_up(&self) -> Result<bool> {
-        let applied = self.next_offsets()?;
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
-        Ok(applied.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end)))
-    }
-
-    /// Waits until everything is applied that is in the topic now; says how long it took.
+    /// Waits until everything is applied that is in the topic now; says how long it took. What Kafka itself
+    /// wrote at the end of a log need not be applied: nobody reads it before something follows.
     ///
     /// # Errors
     /// Interrupted, or Kafka's.
     pub fn catch_up(&mut self) -> Result<(Duration, Option<Violation>)> {
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        let mut ends = BTreeMap::new();
+        self.wait("the ends of the logs", SETUP, |world| {
+            ends = world.cluster.ends(&world.topic, End::Latest)?;
+            Ok(true)
+        })?;
         let within = self.options.catch_up;
         self.must("P11", "everything applied that had been kept", within, move |world| {
-            let applied = world.next_offsets()?;
-            Ok(applied.iter().all(|(partition, next)| ends.get(partition).is_none_or(|end| next >= end)))
+            for (partition, next) in world.next_offsets()? {
+                let end = ends.get(&partition).copied().unwrap_or(next);
+                if next < end && world.holds_records(partition, next..end)? {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         })
     }
 
@@ -358,47 +326,36 @@ impl World {
         Ok(violations)
     }
 
-    /// Compares what was sent, the topic and the tables.
+    /// After a fault that heals: the Telex is whole again, and everything kept meanwhile is applied.
     ///
     /// # Errors
-    /// One of them cannot be read.
-    pub fn check(&mut self) -> Result<Vec<Violation>> {
-        let topic = self.cluster.topic(&self.topic)?;
-        let partitions = self.cluster.read(&self.topic)?;
-        let log = Log { topic_id: topic.id, partitions, keyed_partitions: PARTITIONS };
-        let attempts = self.history.attempts();
-        let planted = self.history.planted();
-        let evidence = Evidence { attempts: &attempts, planted: &planted, log: &log };
-        checker::check(&evidence, &mut self.sql()?)
+    /// Interrupted, or a server that does not answer.
+    pub fn recover(&mut self, strike: &mut Strike) -> Result<()> {
+        self.complete()?;
+        let (took, late) = self.catch_up()?;
+        strike.recovery.get_or_insert(took);
+        strike.violations.extend(late);
+        Ok(())
     }
 
     /// The end of a run whose fault has been healed: everything settles and is compared.
     ///
     /// # Errors
     /// The run says nothing.
-    pub fn finish(
-        mut self,
-        evidence: String,
-        recovery: Duration,
-        mut violations: Vec<Violation>,
-    ) -> Result<Outcome> {
-        violations.extend(self.settle(true)?);
-        violations.extend(self.check()?);
-        Ok(self.outcome(evidence, recovery, violations))
+    pub fn finish(&mut self, mut strike: Strike) -> Result<Outcome> {
+        strike.violations.extend(self.settle(true)?);
+        strike.violations.extend(self.check()?);
+        Ok(self.outcome(strike))
     }
 
     /// What is to be told of a run.
-    pub fn outcome(
-        &mut self,
-        evidence: String,
-        recovery: Duration,
-        mut violations: Vec<Violation>,
-    ) -> Outcome {
+    pub fn outcome(&mut self, strike: Strike) -> Outcome {
         let (looks, found) = self.sampler.finish();
+        let mut violations = strike.violations;
         violations.extend(found);
         Outcome {
-            evidence,
-            recovery,
+            evidence: strike.evidence,
+            recovery: strike.recovery.unwrap_or_default(),
             violations,
             looks,
             rate: self.rate,
@@ -406,6 +363,18 @@ impl World {
             unknown: self.history.unknown(),
             longest_gap: self.history.longest_gap(),
         }
+    }
+
+    /// Ends the programs, and removes topic and database: a long run has many Telexes.
+    pub fn retire(mut self) {
+        self.stop_load();
+        self.processors.clear();
+        self.apis.clear();
+        let statement = format!("drop database if exists {} with (force)", self.database);
+        let server = self.proxy.server();
+        Connection::open(server, "postgres").and_then(|mut server| server.query(&statement)).ok();
+        self.cluster.delete_topic(&self.topic).ok();
+        std::fs::remove_dir_all(&self.options.directory).ok();
     }
 }
 

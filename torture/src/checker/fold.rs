@@ -9,7 +9,7 @@ use super::{
     tables::{ClientRow, DeadLetterRow, DialogRow, MessageRow, ProgressRow, Tables},
 };
 use crate::{
-    history::Attempt,
+    history::{Attempt, Name},
     identity,
     plan::Message,
     wire::batch::{Header, Record},
@@ -25,7 +25,7 @@ pub struct Expected {
 
 /// Folds each partition from where it was born to where its row says that it is applied.
 pub fn fold(evidence: &Evidence<'_>, progress: &BTreeMap<i32, ProgressRow>) -> Expected {
-    let attempts = evidence.attempts.iter().map(|attempt| (attempt.id.as_str(), attempt)).collect();
+    let attempts = evidence.attempts.iter().map(|attempt| (attempt.name(), attempt)).collect();
     let mut fold = Fold {
         evidence,
         attempts,
@@ -43,11 +43,13 @@ pub fn fold(evidence: &Evidence<'_>, progress: &BTreeMap<i32, ProgressRow>) -> E
             let what = format!("partition {partition}: the log holds {}..{}", log.start, log.end);
             problems.push(Violation::new("P2", format!("{what}, applied is {}..{}", row.birth, row.next)));
         }
-        // Offsets without a record: ends of Kafka's transactions. A record counts below as what it is.
-        let control = row.next - row.birth;
-        let mut counted = ProgressRow { birth: row.birth, next: row.next, control, ..ProgressRow::default() };
+        let mut counted = ProgressRow { birth: row.birth, next: row.next, ..ProgressRow::default() };
+        counted.control = log.control.range(row.birth..row.next).count() as i64;
         for record in log.records.iter().filter(|record| (row.birth..row.next).contains(&record.offset)) {
-            counted.control -= 1;
+            if evidence.planted.aborted.contains(&(*partition, record.offset)) {
+                counted.control += 1;
+                continue;
+            }
             fold.record(*partition, record, &mut counted);
             counted.last_digest = Some(identity::record_digest(
                 record.key.as_deref(),
@@ -62,7 +64,7 @@ pub fn fold(evidence: &Evidence<'_>, progress: &BTreeMap<i32, ProgressRow>) -> E
 
 struct Fold<'a> {
     evidence: &'a Evidence<'a>,
-    attempts: BTreeMap<&'a str, &'a Attempt>,
+    attempts: BTreeMap<Name<'a>, &'a Attempt>,
     /// The active dialog of each client.
     active: BTreeMap<&'a str, String>,
     /// Text and `sent_at` of the first message of each id: what of the body is compared.
@@ -84,7 +86,8 @@ impl<'a> Fold<'a> {
             return;
         }
         // A record that nobody sent is I3's to report.
-        let Some(message) = self.attempts.get(id).and_then(|attempt| attempt.sent.message.as_ref()) else {
+        let name = (id, record.header("ce_id").unwrap_or_default());
+        let Some(message) = self.attempts.get(&name).and_then(|attempt| attempt.sent.message.as_ref()) else {
             return;
         };
         match self.bodies.get(&(message.client_id.as_str(), message.external_message_id.as_str())) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Evidence, Violation};
 use crate::{
-    history::{Attempt, Class},
+    history::{Attempt, Class, Name},
     identity,
     plan::Message,
     wire::batch::Record,
@@ -16,8 +16,8 @@ type Place = (i32, i64);
 /// Compares.
 pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let attempts: BTreeMap<&str, &Attempt> =
-        evidence.attempts.iter().map(|attempt| (attempt.id.as_str(), attempt)).collect();
+    let attempts: BTreeMap<Name<'_>, &Attempt> =
+        evidence.attempts.iter().map(|attempt| (attempt.name(), attempt)).collect();
     let places = check_records(evidence, &attempts, &mut violations);
     for attempt in evidence.attempts {
         check_attempt(attempt, &places, &mut violations);
@@ -30,19 +30,21 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
 /// I3, I4 and gaps (I7): each record of the log. Says where each attempt's records lie.
 fn check_records<'a>(
     evidence: &'a Evidence<'_>,
-    attempts: &BTreeMap<&str, &Attempt>,
+    attempts: &BTreeMap<Name<'_>, &Attempt>,
     violations: &mut Vec<Violation>,
-) -> BTreeMap<&'a str, Vec<Place>> {
-    let mut places: BTreeMap<&str, Vec<Place>> = BTreeMap::new();
+) -> BTreeMap<Name<'a>, Vec<Place>> {
+    let mut places: BTreeMap<Name<'a>, Vec<Place>> = BTreeMap::new();
     for (partition, log) in &evidence.log.partitions {
         let mut expected = log.start;
         for record in &log.records {
             let place = (*partition, record.offset);
-            if record.offset != expected {
+            // Markers of transactions have offsets, and are no records.
+            let missing = (expected..record.offset).filter(|offset| !log.control.contains(offset)).count();
+            if missing > 0 || record.offset < expected {
                 violations.push(Violation::new("I7", format!("{place:?} follows {}", expected - 1)));
             }
             expected = record.offset + 1;
-            if evidence.planted.poison.contains_key(&place) {
+            if evidence.planted.poison.contains_key(&place) || evidence.planted.aborted.contains(&place) {
                 continue;
             }
             let key = record.key.as_deref().unwrap_or_default();
@@ -53,8 +55,11 @@ fn check_records<'a>(
             if evidence.planted.closes.contains_key(id) {
                 continue;
             }
-            match attempts.get(id).and_then(|attempt| attempt.sent.message.as_ref()) {
-                Some(message) if is_record_of(record, message) => places.entry(id).or_default().push(place),
+            let name = (id, record.header("ce_id").unwrap_or_default());
+            match attempts.get(&name).and_then(|attempt| attempt.sent.message.as_ref()) {
+                Some(message) if is_record_of(record, message) => {
+                    places.entry(name).or_default().push(place);
+                }
                 Some(_) => {
                     violations.push(Violation::new("I3", format!("{place:?} is not what attempt {id} said")));
                 }
@@ -75,8 +80,12 @@ fn is_record_of(record: &Record, message: &Message) -> bool {
 }
 
 /// I1, I2, I7: each attempt's answer.
-fn check_attempt(attempt: &Attempt, places: &BTreeMap<&str, Vec<Place>>, violations: &mut Vec<Violation>) {
-    let found = places.get(attempt.id.as_str()).map(Vec::as_slice).unwrap_or_default();
+fn check_attempt(
+    attempt: &Attempt,
+    places: &BTreeMap<Name<'_>, Vec<Place>>,
+    violations: &mut Vec<Violation>,
+) {
+    let found = places.get(&attempt.name()).map(Vec::as_slice).unwrap_or_default();
     let id = &attempt.id;
     let violation = match (attempt.class, &attempt.sent.message) {
         (Class::Ok { .. }, _) if found.is_empty() => ("I1", format!("{id} was kept, and is not there")),
@@ -94,9 +103,9 @@ fn check_attempt(attempt: &Attempt, places: &BTreeMap<&str, Vec<Place>>, violati
 }
 
 /// I5: an attempt is in the log once at most.
-fn check_copies(places: &BTreeMap<&str, Vec<Place>>, violations: &mut Vec<Violation>) {
-    for (id, places) in places.iter().filter(|(_, places)| places.len() > 1) {
-        violations.push(Violation::new("I5", format!("{id} lies at {places:?}")));
+fn check_copies(places: &BTreeMap<Name<'_>, Vec<Place>>, violations: &mut Vec<Violation>) {
+    for ((id, message), places) in places.iter().filter(|(_, places)| places.len() > 1) {
+        violations.push(Violation::new("I5", format!("{message} of {id} lies at {places:?}")));
     }
 }
 

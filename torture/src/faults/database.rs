@@ -5,15 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use dev_env::interrupt;
 
-use super::Stage;
-use crate::verdict::Outcome;
+use crate::{checker::Violation, ground::Ground, verdict::Strike, world::World};
+
+/// Records that wait when the tables become slow: more than are written within a statement's time.
+const BACKLOG: i64 = 4_000;
 
 /// F16: every connection of the processors is terminated, again and again.
-pub fn terminated(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f16")?;
-    world.processor("")?;
-    world.processor("")?;
-    world.warm_up()?;
+pub fn terminated(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let mut ended = 0;
     for _ in 0..5 {
         ended += world.sql()?.number(
@@ -25,49 +23,69 @@ pub fn terminated(stage: &mut Stage) -> Result<Outcome> {
     if ended < 5 {
         bail!("only {ended} connections were terminated");
     }
-    let (recovery, late) = world.catch_up()?;
-    world.finish(format!("{ended} connections terminated"), recovery, late.into_iter().collect())
+    Ok(Strike::seen(format!("{ended} connections terminated")))
 }
 
 /// F17: the postmaster and its children are killed; the API must not notice (A1).
-pub fn killed(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f17")?;
-    world.processor("")?;
-    world.processor("")?;
-    world.warm_up()?;
-    stage.postgres.kill();
+pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
+    ground.postgres.kill();
     let refused = world.sql().is_err();
     let before = (world.history.acked(), world.history.unknown());
     interrupt::pause(Duration::from_secs(3))?;
     let kept = world.history.acked() - before.0;
-    stage.postgres.start_again()?;
+    let unknown = world.history.unknown() - before.1;
+    ground.postgres.start_again()?;
     if !refused || kept == 0 {
         bail!("PostgreSQL was not away");
     }
-    let mut violations = Vec::new();
-    if world.history.unknown() > before.1 {
-        violations.push(crate::checker::Violation::new("A1", "an API without PostgreSQL did not answer 202"));
+    let mut strike = Strike::seen(format!("refused connections, {kept} kept meanwhile"));
+    if unknown > 0 {
+        let what = format!("{unknown} attempts at an API without PostgreSQL were not answered 202");
+        strike.violations.push(Violation::new("A1", what));
     }
-    let (recovery, late) = world.catch_up()?;
-    violations.extend(late);
-    world.finish(format!("refused connections, {kept} kept meanwhile"), recovery, violations)
+    Ok(strike)
 }
 
 /// F24: a stranger holds the table for longer than a processor waits for a lock (55P03).
-pub fn locked(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f24")?;
-    let name = world.processor("")?;
-    world.warm_up()?;
+pub fn locked(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    let before = refusals(world);
     let mut stranger = world.sql()?;
     stranger.query("begin; lock table messages in exclusive mode; select pg_sleep(3); commit")?;
-    let (recovery, late) = world.catch_up()?;
-    let metrics = world.running(&name)?.metrics();
-    let retries =
-        metrics.lines().find(|line| line.starts_with("processor_apply_failures_total{action=\"retry\"}"));
-    let evidence = match retries.and_then(|line| line.rsplit(' ').next()) {
-        Some(retries) => format!("{retries} attempts refused"),
-        None if world.options.plant.is_some() => "a planted bug swallows the refusals".to_owned(),
-        None => bail!("no attempt was refused"),
+    world.wait("a refusal", Duration::from_secs(3), |world| Ok(refusals(world) > before)).ok();
+    let refused = refusals(world) - before;
+    if refused == 0 && !world.options.is_planted {
+        bail!("no attempt was refused");
+    }
+    Ok(Strike::seen(format!("{refused} attempts refused")))
+}
+
+/// A7: each row takes so long that a full batch takes longer than a statement may.
+pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    world.keep_processors(0)?;
+    world.wait("a backlog", Duration::from_secs(40), |world| Ok(world.lag()? > BACKLOG))?;
+    world.sql()?.query(
+        "create function torture_slow() returns trigger language plpgsql as $$
+         begin perform pg_sleep(0.003); return new; end $$;
+         create trigger torture_slow before insert on messages for each row execute function torture_slow()",
+    )?;
+    world.stop_load();
+    let backlog = world.lag()?;
+    world.complete()?;
+    let within = Duration::from_secs(90);
+    let (took, late) = world.must("P11", "a backlog of slow rows", within, |world| Ok(world.lag()? == 0))?;
+    world.sql()?.query("drop trigger torture_slow on messages; drop function torture_slow()")?;
+    world.start_load();
+    let mut strike = Strike::seen(format!("{backlog} records of 3 ms each"));
+    strike.recovery = Some(took);
+    strike.violations.extend(late);
+    Ok(strike)
+}
+
+/// Attempts of all processors that PostgreSQL refused for a reason that passes.
+fn refusals(world: &World) -> u64 {
+    let count = |metrics: String| {
+        let line = metrics.lines().find(|line| line.contains("_apply_failures_total{action=\"retry\"}"))?;
+        line.rsplit(' ').next()?.parse::<u64>().ok()
     };
-    world.finish(evidence, recovery, late.into_iter().collect())
+    world.processors.values().filter_map(|processor| count(processor.metrics())).sum()
 }

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use dev_env::interrupt;
 
-use super::Stage;
 use crate::{
-    verdict::Outcome,
+    ground::Ground,
+    verdict::Strike,
     world::{SESSION, TAKEOVER, World},
 };
 
@@ -17,8 +17,8 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// F2: frozen between the compare-and-set and COMMIT; its heir has to wait for its row locks, and its COMMIT
 /// comes to a transaction that the server has ended.
-pub fn with_locks(stage: &mut Stage) -> Result<Outcome> {
-    let (mut world, zombie, frozen) = freeze(stage, "f2a", "after_cas")?;
+pub fn with_locks(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    let (zombie, frozen) = freeze(world, "after_cas")?;
     let heir = world.processor("")?;
     let before = world.next_offsets()?;
     let within = IDLE_TIMEOUT + Duration::from_secs(3);
@@ -28,14 +28,14 @@ pub fn with_locks(stage: &mut Stage) -> Result<Outcome> {
         Ok(owners.values().all(|owner| *owner == heir) && advances)
     })?;
     interrupt::pause((SESSION * 2).saturating_sub(frozen.elapsed()))?;
-    let evidence = thaw(&mut world, &zombie, frozen)?;
-    world.finish(evidence, recovery, late.into_iter().collect())
+    let evidence = thaw(world, &zombie, frozen)?;
+    Ok(Strike { evidence, recovery: Some(recovery), violations: late.into_iter().collect() })
 }
 
 /// F2: frozen after BEGIN, with records and without locks, until the heir has gone on, but not until the
 /// server ends the transaction: only the compare-and-set is left to refuse it.
-pub fn with_records(stage: &mut Stage) -> Result<Outcome> {
-    let (mut world, zombie, frozen) = freeze(stage, "f2b", "after_begin")?;
+pub fn with_records(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    let (zombie, frozen) = freeze(world, "after_begin")?;
     let heir = world.processor("")?;
     let before = world.applied()?;
     let (recovery, late) = world.must("F2", "the heir goes on", TAKEOVER, |world| {
@@ -45,17 +45,13 @@ pub fn with_records(stage: &mut Stage) -> Result<Outcome> {
     if frozen.elapsed() + Duration::from_millis(200) > IDLE_TIMEOUT {
         bail!("the zombie's transaction was ended before it woke up");
     }
-    let evidence = thaw(&mut world, &zombie, frozen)?;
-    world.finish(evidence, recovery, late.into_iter().collect())
+    let evidence = thaw(world, &zombie, frozen)?;
+    Ok(Strike { evidence, recovery: Some(recovery), violations: late.into_iter().collect() })
 }
 
-/// A Telex under load whose only processor has just been frozen at a failpoint, with a transaction open.
-fn freeze(stage: &mut Stage, name: &str, failpoint: &str) -> Result<(World, String, Instant)> {
-    let mut world = stage.world(name)?;
-    let first = world.processor("")?;
-    world.warm_up()?;
-    world.running(&first)?.stop()?;
-    world.processors.remove(&first);
+/// Leaves the Telex with one processor, which has just been frozen at a failpoint with a transaction open.
+fn freeze(world: &mut World, failpoint: &str) -> Result<(String, Instant)> {
+    world.keep_processors(0)?;
     let passed = 20 + world.random.below(30);
     let zombie = world.processor(&format!("{failpoint}={passed}*off->1*return(3000)"))?;
     world.wait("the failpoint", HELD_WITHIN, |world| {
@@ -70,7 +66,7 @@ fn freeze(stage: &mut Stage, name: &str, failpoint: &str) -> Result<(World, Stri
     if open == 0 {
         bail!("no transaction was open");
     }
-    Ok((world, zombie, frozen))
+    Ok((zombie, frozen))
 }
 
 /// Lets it go on with what it has in its hands; it has to be told no.
@@ -81,8 +77,10 @@ fn thaw(world: &mut World, zombie: &str, frozen: Instant) -> Result<String> {
     let said = world.running(zombie)?.server.log_text();
     let refusals = ["outcome of a transaction not known", "not applied, trying again"];
     let refusals: usize = refusals.iter().map(|text| said.matches(text).count()).sum();
-    if refusals == 0 && world.options.plant.is_none() {
+    if refusals == 0 && !world.options.is_planted {
         bail!("the zombie never tried to write");
     }
+    world.running(zombie)?.stop()?;
+    world.processors.remove(zombie);
     Ok(format!("frozen {stood:.1} s with a transaction open, refused {refusals} times"))
 }

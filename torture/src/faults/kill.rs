@@ -5,10 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use dev_env::{interrupt, ports::Port};
 
-use super::Stage;
 use crate::{
     checker::Violation,
-    verdict::Outcome,
+    ground::Ground,
+    verdict::Strike,
     world::{SESSION, TAKEOVER, World},
 };
 
@@ -31,31 +31,36 @@ const FAILPOINTS: [(&str, u64); 12] = [
 const HELD_WITHIN: Duration = Duration::from_secs(30);
 
 /// F1: one processor stays; another is killed at each failpoint, and the first has to take over.
-pub fn at_every_failpoint(stage: &mut Stage) -> Result<Outcome> {
-    kill_at(stage, &FAILPOINTS)
+pub fn at_every_failpoint(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    kill_at(world, &FAILPOINTS)
+}
+
+/// F1, at a failpoint that is left to chance.
+pub fn at_a_failpoint(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    let at = usize::try_from(world.random.below(FAILPOINTS.len() as u64))?;
+    kill_at(world, FAILPOINTS.get(at..=at).unwrap_or_default())
 }
 
 /// F1, only where a transaction is half done: what finds a bug in it.
-pub fn around_the_commit(stage: &mut Stage) -> Result<Outcome> {
+pub fn around_the_commit(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let around =
         |(name, _): &&(&str, u64)| matches!(*name, "after_dead_letters" | "after_cas" | "after_commit");
     let failpoints: Vec<_> = FAILPOINTS.iter().filter(around).copied().collect();
-    kill_at(stage, &failpoints)
+    kill_at(world, &failpoints)
 }
 
-fn kill_at(stage: &mut Stage, failpoints: &[(&str, u64)]) -> Result<Outcome> {
-    let mut world = stage.world("f1")?;
+fn kill_at(world: &mut World, failpoints: &[(&str, u64)]) -> Result<Strike> {
+    world.keep_processors(0)?;
     let _survivor = world.processor("")?;
-    world.warm_up()?;
     let (mut slowest, mut violations) = (Duration::ZERO, Vec::new());
     for (name, passages) in failpoints {
         let passed = world.random.below(*passages);
         let victim = world.processor(&format!("{name}={passed}*off->1*return(600000)"))?;
-        let joins = (*name == "inside_revoke").then(|| take_some(&mut world, &victim)).transpose()?;
+        let joins = (*name == "inside_revoke").then(|| take_some(world, &victim)).transpose()?;
         world.wait(&format!("{name} reached"), HELD_WITHIN, |world| {
             Ok(world.running(&victim)?.server.log_text().contains(&format!("failpoint {name} reached")))
         })?;
-        let (took, late) = kill_and_wait(&mut world, &victim)?;
+        let (took, late) = kill_and_wait(world, &victim)?;
         slowest = slowest.max(took);
         violations.extend(late);
         if let Some(joined) = joins {
@@ -63,8 +68,12 @@ fn kill_at(stage: &mut Stage, failpoints: &[(&str, u64)]) -> Result<Outcome> {
             world.processors.remove(&joined);
         }
     }
-    let evidence = format!("killed at {} of {} failpoints, each reached", failpoints.len(), failpoints.len());
-    world.finish(evidence, slowest, violations)
+    let names: Vec<&str> = failpoints.iter().map(|(name, _)| *name).collect();
+    let evidence = match names[..] {
+        [name] => format!("killed at {name}"),
+        _ => format!("killed at {} failpoints, each reached", names.len()),
+    };
+    Ok(Strike { evidence, recovery: Some(slowest), violations })
 }
 
 /// Partitions are revoked from a processor that has some when a third one joins.
@@ -90,17 +99,14 @@ fn kill_and_wait(world: &mut World, victim: &str) -> Result<(Duration, Option<Vi
 }
 
 /// F3: the broker is held for a moment, so that many requests are in flight when the API is killed.
-pub fn api(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f3")?;
-    world.processor("")?;
-    world.warm_up()?;
-    stage.kafka.freeze();
+pub fn api(world: &mut World, ground: &mut Ground) -> Result<Strike> {
+    ground.freeze_brokers();
     interrupt::pause(Duration::from_millis(300))?;
     let in_flight = world.history.in_flight.load(std::sync::atomic::Ordering::Relaxed);
     let mut victim = world.apis.pop().context("no API")?;
     let address = victim.address.context("no address")?;
     victim.server.kill();
-    stage.kafka.thaw();
+    ground.thaw_brokers();
     let unknown = world.history.unknown();
     world.api(Port::Usual(address.port()))?;
     let acked = world.history.acked();
@@ -108,12 +114,12 @@ pub fn api(stage: &mut Stage) -> Result<Outcome> {
         world.must("A2", "202 again", SESSION, |world| Ok(world.history.acked() > acked))?;
     interrupt::pause(Duration::from_secs(3))?;
     if in_flight == 0 {
-        bail!("no request was in flight");
+        bail!("no message was in flight");
     }
     let broken = world.history.unknown().saturating_sub(unknown);
-    world.finish(
-        format!("{in_flight} requests in flight, {broken} without an answer"),
-        recovery,
-        late.into_iter().collect(),
-    )
+    Ok(Strike {
+        evidence: format!("{in_flight} messages in flight, {broken} without an answer"),
+        recovery: Some(recovery),
+        violations: late.into_iter().collect(),
+    })
 }

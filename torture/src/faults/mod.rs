@@ -1,47 +1,62 @@
-//! The faults. Each makes a Telex of its own, lets it run under load, breaks it, and says how the break was
-//! seen; what must hold is the checker's to say.
+//! The faults. Most happen to a Telex that goes on afterwards, the others to one of their own, since they end
+//! it or change what it stands on. Each says how it was seen to bite; what must hold is the checker's to say.
 
+mod brokers;
+mod cluster;
 mod commit;
 mod database;
 mod failover;
 mod freeze;
 mod kill;
+mod leaderless;
+mod log;
 mod poison;
 mod scale;
+mod schema;
+mod takeover;
 mod topic;
 mod truncation;
 
-use anyhow::Result;
-use dev_env::{install::Installation, kafka::Kafka, postgres::Postgres, programs::PARTITIONS};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use dev_env::install::Installation;
 
 use crate::{
-    verdict::Outcome,
-    wire::kafka::Cluster,
+    ground::Ground,
+    nodes::Layout,
+    variant::Variant,
+    verdict::{Outcome, Strike},
     world::{Options, World},
 };
 
-/// The servers that most faults share, and what runs are made with.
-pub struct Stage {
-    /// The programs of the servers.
-    pub installation: Installation,
-    /// Kafka.
-    pub kafka: Kafka,
-    /// PostgreSQL.
-    pub postgres: Postgres,
-    /// What runs are made with.
-    pub options: Options,
+/// What a fault needs to stand on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// A broker alone.
+    Small,
+    /// Three brokers that vote.
+    Three,
 }
 
-impl Stage {
-    /// A Telex on the shared servers.
-    ///
-    /// # Errors
-    /// Something does not start.
-    pub fn world(&self, name: &str) -> Result<World> {
-        let replicas = vec![vec![1]; usize::try_from(PARTITIONS)?];
-        let cluster = Cluster::of(self.kafka.address());
-        World::new(name, &self.options, cluster, &replicas, self.postgres.address())
-    }
+/// How a fault is made to happen.
+#[derive(Clone, Copy)]
+pub enum How {
+    /// To a Telex that has all it needs and is under load; it goes on afterwards.
+    Heals(Needs, fn(&mut World, &mut Ground) -> Result<Strike>),
+    /// To a Telex of its own.
+    Own(fn(&mut Stage) -> Result<Outcome>),
+}
+
+/// When a fault is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tier {
+    /// In the quick tier alone: the long run has it in another form.
+    Quick,
+    /// In the long run alone.
+    Long,
+    /// In both.
+    Both,
 }
 
 /// A fault.
@@ -50,40 +65,200 @@ pub struct Fault {
     pub id: &'static str,
     /// What happens.
     pub what: &'static str,
+    /// When it is run.
+    pub tier: Tier,
+    /// How the messages come, where it runs alone.
+    pub variant: Variant,
     /// Makes it happen.
-    pub run: fn(&mut Stage) -> Result<Outcome>,
+    pub how: How,
 }
 
-/// Those of the quick tier, in the order in which they run.
-pub static QUICK: [Fault; 17] = [
-    Fault { id: "F1", what: "processors killed at each of the 12 failpoints", run: kill::at_every_failpoint },
-    Fault { id: "F2a", what: "a processor frozen with row locks in its hands", run: freeze::with_locks },
-    Fault { id: "F2b", what: "a processor frozen with records in its hands", run: freeze::with_records },
-    Fault { id: "F3", what: "the API killed with requests in flight", run: kill::api },
-    Fault { id: "F13", what: "COMMIT lost on its way", run: commit::before_the_server },
-    Fault { id: "F14", what: "the answer to COMMIT lost", run: commit::after_the_server },
-    Fault { id: "F16", what: "connections terminated every 2 s", run: database::terminated },
-    Fault { id: "F17", what: "PostgreSQL killed and started again", run: database::killed },
-    Fault { id: "F18", what: "failover to a standby that lost its tail", run: failover::with_a_lost_tail },
-    Fault { id: "F24", what: "row locks of a stranger", run: database::locked },
-    Fault { id: "F25a", what: "topic created again, shorter", run: topic::created_again_shorter },
-    Fault { id: "F25b", what: "topic created again, longer", run: topic::created_again_longer },
-    Fault { id: "F26", what: "records removed before they were applied", run: topic::overrun },
-    Fault { id: "F27", what: "log truncated by an unclean election", run: truncation::unclean_election },
-    Fault { id: "F28", what: "partitions added under load", run: scale::partitions_added },
-    Fault { id: "F31", what: "rolling restarts, processors 1, 3, 6, 1", run: scale::rolling_restarts },
-    Fault { id: "F32", what: "poison in the topic", run: poison::in_the_topic },
+/// The servers that faults share, started when one needs them, and what runs are made with.
+pub struct Stage {
+    /// The programs of the servers.
+    pub installation: Installation,
+    /// Where the servers' logs and data go.
+    pub directory: PathBuf,
+    /// What runs are made with.
+    pub options: Options,
+    small: Option<Ground>,
+    three: Option<Ground>,
+    pair: Option<Ground>,
+}
+
+impl Stage {
+    /// Nothing runs yet.
+    #[must_use]
+    pub const fn new(installation: Installation, directory: PathBuf, options: Options) -> Self {
+        Self { installation, directory, options, small: None, three: None, pair: None }
+    }
+
+    /// A broker alone.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn small(&mut self) -> Result<&mut Ground> {
+        if self.small.is_none() {
+            self.small = Some(Ground::small(&self.installation, &self.directory.join("small"))?);
+        }
+        self.small.as_mut().context("no broker")
+    }
+
+    /// Three brokers.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn three(&mut self) -> Result<&mut Ground> {
+        if self.three.is_none() {
+            let directory = self.directory.join("three");
+            self.three = Some(Ground::of_nodes(&self.installation, &directory, Layout::Three)?);
+        }
+        self.three.as_mut().context("no brokers")
+    }
+
+    /// Two brokers, either of which may lead without having everything.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn pair(&mut self) -> Result<&mut Ground> {
+        if self.pair.is_none() {
+            let directory = self.directory.join("pair");
+            self.pair = Some(Ground::of_nodes(&self.installation, &directory, Layout::Pair)?);
+        }
+        self.pair.as_mut().context("no brokers")
+    }
+
+    /// The servers that a fault needs.
+    ///
+    /// # Errors
+    /// One does not start.
+    pub fn ground(&mut self, needs: Needs) -> Result<&mut Ground> {
+        match needs {
+            Needs::Small => self.small(),
+            Needs::Three => self.three(),
+        }
+    }
+
+    /// A Telex on a broker of its own, with an API and without a processor.
+    ///
+    /// # Errors
+    /// Something does not start.
+    pub fn world(&mut self, name: &str) -> Result<World> {
+        let options = self.options.clone();
+        World::new(name, &options, &self.small()?.site())
+    }
+
+    /// Ends the servers.
+    pub fn end(&mut self) {
+        (self.small, self.three, self.pair) = (None, None, None);
+    }
+
+    /// Lets a fault happen, alone.
+    ///
+    /// # Errors
+    /// The run says nothing.
+    pub fn run(&mut self, fault: &Fault) -> Result<Outcome> {
+        self.options.variant = fault.variant;
+        match fault.how {
+            How::Own(run) => run(self),
+            How::Heals(needs, run) => {
+                let options = self.options.clone();
+                let ground = self.ground(needs)?;
+                let mut world = ground.telex(fault.id, &options)?;
+                let mut strike = run(&mut world, ground)?;
+                world.recover(&mut strike)?;
+                world.finish(strike)
+            }
+        }
+    }
+}
+
+const fn heals(
+    (id, what): (&'static str, &'static str),
+    tier: Tier,
+    needs: Needs,
+    run: fn(&mut World, &mut Ground) -> Result<Strike>,
+) -> Fault {
+    Fault { id, what, tier, variant: Variant::Single, how: How::Heals(needs, run) }
+}
+
+const fn own(
+    (id, what): (&'static str, &'static str),
+    tier: Tier,
+    run: fn(&mut Stage) -> Result<Outcome>,
+) -> Fault {
+    Fault { id, what, tier, variant: Variant::Single, how: How::Own(run) }
+}
+
+const fn with(fault: Fault, variant: Variant) -> Fault {
+    Fault { variant, ..fault }
+}
+
+use Needs::{Small, Three};
+use Tier::{Both, Long, Quick};
+
+/// All faults, in the order in which they run.
+pub static FAULTS: [Fault; 41] = [
+    heals(("F1", "processors killed at each of the 12 failpoints"), Quick, Small, kill::at_every_failpoint),
+    heals(("F1r", "a processor killed at one of the failpoints"), Long, Small, kill::at_a_failpoint),
+    heals(("F1c", "processors killed around COMMIT"), Long, Small, kill::around_the_commit),
+    heals(("F2a", "a processor frozen with row locks in its hands"), Both, Small, freeze::with_locks),
+    heals(("F2b", "a processor frozen with records in its hands"), Both, Small, freeze::with_records),
+    with(heals(("F3", "the API killed with requests in flight"), Both, Small, kill::api), Variant::Batches),
+    heals(("F5k", "a leader killed"), Long, Three, brokers::leader_killed),
+    heals(("F5t", "a leader stopped for maintenance"), Long, Three, brokers::leader_stopped),
+    heals(("F6", "a leader frozen for 20 s"), Long, Three, brokers::leader_frozen),
+    heals(("F7", "fewer replicas in sync than a 202 needs"), Long, Three, brokers::below_min_in_sync),
+    heals(("F8", "all brokers killed at once"), Long, Three, brokers::all_killed),
+    heals(("F9", "the active controller killed"), Long, Three, brokers::controller_killed),
+    heals(("F10", "the network between APIs and a broker cut"), Long, Three, brokers::apis_cut_off),
+    heals(("F11", "the network between processors and Kafka cut"), Long, Three, brokers::processors_cut_off),
+    with(heals(("F13", "COMMIT lost on its way"), Both, Small, commit::before_the_server), Variant::Signed),
+    heals(("F14", "the answer to COMMIT lost"), Both, Small, commit::after_the_server),
+    heals(("F14h", "a COMMIT that hangs until it is left behind"), Long, Small, commit::hangs),
+    heals(("F15", "the brokers' acknowledgements lost"), Long, Three, brokers::acknowledgements_lost),
+    with(
+        heals(("F16", "connections terminated every 2 s"), Both, Small, database::terminated),
+        Variant::ManyClients,
+    ),
+    heals(("F17", "PostgreSQL killed and started again"), Both, Small, database::killed),
+    heals(("F18", "failover to a standby that lost its tail"), Both, Small, failover::with_a_lost_tail),
+    heals(("F18q", "the same, and nothing is sent afterwards"), Both, Small, failover::in_a_quiet_hour),
+    heals(("F24", "row locks of a stranger"), Both, Small, database::locked),
+    own(("F25a", "topic created again, shorter"), Both, topic::created_again_shorter),
+    own(("F25b", "topic created again, longer"), Both, topic::created_again_longer),
+    own(("F25r", "topic created again under a running processor"), Both, topic::created_again_while_running),
+    own(("F26", "records removed before they were applied"), Both, topic::overrun),
+    own(("F26r", "records removed under a running processor"), Long, topic::overrun_while_running),
+    own(("F27", "log truncated by an unclean election"), Both, truncation::unclean_election),
+    own(("F28", "partitions added under load"), Both, scale::partitions_added),
+    heals(("F31", "rolling restarts, processors 1, 3, 6, 1"), Quick, Small, scale::rolling_restarts),
+    heals(
+        ("F31s", "a processor and an API restarted in an orderly way"),
+        Long,
+        Small,
+        scale::orderly_restart,
+    ),
+    heals(("F32", "poison in the topic"), Both, Small, poison::in_the_topic),
+    own(("A2", "a partition without a leader"), Both, leaderless::partition),
+    heals(("A3", "takeovers that hang until their partitions are gone"), Long, Small, takeover::overtaken),
+    own(("A4", "another cluster's topic of the same name"), Both, cluster::another),
+    heals(("A7", "a batch that takes longer than a statement may"), Long, Small, database::slow),
+    heals(("A9", "transactions, markers last in the log"), Both, Small, log::transactions),
+    heals(
+        ("A9q", "markers last in the log for longer than the watchdog waits"),
+        Long,
+        Small,
+        log::markers_last,
+    ),
+    heals(("B1", "a batch compressed with zstd"), Both, Small, log::zstd),
+    own(("B3", "a column that nobody fills"), Both, schema::slip),
 ];
 
-/// The planted bugs, by their numbers in the processor's `planted` module, each with a fault that must bring
-/// it to light.
-pub static MUTANTS: [(&str, Fault); 8] = [
-    ("M3", Fault { id: "F1", what: "killed around COMMIT", run: kill::around_the_commit }),
-    ("M4", Fault { id: "F2b", what: "frozen with records", run: freeze::with_records }),
-    ("M5", Fault { id: "F14", what: "the answer to COMMIT lost", run: commit::after_the_server }),
-    ("M7", Fault { id: "F25b", what: "topic created again, longer", run: topic::created_again_longer }),
-    ("M8", Fault { id: "F1", what: "killed around COMMIT", run: kill::around_the_commit }),
-    ("M10", Fault { id: "F18", what: "failover with a lost tail", run: failover::with_a_lost_tail }),
-    ("M13", Fault { id: "F24", what: "row locks of a stranger", run: database::locked }),
-    ("M14", Fault { id: "F18", what: "failover with a lost tail", run: failover::with_a_lost_tail }),
-];
+/// The fault of an id.
+///
+/// # Errors
+/// There is none.
+pub fn find(id: &str) -> Result<&'static Fault> {
+    FAULTS.iter().find(|fault| fault.id.eq_ignore_ascii_case(id)).with_context(|| format!("no fault {id}"))
+}

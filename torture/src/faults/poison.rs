@@ -5,8 +5,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use dev_env::interrupt;
 
-use super::Stage;
-use crate::{identity, plan, verdict::Outcome, wire::batch::Header};
+use crate::{
+    ground::Ground,
+    identity, plan,
+    verdict::Strike,
+    wire::batch::{Form, Header},
+    world::World,
+};
 
 const ROUNDS: u64 = 3;
 
@@ -20,35 +25,33 @@ struct Poison {
 }
 
 /// F32.
-pub fn in_the_topic(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f32")?;
-    world.processor("")?;
-    world.warm_up()?;
+pub fn in_the_topic(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let mut written = 0;
-    for round in 0..ROUNDS {
-        let random = world.random.draw();
-        for poison in poisons(round, random) {
+    for _ in 0..ROUNDS {
+        let client = plan::client(world.plan(), world.random.draw());
+        for poison in poisons(world.unsent(), &client) {
             let record = (poison.key.as_deref(), poison.value.as_deref());
             let history = std::sync::Arc::clone(&world.history);
-            let offset = world.cluster.produce(&world.topic, poison.partition, record, &poison.headers)?;
+            let Poison { partition, headers, .. } = &poison;
+            let offset = world.cluster.produce(&world.topic, *partition, record, headers, Form::Plain)?;
             history.planted().poison.insert((poison.partition, offset), poison.reason);
             written += 1;
         }
         interrupt::pause(Duration::from_millis(500))?;
     }
-    let (recovery, late) = world.catch_up()?;
-    let letters =
-        world.sql()?.number("select count(*) from dead_letters where reason <> 'conflicting_duplicate'")?;
-    if letters == 0 && world.options.plant.is_none() {
+    let came = world.wait("dead letters", Duration::from_secs(20), |world| {
+        let letters = "select count(*) from dead_letters where reason <> 'conflicting_duplicate'";
+        Ok(world.sql()?.number(letters)? > 0)
+    });
+    if came.is_err() && !world.options.is_planted {
         bail!("no dead letter came of {written} records");
     }
-    world.finish(format!("{written} records that can never be applied"), recovery, late.into_iter().collect())
+    Ok(Strike::seen(format!("{written} records that can never be applied")))
 }
 
-fn poisons(round: u64, random: u64) -> Vec<Poison> {
-    let client = plan::client(random);
+fn poisons(round: u64, client: &str) -> Vec<Poison> {
     let home = identity::partition_of(client.as_bytes(), 12);
-    let key = || Some(client.clone().into_bytes());
+    let key = || Some(client.as_bytes().to_vec());
     let message = |text: &str| {
         Some(format!(
             r#"{{"client_phone":"+70000000000","external_client_id":"poison","external_message_id":"{round}","text":"{text}"}}"#

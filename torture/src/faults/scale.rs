@@ -10,7 +10,12 @@ use dev_env::{
 };
 
 use super::Stage;
-use crate::{checker::Violation, verdict::Outcome, world::World};
+use crate::{
+    checker::Violation,
+    ground::Ground,
+    verdict::{Outcome, Strike},
+    world::World,
+};
 
 /// A process that is asked to stop is gone within this time (A3).
 const STOPS_WITHIN: Duration = Duration::from_secs(10);
@@ -27,8 +32,9 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     if partitions != usize::try_from(PARTITIONS * 2)? {
         bail!("the topic has {partitions} partitions");
     }
-    let (recovery, late) = world.catch_up()?;
-    let mut violations: Vec<Violation> = late.into_iter().collect();
+    let mut strike = Strike::seen(format!("{PARTITIONS} partitions became {partitions}"));
+    world.recover(&mut strike)?;
+    let violations = &mut strike.violations;
     // Whether a processor with partitions that nobody writes to is ready is its operator's question.
     violations.extend(world.settle(false)?);
     violations.extend(world.check()?);
@@ -37,38 +43,49 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     if strayed > 0 {
         violations.push(Violation::new("I4", format!("{strayed} records in the new partitions")));
     }
-    Ok(world.outcome(format!("{PARTITIONS} partitions became {partitions}"), recovery, violations))
+    Ok(world.outcome(strike))
 }
 
 /// F31: processors 1, 3, 6, 1, then each API, under load.
-pub fn rolling_restarts(stage: &mut Stage) -> Result<Outcome> {
-    let mut world = stage.world("f31")?;
+pub fn rolling_restarts(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.api(Port::Free)?;
-    let first = world.processor("")?;
-    world.warm_up()?;
+    world.keep_processors(1)?;
+    let first = world.processors.keys().next().cloned().context("no processor")?;
     let mut stops = Stops::default();
     for count in [3, 6] {
         while world.processors.len() < count {
             world.processor("")?;
         }
-        spread(&mut world, count)?;
+        spread(world, count)?;
     }
     let others: Vec<String> = world.processors.keys().filter(|name| **name != first).cloned().collect();
     for name in others {
         let processor = world.processors.remove(&name).context("no processor")?;
         stops.stop(processor)?;
     }
-    spread(&mut world, 1)?;
+    spread(world, 1)?;
     for _ in 0..world.apis.len() {
         world.api(Port::Free)?;
         let api = world.apis.remove(0);
         world.retarget();
         stops.stop(api)?;
     }
-    let (recovery, late) = world.catch_up()?;
-    stops.violations.extend(late);
-    let evidence = format!("{} orderly stops, the slowest {:.1} s", stops.count, stops.slowest.as_secs_f64());
-    world.finish(evidence, recovery, stops.violations)
+    Ok(stops.strike())
+}
+
+/// F31, of one processor and the API: each has a successor before it is asked to stop.
+pub fn orderly_restart(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
+    let mut stops = Stops::default();
+    let (_, processor) = world.processors.pop_first().context("no processor")?;
+    world.processor("")?;
+    let count = world.processors.len();
+    stops.stop(processor)?;
+    spread(world, count)?;
+    world.api(Port::Free)?;
+    let api = world.apis.remove(0);
+    world.retarget();
+    stops.stop(api)?;
+    Ok(stops.strike())
 }
 
 /// Waits until every processor has taken a partition.
@@ -89,6 +106,13 @@ struct Stops {
 }
 
 impl Stops {
+    fn strike(self) -> Strike {
+        let slowest = self.slowest.as_secs_f64();
+        let mut strike = Strike::seen(format!("{} orderly stops, the slowest {slowest:.1} s", self.count));
+        strike.violations = self.violations;
+        strike
+    }
+
     fn stop(&mut self, mut program: Running) -> Result<()> {
         let asked = Instant::now();
         program.stop()?;

@@ -10,11 +10,22 @@ use dev_env::{
 };
 
 use super::Stage;
-use crate::{checker::Violation, verdict::Outcome, wire::kafka::End, world::World};
+use crate::{
+    checker::Violation,
+    verdict::{Outcome, Strike},
+    wire::kafka::End,
+    world::World,
+};
 
 const HALTED_WITHIN: Duration = Duration::from_secs(30);
 /// How long a halted processor is watched.
 const STANDS_STILL: Duration = Duration::from_secs(4);
+/// A topic that was created again is noticed within this time, also while a processor reads it (A5).
+const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+/// How many records more than before are in a topic that was created again.
+const BEYOND: i64 = 50;
+/// Partitions that lose records under a running processor.
+const OVERRUN: usize = 3;
 
 /// F25 (a): deleted and created again; what is in it now ends before the next offsets.
 pub fn created_again_shorter(stage: &mut Stage) -> Result<Outcome> {
@@ -60,7 +71,45 @@ fn created_again(stage: &mut Stage, name: &str, longer: bool) -> Result<Outcome>
     let (stopped, took) = must_stop(&mut world, &["topic_recreated"], 12)?;
     violations.extend(stopped);
     let evidence = format!("topic id changed, {beyond} of 12 partitions longer than before");
-    Ok(world.outcome(evidence, took, violations))
+    Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
+}
+
+/// F25 (running): while the processors stand for a moment, the topic is deleted, created and filled beyond
+/// where they were. What is in it now is nothing that Telex would take: each row of it can be told.
+pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
+    let mut world = stage.world("f25r")?;
+    world.complete()?;
+    world.warm_up()?;
+    let mut violations = world.settle(true)?;
+    violations.extend(world.check()?);
+    world.apis.clear();
+    world.retarget();
+    let (before, applied) = (fingerprint(&world)?, world.next_offsets()?);
+    let id = world.cluster.topic(&world.topic)?.id;
+    world.processors.values().for_each(|processor| processor.server.freeze());
+    world.cluster.delete_topic(&world.topic)?;
+    let replicas = vec![vec![1]; usize::try_from(PARTITIONS)?];
+    world.cluster.create_topic(&world.topic, &replicas, &TOPIC_SETTINGS)?;
+    for (partition, next) in &applied {
+        world.cluster.fill(&world.topic, *partition, i32::try_from(next + BEYOND)?)?;
+    }
+    world.processors.values().for_each(|processor| processor.server.thaw());
+    if world.cluster.topic(&world.topic)?.id == id {
+        bail!("the topic is the same");
+    }
+    let (took, late) = world.must("A5", "all partitions halted", NOTICED_WITHIN, |world| {
+        let halted = "select count(*) from halts where resumed_at is null and reason = 'topic_recreated'";
+        Ok(world.sql()?.number(halted)? == 12)
+    })?;
+    violations.extend(late);
+    interrupt::pause(STANDS_STILL)?;
+    let after = fingerprint(&world)?;
+    if before != after {
+        let what = format!("rows of the new topic: {before:?} before, {after:?} after");
+        violations.push(Violation::new("P10", what));
+    }
+    let evidence = format!("topic id changed, each partition {BEYOND} records longer than before");
+    Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }
 
 /// F26: retention removes what was not applied yet.
@@ -84,7 +133,43 @@ pub fn overrun(stage: &mut Stage) -> Result<Outcome> {
     let (stopped, took) = must_stop(&mut world, &["below_log_start"], below.len())?;
     violations.extend(stopped);
     let evidence = format!("{lost} records in {} partitions removed before they were applied", below.len());
-    Ok(world.outcome(evidence, took, violations))
+    Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
+}
+
+/// F26 (running): retention overtakes a processor in three partitions while it stands for a moment. Those halt
+/// by name, and the others go on (A11).
+pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
+    let mut world = stage.world("f26r")?;
+    world.complete()?;
+    world.warm_up()?;
+    world.processors.values().for_each(|processor| processor.server.freeze());
+    interrupt::pause(Duration::from_secs(4))?;
+    let next = world.next_offsets()?;
+    let ends = world.cluster.ends(&world.topic, End::Latest)?;
+    let below: BTreeMap<i32, i64> = ends.iter().take(OVERRUN).map(|(p, end)| (*p, *end)).collect();
+    world.cluster.delete_records(&world.topic, &below)?;
+    let lost: i64 = below.iter().filter_map(|(p, start)| Some((start - next.get(p)?).max(0))).sum();
+    world.processors.values().for_each(|processor| processor.server.thaw());
+    if lost == 0 {
+        bail!("nothing was lost");
+    }
+    let (took, late) = world.must("A11", "the others go on", HALTED_WITHIN, |world| {
+        let now = world.next_offsets()?;
+        Ok(ends.iter().skip(OVERRUN).all(|(partition, end)| now.get(partition) > Some(end)))
+    })?;
+    let mut violations: Vec<Violation> = late.into_iter().collect();
+    let (_, late) = world.must("P10", "three partitions halted by name", HALTED_WITHIN, |world| {
+        let halted = "select count(*) from halts where resumed_at is null and reason = 'below_log_start'";
+        Ok(world.sql()?.number(halted)? >= 1)
+    })?;
+    violations.extend(late);
+    let ended = world.processors.values().filter(|processor| !processor.server.is_running()).count();
+    if ended > 0 {
+        violations.push(Violation::new("A11", format!("{ended} processes ended over three partitions")));
+    }
+    let evidence = format!("{lost} records of {OVERRUN} partitions removed under a running processor");
+    world.stop_load();
+    Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }
 
 /// Everything is applied and right, and no processor runs.

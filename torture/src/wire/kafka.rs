@@ -2,21 +2,19 @@
 //! Each request goes over a connection of its own to the broker that it is for.
 
 use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    batch::{self, Header, Record},
+    batch::{self, Form, Header, Record},
+    broker::{Connection, DEADLINE, ask, check, retried},
     bytes::{Reader, Writer},
+    metadata::read_metadata,
 };
-
-const DEADLINE: Duration = Duration::from_secs(20);
-const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 /// Kafka, by the addresses of its brokers.
 #[derive(Debug, Clone)]
@@ -43,8 +41,10 @@ pub struct PartitionLog {
     pub start: i64,
     /// The next record to be appended.
     pub end: i64,
-    /// The records between.
+    /// The records between, also those of transactions that were aborted.
     pub records: Vec<Record>,
+    /// Where the markers of transactions lie.
+    pub control: BTreeSet<i64>,
 }
 
 /// The two ends of a log.
@@ -113,10 +113,30 @@ impl Cluster {
             let (_, leader) = leader.context("no leader")?;
             let at = |ends: &BTreeMap<i32, i64>| ends.get(&partition).copied().context("no offset");
             let (start, end) = (at(&starts)?, at(&ends)?);
-            let records = read_partition(leader, name, partition, start..end)?;
-            logs.insert(partition, PartitionLog { start, end, records });
+            logs.insert(partition, read_partition(leader, name, partition, start..end)?);
         }
         Ok(logs)
+    }
+
+    /// A stretch of a partition's log.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn read_range(
+        &self,
+        name: &str,
+        partition: i32,
+        range: std::ops::Range<i64>,
+    ) -> Result<PartitionLog> {
+        read_partition(self.leader(name, partition)?, name, partition, range)
+    }
+
+    /// Who leads a partition.
+    ///
+    /// # Errors
+    /// Nobody does, or nobody answers.
+    pub fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
+        Ok(self.topic(name)?.leaders.get(&partition).copied().flatten().context("no leader")?.1)
     }
 
     /// Appends a record and says where it lies.
@@ -127,15 +147,40 @@ impl Cluster {
         &self,
         topic: &str,
         partition: i32,
-        (key, value): (Option<&[u8]>, Option<&[u8]>),
+        record: (Option<&[u8]>, Option<&[u8]>),
         headers: &[Header],
+        form: Form,
     ) -> Result<i64> {
-        let leader = self.topic(topic)?.leaders.get(&partition).copied().flatten().context("no leader")?.1;
-        let batch = batch::encode(key, value, headers);
+        let batch = batch::encode(record, headers, form)?;
+        self.produce_batch(topic, partition, &batch, None)
+    }
+
+    /// Appends records without key and value.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn fill(&self, topic: &str, partition: i32, count: i32) -> Result<()> {
+        let batch = batch::filler(count);
+        retried(|| self.produce_batch(topic, partition, &batch, None)).map(drop)
+    }
+
+    pub(super) fn produce_batch(
+        &self,
+        topic: &str,
+        partition: i32,
+        batch: &[u8],
+        transaction: Option<&str>,
+    ) -> Result<i64> {
+        const VERSION: i16 = 7;
+        let leader = self.leader(topic, partition)?;
         let mut body = Writer::default();
-        body.i16(-1).i16(-1).i32(10_000).length(1).text(topic).length(1).i32(partition);
-        body.length(batch.len()).raw(&batch);
-        let response = ask(leader, 0, 3, &body.0)?;
+        match transaction {
+            Some(id) => body.text(id),
+            None => body.i16(-1),
+        };
+        body.i16(-1).i32(10_000).length(1).text(topic).length(1).i32(partition);
+        body.length(batch.len()).raw(batch);
+        let response = ask(leader, 0, VERSION, &body.0)?;
         let mut reader = Reader(&response);
         reader.array()?;
         reader.short_text()?;
@@ -143,6 +188,26 @@ impl Cluster {
         reader.i32()?;
         check(reader.i16()?)?;
         reader.i64()
+    }
+
+    /// The node that is the active controller.
+    ///
+    /// # Errors
+    /// Nobody answers, or there is none.
+    pub fn controller(&self) -> Result<i32> {
+        let mut body = Writer::default();
+        body.unsigned_varint(2).compact_text("__cluster_metadata");
+        body.unsigned_varint(2).i32(0).unsigned_varint(0).unsigned_varint(0).unsigned_varint(0);
+        let response = self.ask_any(55, 0, &body.0)?;
+        let mut reader = Reader(&response);
+        reader.tags()?;
+        check(reader.i16()?)?;
+        reader.compact_array()?;
+        reader.compact_text()?;
+        reader.compact_array()?;
+        reader.i32()?;
+        check(reader.i16()?)?;
+        reader.i32()
     }
 
     /// Makes a topic whose partitions lie where `replicas` says, and waits until the brokers know it.
@@ -206,6 +271,22 @@ impl Cluster {
         Ok(())
     }
 
+    /// Changes a setting of a topic.
+    ///
+    /// # Errors
+    /// A broker's error.
+    pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) -> Result<()> {
+        const TOPIC: i8 = 2;
+        const SET: i8 = 0;
+        let mut body = Writer::default();
+        body.length(1).i8(TOPIC).text(topic).length(1).text(name).i8(SET).text(value).i8(0);
+        let response = self.ask_any(44, 0, &body.0)?;
+        let mut reader = Reader(&response);
+        reader.i32()?;
+        reader.array()?;
+        check(reader.i16()?)
+    }
+
     /// Raises the number of a topic's partitions.
     ///
     /// # Errors
@@ -217,7 +298,7 @@ impl Cluster {
         read_topic_errors(&response)
     }
 
-    fn ask_any(&self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
+    pub(super) fn ask_any(&self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
         let mut last = None;
         for broker in &self.bootstrap {
             match ask(*broker, key, version, body) {
@@ -227,43 +308,6 @@ impl Cluster {
         }
         Err(last.context("no brokers")?)
     }
-}
-
-fn read_metadata(reader: &mut Reader<'_>) -> Result<Topic> {
-    reader.i32()?;
-    let mut brokers = BTreeMap::new();
-    for _ in 0..reader.compact_array()? {
-        let (id, host, port) = (reader.i32()?, reader.compact_text()?.unwrap_or_default(), reader.i32()?);
-        reader.compact_text()?;
-        reader.tags()?;
-        brokers.insert(id, format!("{host}:{port}").parse::<SocketAddr>().context("a broker's address")?);
-    }
-    reader.compact_text()?;
-    reader.i32()?;
-    if reader.compact_array()? != 1 {
-        bail!("an answer for another topic");
-    }
-    check(reader.i16()?)?;
-    reader.compact_text()?;
-    let id = reader.take(16)?.try_into()?;
-    reader.i8()?;
-    let mut topic = Topic { id, leaders: BTreeMap::new(), in_sync: BTreeMap::new() };
-    for _ in 0..reader.compact_array()? {
-        reader.i16()?;
-        let (partition, leader) = (reader.i32()?, reader.i32()?);
-        reader.i32()?;
-        let _replicas = read_ids(reader)?;
-        topic.in_sync.insert(partition, read_ids(reader)?);
-        let _offline = read_ids(reader)?;
-        reader.tags()?;
-        topic.leaders.insert(partition, brokers.get(&leader).map(|address| (leader, *address)));
-    }
-    Ok(topic)
-}
-
-fn read_ids(reader: &mut Reader<'_>) -> Result<Vec<i32>> {
-    let length = reader.compact_array()?;
-    (0..length).map(|_| reader.i32()).collect()
 }
 
 fn read_topic_errors(response: &[u8]) -> Result<()> {
@@ -281,14 +325,14 @@ fn read_partition(
     topic: &str,
     partition: i32,
     range: std::ops::Range<i64>,
-) -> Result<Vec<Record>> {
+) -> Result<PartitionLog> {
     const BYTES_MAX: i32 = 8 << 20;
-    let mut records: Vec<Record> = Vec::new();
+    let mut log = PartitionLog { start: range.start, end: range.end, ..PartitionLog::default() };
     let mut connection = Connection::open(leader)?;
+    let mut next = range.start;
     loop {
-        let next = records.last().map_or(range.start, |record| record.offset + 1);
         if next >= range.end {
-            return Ok(records);
+            return Ok(log);
         }
         let mut body = Writer::default();
         body.i32(-1).i32(500).i32(1).i32(BYTES_MAX).i8(0);
@@ -307,12 +351,13 @@ fn read_partition(
         }
         let length = reader.array()?;
         let fetched = batch::decode(reader.take(length)?)?;
-        let fresh: Vec<Record> =
-            fetched.into_iter().filter(|record| (next..range.end).contains(&record.offset)).collect();
-        if fresh.is_empty() {
-            bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end);
-        }
-        records.extend(fresh);
+        let wanted = next..range.end;
+        next = match fetched.next_offset() {
+            Some(after) if after > next => after,
+            _ => bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end),
+        };
+        log.records.extend(fetched.records.into_iter().filter(|record| wanted.contains(&record.offset)));
+        log.control.extend(fetched.control.into_iter().filter(|offset| wanted.contains(offset)));
     }
 }
 
@@ -325,48 +370,4 @@ fn wait_for(complaint: &str, holds: impl Fn() -> bool) -> Result<()> {
         dev_env::interrupt::pause(Duration::from_millis(50))?;
     }
     Ok(())
-}
-
-fn check(code: i16) -> Result<()> {
-    if code == 0 { Ok(()) } else { bail!("kafka answers with error {code}") }
-}
-
-fn ask(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-    Connection::open(broker)?.ask(key, version, body)
-}
-
-struct Connection(TcpStream);
-
-impl Connection {
-    fn open(broker: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&broker, Duration::from_secs(3))
-            .with_context(|| format!("broker {broker}"))?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.set_write_timeout(Some(DEADLINE))?;
-        stream.set_nodelay(true)?;
-        Ok(Self(stream))
-    }
-
-    /// The answer without its correlation id.
-    fn ask(&mut self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-        const METADATA_IS_FLEXIBLE: (i16, i16) = (3, 12);
-        let mut request = Writer::default();
-        request.i16(key).i16(version).i32(1).text("torture");
-        if (key, version) == METADATA_IS_FLEXIBLE {
-            request.unsigned_varint(0);
-        }
-        request.raw(body);
-        let mut framed = Writer::default();
-        framed.length(request.0.len()).raw(&request.0);
-        self.0.write_all(&framed.0)?;
-        let mut length = [0; 4];
-        self.0.read_exact(&mut length)?;
-        let length = usize::try_from(i32::from_be_bytes(length))?;
-        if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
-            bail!("an answer of {length} bytes");
-        }
-        let mut response = vec![0; length];
-        self.0.read_exact(&mut response)?;
-        Ok(response.split_off(4))
-    }
 }

@@ -2,6 +2,9 @@
 //! sockets with deadlines.
 
 pub mod batch;
+mod broker;
 pub mod bytes;
 pub mod kafka;
+mod metadata;
 pub mod postgres;
+mod transaction;

@@ -1,0 +1,173 @@
+//! Stands for the network between programs and a broker: it can be cut, in both directions or in one.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicU8, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+
+/// What comes through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passage {
+    /// Everything.
+    Open,
+    /// Nothing. Connections stay open, as if a cable were cut; what was sent arrives once it is mended.
+    Closed,
+    /// Requests, but no answers; the connections break once it is mended.
+    Deaf,
+}
+
+/// Lives as long as the process.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    port: u16,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    server: SocketAddr,
+    passage: AtomicU8,
+    held: AtomicU64,
+}
+
+impl Gate {
+    /// Listens.
+    ///
+    /// # Errors
+    /// There is no port.
+    pub fn start(server: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared { server, passage: AtomicU8::new(0), held: AtomicU64::new(0) });
+        let accepted = Arc::clone(&shared);
+        thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                // A broker that is away refuses: so does the gate.
+                let Ok(server) = TcpStream::connect(accepted.server) else { continue };
+                let shared = Arc::clone(&accepted);
+                thread::spawn(move || relay(&client, &server, &shared));
+            }
+        });
+        Ok(Self { port, shared })
+    }
+
+    /// Where it listens, on the loopback address.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Changes what comes through, also on connections that are open.
+    pub fn set(&self, passage: Passage) {
+        self.shared.passage.store(passage as u8, Ordering::Release);
+    }
+
+    /// How often bytes were held back so far: the sign that a cut bites.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.shared.held.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    fn passage(&self) -> Passage {
+        match self.passage.load(Ordering::Acquire) {
+            1 => Passage::Closed,
+            2 => Passage::Deaf,
+            _ => Passage::Open,
+        }
+    }
+
+    /// Waits while `holds` says so; whether it has waited at all.
+    fn wait(&self, holds: impl Fn(Passage) -> bool) -> bool {
+        let mut has_waited = false;
+        while holds(self.passage()) {
+            if !std::mem::replace(&mut has_waited, true) {
+                self.held.fetch_add(1, Ordering::Relaxed);
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        has_waited
+    }
+}
+
+fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
+    client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).ok();
+    let close = || {
+        client.shutdown(Shutdown::Both).ok();
+        server.shutdown(Shutdown::Both).ok();
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            pass(server, client, |_| {
+                shared.wait(|passage| passage == Passage::Closed);
+                !shared.wait(|passage| passage == Passage::Deaf)
+            });
+            close();
+        });
+        pass(client, server, |_| {
+            shared.wait(|passage| passage == Passage::Closed);
+            true
+        });
+        close();
+    });
+}
+
+/// Copies until one side ends, or `goes_on` says no.
+fn pass(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn(&[u8]) -> bool) {
+    let mut buffer = vec![0; 65_536];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let sent = buffer.get(..length).unwrap_or_default();
+        if !goes_on(sent) || to.write_all(sent).is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_gate_keeps_what_is_sent_and_delivers_it_once_it_is_opened() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let gate = Gate::start(server.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, gate.port())).unwrap();
+        let (mut accepted, _) = server.accept().unwrap();
+        accepted.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut byte = [0];
+        gate.set(Passage::Closed);
+        client.write_all(b"x").unwrap();
+        assert!(accepted.read_exact(&mut byte).is_err());
+        assert_eq!(gate.held(), 1);
+        gate.set(Passage::Open);
+        accepted.read_exact(&mut byte).unwrap();
+        assert_eq!(&byte, b"x");
+    }
+
+    #[test]
+    fn a_deaf_gate_lets_requests_through_and_breaks_when_it_is_opened() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let gate = Gate::start(server.local_addr().unwrap()).unwrap();
+        let mut client = TcpStream::connect((Ipv4Addr::LOCALHOST, gate.port())).unwrap();
+        let (mut accepted, _) = server.accept().unwrap();
+        gate.set(Passage::Deaf);
+        client.write_all(b"x").unwrap();
+        let mut byte = [0];
+        accepted.read_exact(&mut byte).unwrap();
+        accepted.write_all(b"y").unwrap();
+        client.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        assert!(client.read(&mut byte).is_err());
+        gate.set(Passage::Open);
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        assert_eq!(client.read(&mut byte).unwrap_or(0), 0);
+    }
+}

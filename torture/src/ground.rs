@@ -1,0 +1,160 @@
+//! What a Telex stands on: a Kafka and a PostgreSQL. Several Telexes may stand on the same.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+use dev_env::{
+    install::Installation,
+    kafka::{self, Kafka},
+    postgres::{self, Postgres},
+    programs::PARTITIONS,
+};
+
+use crate::{
+    nodes::{Layout, Nodes},
+    wire::kafka::Cluster,
+    world::{Options, World},
+};
+
+/// Where a Telex is to stand.
+#[derive(Debug, Clone)]
+pub struct Site {
+    /// Kafka, for the harness.
+    pub cluster: Cluster,
+    /// `bootstrap.servers` of the ingest APIs.
+    pub for_apis: String,
+    /// `bootstrap.servers` of the processors.
+    pub for_processors: String,
+    /// The brokers that keep each partition.
+    pub replicas: Vec<Vec<i32>>,
+    /// The topic's settings, besides those of every topic of Telex.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// PostgreSQL.
+    pub database: SocketAddr,
+}
+
+/// The brokers.
+pub enum Brokers {
+    /// A broker alone.
+    One(Box<Kafka>),
+    /// Several.
+    Several(Nodes),
+}
+
+/// The servers.
+pub struct Ground {
+    /// The programs of the servers.
+    pub installation: Installation,
+    /// Where logs and data go.
+    pub directory: PathBuf,
+    /// Kafka.
+    pub brokers: Brokers,
+    /// PostgreSQL, the one that can be written to.
+    pub postgres: Postgres,
+    /// How many standbys there have been.
+    pub standbys: u32,
+}
+
+impl Ground {
+    /// A broker alone, and a PostgreSQL.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub fn small(installation: &Installation, directory: &Path) -> Result<Self> {
+        let kafka = Kafka::start(installation, kafka::Options::on_free_ports(directory))?;
+        Self::on(installation, directory, Brokers::One(Box::new(kafka)))
+    }
+
+    /// Several brokers, and a PostgreSQL.
+    ///
+    /// # Errors
+    /// A server does not start.
+    pub fn of_nodes(installation: &Installation, directory: &Path, layout: Layout) -> Result<Self> {
+        let nodes = Nodes::start(installation, directory, layout)?;
+        Self::on(installation, directory, Brokers::Several(nodes))
+    }
+
+    fn on(installation: &Installation, directory: &Path, brokers: Brokers) -> Result<Self> {
+        Ok(Self {
+            installation: installation.clone(),
+            directory: directory.to_owned(),
+            brokers,
+            postgres: Postgres::start(installation, postgres::Options::on_free_port(directory))?,
+            standbys: 0,
+        })
+    }
+
+    /// Where a Telex stands that has each partition on as many brokers as there are.
+    #[must_use]
+    pub fn site(&self) -> Site {
+        let partitions = usize::try_from(PARTITIONS).unwrap_or_default();
+        let database = self.postgres.address();
+        match &self.brokers {
+            Brokers::One(kafka) => Site {
+                cluster: Cluster::of(kafka.address()),
+                for_apis: kafka.bootstrap(),
+                for_processors: kafka.bootstrap(),
+                replicas: vec![vec![1]; partitions],
+                settings: Vec::new(),
+                database,
+            },
+            Brokers::Several(nodes) => {
+                let mut ids = nodes.broker_ids();
+                let replicas = (0..partitions).map(|_| {
+                    ids.rotate_left(1);
+                    ids.clone()
+                });
+                Site {
+                    cluster: nodes.cluster(),
+                    for_apis: nodes.for_apis(),
+                    for_processors: nodes.for_processors(),
+                    replicas: replicas.collect(),
+                    settings: vec![("min.insync.replicas", "2")],
+                    database,
+                }
+            }
+        }
+    }
+
+    /// A Telex with all that a fault expects, and requests on their way.
+    ///
+    /// # Errors
+    /// Something does not start, or the load is too small to say anything.
+    pub fn telex(&self, name: &str, options: &Options) -> Result<World> {
+        let mut world = World::new(name, options, &self.site())?;
+        world.complete()?;
+        world.warm_up()?;
+        Ok(world)
+    }
+
+    /// The nodes.
+    ///
+    /// # Errors
+    /// There is one broker alone.
+    pub fn nodes(&mut self) -> Result<&mut Nodes> {
+        match &mut self.brokers {
+            Brokers::One(_) => None,
+            Brokers::Several(nodes) => Some(nodes),
+        }
+        .context("this fault needs several brokers")
+    }
+
+    /// Stops all brokers where they are.
+    pub fn freeze_brokers(&self) {
+        match &self.brokers {
+            Brokers::One(kafka) => kafka.freeze(),
+            Brokers::Several(nodes) => nodes.broker_ids().into_iter().for_each(|id| nodes.freeze(id)),
+        }
+    }
+
+    /// Lets them go on.
+    pub fn thaw_brokers(&self) {
+        match &self.brokers {
+            Brokers::One(kafka) => kafka.thaw(),
+            Brokers::Several(nodes) => nodes.broker_ids().into_iter().for_each(|id| nodes.thaw(id)),
+        }
+    }
+}

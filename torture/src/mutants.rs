@@ -1,0 +1,228 @@
+//! Planted bugs: patches in `torture/mutants/`, applied one at a time to a copy of the sources. A harness that
+//! misses one proves nothing by finding none.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use dev_env::{process::from_shell, workspace::Workspace};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bench::{Bench, say},
+    faults,
+};
+
+/// What is planted, and what has to find it.
+const MANIFEST: &str = include_str!("../mutants/manifest.toml");
+/// A bug must be found within so many runs.
+const TRIES: u64 = 3;
+/// The last result, beside that of the long run.
+const RESULT: &str = "mutants.json";
+
+/// The manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    mutants: Vec<Mutant>,
+}
+
+/// A bug that is planted by the patch of its name.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mutant {
+    /// The patch, without `.patch`.
+    pub bug: String,
+    /// What is wrong then.
+    pub breaks: String,
+    /// The fault that brings it to light.
+    pub fault: String,
+    /// The invariants, one of which must not hold.
+    pub finds: Vec<String>,
+}
+
+/// What became of a bug.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Finding {
+    /// The bug.
+    pub bug: String,
+    /// What is wrong with it.
+    pub breaks: String,
+    /// The fault that was to find it.
+    pub fault: String,
+    /// The invariants that did not hold; none: it was missed.
+    pub found_by: Vec<String>,
+}
+
+/// The bugs of the manifest.
+///
+/// # Errors
+/// It cannot be read.
+pub fn all() -> Result<Vec<Mutant>> {
+    Ok(toml::from_str::<Manifest>(MANIFEST).context("torture/mutants/manifest.toml")?.mutants)
+}
+
+/// What the last run found; empty if there was none.
+#[must_use]
+pub fn last(results: &Path) -> Vec<Finding> {
+    let text = fs::read(results.join(RESULT)).unwrap_or_default();
+    serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// Plants each bug, or those in `only`; whether all were found.
+///
+/// # Errors
+/// A patch does not apply, or what it makes does not build.
+pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<bool> {
+    let copy = Copy::new(workspace);
+    bench.stage.options.catch_up = Duration::from_secs(25);
+    bench.stage.options.is_planted = true;
+    bench.stage.options.binaries = copy.target.join("debug");
+    let mut findings = Vec::new();
+    for mutant in all()?.into_iter().filter(|mutant| only.is_empty() || only.contains(&mutant.bug)) {
+        copy.plant(&mutant.bug)?;
+        let found_by = find(bench, &mutant)?;
+        let word = if found_by.is_empty() { "MISSED" } else { "found" };
+        say(&format!("{:<24} {word} in {} by {}", mutant.bug, mutant.fault, found_by.join(", ")));
+        let Mutant { bug, breaks, fault, .. } = mutant;
+        findings.push(Finding { bug, breaks, fault, found_by });
+    }
+    let found = findings.iter().filter(|finding| !finding.found_by.is_empty()).count();
+    say(&format!("{found} of {} planted bugs found, seed {}", findings.len(), bench.seed));
+    if only.is_empty() {
+        fs::write(workspace.dev().join("torture").join(RESULT), serde_json::to_vec_pretty(&findings)?)?;
+    }
+    Ok(found == findings.len())
+}
+
+/// Which of the invariants of the manifest did not hold.
+fn find(bench: &mut Bench, mutant: &Mutant) -> Result<Vec<String>> {
+    let fault = faults::find(&mutant.fault)?;
+    for turn in 0..TRIES {
+        bench.stage.options.seed = bench.seed + turn;
+        let violated = bench.run(fault)?.violated();
+        let named = mutant.finds.iter().filter(|name| violated.contains(&name.as_str()));
+        let named: Vec<String> = named.cloned().collect();
+        if !named.is_empty() {
+            return Ok(named);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// A copy of the sources, with their changes that are not committed, and what is built of it.
+struct Copy {
+    root: PathBuf,
+    tree: PathBuf,
+    target: PathBuf,
+}
+
+impl Copy {
+    fn new(workspace: &Workspace) -> Self {
+        let mutants = workspace.dev().join("mutants");
+        Self { root: workspace.root().to_owned(), tree: mutants.join("tree"), target: mutants.join("target") }
+    }
+
+    /// Makes the copy what the sources are, but for one bug, and builds it.
+    fn plant(&self, bug: &str) -> Result<()> {
+        self.refresh()?;
+        let patch = self.root.join("torture/mutants").join(format!("{bug}.patch"));
+        let mut apply = Command::new("git");
+        // The copy lies in the repository, and is none: without this the patch would be for that one.
+        apply.env("GIT_CEILING_DIRECTORIES", self.tree.parent().context("no parent")?);
+        succeed(apply.arg("apply").arg(&patch).current_dir(&self.tree), &format!("{bug}.patch"))?;
+        let mut build = from_shell("cargo");
+        build.args(["build", "--locked", "--quiet", "--package=ingest-api", "--package=processor", "--bins"]);
+        build.args(["--features", "processor/failpoints"]).current_dir(&self.tree);
+        build.env("CARGO_TARGET_DIR", &self.target).env("SQLX_OFFLINE", "true");
+        succeed(&mut build, &format!("the build with {bug}"))
+    }
+
+    /// Writes only what differs, so that cargo builds only that again.
+    fn refresh(&self) -> Result<()> {
+        let files = tracked(&self.root)?;
+        for file in &files {
+            let (from, to) = (self.root.join(file), self.tree.join(file));
+            // Deleted, and not committed yet.
+            let Ok(content) = fs::read(&from) else {
+                fs::remove_file(&to).ok();
+                continue;
+            };
+            if fs::read(&to).ok().as_ref() != Some(&content) {
+                fs::create_dir_all(to.parent().context("no parent")?)?;
+                fs::write(&to, content)?;
+                fs::set_permissions(&to, fs::metadata(&from)?.permissions())?;
+            }
+        }
+        remove_others(&self.tree, &self.tree, &files)
+    }
+}
+
+/// The files of the sources, relative to their root.
+fn tracked(root: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut list = Command::new("git");
+    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    let output = list.output().context("git")?;
+    if !output.status.success() {
+        bail!("git ls-files: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let names = String::from_utf8(output.stdout)?;
+    Ok(names.split_terminator('\0').map(PathBuf::from).collect())
+}
+
+/// A file that a patch made, or that is gone since, would be built as well.
+fn remove_others(tree: &Path, directory: &Path, wanted: &BTreeSet<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            remove_others(tree, &path, wanted)?;
+        } else if path.strip_prefix(tree).is_ok_and(|relative| !wanted.contains(relative)) {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn succeed(command: &mut Command, what: &str) -> Result<()> {
+    let output = command.output().with_context(|| what.to_owned())?;
+    if !output.status.success() {
+        bail!("{what}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    }
+
+    #[test]
+    fn each_bug_has_a_patch_that_applies_and_a_fault_that_exists() {
+        for Mutant { bug, fault, finds, .. } in all().unwrap() {
+            faults::find(&fault).unwrap();
+            assert!(!finds.is_empty(), "{bug}");
+            let patch = format!("torture/mutants/{bug}.patch");
+            let mut check = Command::new("git");
+            check.args(["apply", "--check", &patch]).current_dir(sources());
+            succeed(&mut check, &patch).unwrap();
+        }
+    }
+
+    #[test]
+    fn each_patch_is_in_the_manifest() {
+        let planted: BTreeSet<String> = all().unwrap().into_iter().map(|mutant| mutant.bug).collect();
+        let files = fs::read_dir(sources().join("torture/mutants")).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let patches: BTreeSet<String> =
+            names.filter_map(|name| name.strip_suffix(".patch").map(str::to_owned)).collect();
+        assert_eq!(patches, planted);
+    }
+}

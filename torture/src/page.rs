@@ -1,0 +1,145 @@
+//! The page of a long run: written from its result, never by hand.
+
+use crate::{mutants::Finding, report::Report};
+
+/// What one run should come to.
+const GOALS: [(&str, u64); 4] = [
+    ("messages answered 202", 1_000_000),
+    ("faults seen to bite", 250),
+    ("kinds of faults", 15),
+    ("faults of each kind", 8),
+];
+
+/// The page.
+#[must_use]
+pub fn render(report: &Report, bugs: &[Finding]) -> String {
+    let mut page = head(report);
+    page.push_str(&figures(report));
+    page.push_str(&faults(report));
+    page.push_str(&list("Violations", &report.violations));
+    page.push_str(&list("Faults that count for nothing", &report.invalid));
+    page.push_str(&planted(bugs));
+    page.push_str(&again(report));
+    page
+}
+
+fn head(report: &Report) -> String {
+    let verdict = if report.has_held() { "Everything held" } else { "Not everything held" };
+    format!(
+        "# Torture\n\n\
+         `torture page` writes this page from the result of `make torture`; \
+         [ADR 0017](adr/0017-torture-harness-and-planted-bugs.md) says how it is made.\n\n\
+         **{verdict}**: {acked} messages were answered 202, {count} faults of {kinds} kinds happened meanwhile, and \
+         {violations} promises were broken.\n\n",
+        acked = grouped(report.acked()),
+        count = report.count(),
+        kinds = report.faults.len(),
+        violations = report.violations_count,
+    )
+}
+
+fn figures(report: &Report) -> String {
+    let reached = [report.acked(), report.count(), report.faults.len() as u64, report.count_min()];
+    let mut text = "| goal of one run | at least | reached |\n|---|---|---|\n".to_owned();
+    for ((what, goal), reached) in GOALS.iter().zip(reached) {
+        text.push_str(&format!("| {what} | {} | {} |\n", grouped(*goal), grouped(reached)));
+    }
+    text.push_str("\n| figure | |\n|---|---|\n");
+    let variants: Vec<String> =
+        report.acked.iter().map(|(name, acked)| format!("{name} {}", grouped(*acked))).collect();
+    let rows = [
+        ("version", format!("`{}`, {} build", report.version, report.binaries)),
+        ("duration", format!("{} min on {} processors", report.seconds / 60, report.cores)),
+        ("offered to each Telex", format!("{} messages a second, three Telexes at once", report.rate)),
+        ("messages answered 202", variants.join("; ")),
+        ("Telexes, each compared with its topic and its tables", report.worlds.to_string()),
+        ("snapshots of the tables judged under way", grouped(report.looks)),
+        ("availability (202 of all attempts that were not refused for good)", percent(report.availability())),
+        ("longest time without a 202, in one Telex", format!("{:.1} s", report.longest_gap)),
+        ("seed", report.seed.to_string()),
+    ];
+    for (what, value) in rows {
+        text.push_str(&format!("| {what} | {value} |\n"));
+    }
+    text
+}
+
+fn faults(report: &Report) -> String {
+    let mut text = "\n## Faults\n\
+        Each was seen to bite. *Load* is the least that was acknowledged a second just before; *recovery* is the time \
+        until everything went on, the middle one and the longest.\n\n\
+        | fault | what happens | times | load | recovery | seen by, the last time |\n|---|---|---|---|---|---|\n"
+        .to_owned();
+    for (id, kind) in &report.faults {
+        let (median, max) = kind.recovery();
+        text.push_str(&format!(
+            "| {id} | {} | {} | {}/s | {median:.1} s, {max:.1} s | {} |\n",
+            kind.what, kind.count, kind.rate_min, kind.evidence
+        ));
+    }
+    text
+}
+
+fn planted(bugs: &[Finding]) -> String {
+    if bugs.is_empty() {
+        return String::new();
+    }
+    let found = bugs.iter().filter(|bug| !bug.found_by.is_empty()).count();
+    let mut text = format!(
+        "\n## Planted bugs\n{found} of {} were found: `make torture-mutants` plants each in a copy of the sources.\n\n\
+         | bug | what is wrong then | fault | found by |\n|---|---|---|---|\n",
+        bugs.len()
+    );
+    for bug in bugs {
+        let found = if bug.found_by.is_empty() { "**missed**".to_owned() } else { bug.found_by.join(", ") };
+        text.push_str(&format!("| {} | {} | {} | {found} |\n", bug.bug, bug.breaks, bug.fault));
+    }
+    text
+}
+
+fn list(title: &str, lines: &[String]) -> String {
+    if lines.is_empty() {
+        return format!("\n## {title}\nNone.\n");
+    }
+    let lines: Vec<String> = lines.iter().map(|line| format!("- {line}\n")).collect();
+    format!("\n## {title}\n{}", lines.concat())
+}
+
+fn again(report: &Report) -> String {
+    let Report { seconds, rate, seed, .. } = report;
+    format!(
+        "\n## Again\n`make torture DURATION={seconds} RATE={rate} ARGS='--seed {seed}' && make torture-page`\n"
+    )
+}
+
+/// With a space between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(' ');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.2} %", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_apart() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
+    }
+
+    #[test]
+    fn a_run_without_a_fault_does_not_hold() {
+        assert!(render(&Report::default(), &[]).contains("**Not everything held**"));
+    }
+}

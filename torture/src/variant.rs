@@ -1,0 +1,124 @@
+//! How the messages of a Telex come: one by one or in batches, signed and compressed, from few clients or from
+//! more than the processors remember.
+
+use std::{fs, path::Path, time::UNIX_EPOCH};
+
+use anyhow::Result;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, write::GzEncoder};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+
+/// How messages come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Variant {
+    /// Each in a request of its own, from few clients: each has several in flight.
+    Single,
+    /// Several in a request.
+    Batches,
+    /// In a request of its own, signed over its compressed bytes.
+    Signed,
+    /// From more clients than the processors remember.
+    ManyClients,
+}
+
+const KEY: &[u8] = b"torture signs with this key of 32";
+
+impl Variant {
+    /// All, in the order in which a long run takes them.
+    pub const ALL: [Self; 4] = [Self::Single, Self::Batches, Self::Signed, Self::ManyClients];
+
+    /// Its name, for people.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Single => "single messages",
+            Self::Batches => "batches",
+            Self::Signed => "signed and compressed",
+            Self::ManyClients => "many clients",
+        }
+    }
+
+    /// How many clients write.
+    #[must_use]
+    pub const fn clients(self) -> u64 {
+        match self {
+            Self::ManyClients => 20_000,
+            Self::Single | Self::Batches | Self::Signed => 160,
+        }
+    }
+
+    /// Messages in a request.
+    #[must_use]
+    pub const fn messages(self) -> u64 {
+        match self {
+            Self::Batches => 20,
+            Self::Single | Self::Signed | Self::ManyClients => 1,
+        }
+    }
+
+    /// The route.
+    #[must_use]
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Batches => "/v1/messages/batch",
+            Self::Single | Self::Signed | Self::ManyClients => "/v1/messages",
+        }
+    }
+
+    /// Writes the files that the programs need.
+    ///
+    /// # Errors
+    /// One cannot be written.
+    pub fn prepare(self, directory: &Path) -> Result<()> {
+        if self == Self::Signed {
+            fs::create_dir_all(directory)?;
+            let secret = STANDARD.encode(KEY);
+            let producer = format!(
+                "[[producers]]\nname = \"torture\"\nsecrets = [{{ secret = \"whsec_{secret}\" }}]\nall_external_client_ids = true\n"
+            );
+            fs::write(directory.join("producers.toml"), producer)?;
+        }
+        Ok(())
+    }
+
+    /// The ingest API's settings.
+    #[must_use]
+    pub fn api_settings(self, directory: &Path) -> Vec<String> {
+        match self {
+            Self::Signed => vec![format!("--producers-file={}", directory.join("producers.toml").display())],
+            Self::Single | Self::Batches | Self::ManyClients => Vec::new(),
+        }
+    }
+
+    /// The processors' settings.
+    #[must_use]
+    pub fn processor_settings(self) -> Vec<String> {
+        match self {
+            Self::ManyClients => vec!["--cache-clients-max=100".to_owned()],
+            Self::Single | Self::Batches | Self::Signed => Vec::new(),
+        }
+    }
+
+    /// A body as it goes over the wire, and the header lines that go with it.
+    ///
+    /// # Errors
+    /// It cannot be compressed.
+    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, String)> {
+        if self != Self::Signed {
+            return Ok((body.as_bytes().to_vec(), String::new()));
+        }
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        std::io::Write::write_all(&mut encoder, body.as_bytes())?;
+        let bytes = encoder.finish()?;
+        let seconds = UNIX_EPOCH.elapsed()?.as_secs();
+        let mut mac = Hmac::<Sha256>::new_from_slice(KEY)?;
+        mac.update(format!("{id}.{seconds}.").as_bytes());
+        mac.update(&bytes);
+        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        let headers = format!(
+            "content-encoding: gzip\r\nwebhook-id: {id}\r\nwebhook-timestamp: {seconds}\r\nwebhook-signature: v1,{signature}\r\n"
+        );
+        Ok((bytes, headers))
+    }
+}

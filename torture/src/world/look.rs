@@ -1,0 +1,118 @@
+//! What a Telex looks like from outside: its rows, its log, what its processors say.
+
+use std::{collections::BTreeMap, ops::Range};
+
+use anyhow::{Context as _, Result, bail};
+use dev_env::programs::{self, PARTITIONS};
+
+use super::World;
+use crate::{
+    checker::{self, Evidence, Log, Violation},
+    wire::{kafka::End, postgres::Connection},
+};
+
+impl World {
+    /// A connection to the database, past the proxy.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn sql(&self) -> Result<Connection> {
+        Connection::open(self.proxy.server(), &self.database)
+    }
+
+    /// How many records are applied.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn applied(&self) -> Result<i64> {
+        self.sql()?
+            .number("select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress")
+    }
+
+    /// Records that a reader would get and that are not applied.
+    ///
+    /// # Errors
+    /// Kafka's or PostgreSQL's.
+    pub fn lag(&self) -> Result<i64> {
+        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        let mut lag = 0;
+        for (partition, next) in self.next_offsets()? {
+            let end = ends.get(&partition).copied().unwrap_or(next);
+            if next < end && self.holds_records(partition, next..end)? {
+                lag += end - next;
+            }
+        }
+        Ok(lag)
+    }
+
+    /// What the processors tell people: readiness, and the lag.
+    ///
+    /// # Errors
+    /// None runs.
+    pub fn what_processors_say(&self) -> Result<String> {
+        let processor = self.processors.values().next().context("no processor")?;
+        let ready = programs::get(processor.admin, "/readyz").map_or(0, |(status, _)| status);
+        let metrics = processor.metrics();
+        let lags = metrics.lines().filter(|line| line.starts_with("processor_lag_records{"));
+        let lag: f64 = lags.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
+        Ok(format!(
+            "/readyz answers {ready} and the lag is {lag}, where {} records are not applied",
+            self.lag()?
+        ))
+    }
+
+    /// How far each partition is applied.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
+        let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
+        rows.iter()
+            .map(|row| match &row[..] {
+                [Some(partition), Some(next)] => Ok((partition.parse()?, next.parse()?)),
+                _ => bail!("a row of another shape"),
+            })
+            .collect()
+    }
+
+    /// Who has taken each partition last.
+    ///
+    /// # Errors
+    /// PostgreSQL's.
+    pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
+        let rows = self.sql()?.query(
+            "select distinct on (partition) partition, process from torture_audit
+             where to_epoch > from_epoch order by partition, seq desc",
+        )?;
+        rows.into_iter()
+            .map(|row| match &row[..] {
+                [Some(partition), Some(process)] => Ok((partition.parse()?, process.clone())),
+                _ => bail!("a row of another shape"),
+            })
+            .collect()
+    }
+
+    /// Whether there is anything in a stretch of a log that a reader gets.
+    pub(super) fn holds_records(&self, partition: i32, range: Range<i64>) -> Result<bool> {
+        if self.history.planted().transactions == 0 {
+            return Ok(true);
+        }
+        let log = self.cluster.read_range(&self.topic, partition, range)?;
+        let planted = self.history.planted();
+        Ok(log.records.iter().any(|record| !planted.aborted.contains(&(partition, record.offset))))
+    }
+
+    /// Compares what was sent, the topic and the tables.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn check(&mut self) -> Result<Vec<Violation>> {
+        let topic = self.cluster.topic(&self.topic)?;
+        let partitions = self.cluster.read(&self.topic)?;
+        let log = Log { topic_id: topic.id, partitions, keyed_partitions: PARTITIONS };
+        let attempts = self.history.attempts();
+        let planted = self.history.planted();
+        let evidence = Evidence { attempts: &attempts, planted: &planted, log: &log };
+        checker::check(&evidence, &mut self.sql()?)
+    }
+}
