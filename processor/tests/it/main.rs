@@ -3,6 +3,7 @@
 //! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod assignment;
 mod commit_unknown;
 mod crash;
 mod dialogs;
@@ -14,6 +15,7 @@ mod halts;
 mod harness;
 mod identity;
 mod lag;
+mod leaderless;
 mod outage;
 mod poison;
 mod pooler;
@@ -21,9 +23,12 @@ mod prove;
 mod rebalance;
 mod replay;
 mod roles;
+mod rows;
+mod second_broker;
 mod secure_kafka;
 mod shipped;
 mod tail;
 mod topic;
 mod traces;
+mod unreadable;
 mod watchdog;
