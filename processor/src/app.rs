@@ -18,7 +18,7 @@ use crate::{
     consume::{
         lane::{AttemptClock, Lane, LaneConfig},
         rounds::AuditConfig,
-        run::{End, LaneHandle, PollerHandle, Supervisor},
+        supervisor::{End, Instruments, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
         watchdog::{Watchdog, WatchdogConfig},
     },
@@ -32,7 +32,7 @@ use crate::{
     status::{ProcessorHealth, Status},
     store::{
         Database, StoreError,
-        registry::{self, Registration, Topic},
+        registry::{self, RegisteredTopic, Registration},
         schema,
     },
 };
@@ -95,11 +95,11 @@ impl Application {
         let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);
         let result = loop {
-            let topic = tokio::select! {
-                topic = prepare(&config, &inspector) => topic?,
+            let registered = tokio::select! {
+                registered = prepare(&config, &inspector) => registered?,
                 () = &mut shutdown => break Ok(()),
             };
-            let parts = Parts { topic, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
+            let parts = Parts { registered, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
             match work(&config, parts, (&metrics, &status), shutdown.as_mut()).await {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
@@ -117,7 +117,7 @@ impl Application {
 
 /// What stays when the consumer is made anew, or was looked up for it.
 struct Parts<'a> {
-    topic: Topic,
+    registered: RegisteredTopic,
     inspector: Arc<Inspector>,
     watchdog: &'a mut Watchdog,
 }
@@ -125,7 +125,7 @@ struct Parts<'a> {
 /// Makes the lanes, the poll thread and the supervisor, and works until one of them ends.
 async fn work(
     config: &Config,
-    Parts { topic, inspector, watchdog }: Parts<'_>,
+    Parts { registered, inspector, watchdog }: Parts<'_>,
     (metrics, status): (&Arc<Metrics>, &Arc<Status>),
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<End> {
@@ -136,7 +136,7 @@ async fn work(
         let (chunks, chunks_rx) = mpsc::channel(CHUNKS_MAX);
         let clock = Arc::new(AttemptClock::new(Instant::now()));
         let lane = Lane::new(
-            (config.database.clone(), topic),
+            (config.database.clone(), registered.topic),
             config.lane.clone(),
             (Arc::clone(metrics), Arc::clone(&clock)),
             lane_reports.clone(),
@@ -150,33 +150,30 @@ async fn work(
     let consumer = client::group_consumer(&config.kafka, &config.consumer, context)?;
     consumer.subscribe(&[&config.kafka.topic])?;
     let (reports, reports_rx) = mpsc::channel(1_024);
-    let (commands, commands_rx) = std::sync::mpsc::sync_channel(4_096);
+    let (orders, orders_rx) = std::sync::mpsc::sync_channel(4_096);
     let poller = Poller::new(
         (consumer, config.kafka.topic.clone()),
-        commands_rx,
+        orders_rx,
         reports,
         outlets,
         (Arc::clone(metrics), Arc::clone(status)),
     );
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
-    let taker = Taker { database: config.database.clone(), inspector, topic, owner };
-    let supervisor = Supervisor::new(
-        (taker, config.audit),
-        watchdog,
-        PollerHandle { commands, thread },
-        lanes,
-        (Arc::clone(metrics), Arc::clone(status)),
-    );
+    let taker =
+        Taker { database: config.database.clone(), inspector, registered: Arc::new(registered), owner };
+    let instruments = Instruments { metrics: Arc::clone(metrics), status: Arc::clone(status) };
+    let poller = PollerHandle { orders, thread };
+    let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments);
     Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
 }
 
 /// Waits until Kafka and PostgreSQL answer and are what they should be.
-async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<Topic> {
+async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<RegisteredTopic> {
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let error = match try_prepare(config, inspector).await {
-            Ok(topic) => return Ok(topic),
+            Ok(registered) => return Ok(registered),
             Err(
                 error @ (PrepareError::Migrations(_)
                 | PrepareError::Encoding(_)
@@ -210,7 +207,7 @@ enum PrepareError {
     Panicked,
 }
 
-async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topic, PrepareError> {
+async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<RegisteredTopic, PrepareError> {
     inspector.audit(config.audit.profile).await?;
     let asked = Arc::clone(inspector);
     let identity =
@@ -232,12 +229,13 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Topi
         let starts = starts.await.map_err(|_| PrepareError::Panicked)??;
         registry::register(&mut connection, &identity, &starts).await?;
     }
-    match registry::find(&mut connection, &identity).await? {
-        Registration::Known(topic) => Ok(topic),
-        // Goes on with the topic that the rows belong to: each partition halts and says why.
-        Registration::Recreated { registered } => Ok(registered),
-        Registration::Unknown => Err(PrepareError::NotRegistered),
-    }
+    let topic = match registry::find(&mut connection, &identity).await? {
+        // Another topic goes on as the one that the rows belong to: each partition halts and says why.
+        Registration::Known(topic) | Registration::Recreated { registered: topic } => topic,
+        Registration::Unknown => return Err(PrepareError::NotRegistered),
+    };
+    let cluster_id = registry::cluster_of(&mut connection, topic.topic_ref).await?;
+    Ok(RegisteredTopic { topic, cluster_id })
 }
 
 fn hostname() -> String {

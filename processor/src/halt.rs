@@ -24,6 +24,17 @@ pub enum StopReason {
         #[serde(with = "as_text")]
         found: Uuid,
     },
+    /// The topic belongs to another cluster: staging's brokers with production's database, or a new cluster
+    /// that nobody has accepted yet.
+    OtherCluster {
+        /// The cluster in the registry.
+        registered: String,
+        /// The cluster that the brokers answer with.
+        found: String,
+        /// The id of the topic there.
+        #[serde(with = "as_text")]
+        topic_id: Uuid,
+    },
     /// The partition had a row once, and has none now: nobody knows how far it is applied.
     UnregisteredPartition,
     /// A record came to a partition that no key belongs to yet, or whose clients are not applied to the
@@ -81,6 +92,14 @@ pub enum StopReason {
     },
     /// The tables refuse good records: they are not those of the migrations any more.
     SchemaMismatch(SchemaFault),
+    /// The brokers hand out a batch that no client can read: an unknown codec or format, or a checksum that
+    /// does not match. It is the same however often it is fetched.
+    UnreadableBatch {
+        /// The offset that should have come next; the batch holds it or begins there.
+        offset: Offset,
+        /// What the client says, by its own name.
+        error: String,
+    },
 }
 
 /// What the server says of tables that refuse good records: names, never values.
@@ -124,6 +143,7 @@ impl StopReason {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::TopicRecreated { .. } => "topic_recreated",
+            Self::OtherCluster { .. } => "other_cluster",
             Self::UnregisteredPartition => "unregistered_partition",
             Self::AwaitsSwitch { .. } => "awaits_switch",
             Self::BelowLogStart { .. } => "below_log_start",
@@ -134,6 +154,7 @@ impl StopReason {
             Self::DeadLetterLimit { .. } => "dead_letter_limit",
             Self::ForeignWrite { .. } => "foreign_write",
             Self::SchemaMismatch(_) => "schema_mismatch",
+            Self::UnreadableBatch { .. } => "unreadable_batch",
         }
     }
 
@@ -175,6 +196,10 @@ impl fmt::Display for StopReason {
             Self::TopicRecreated { registered, found } => {
                 write!(f, "the topic's id is {found}, registered is {registered}")
             }
+            Self::OtherCluster { registered, found, topic_id } => write!(
+                f,
+                "the topic belongs to cluster {found} and has the id {topic_id} there, registered is cluster {registered}"
+            ),
             Self::UnregisteredPartition => f.write_str("the partition is not in the registry"),
             Self::AwaitsSwitch { offset, partition_count } => {
                 write!(
@@ -204,6 +229,9 @@ impl fmt::Display for StopReason {
                 write!(f, "a row that the record at {offset} writes was there before it")
             }
             Self::SchemaMismatch(fault) => write!(f, "the tables refuse good records: {fault}"),
+            Self::UnreadableBatch { offset, error } => {
+                write!(f, "the batch at {offset} cannot be read by any client: {error}")
+            }
         }
     }
 }
@@ -217,6 +245,11 @@ mod tests {
         let (next_offset, offset) = (NextOffset(5), Offset(9));
         let reasons = [
             StopReason::TopicRecreated { registered: Uuid::from_u128(1), found: Uuid::from_u128(2) },
+            StopReason::OtherCluster {
+                registered: "here".to_owned(),
+                found: "there".to_owned(),
+                topic_id: Uuid::from_u128(3),
+            },
             StopReason::UnregisteredPartition,
             StopReason::AwaitsSwitch { offset, partition_count: 12 },
             StopReason::BelowLogStart { next_offset, log_start: offset },
@@ -233,6 +266,7 @@ mod tests {
                 constraint: None,
                 routine: None,
             }),
+            StopReason::UnreadableBatch { offset, error: "NotImplemented".to_owned() },
         ];
         for reason in reasons {
             assert_eq!(StopReason::from_stored(reason.as_str(), reason.numbers()), Some(reason));

@@ -4,7 +4,7 @@
 //! topic ──▶ kafka/poller ──▶ consume/lane ──▶ decode ──▶ fold ──▶ store/apply ──▶ PostgreSQL
 //!           one thread       a task, a        total      pure     one transaction,
 //!               ▲            connection                           compare-and-set last
-//!               └──── consume/run: gives partitions to lanes, drains them, hands them back
+//!               └──── consume/supervisor: gives partitions to lanes, drains them, hands them back
 //! ```
 //!
 //! Read in that order, then [`halt`] and [`dead_letter`] (when not to go on), [`intervention`] and [`replay`]
@@ -27,6 +27,7 @@ pub mod commands;
 pub mod consume;
 pub mod dead_letter;
 pub mod decode;
+pub mod end;
 mod failpoint;
 pub mod fold;
 pub mod halt;

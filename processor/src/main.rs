@@ -6,15 +6,18 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use processor::cli::Cli;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
     // Reads FAILPOINTS.
     #[cfg(feature = "failpoints")]
     let _scenario = fail::FailScenario::setup();
-    match Cli::parse().run().await {
-        Ok(code) => code,
-        Err(error) => {
+    match processor::end::run_to_end(Cli::parse().run()) {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "processor failed");
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            tracing::error!(%error, "the runtime cannot be started");
             ExitCode::FAILURE
         }
     }

@@ -1,5 +1,5 @@
 //! What the process says of itself on the admin port. Live: the poll thread turns. Ready: the group's
-//! answer has been acted on, and no partition is halted. Neither asks Kafka or PostgreSQL: one outage
+//! answer has been acted on, and no partition is halted or held up. Neither asks Kafka or PostgreSQL: one outage
 //! must not restart every processor (pitfalls 72).
 
 use std::{
@@ -14,7 +14,7 @@ use std::{
 use schemas::Partition;
 use service_kit::{admin::Health, clock::unix_time, prometheus::Registry};
 
-use crate::{halt::StopReason, metrics::Metrics};
+use crate::{consume::takeover::Obstacle, halt::StopReason, metrics::Metrics};
 
 /// A poll thread that has not turned for this long hangs: it waits for nothing longer than a second.
 const BEAT_MAX: Duration = Duration::from_secs(30);
@@ -30,6 +30,7 @@ pub struct Status {
 struct State {
     assigned: bool,
     halted: BTreeMap<Partition, StopReason>,
+    waiting: BTreeMap<Partition, Obstacle>,
 }
 
 impl Status {
@@ -55,10 +56,18 @@ impl Status {
         });
     }
 
+    /// A partition cannot be taken up now.
+    pub fn waits(&self, partition: Partition, obstacle: Obstacle) {
+        self.with(|state| {
+            state.waiting.insert(partition, obstacle);
+        });
+    }
+
     /// A partition is no longer ours to report.
     pub fn released(&self, partition: Partition) {
         self.with(|state| {
             state.halted.remove(&partition);
+            state.waiting.remove(&partition);
         });
     }
 
@@ -92,13 +101,14 @@ impl Health for ProcessorHealth {
             if !state.assigned {
                 return Err("no partitions assigned yet".to_owned());
             }
-            if state.halted.is_empty() {
-                return Ok(());
-            }
-            let lines = state.halted.iter().map(|(partition, reason)| {
+            let halted = state.halted.iter().map(|(partition, reason)| {
                 format!("partition {partition} halted: {}: {reason}", reason.as_str())
             });
-            Err(lines.collect::<Vec<_>>().join("\n"))
+            let waiting = state.waiting.iter().map(|(partition, obstacle)| {
+                format!("partition {partition} not taken up: {}: {obstacle}", obstacle.as_str())
+            });
+            let lines: Vec<String> = halted.chain(waiting).collect();
+            if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
         })
     }
 
@@ -126,6 +136,12 @@ mod tests {
         );
         status.released(Partition(3));
         assert_eq!(health.ready(), Ok(()));
+        status.waits(Partition(4), Obstacle::LogRange("LeaderNotAvailable".to_owned()));
+        assert_eq!(
+            health.ready().unwrap_err(),
+            "partition 4 not taken up: log_range: its leader does not name the range of its log: LeaderNotAvailable"
+        );
+        status.released(Partition(4));
         assert_eq!(health.live(), Ok(()));
     }
 }

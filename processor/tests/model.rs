@@ -258,7 +258,7 @@ impl Protocol {
         Some(())
     }
 
-    /// The checks before a partition is taken up, in the order of `Taker::try_take`.
+    /// The checks before a partition is taken up, in the order of `decide`.
     fn take_up(&self, state: &State) -> Owner {
         let (registered, row) = (0, progress(&state.database));
         if state.topic != registered && !matches!(self.flaw, Flaw::NoTopicId | Flaw::NoIdentity) {

@@ -1,19 +1,24 @@
-//! From records to transactions, in the order of a record's way: [`run`] (the supervisor: which
-//! partitions, which lane), [`takeover`] (may a partition be taken up, and from where),
-//! [`lane`] (a task that applies what its partitions bring), [`partition`] (one partition's state),
-//! [`dialogs`] (the cache), [`pending`], [`batch`] and [`part`] (what goes into one transaction),
-//! [`attempt`] (one try of it). Beside the way: [`rounds`] (what the supervisor looks at from time
-//! to time), [`watchdog`] (partitions that do not advance), [`traces`] (spans of sampled traces).
+//! From records to transactions, in the order of a record's way: [`supervisor`] (performs what is decided),
+//! [`ownership`] (decides: which partitions, which lane), [`takeover`] (gathers what is known of a partition),
+//! [`decide`] (may it be taken up, and from where), [`lane`] (a task that applies what its partitions bring),
+//! [`partition`] (one partition's state), [`dialogs`] (the cache), [`pending`], [`batch`] and [`part`] (what goes into
+//! one transaction), [`attempt`] (one try of it). Beside the way: [`tickets`] (what a task may still do), [`shown`]
+//! (what people see of partitions), [`rounds`] (what the supervisor looks at from time to time), [`watchdog`]
+//! (partitions that do not advance), [`traces`] (spans of sampled traces).
 
 pub mod attempt;
 pub mod batch;
+pub mod decide;
 pub mod dialogs;
 pub mod lane;
+pub mod ownership;
 pub mod part;
 pub mod partition;
 pub mod pending;
 pub mod rounds;
-pub mod run;
+pub mod shown;
+pub mod supervisor;
 pub mod takeover;
+pub mod tickets;
 pub mod traces;
 pub mod watchdog;

@@ -1,20 +1,35 @@
-//! What the supervisor looks at from time to time, from outside: the ends of the logs, the rows, the
-//! topic's settings, the halts that a person may have resumed. Each look is a task that waits for Kafka
-//! or PostgreSQL, so that the supervisor does not; one of a kind at a time.
+//! What the supervisor looks at from time to time, from outside: the ends of the logs, the rows, the topic and
+//! its settings, the halts that a person may have resumed, batches that cannot be read. Each look is a task that
+//! waits for Kafka or PostgreSQL, so that the supervisor does not; one of a kind at a time.
 
 use std::time::{Duration, Instant};
 
 use schemas::Partition;
+use sqlx::PgConnection;
 
 use crate::{
-    consume::takeover::Taker,
-    kafka::topic::{InspectError, TopicProfile},
-    position::Offset,
+    consume::{
+        decide::another_topic,
+        ownership::{Belief, Difference},
+        takeover::{Answer, Obstacle, Takeover, Taker},
+    },
+    kafka::{
+        poller::AssignmentEpoch,
+        topic::{InspectError, Inspector, TopicProfile},
+    },
+    position::{NextOffset, Offset},
     store::{
         StoreError, halts,
         progress::{self, Progress},
     },
 };
+
+/// After the consumer has met something that one of its partitions must explain, all are looked at for this long.
+const LOOK_CLOSELY: Duration = Duration::from_secs(10);
+
+/// After the consumer has met a batch that it cannot read, the partitions that stand still are asked for one for
+/// this long.
+const SUSPECT_BATCHES: Duration = Duration::from_secs(60);
 
 /// A kind of look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,29 +37,50 @@ pub enum Round {
     /// The ends of what may be read of the owned partitions' logs (their last stable offsets), by a client that
     /// cannot stall with the consumer.
     LogEnds,
-    /// The rows of the owned partitions.
+    /// The rows of the owned partitions, on a server that can be written to: are they where their owner believes?
     Rows,
+    /// The topic: is it the registered one, and do the logs of idle partitions continue where their rows stand?
+    Topic,
     /// The topic's settings (R13).
     Audit,
     /// Which of the halted partitions still stand still.
     Halts,
+    /// Whether partitions stand still because a batch cannot be read.
+    Batches,
 }
 
 impl Round {
-    const ALL: [Self; 4] = [Self::LogEnds, Self::Rows, Self::Audit, Self::Halts];
+    const ALL: [Self; 6] = [Self::LogEnds, Self::Rows, Self::Topic, Self::Audit, Self::Halts, Self::Batches];
 }
 
-/// What was seen.
+/// What a look is about.
+#[derive(Debug, Clone)]
+pub struct Subject {
+    /// What is believed of the active partitions.
+    pub beliefs: Vec<Belief>,
+    /// The halted ones for [`Round::Halts`], those to be looked at for [`Round::Topic`] and [`Round::Batches`].
+    pub partitions: Vec<Partition>,
+}
+
+/// A partition in one stretch of ownership, and how it differs from what is believed.
+pub type Differing = (Partition, AssignmentEpoch, Difference);
+
+/// What was seen. Empty where nothing answered.
 #[derive(Debug)]
 pub enum Seen {
-    /// The ends of the logs; `None`: the brokers do not answer.
-    LogEnds(Option<Vec<(Partition, Offset)>>),
-    /// The rows; none: PostgreSQL does not answer.
-    Rows(Vec<Progress>),
+    /// The ends of the logs, of those that were asked for; one that did not answer is absent.
+    LogEnds { asked: Vec<Partition>, ends: Vec<(Partition, Offset)> },
+    /// The rows, and those that are not where their owner believes.
+    Rows { rows: Vec<Progress>, differences: Vec<Differing> },
+    /// Partitions whose log does not continue their rows, or whose topic is another one; and those that were
+    /// found sound, where they stood.
+    Topic { differences: Vec<Differing>, sound: Vec<(Partition, AssignmentEpoch, NextOffset)> },
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
     Audit(Option<Vec<String>>),
     /// Of the partitions that were asked for, those that are not halted any more.
     Resumed(Vec<Partition>),
+    /// Partitions whose next batch cannot be read: where, and what the client says.
+    Batches(Vec<(Partition, AssignmentEpoch, Offset, String)>),
 }
 
 impl Seen {
@@ -52,10 +88,12 @@ impl Seen {
     #[must_use]
     pub const fn round(&self) -> Round {
         match self {
-            Self::LogEnds(_) => Round::LogEnds,
-            Self::Rows(_) => Round::Rows,
+            Self::LogEnds { .. } => Round::LogEnds,
+            Self::Rows { .. } => Round::Rows,
+            Self::Topic { .. } => Round::Topic,
             Self::Audit(_) => Round::Audit,
             Self::Resumed(_) => Round::Halts,
+            Self::Batches(_) => Round::Batches,
         }
     }
 }
@@ -74,14 +112,21 @@ pub struct AuditConfig {
 pub struct Schedule {
     audit: AuditConfig,
     /// `None`: under way.
-    due: [(Round, Option<Instant>); 4],
+    due: [(Round, Option<Instant>); 6],
+    close_look_until: Instant,
+    batches_suspected_until: Instant,
 }
 
 impl Schedule {
     /// Everything is due one interval from `now`.
     #[must_use]
     pub fn new(audit: AuditConfig, now: Instant) -> Self {
-        let mut schedule = Self { audit, due: Round::ALL.map(|round| (round, None)) };
+        let mut schedule = Self {
+            audit,
+            due: Round::ALL.map(|round| (round, None)),
+            close_look_until: now,
+            batches_suspected_until: now,
+        };
         for round in Round::ALL {
             schedule.done(round, now);
         }
@@ -90,9 +135,9 @@ impl Schedule {
 
     const fn every(&self, round: Round) -> Duration {
         match round {
-            Round::LogEnds => Duration::from_secs(5),
-            Round::Rows => Duration::from_secs(15),
-            Round::Halts => Duration::from_secs(2),
+            Round::LogEnds | Round::Rows => Duration::from_secs(5),
+            Round::Topic => Duration::from_secs(3),
+            Round::Halts | Round::Batches => Duration::from_secs(2),
             Round::Audit => self.audit.every,
         }
     }
@@ -100,8 +145,10 @@ impl Schedule {
     /// The looks that are due. They count as under way until [`Self::done`].
     pub fn begin(&mut self, now: Instant) -> Vec<Round> {
         let mut begun = Vec::new();
+        let suspects_batches = now < self.batches_suspected_until;
         for (round, due) in &mut self.due {
-            if due.is_some_and(|due| due <= now) {
+            let is_wanted = *round != Round::Batches || suspects_batches;
+            if due.is_some_and(|due| due <= now) && is_wanted {
                 *due = None;
                 begun.push(*round);
             }
@@ -116,13 +163,47 @@ impl Schedule {
             *due = Some(next);
         }
     }
+
+    /// The consumer has met something that the topic, or one of the logs, must explain: look at once, at all.
+    pub fn look_closely(&mut self, now: Instant) {
+        self.close_look_until = now + LOOK_CLOSELY;
+        for (_, due) in self.due.iter_mut().filter(|(round, _)| *round == Round::Topic) {
+            // One that is under way began before.
+            *due = due.map(|_| now);
+        }
+    }
+
+    /// Whether all partitions are to be looked at, not only the idle ones.
+    #[must_use]
+    pub fn looks_closely(&self, now: Instant) -> bool {
+        now < self.close_look_until
+    }
+
+    /// The consumer has met a batch that it cannot read, in a partition that it does not name.
+    pub fn suspect_batches(&mut self, now: Instant) {
+        self.batches_suspected_until = now + SUSPECT_BATCHES;
+    }
 }
 
-/// Looks. `partitions`: the owned ones, or the halted ones for [`Round::Halts`].
-pub async fn look(taker: Taker, profile: TopicProfile, round: Round, partitions: Vec<Partition>) -> Seen {
+/// Looks.
+pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Subject) -> Seen {
+    let Subject { beliefs, partitions } = subject;
     match round {
-        Round::LogEnds => Seen::LogEnds(log_ends(&taker, partitions).await),
-        Round::Rows => Seen::Rows(answered("the rows", rows(&taker, &partitions).await).unwrap_or_default()),
+        Round::LogEnds => {
+            let asked: Vec<Partition> = beliefs.iter().map(|belief| belief.partition).collect();
+            let question = asked.clone();
+            let ends = taker.inspect(move |inspector| inspector.log_ends(&question)).await;
+            Seen::LogEnds { asked, ends: answered("the ends of the logs", ends).unwrap_or_default() }
+        }
+        Round::Rows => {
+            let (rows, differences) = answered("the rows", rows(&taker, &beliefs).await).unwrap_or_default();
+            Seen::Rows { rows, differences }
+        }
+        Round::Topic => {
+            let (differences, sound) =
+                answered("the topic", topic(&taker, &beliefs, &partitions).await).unwrap_or_default();
+            Seen::Topic { differences, sound }
+        }
         Round::Halts => {
             let standing = answered("the halts", standing(&taker, &partitions).await);
             let is_resumed = |partition: &Partition| {
@@ -135,32 +216,102 @@ pub async fn look(taker: Taker, profile: TopicProfile, round: Round, partitions:
             Err(InspectError::Unsafe(problems)) => Some(problems),
             Err(error) => answered("the topic's settings", Err(error)),
         }),
+        Round::Batches => Seen::Batches(batches(&taker, beliefs, &partitions).await),
     }
 }
 
-async fn log_ends(taker: &Taker, partitions: Vec<Partition>) -> Option<Vec<(Partition, Offset)>> {
-    if partitions.is_empty() {
-        return Some(Vec::new());
+async fn rows(taker: &Taker, beliefs: &[Belief]) -> Result<(Vec<Progress>, Vec<Differing>), StoreError> {
+    if beliefs.is_empty() {
+        return Ok((Vec::new(), Vec::new()));
     }
-    let inspector = std::sync::Arc::clone(&taker.inspector);
-    let answer = tokio::task::spawn_blocking(move || inspector.log_ends(&partitions)).await;
-    answer.ok().and_then(|answer| answered("the ends of the logs", answer))
+    let partitions: Vec<Partition> = beliefs.iter().map(|belief| belief.partition).collect();
+    // Nothing is concluded from a server in recovery.
+    let mut connection = taker.database.writer().await?;
+    let rows = progress::load(&mut connection, taker.topic_ref(), &partitions).await?;
+    let halted = halted(&mut connection, taker, &partitions).await?;
+    let differences = differences(beliefs, &rows, &halted);
+    Ok((rows, differences))
 }
 
-async fn rows(taker: &Taker, partitions: &[Partition]) -> Result<Vec<Progress>, StoreError> {
-    if partitions.is_empty() {
-        return Ok(Vec::new());
+/// Which rows are not reachable from what their owners believe. A row may be ahead: a commit is under way, or has
+/// not been reported yet.
+fn differences(beliefs: &[Belief], rows: &[Progress], halted: &[Partition]) -> Vec<Differing> {
+    let differing = beliefs.iter().filter_map(|belief| {
+        let difference = match rows.iter().find(|row| row.partition == belief.partition) {
+            None => Difference::MissingRow,
+            Some(row) if row.owner_epoch != belief.owner_epoch => Difference::OwnerEpoch,
+            Some(row) if row.next_offset < belief.next_offset => Difference::NextOffset,
+            Some(_) if halted.contains(&belief.partition) => Difference::Halt,
+            Some(_) => return None,
+        };
+        Some((belief.partition, belief.epoch, difference))
+    });
+    differing.collect()
+}
+
+/// Holds the topic against the registered one, and the logs of some partitions against their rows.
+async fn topic(
+    taker: &Taker,
+    beliefs: &[Belief],
+    partitions: &[Partition],
+) -> Result<(Vec<Differing>, Vec<(Partition, AssignmentEpoch, NextOffset)>), Obstacle> {
+    let found = taker.inspect(Inspector::identity).await?;
+    if another_topic(&taker.registered, &found).is_some() {
+        let all = beliefs.iter().map(|belief| (belief.partition, belief.epoch, Difference::Topic));
+        return Ok((all.collect(), Vec::new()));
     }
-    let mut connection = taker.database.reader().await?;
-    progress::load(&mut connection, taker.topic.topic_ref, partitions).await
+    let (mut differences, mut sound) = (Vec::new(), Vec::new());
+    if partitions.is_empty() {
+        return Ok((differences, sound));
+    }
+    let mut connection = taker.database.writer().await?;
+    for (partition, verdict) in taker.look(&mut connection, partitions).await? {
+        let Some(belief) = beliefs.iter().find(|belief| belief.partition == partition) else {
+            continue;
+        };
+        match verdict {
+            Ok(row) => sound.push((partition, belief.epoch, row.row().next_offset)),
+            Err(Answer::Taken(Takeover::Halted(..) | Takeover::StillHalted(_))) => {
+                differences.push((partition, belief.epoch, Difference::Log));
+            }
+            // Its turn comes again.
+            Err(Answer::Waits(_) | Answer::Taken(Takeover::Owned { .. })) => {}
+        }
+    }
+    Ok((differences, sound))
+}
+
+/// Asks for the next batch of each partition by itself: only so is it known which one cannot be read.
+async fn batches(
+    taker: &Taker,
+    beliefs: Vec<Belief>,
+    partitions: &[Partition],
+) -> Vec<(Partition, AssignmentEpoch, Offset, String)> {
+    let mut unreadable = Vec::new();
+    for belief in beliefs.into_iter().filter(|belief| partitions.contains(&belief.partition)) {
+        let (partition, offset) = (belief.partition, belief.next_offset.offset());
+        let answer = taker.inspect(move |inspector| inspector.unreadable_at(partition, offset)).await;
+        if let Some(Some(code)) = answered("a batch", answer) {
+            unreadable.push((partition, belief.epoch, offset, format!("{code:?}")));
+        }
+    }
+    unreadable
 }
 
 async fn standing(taker: &Taker, partitions: &[Partition]) -> Result<Vec<Partition>, StoreError> {
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
-    let mut connection = taker.database.reader().await?;
-    let standing = halts::standing(&mut connection, taker.topic.topic_ref, partitions).await?;
+    let mut connection = taker.database.writer().await?;
+    halted(&mut connection, taker, partitions).await
+}
+
+async fn halted(
+    connection: &mut PgConnection,
+    taker: &Taker,
+    partitions: &[Partition],
+) -> Result<Vec<Partition>, StoreError> {
+    let standing = halts::standing(connection, taker.topic_ref(), partitions).await?;
     Ok(standing.into_iter().map(|(partition, _)| partition).collect())
 }
 
@@ -172,6 +323,7 @@ fn answered<T, E: std::fmt::Display>(what: &'static str, answer: Result<T, E>) -
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{fold::Counters, position::OwnerEpoch};
 
     #[test]
     fn a_look_is_begun_when_it_is_due_and_not_again_before_it_has_ended() {
@@ -180,9 +332,57 @@ mod tests {
         let mut schedule = Schedule::new(audit, start);
         let at = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(schedule.begin(at(1)), []);
-        assert_eq!(schedule.begin(at(5)), [Round::LogEnds, Round::Halts]);
-        assert_eq!(schedule.begin(at(59)), [Round::Rows]);
+        assert_eq!(schedule.begin(at(5)), [Round::LogEnds, Round::Rows, Round::Topic, Round::Halts]);
+        assert_eq!(schedule.begin(at(59)), []);
         schedule.done(Round::Halts, at(59));
         assert_eq!(schedule.begin(at(61)), [Round::Audit, Round::Halts]);
+    }
+
+    #[test]
+    fn batches_are_asked_for_only_while_one_is_suspected_and_the_topic_at_once() {
+        let start = Instant::now();
+        let audit = AuditConfig { profile: TopicProfile::Development, every: Duration::from_secs(600) };
+        let mut schedule = Schedule::new(audit, start);
+        let at = |seconds| start + Duration::from_secs(seconds);
+        assert!(!schedule.begin(at(3)).contains(&Round::Batches));
+        schedule.suspect_batches(at(3));
+        schedule.look_closely(at(3));
+        assert_eq!(schedule.begin(at(3)), [Round::Topic, Round::Batches]);
+        assert!(schedule.looks_closely(at(12)) && !schedule.looks_closely(at(13)));
+        schedule.done(Round::Batches, at(4));
+        assert!(!schedule.begin(at(70)).contains(&Round::Batches));
+    }
+
+    #[test]
+    fn a_row_may_be_ahead_of_its_owner_but_not_behind_and_not_anothers() {
+        let belief = Belief {
+            partition: Partition(1),
+            epoch: AssignmentEpoch(7),
+            owner_epoch: OwnerEpoch(3),
+            next_offset: NextOffset(10),
+            log_end: Offset(10),
+            lane: 0,
+        };
+        let row = |next_offset: i64, owner_epoch: i64| Progress {
+            partition: Partition(1),
+            birth_offset: Offset(0),
+            next_offset: NextOffset(next_offset),
+            owner_epoch: OwnerEpoch(owner_epoch),
+            last_digest: None,
+            counters: Counters::default(),
+            skipped: 0,
+            repeated: 0,
+        };
+        let found = |rows: &[Progress], halted: &[Partition]| {
+            differences(&[belief], rows, halted).first().map(|(_, _, difference)| *difference)
+        };
+        assert_eq!(found(&[row(10, 3)], &[]), None);
+        assert_eq!(found(&[row(12, 3)], &[]), None, "a commit is under way");
+        assert_eq!(found(&[row(9, 3)], &[]), Some(Difference::NextOffset));
+        assert_eq!(found(&[row(10, 2)], &[]), Some(Difference::OwnerEpoch), "the database has moved back");
+        assert_eq!(found(&[row(12, 4)], &[]), Some(Difference::OwnerEpoch), "another owner");
+        assert_eq!(found(&[], &[]), Some(Difference::MissingRow));
+        assert_eq!(found(&[row(10, 3)], &[Partition(1)]), Some(Difference::Halt));
+        assert_eq!(found(&[row(10, 3)], &[Partition(2)]), None);
     }
 }

@@ -1,28 +1,39 @@
-//! Taking partitions up: is the topic the one that was registered, does the log still hold what comes
-//! next, is the last applied record the one that stands there now? Only then is the owner epoch raised.
+//! Taking partitions up: gathers what is known of them from brokers and rows, lets [`decide`] decide, and raises
+//! the owner epochs of those that are sound. One try for several partitions, each with an answer of its own: one
+//! that cannot be looked at does not keep the others waiting. The supervisor tries again.
+//!
 //! A partition that the topic has got since it was registered gets its row here, once the brokers say that
-//! it is still the same topic.
-//! A partition that fails a check halts with the reason, and its row stays as it was. One that halted
-//! before stays so, whatever the checks would say now, until a person resumes it.
+//! it is still the same topic. One that must not go on halts with the reason, and its row stays as it was.
+
+mod obstacle;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemas::{Partition, PartitionCount};
-use service_kit::retry::Backoff;
 use sqlx::PgConnection;
 
+pub use self::obstacle::{Answer, Obstacle, all_wait};
 use crate::{
+    consume::{
+        decide::{Facts, Sound, Standing, decide, decide_standing},
+        tickets::{Live, Ticket},
+    },
     halt::StopReason,
-    kafka::topic::{InspectError, Inspector, LogRange},
-    position::{NextOffset, Offset, OwnerEpoch, RecordDigest},
+    kafka::topic::{InspectError, Inspector, LogRange, PerPartition, RECORD_DEADLINE, TopicIdentity},
+    position::{NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
     rules::PartitionRules,
     store::{
-        Database, StoreError, halts,
+        Database, StoreError,
+        halts::{self, SeenRow},
         progress::{self, Progress},
-        registry::{self, Topic},
+        registry::{self, RegisteredTopic},
         rules,
     },
 };
+
+/// How long records of several partitions may take together: a partition whose record is late is tried again by
+/// itself, and has [`RECORD_DEADLINE`] then.
+const RECORDS_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What became of a partition that was to be taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,8 +49,8 @@ pub enum Takeover {
         /// What its records mean.
         rules: Arc<PartitionRules>,
     },
-    /// It must not go on.
-    Halted(StopReason),
+    /// It must not go on, as its row was seen.
+    Halted(StopReason, SeenRow),
     /// It was halted before, and nobody has resumed it.
     StillHalted(StopReason),
 }
@@ -52,91 +63,87 @@ pub struct Taker {
     /// Looks at the topic.
     pub inspector: Arc<Inspector>,
     /// The topic as it was registered.
-    pub topic: Topic,
+    pub registered: Arc<RegisteredTopic>,
     /// Who takes: a name for people, in `partition_progress.owner`.
     pub owner: String,
 }
 
-/// An attempt failed for a reason that passes.
-#[derive(Debug, thiserror::Error)]
-enum TakeError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-    #[error("a row moved while its partition was being taken")]
-    Moved,
-    #[error("a check of the topic panicked")]
-    Panicked,
-}
+/// A verdict on each partition, before any epoch is raised.
+type Verdicts = Vec<(Partition, Result<Sound, Answer>)>;
 
 impl Taker {
-    /// Takes partitions up, however long it takes: without PostgreSQL and Kafka there is nothing else to
-    /// do, and meanwhile the poller goes on polling.
-    pub async fn take(self, partitions: Vec<Partition>) -> Vec<(Partition, Takeover)> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
-        let mut taken = Vec::with_capacity(partitions.len());
-        let mut open = partitions;
-        while !open.is_empty() {
-            match self.try_take(&open).await {
-                Ok(some) => {
-                    open.retain(|partition| some.iter().all(|(done, _)| done != partition));
-                    taken.extend(some);
-                    if open.is_empty() {
-                        break;
-                    }
-                    self.wait(&mut backoff, &TakeError::Moved, open.len()).await;
+    /// The number of the registered topic.
+    #[must_use]
+    pub fn topic_ref(&self) -> TopicRef {
+        self.registered.topic.topic_ref
+    }
+
+    /// One try. Raises no epoch of a partition whose ticket is not live any more.
+    pub async fn take(&self, asked: &[(Partition, Ticket)], live: &Live) -> Vec<(Partition, Answer)> {
+        let partitions: Vec<Partition> = asked.iter().map(|(partition, _)| *partition).collect();
+        let tried = async {
+            let mut connection = self.database.writer().await?;
+            let mut verdicts = self.look(&mut connection, &partitions).await?;
+            verdicts.retain(|(partition, _)| {
+                asked.iter().any(|(asked, ticket)| asked == partition && live.holds(*ticket))
+            });
+            self.raise_epochs(&mut connection, verdicts).await
+        };
+        match tried.await {
+            Ok(answers) => answers,
+            Err(obstacle) => all_wait(&partitions, &obstacle),
+        }
+    }
+
+    /// Gathers what is known of the partitions, and decides. Nothing is raised.
+    ///
+    /// # Errors
+    /// Nothing could be decided about any of them.
+    pub async fn look(
+        &self,
+        connection: &mut PgConnection,
+        partitions: &[Partition],
+    ) -> Result<Verdicts, Obstacle> {
+        let found = self.inspect(Inspector::identity).await?;
+        let halts: HashMap<Partition, Option<StopReason>> =
+            halts::standing(connection, self.topic_ref(), partitions).await?.into_iter().collect();
+        let rows = self.rows(connection, partitions, &found).await?;
+        let (mut verdicts, mut open) = (Verdicts::with_capacity(partitions.len()), Vec::new());
+        for partition in partitions {
+            let halt = halts.get(partition);
+            if matches!(halt, Some(None)) {
+                verdicts.push((*partition, Err(Answer::Waits(Obstacle::UnknownHalt))));
+                continue;
+            }
+            let standing = Standing {
+                registered: &self.registered,
+                found: &found,
+                halt: halt.and_then(Option::as_ref),
+                row: rows.get(partition),
+            };
+            match decide_standing(&standing) {
+                Ok(row) => open.push((standing, row)),
+                Err(takeover) => verdicts.push((*partition, Err(Answer::Taken(takeover)))),
+            }
+        }
+        let rules = self.rules(connection, open.iter().map(|(_, row)| row.partition).collect()).await?;
+        let logs = self.logs(&open).await?;
+        for (standing, row) in open {
+            let verdict = match logs.get(&row.partition) {
+                Some(Ok((log, last))) => {
+                    let Some(own) = rules.in_force.get(&row.partition) else {
+                        continue;
+                    };
+                    let awaited = &rules.awaited;
+                    decide(&Facts { standing, log: *log, last: *last, rules: own, awaited })
+                        .map_err(Answer::Taken)
                 }
-                Err(error) => self.wait(&mut backoff, &error, open.len()).await,
-            }
+                Some(Err(obstacle)) => Err(Answer::Waits(obstacle.clone())),
+                None => Err(Answer::Waits(Obstacle::LogRange("no answer".to_owned()))),
+            };
+            verdicts.push((row.partition, verdict));
         }
-        taken
-    }
-
-    async fn wait(&self, backoff: &mut Backoff, error: &TakeError, partitions: usize) {
-        let delay = backoff.next_delay();
-        tracing::warn!(%error, partitions, delay_ms = delay.as_millis(), "partitions not taken up, trying again");
-        tokio::time::sleep(delay).await;
-    }
-
-    /// One try. A partition whose row moved meanwhile is absent from the answer.
-    async fn try_take(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Takeover)>, TakeError> {
-        let identity = self.inspect(Inspector::identity).await?;
-        if identity.topic_id != self.topic.topic_id {
-            let reason =
-                StopReason::TopicRecreated { registered: self.topic.topic_id, found: identity.topic_id };
-            return Ok(partitions.iter().map(|p| (*p, Takeover::Halted(reason.clone()))).collect());
-        }
-        let mut connection = self.database.writer().await?;
-        let standing = halts::standing(&mut connection, self.topic.topic_ref, partitions).await?;
-        let is_open = |partition: &&Partition| standing.iter().all(|(halted, _)| halted != *partition);
-        let open: Vec<Partition> = partitions.iter().filter(is_open).copied().collect();
-        let partitions = open.as_slice();
-        let rows = self.rows(&mut connection, partitions, identity.partition_count).await?;
-        let ranges = self.ranges(rows.iter().map(|row| row.partition).collect()).await?;
-        let mut taken: Vec<(Partition, Takeover)> = partitions
-            .iter()
-            .filter(|partition| rows.iter().all(|row| row.partition != **partition))
-            .map(|partition| (*partition, Takeover::Halted(StopReason::UnregisteredPartition)))
-            .collect();
-        let (mut sound, halted) = self.check(rows, &ranges).await?;
-        taken.extend(halted.into_iter().map(|(partition, reason)| (partition, Takeover::Halted(reason))));
-        taken.extend(standing.into_iter().map(|(partition, why)| (partition, Takeover::StillHalted(why))));
-        // Between the rows and the compare-and-set on them: a change of the rules raises the epochs.
-        let rules = self.rules(&mut connection, &mut sound, &mut taken).await?;
-        sound.retain(|row| {
-            let offset = row.next_offset.offset();
-            let has_records = ranges.get(&row.partition).is_some_and(|range| range.end > offset);
-            let waits = rules.get(&row.partition).filter(|rules| has_records && rules.awaits_switch(offset));
-            if let Some(rules) = waits {
-                let partition_count = rules.count_at(offset).get();
-                let reason = StopReason::AwaitsSwitch { offset, partition_count };
-                taken.push((row.partition, Takeover::Halted(reason)));
-            }
-            waits.is_none()
-        });
-        taken.extend(self.raise_epochs(&mut connection, &sound, (&ranges, &rules)).await?);
-        Ok(taken)
+        Ok(verdicts)
     }
 
     /// The rows of the partitions. One that the topic got since it was registered has none yet.
@@ -144,112 +151,143 @@ impl Taker {
         &self,
         connection: &mut PgConnection,
         partitions: &[Partition],
-        count: PartitionCount,
-    ) -> Result<Vec<Progress>, TakeError> {
-        let topic_ref = self.topic.topic_ref;
-        let rows = progress::load(connection, topic_ref, partitions).await?;
-        let first = self.topic.partition_count.get();
-        if rows.len() == partitions.len() || count.get() <= first {
-            return Ok(rows);
+        found: &TopicIdentity,
+    ) -> Result<HashMap<Partition, Progress>, Obstacle> {
+        let (topic, topic_ref) = (self.registered.topic, self.topic_ref());
+        let mut rows = progress::load(connection, topic_ref, partitions).await?;
+        let (first, count) = (topic.partition_count.get(), found.partition_count.get());
+        if rows.len() < partitions.len() && first < count && found.topic_id == topic.topic_id {
+            let more: Vec<Partition> = (first..count).map(Partition).collect();
+            let ranges = self.inspect(move |inspector| inspector.log_ranges(&more)).await?;
+            // All or none: the registry knows how many partitions there are, not which.
+            let starts: Option<Vec<(Partition, Offset)>> =
+                ranges.into_iter().map(|(partition, range)| Some((partition, range.ok()?.start))).collect();
+            if let Some(starts) = starts {
+                registry::register_more(connection, topic_ref, &starts).await?;
+                rows = progress::load(connection, topic_ref, partitions).await?;
+            }
         }
-        let ranges = self.ranges((first..count.get()).map(Partition).collect()).await?;
-        let starts: Vec<(Partition, Offset)> =
-            ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
-        registry::register_more(connection, topic_ref, &starts).await?;
-        Ok(progress::load(connection, topic_ref, partitions).await?)
+        Ok(rows.into_iter().map(|row| (row.partition, row)).collect())
     }
 
-    /// What the records of the partitions mean. A partition whose clients are not applied to the end where
-    /// they were before has to wait.
+    /// What the records of the partitions mean. Read between the rows and the compare-and-set on them: a change of
+    /// the rules raises the epochs.
     async fn rules(
         &self,
         connection: &mut PgConnection,
-        sound: &mut Vec<Progress>,
-        taken: &mut Vec<(Partition, Takeover)>,
-    ) -> Result<HashMap<Partition, Arc<PartitionRules>>, TakeError> {
-        let partitions: Vec<Partition> = sound.iter().map(|row| row.partition).collect();
-        let rules = rules::load(connection, self.topic, &partitions).await?;
-        if rules.values().any(|rules| rules.came_with().is_some()) {
-            let awaited = rules::counts_awaited(connection, self.topic.topic_ref).await?;
-            sound.retain(|row| {
-                let came_with = rules.get(&row.partition).and_then(PartitionRules::came_with);
-                let waits = came_with.filter(|count| awaited.contains(count));
-                if let Some(count) = waits {
-                    let reason = StopReason::AwaitsSwitch {
-                        offset: row.next_offset.offset(),
-                        partition_count: count.get(),
-                    };
-                    taken.push((row.partition, Takeover::Halted(reason)));
-                }
-                waits.is_none()
-            });
-        }
-        Ok(rules.into_iter().map(|(partition, rules)| (partition, Arc::new(rules))).collect())
+        partitions: Vec<Partition>,
+    ) -> Result<Rules, Obstacle> {
+        let in_force = rules::load(connection, self.registered.topic, &partitions).await?;
+        let moved = in_force.values().any(|rules| rules.came_with().is_some());
+        let awaited =
+            if moved { rules::counts_awaited(connection, self.topic_ref()).await? } else { Vec::new() };
+        let in_force = in_force.into_iter().map(|(partition, rules)| (partition, Arc::new(rules)));
+        Ok(Rules { in_force: in_force.collect(), awaited })
     }
 
-    async fn ranges(&self, partitions: Vec<Partition>) -> Result<HashMap<Partition, LogRange>, TakeError> {
-        self.inspect(move |inspector| {
-            partitions.into_iter().map(|partition| Ok((partition, inspector.log_range(partition)?))).collect()
-        })
-        .await
-    }
-
-    /// Tells the rows that may be taken from those that must not.
-    async fn check(
-        &self,
-        rows: Vec<Progress>,
-        ranges: &HashMap<Partition, LogRange>,
-    ) -> Result<(Vec<Progress>, Vec<(Partition, StopReason)>), TakeError> {
-        let (mut sound, mut halted, mut places) = (Vec::new(), Vec::new(), Vec::new());
-        for row in rows {
-            let Some(range) = ranges.get(&row.partition) else {
-                continue;
+    /// The range of each log, and the digest of the record that the row is held against.
+    async fn logs(&self, open: &[(Standing<'_>, &Progress)]) -> Result<Logs, Obstacle> {
+        let partitions: Vec<Partition> = open.iter().map(|(_, row)| row.partition).collect();
+        let ranges: PerPartition<LogRange> =
+            self.inspect(move |inspector| inspector.log_ranges(&partitions)).await?;
+        let places: Vec<(Partition, Offset)> = open
+            .iter()
+            .filter_map(|(_, row)| {
+                let range = ranges.get(&row.partition)?.as_ref().ok()?;
+                let (offset, _) = guard(row, *range).ok()??;
+                Some((row.partition, offset))
+            })
+            .collect();
+        let (asked, within) =
+            (places.clone(), if open.len() > 1 { RECORDS_DEADLINE } else { RECORD_DEADLINE });
+        let records = self.inspect(move |inspector| inspector.records_within(&asked, within)).await?;
+        let of = |(partition, range): (Partition, Result<LogRange, _>)| {
+            let place = places.iter().find(|(asked, _)| *asked == partition);
+            let last = records.get(&partition).map(|record| record.digest());
+            let log = match (range, place) {
+                (Err(code), _) => Err(Obstacle::LogRange(format!("{code:?}"))),
+                (Ok(_), Some((_, offset))) if last.is_none() => Err(Obstacle::NoRecord(*offset)),
+                (Ok(range), _) => Ok((range, last)),
             };
-            match guard(&row, *range) {
-                Ok(check) => {
-                    places.extend(check.map(|(offset, _)| (row.partition, offset)));
-                    sound.push(row);
-                }
-                Err(reason) => halted.push((row.partition, reason)),
-            }
-        }
-        let records = self.inspect(move |inspector| inspector.records_at(&places)).await?;
-        sound.retain(|row| {
-            let applied = row.last_digest.map(|last| last.digest);
-            let differs = records.get(&row.partition).filter(|record| Some(record.digest()) != applied);
-            if let Some(record) = differs {
-                halted.push((row.partition, StopReason::DigestMismatch { offset: record.offset }));
-            }
-            differs.is_none()
-        });
-        Ok((sound, halted))
+            (partition, log)
+        };
+        Ok(ranges.into_iter().map(of).collect())
     }
 
+    /// Raises the epochs of the rows that are sound and as they were read. A halt that was written in between is
+    /// respected: by the statement that raises, and by the look after it, since none can be written for the former
+    /// epoch from then on.
     async fn raise_epochs(
         &self,
         connection: &mut PgConnection,
-        sound: &[Progress],
-        (ranges, rules): (&HashMap<Partition, LogRange>, &HashMap<Partition, Arc<PartitionRules>>),
-    ) -> Result<Vec<(Partition, Takeover)>, TakeError> {
-        let epochs = progress::take(connection, self.topic.topic_ref, sound, &self.owner).await?;
-        let owned = epochs.into_iter().filter_map(|(partition, owner_epoch)| {
-            let row = sound.iter().find(|row| row.partition == partition)?;
-            let log_end = ranges.get(&partition)?.end;
-            let rules = Arc::clone(rules.get(&partition)?);
-            Some((partition, Takeover::Owned { next_offset: row.next_offset, owner_epoch, log_end, rules }))
-        });
-        Ok(owned.collect())
+        verdicts: Verdicts,
+    ) -> Result<Vec<(Partition, Answer)>, Obstacle> {
+        let (mut sound, mut answers) = (Vec::new(), Vec::new());
+        for (partition, verdict) in verdicts {
+            match verdict {
+                Ok(row) => sound.push(row),
+                Err(answer) => answers.push((partition, answer)),
+            }
+        }
+        let raised = raise_epochs(connection, self.topic_ref(), &sound, &self.owner).await?;
+        let partitions: Vec<Partition> = raised.keys().copied().collect();
+        let halted: HashMap<Partition, Option<StopReason>> =
+            halts::standing(connection, self.topic_ref(), &partitions).await?.into_iter().collect();
+        answers.extend(sound.into_iter().map(|sound| {
+            let partition = sound.partition();
+            let answer = match (raised.get(&partition), halted.get(&partition)) {
+                (None, _) => Answer::Waits(Obstacle::RowMoves),
+                (Some(_), Some(None)) => Answer::Waits(Obstacle::UnknownHalt),
+                (Some(_), Some(Some(reason))) => Answer::Taken(Takeover::StillHalted(reason.clone())),
+                (Some(owner_epoch), None) => Answer::Taken(Takeover::Owned {
+                    next_offset: sound.row().next_offset,
+                    owner_epoch: *owner_epoch,
+                    log_end: sound.log().end,
+                    rules: Arc::clone(sound.rules()),
+                }),
+            };
+            (partition, answer)
+        }));
+        Ok(answers)
     }
 
     /// Asks the brokers on a thread that may block.
-    async fn inspect<T: Send + 'static>(
+    ///
+    /// # Errors
+    /// They do not answer.
+    pub async fn inspect<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Inspector) -> Result<T, InspectError> + Send + 'static,
-    ) -> Result<T, TakeError> {
+    ) -> Result<T, Obstacle> {
         let inspector = Arc::clone(&self.inspector);
-        let answer = tokio::task::spawn_blocking(move || question(&inspector)).await;
-        Ok(answer.map_err(|_| TakeError::Panicked)??)
+        match tokio::task::spawn_blocking(move || question(&inspector)).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(Obstacle::Brokers("a question to the brokers panicked".to_owned())),
+        }
     }
+}
+
+/// What records mean, by partition, and what is not in force everywhere yet.
+struct Rules {
+    in_force: HashMap<Partition, Arc<PartitionRules>>,
+    awaited: Vec<PartitionCount>,
+}
+
+/// The range of a log, with the digest of the record that stands where the last applied one should.
+type Logs = HashMap<Partition, Result<(LogRange, Option<RecordDigest>), Obstacle>>;
+
+/// Raises the owner epochs of rows that were decided to be sound.
+async fn raise_epochs(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    sound: &[Sound],
+    owner: &str,
+) -> Result<HashMap<Partition, OwnerEpoch>, StoreError> {
+    if sound.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let rows: Vec<Progress> = sound.iter().map(|sound| sound.row().clone()).collect();
+    Ok(progress::take(connection, topic_ref, &rows, owner).await?.into_iter().collect())
 }
 
 /// Checks a row against itself and the log (R10). Answers with the last applied record, if it is still

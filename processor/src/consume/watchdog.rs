@@ -6,8 +6,8 @@
 //! - the log holds nothing to be applied, or an open transaction of Kafka holds it back: shown apart, as
 //!   `processor_transaction_open_seconds`,
 //! - its lane waits for PostgreSQL: reported apart, as `processor_lanes_waiting_for_database`,
-//! - the brokers do not answer: asked by a client of its own, whose answers are also the log's ends,
-//!   since a stalled consumer does not learn that its log grows.
+//! - its leader does not answer, or there is none: asked by a client of its own, whose answers are also the
+//!   logs' ends, since a stalled consumer does not learn that its log grows. It excuses no other partition.
 //!
 //! Halted partitions are not watched: they stand still on purpose.
 
@@ -59,8 +59,8 @@ pub struct Sight {
     pub partition: Partition,
     /// How far it is applied.
     pub next_offset: NextOffset,
-    /// The end of what may be read of its log, as the brokers say.
-    pub log_end: Offset,
+    /// The end of what may be read of its log, as its leader says; `None`: it does not answer, or there is none.
+    pub log_end: Option<Offset>,
     /// Whether its lane waits for PostgreSQL.
     pub waits_for_database: bool,
 }
@@ -133,13 +133,6 @@ impl Watchdog {
         Self { config, partitions: BTreeMap::new() }
     }
 
-    /// The brokers do not answer: whatever stands still is excused, and has its time again afterwards.
-    pub fn excuse(&mut self, now: Instant) {
-        for watched in self.partitions.values_mut() {
-            (watched.since, watched.step) = (now, Step::None);
-        }
-    }
-
     /// Looks at the owned partitions; forgets the others. The worst decides.
     pub fn look(&mut self, sights: &[Sight], now: Instant) -> Verdict {
         self.partitions.retain(|partition, _| sights.iter().any(|sight| sight.partition == *partition));
@@ -147,7 +140,7 @@ impl Watchdog {
         for sight in sights {
             let fresh = Watched { next_offset: sight.next_offset, since: now, step: Step::None };
             let watched = self.partitions.entry(sight.partition).or_insert(fresh);
-            let lag = sight.log_end.0 - sight.next_offset.0;
+            let lag = sight.log_end.map_or(0, |end| end.0 - sight.next_offset.0);
             if lag <= 0 || sight.waits_for_database || watched.next_offset != sight.next_offset {
                 *watched = fresh;
                 continue;
@@ -208,7 +201,7 @@ mod tests {
         Sight {
             partition: Partition(partition),
             next_offset: NextOffset(next),
-            log_end: Offset(end),
+            log_end: Some(Offset(end)),
             waits_for_database: false,
         }
     }
@@ -223,17 +216,14 @@ mod tests {
     }
 
     /// What is decided when the same is seen every five seconds; the seconds at which anything is.
-    fn decisions(seen: impl Fn(u64) -> Option<Vec<Sight>>, seconds: u64) -> Vec<(u64, Verdict)> {
+    fn decisions(seen: impl Fn(u64) -> Vec<Sight>, seconds: u64) -> Vec<(u64, Verdict)> {
         let (mut watchdog, start) = (Watchdog::new(CONFIG), Instant::now());
         let mut decisions = Vec::new();
         for second in (0..=seconds).step_by(5) {
             let now = start + Duration::from_secs(second);
-            match seen(second) {
-                None => watchdog.excuse(now),
-                Some(sights) => match watchdog.look(&sights, now) {
-                    Verdict::Fine => {}
-                    verdict => decisions.push((second, verdict)),
-                },
+            match watchdog.look(&seen(second), now) {
+                Verdict::Fine => {}
+                verdict => decisions.push((second, verdict)),
             }
         }
         decisions
@@ -241,7 +231,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_reported_then_the_consumer_is_made_anew_then_the_process_ends() {
-        let decided = decisions(|_| Some(vec![sight(1, 7, 9), sight(2, 0, 0)]), 85);
+        let decided = decisions(|_| vec![sight(1, 7, 9), sight(2, 0, 0)], 85);
         let expected = [
             (20, Verdict::Report(stall(1, 7, 2, 20))),
             (40, Verdict::Rebuild(stall(1, 7, 2, 40))),
@@ -252,29 +242,36 @@ mod tests {
 
     #[test]
     fn one_record_in_fifteen_seconds_is_progress() {
-        let slow = |second: u64| Some(vec![sight(1, i64::try_from(second / 15).unwrap(), 1_000)]);
+        let slow = |second: u64| vec![sight(1, i64::try_from(second / 15).unwrap(), 1_000)];
         assert_eq!(decisions(slow, 300), []);
     }
 
     #[test]
     fn a_partition_without_records_or_with_a_lane_that_waits_for_the_database_is_excused() {
-        assert_eq!(decisions(|_| Some(vec![sight(1, 9, 9)]), 300), []);
+        assert_eq!(decisions(|_| vec![sight(1, 9, 9)], 300), []);
         let waits = Sight { waits_for_database: true, ..sight(1, 7, 9) };
-        assert_eq!(decisions(|_| Some(vec![waits]), 300), []);
-        let until_30 = |second: u64| Some(vec![Sight { waits_for_database: second <= 30, ..sight(1, 7, 9) }]);
+        assert_eq!(decisions(|_| vec![waits], 300), []);
+        let until_30 = |second: u64| vec![Sight { waits_for_database: second <= 30, ..sight(1, 7, 9) }];
         assert_eq!(decisions(until_30, 55), [(50, Verdict::Report(stall(1, 7, 2, 20)))]);
     }
 
     #[test]
-    fn brokers_that_are_away_are_no_stall_and_afterwards_the_time_begins_anew() {
-        let away = |second: u64| (!(10..=200).contains(&second)).then(|| vec![sight(1, 7, 9)]);
+    fn a_leader_that_is_away_is_no_stall_and_excuses_its_own_partition_alone() {
+        let without = |second: u64| (10..=200).contains(&second);
+        let seen = |second: u64, partition: i32| Sight {
+            log_end: (!without(second)).then_some(Offset(9)),
+            ..sight(partition, 7, 9)
+        };
+        let away = |second: u64| vec![seen(second, 1)];
         assert_eq!(decisions(away, 215), []);
         assert_eq!(decisions(away, 220), [(220, Verdict::Report(stall(1, 7, 2, 20)))]);
+        let beside = |second: u64| vec![seen(second, 1), sight(2, 7, 9)];
+        assert_eq!(decisions(beside, 35), [(20, Verdict::Report(stall(2, 7, 2, 20)))]);
     }
 
     #[test]
     fn a_partition_that_leaves_and_comes_back_has_its_time_again() {
-        let gone = |second: u64| Some(if second == 15 { vec![] } else { vec![sight(1, 7, 9)] });
+        let gone = |second: u64| if second == 15 { vec![] } else { vec![sight(1, 7, 9)] };
         assert_eq!(decisions(gone, 35), []);
     }
 

@@ -1,7 +1,14 @@
 //! The callbacks of the consumer, turned into values. rust-rdkafka's default would assign by itself,
-//! with the group's offsets, and ignore the result (pitfalls 7); here a rebalance only becomes an
-//! event. The poller answers it later, when next offsets have come from PostgreSQL, and goes on polling
-//! meanwhile: librdkafka waits for the answer, the group's heartbeats go on.
+//! with the group's offsets, and ignore the result (pitfalls 7); here
+//!
+//! 1. what the group gives is answered at once, with nothing: until the answer librdkafka pauses all that is read
+//!    already, and one partition that cannot be taken up would stop the others,
+//! 2. each partition joins by itself when its next offset has come from PostgreSQL (tests/it/assignment.rs: it may),
+//! 3. what the group takes is answered by the poller when the lanes have let go; polling goes on meanwhile, and with
+//!    it the group's heartbeats.
+//!
+//! librdkafka asks for an answer to an *error* of a rebalance as well, but 2.12 reports none in this way, and
+//! rust-rdkafka passes none on.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -24,7 +31,7 @@ use crate::position::Offset;
 /// What a callback reported.
 #[derive(Debug)]
 pub enum Callback {
-    /// The group gives us partitions. To be answered by one `incremental_assign`.
+    /// The group gives us partitions, and has its answer.
     Assign(Vec<Partition>),
     /// The group takes partitions. To be answered by one `incremental_unassign`.
     Revoke {
@@ -70,7 +77,7 @@ impl Context {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// From now on rebalances are answered at once: the consumer is being dropped, which polls until
+    /// From now on all rebalances are answered at once: the consumer is being dropped, which polls until
     /// the group is left.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -86,10 +93,12 @@ impl ConsumerContext for Context {
         let closing = self.closing.load(Ordering::Acquire);
         let partitions = || list.elements().iter().map(|element| Partition(element.partition())).collect();
         match code {
-            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS if closing => {
+            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
                 log_failure("assign nothing", consumer.incremental_assign(&TopicPartitionList::new()));
+                if !closing {
+                    self.report(Callback::Assign(partitions()));
+                }
             }
-            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.report(Callback::Assign(partitions())),
             Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS if closing => {
                 log_failure("unassign", consumer.incremental_unassign(list));
             }
@@ -146,6 +155,6 @@ impl ClientContext for Context {
 
 fn log_failure(what: &'static str, result: KafkaResult<()>) {
     if let Err(error) = result {
-        tracing::warn!(what, %error, "could not answer a rebalance while closing");
+        tracing::warn!(what, %error, "could not answer a rebalance");
     }
 }

@@ -1,14 +1,16 @@
 //! What librdkafka can do and rust-rdkafka's safe API does not show. The only unsafe code of Telex;
 //! each block says why it is sound.
-#![expect(unsafe_code, reason = "two calls into librdkafka that the safe API lacks")]
+#![expect(unsafe_code, reason = "three calls into librdkafka that the safe API lacks")]
 
 use std::{ffi::CString, marker::PhantomData, ptr, slice, time::Duration};
 
 use rdkafka::{
-    bindings as rd,
+    Offset as KafkaOffset, TopicPartitionList, bindings as rd,
     client::{Client, ClientContext},
+    error::RDKafkaErrorCode,
     message::BorrowedMessage,
 };
+use schemas::Partition;
 use uuid::Uuid;
 
 use super::record::Header;
@@ -115,6 +117,102 @@ pub fn topic_id<C: ClientContext>(
         rd::rd_kafka_AdminOptions_destroy(options);
         rd::rd_kafka_TopicCollection_destroy(topics);
         id
+    }
+}
+
+/// Which end of a log is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogEdge {
+    /// The oldest record.
+    Start,
+    /// The place of the next record that a reader of committed records would get.
+    End,
+}
+
+/// An edge of each partition's log, or why the partition did not answer; absent without any answer.
+pub type LogEdges = Vec<(Partition, Result<i64, RDKafkaErrorCode>)>;
+
+/// Asks for an edge of several logs at once (`ListOffsets`): one request to each leader, and an error for
+/// each partition, so that one without a leader does not hide the others. Blocks for `timeout` at most.
+///
+/// # Errors
+/// Nothing was answered at all.
+pub fn log_edges<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    (partitions, edge): (&[Partition], LogEdge),
+    timeout: Duration,
+) -> Result<LogEdges, RDKafkaErrorCode> {
+    let mut asked = TopicPartitionList::new();
+    let place = match edge {
+        LogEdge::Start => KafkaOffset::Beginning,
+        LogEdge::End => KafkaOffset::End,
+    };
+    for partition in partitions {
+        // The two places are valid in any list.
+        let _never = asked.add_partition_offset(topic, partition.0, place).is_err();
+    }
+    let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+    // SAFETY: as in `topic_id`; librdkafka copies the list, which outlives the call. The error that an option may
+    // answer with is destroyed, which is allowed for null as well.
+    unsafe {
+        let options = rd::rd_kafka_AdminOptions_new(
+            client.native_ptr(),
+            rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS,
+        );
+        rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let committed = rd::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
+        let error = rd::rd_kafka_AdminOptions_set_isolation_level(options, committed);
+        if !error.is_null() {
+            rd::rd_kafka_error_destroy(error);
+        }
+        let queue = rd::rd_kafka_queue_new(client.native_ptr());
+        rd::rd_kafka_ListOffsets(client.native_ptr(), asked.ptr(), options, queue);
+        // A second more than the request's own deadline, which then answers with an error.
+        let event = rd::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
+        let edges = if event.is_null() {
+            Err(RDKafkaErrorCode::OperationTimedOut)
+        } else {
+            let edges = listed(event);
+            rd::rd_kafka_event_destroy(event);
+            edges
+        };
+        rd::rd_kafka_queue_destroy(queue);
+        rd::rd_kafka_AdminOptions_destroy(options);
+        edges
+    }
+}
+
+/// Reads the answer of `ListOffsets`.
+///
+/// # Safety
+/// `event` is a valid event and stays so during the call.
+unsafe fn listed(event: *mut rd::rd_kafka_event_t) -> Result<LogEdges, RDKafkaErrorCode> {
+    let none = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+    // SAFETY: the caller's promise; each pointer below belongs to the event, and the array has `count` elements.
+    unsafe {
+        let error = rd::rd_kafka_event_error(event);
+        if error != none {
+            return Err(error.into());
+        }
+        let result = rd::rd_kafka_event_ListOffsets_result(event);
+        if result.is_null() {
+            return Err(RDKafkaErrorCode::InvalidType);
+        }
+        let mut count = 0;
+        let infos = rd::rd_kafka_ListOffsets_result_infos(result, &raw mut count);
+        let infos = if infos.is_null() { &[] } else { slice::from_raw_parts(infos, count) };
+        let edges = infos.iter().filter_map(|info| {
+            let place = rd::rd_kafka_ListOffsetsResultInfo_topic_partition(*info).as_ref()?;
+            let partition = Partition(place.partition);
+            match (place.err == none, place.offset) {
+                (true, offset @ 0..) => Some((partition, Ok(offset))),
+                // The leader did not answer in time.
+                (true, _) => None,
+                (false, _) => Some((partition, Err(place.err.into()))),
+            }
+        });
+        Ok(edges.collect())
     }
 }
 

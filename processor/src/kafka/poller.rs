@@ -1,6 +1,6 @@
-//! The thread that owns the consumer. It never stops polling, and never waits for PostgreSQL: records
-//! go to the lanes through bounded channels, rebalances to the supervisor, whose answers come back as
-//! commands. When a lane is full, its partitions are paused and polling goes on (R24).
+//! The thread that owns the consumer. It never stops polling for longer than [`PAUSE_AFTER`] a lane, and never waits
+//! for PostgreSQL: records go to the lanes through bounded channels, rebalances to the supervisor, whose answers
+//! come back as orders. When a lane is full, its partitions are paused and polling goes on (R24).
 //!
 //! Only partitions with a route are read. A record of any other is left over from a former
 //! assignment and dropped.
@@ -49,15 +49,13 @@ pub struct Start {
 }
 
 /// What the supervisor wants done.
-#[derive(Debug)]
-pub enum Command {
-    /// The answer to [`Callback::Assign`]: partitions that are not named stay unread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Read partitions that the group has given us, from these places on; also of one that is read from elsewhere.
     Assign(Vec<Start>),
-    /// The answer to [`Callback::Revoke`].
+    /// The answer to [`Callback::Revoke`]. Partitions that were never read may be among them.
     Unassign(Vec<Partition>),
-    /// Read a partition again from another place.
-    Restart(Start),
-    /// Read no more of a partition.
+    /// Read no more of a partition, until it is assigned again.
     Halt(Partition),
     /// Copy next offsets to the consumer group, where lag tools look. Never read again.
     Mirror(Vec<(Partition, NextOffset)>),
@@ -70,8 +68,21 @@ pub enum Command {
 pub enum Report {
     /// A callback of the consumer.
     Callback(Callback),
+    /// One of the partitions cannot be read; rust-rdkafka does not say which.
+    Trouble(Trouble),
     /// The consumer is of no use any more: the process has to end.
     Failed(KafkaError),
+}
+
+/// What keeps a partition from being read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Its next offset is outside the log.
+    OutOfRange,
+    /// The brokers do not know the topic, or not under the id that the consumer knows.
+    UnknownTopic,
+    /// Its next batch cannot be read.
+    Batch,
 }
 
 /// What was read of a partition.
@@ -97,7 +108,7 @@ pub const CHUNKS_MAX: usize = 16;
 /// what the client has already fetched.
 const PAUSE_AFTER: Duration = Duration::from_millis(200);
 
-/// How long `poll` may wait: the longest delay of a command.
+/// How long `poll` may wait: the longest delay of an order.
 const POLL_MAX: Duration = Duration::from_millis(20);
 
 /// The same error of the client is logged once in this time.
@@ -125,7 +136,7 @@ struct Outlet {
 pub struct Poller {
     consumer: BaseConsumer<Context>,
     topic: String,
-    commands: Receiver<Command>,
+    orders: Receiver<Order>,
     reports: Sender<Report>,
     routes: BTreeMap<Partition, Route>,
     paused: HashSet<Partition>,
@@ -142,7 +153,7 @@ impl Poller {
     #[must_use]
     pub fn new(
         (consumer, topic): (BaseConsumer<Context>, String),
-        commands: Receiver<Command>,
+        orders: Receiver<Order>,
         reports: Sender<Report>,
         lanes: Vec<Sender<Chunk>>,
         (metrics, status): (Arc<Metrics>, Arc<Status>),
@@ -151,7 +162,7 @@ impl Poller {
         Self {
             consumer,
             topic,
-            commands,
+            orders,
             reports,
             routes: BTreeMap::new(),
             paused: HashSet::new(),
@@ -181,8 +192,8 @@ impl Poller {
 
     fn turn(&mut self) -> KafkaResult<ControlFlow<()>> {
         self.status.beat();
-        while let Ok(command) = self.commands.try_recv() {
-            if self.obey(command)?.is_break() {
+        while let Ok(order) = self.orders.try_recv() {
+            if self.obey(order)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -217,28 +228,31 @@ impl Poller {
         Ok(ControlFlow::Continue(()))
     }
 
-    fn obey(&mut self, command: Command) -> KafkaResult<ControlFlow<()>> {
-        match command {
-            Command::Assign(starts) => self.assign(&starts)?,
-            Command::Unassign(partitions) => self.unassign(&partitions)?,
-            Command::Restart(start) => {
-                self.unassign(&[start.partition])?;
-                self.assign(&[start])?;
-            }
-            Command::Halt(partition) => {
+    fn obey(&mut self, order: Order) -> KafkaResult<ControlFlow<()>> {
+        match order {
+            Order::Assign(starts) => self.assign(&starts)?,
+            Order::Unassign(partitions) => self.unassign(&partitions)?,
+            Order::Halt(partition) => {
                 self.forget_transaction(partition);
                 if self.routes.remove(&partition).is_some() && self.paused.insert(partition) {
                     self.consumer.pause(&self.list([partition]))?;
                 }
             }
-            Command::Mirror(offsets) => self.mirror(&offsets)?,
-            Command::Stop => return Ok(ControlFlow::Break(())),
+            Order::Mirror(offsets) => self.mirror(&offsets)?,
+            Order::Stop => return Ok(ControlFlow::Break(())),
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    /// The one assign: each partition with its explicit offset, and the result is looked at (R11).
+    /// The one assign: each partition with its explicit offset, and the result is looked at (R11). A partition that
+    /// is assigned already leaves first: it is to be read from another place.
     fn assign(&mut self, starts: &[Start]) -> KafkaResult<()> {
+        let assigned = self.consumer.assignment()?;
+        let is_held = |partition: &Partition| assigned.find_partition(&self.topic, partition.0).is_some();
+        let held: Vec<Partition> = starts.iter().map(|start| start.partition).filter(is_held).collect();
+        if !held.is_empty() {
+            self.unassign(&held)?;
+        }
         let mut list = TopicPartitionList::new();
         for start in starts {
             let offset = KafkaOffset::Offset(start.next_offset.0);
@@ -269,7 +283,7 @@ impl Poller {
             self.routes.remove(partition);
             self.forget_transaction(*partition);
         }
-        // Halted partitions were never assigned, and librdkafka refuses a list that names one.
+        // Partitions that were not taken up were never assigned, and librdkafka refuses a list that names one.
         let assigned = self.consumer.assignment()?;
         failpoint!("inside_revoke");
         let held = partitions.iter().copied().filter(|p| assigned.find_partition(&self.topic, p.0).is_some());
@@ -455,23 +469,48 @@ impl Poller {
             return Err(error);
         }
         match error.rdkafka_error_code() {
-            // The next offset is outside the log. The partition is dead to this consumer; taken up
-            // again, it halts with the numbers.
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => Err(error),
+            // The partition is dead to this consumer: taken up again, it halts with the numbers.
+            Some(code @ (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
+                self.log(code, &error);
+                self.report(Report::Trouble(Trouble::OutOfRange))
+            }
+            Some(
+                code @ (RDKafkaErrorCode::UnknownTopicOrPartition
+                | RDKafkaErrorCode::UnknownTopic
+                | RDKafkaErrorCode::UnknownPartition
+                | RDKafkaErrorCode::UnknownTopicId),
+            ) => {
+                self.log(code, &error);
+                self.report(Report::Trouble(Trouble::UnknownTopic))
+            }
+            Some(code) if topic::is_unreadable(&code) => {
+                self.log(code, &error);
+                self.report(Report::Trouble(Trouble::Batch))
+            }
             Some(code) => {
                 if leaves_out(code) {
                     self.routes.values_mut().for_each(|route| route.continuity.doubt());
                 }
-                let now = Instant::now();
-                let is_recent =
-                    |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
-                if !self.logged.is_some_and(is_recent) {
-                    self.logged = Some((code, now));
-                    tracing::warn!(%error, "kafka cannot be read, trying again");
-                }
+                self.log(code, &error);
                 Ok(())
             }
             None => Err(error),
+        }
+    }
+
+    /// If nobody listens, the supervisor has ended, and the next turn with it.
+    fn report(&self, report: Report) -> KafkaResult<()> {
+        let _ended = self.reports.blocking_send(report).is_err();
+        Ok(())
+    }
+
+    fn log(&mut self, code: RDKafkaErrorCode, error: &KafkaError) {
+        let now = Instant::now();
+        let is_recent =
+            |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
+        if !self.logged.is_some_and(is_recent) {
+            self.logged = Some((code, now));
+            tracing::warn!(%error, "kafka cannot be read, trying again");
         }
     }
 
@@ -514,16 +553,16 @@ mod tests {
         consumer.subscribe(&[&kafka.topic]).unwrap();
         ffi::raise_fatal_error(consumer.client());
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);
-        let (_commands, commands) = std::sync::mpsc::sync_channel(1);
+        let (_orders, orders) = std::sync::mpsc::sync_channel(1);
         let seen = (Arc::new(Metrics::new().unwrap()), Arc::new(Status::default()));
-        let poller = Poller::new((consumer, kafka.topic), commands, reports, Vec::new(), seen);
+        let poller = Poller::new((consumer, kafka.topic), orders, reports, Vec::new(), seen);
         // Not joined, as the supervisor does not: librdkafka may never end a client that failed for good while
         // no broker answers. The process ends all the same.
         std::thread::spawn(move || poller.run());
         loop {
             match reported.blocking_recv() {
                 Some(Report::Failed(_)) => break,
-                Some(Report::Callback(_)) => {}
+                Some(Report::Callback(_) | Report::Trouble(_)) => {}
                 None => panic!("the thread ended without a word"),
             }
         }

@@ -16,7 +16,7 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
 };
 use schemas::{Partition, PartitionCount, Timestamp};
@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
-    ffi,
+    ffi::{self, LogEdge},
     record::RawRecord,
 };
 use crate::position::Offset;
@@ -78,12 +78,32 @@ pub enum InspectError {
     /// A record that lies in the log did not come.
     #[error("the record at partition {0}, offset {1} did not come within the deadline")]
     NoRecord(Partition, Offset),
-    /// The end of a log.
-    #[error("the brokers did not name the end of partition {0}'s log")]
-    NoEnd(Partition),
     /// The client or the brokers.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+}
+
+/// What each partition answered, or why it did not.
+pub type PerPartition<T> = HashMap<Partition, Result<T, RDKafkaErrorCode>>;
+
+/// How long all partitions together may take to name the edges of their logs. Those whose leaders answer are
+/// waited for no longer because of one whose leader does not.
+const RANGE_DEADLINE: Duration = Duration::from_secs(4);
+
+/// How long a single record may take.
+pub const RECORD_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Whether an error is about the bytes of a batch, which are the same however often it is fetched: a codec, a
+/// format or a checksum. Everything else passes.
+#[must_use]
+pub const fn is_unreadable(code: &RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::NotImplemented
+            | RDKafkaErrorCode::BadMessage
+            | RDKafkaErrorCode::BadCompression
+            | RDKafkaErrorCode::InvalidMessage
+    )
 }
 
 /// Looks at the topic.
@@ -149,24 +169,44 @@ impl Inspector {
         Ok(LogRange { start: Offset(start), end: Offset(end) })
     }
 
-    /// The ends of the logs of some partitions: one question to each of their leaders.
+    /// The ranges of some partitions' logs, each answered or refused by itself. A partition whose leader did not
+    /// answer at all is refused as timed out.
     ///
     /// # Errors
-    /// The brokers did not answer.
+    /// No broker answered.
+    pub fn log_ranges(&self, partitions: &[Partition]) -> Result<PerPartition<LogRange>, InspectError> {
+        let starts = self.edges(partitions, LogEdge::Start)?;
+        // Ends last: a range is never empty the wrong way round.
+        let answering: Vec<Partition> = partitions
+            .iter()
+            .copied()
+            .filter(|partition| matches!(starts.get(partition), Some(Ok(_))))
+            .collect();
+        let ends = self.edges(&answering, LogEdge::End)?;
+        let range = |partition: &Partition| {
+            let start = starts.get(partition).copied().unwrap_or(Err(RDKafkaErrorCode::OperationTimedOut))?;
+            let end = ends.get(partition).copied().unwrap_or(Err(RDKafkaErrorCode::OperationTimedOut))?;
+            Ok(LogRange { start, end })
+        };
+        Ok(partitions.iter().map(|partition| (*partition, range(partition))).collect())
+    }
+
+    /// The ends of the logs of some partitions. A partition without an answer is absent.
+    ///
+    /// # Errors
+    /// No broker answered.
     pub fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, InspectError> {
-        let mut asked = TopicPartitionList::new();
-        for partition in partitions {
-            asked.add_partition_offset(&self.topic, partition.0, KafkaOffset::End)?;
+        let ends = self.edges(partitions, LogEdge::End)?;
+        Ok(ends.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?))).collect())
+    }
+
+    fn edges(&self, partitions: &[Partition], edge: LogEdge) -> Result<PerPartition<Offset>, InspectError> {
+        if partitions.is_empty() {
+            return Ok(PerPartition::new());
         }
-        let answered = self.reader.offsets_for_times(asked, REQUEST_DEADLINE)?;
-        let ends = answered.elements().into_iter().map(|element| {
-            element.error()?;
-            match element.offset() {
-                KafkaOffset::Offset(end) => Ok((Partition(element.partition()), Offset(end))),
-                _ => Err(InspectError::NoEnd(Partition(element.partition()))),
-            }
-        });
-        ends.collect()
+        let edges = ffi::log_edges(self.reader.client(), &self.topic, (partitions, edge), RANGE_DEADLINE)
+            .map_err(|code| InspectError::Kafka(KafkaError::OffsetFetch(code)))?;
+        Ok(edges.into_iter().map(|(partition, edge)| (partition, edge.map(Offset))).collect())
     }
 
     /// The records at the given places, all of which must lie in the log.
@@ -177,9 +217,66 @@ impl Inspector {
         &self,
         places: &[(Partition, Offset)],
     ) -> Result<HashMap<Partition, RawRecord>, InspectError> {
+        let found = self.records_within(places, REQUEST_DEADLINE)?;
+        match places.iter().find(|(partition, _)| !found.contains_key(partition)) {
+            Some((partition, offset)) => Err(InspectError::NoRecord(*partition, *offset)),
+            None => Ok(found),
+        }
+    }
+
+    /// Those of the records at the given places that come within a time. A partition that brings none is absent.
+    ///
+    /// # Errors
+    /// The client cannot be assigned.
+    pub fn records_within(
+        &self,
+        places: &[(Partition, Offset)],
+        within: Duration,
+    ) -> Result<HashMap<Partition, RawRecord>, InspectError> {
         let mut found = HashMap::with_capacity(places.len());
+        self.read(places, within, |polled| {
+            // A transport error here shows by the place that is missing in the end.
+            if let Ok(message) = polled {
+                let record = copy(&message);
+                if places.contains(&(record.partition, record.offset)) {
+                    found.insert(record.partition, record);
+                }
+            }
+            found.len() == places.len()
+        })?;
+        Ok(found)
+    }
+
+    /// Whether the record at a place can be read: `Some` names what a client answers instead, although it is
+    /// alone with the partition. `None`: it can be read, or the brokers do not answer.
+    ///
+    /// # Errors
+    /// The client cannot be assigned.
+    pub fn unreadable_at(
+        &self,
+        partition: Partition,
+        offset: Offset,
+    ) -> Result<Option<RDKafkaErrorCode>, InspectError> {
+        let mut unreadable = None;
+        self.read(&[(partition, offset)], RECORD_DEADLINE, |polled| {
+            match polled {
+                Ok(_) => return true,
+                Err(error) => unreadable = error.rdkafka_error_code().filter(is_unreadable),
+            }
+            unreadable.is_some()
+        })?;
+        Ok(unreadable)
+    }
+
+    /// Reads from the given places on until `is_done` says so or the time is over.
+    fn read(
+        &self,
+        places: &[(Partition, Offset)],
+        within: Duration,
+        mut is_done: impl FnMut(KafkaResult<BorrowedMessage<'_>>) -> bool,
+    ) -> Result<(), InspectError> {
         if places.is_empty() {
-            return Ok(found);
+            return Ok(());
         }
         let mut assignment = TopicPartitionList::new();
         for (partition, offset) in places {
@@ -187,21 +284,13 @@ impl Inspector {
         }
         let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         self.reader.assign(&assignment)?;
-        let deadline = Instant::now() + REQUEST_DEADLINE;
-        while found.len() < places.len() && Instant::now() < deadline {
-            // A transport error here is told again by the deadline, with the place that is missing.
-            if let Some(Ok(message)) = self.reader.poll(Duration::from_millis(100)) {
-                let record = copy(&message);
-                if places.contains(&(record.partition, record.offset)) {
-                    found.insert(record.partition, record);
-                }
+        let deadline = Instant::now() + within;
+        while Instant::now() < deadline {
+            if self.reader.poll(Duration::from_millis(100)).is_some_and(&mut is_done) {
+                break;
             }
         }
-        self.reader.unassign()?;
-        match places.iter().find(|(partition, _)| !found.contains_key(partition)) {
-            Some((partition, offset)) => Err(InspectError::NoRecord(*partition, *offset)),
-            None => Ok(found),
-        }
+        Ok(self.reader.unassign()?)
     }
 
     /// Refuses a topic whose settings put records at risk (R13).

@@ -13,13 +13,15 @@ use crate::{
 
 /// The partitions that stand still, among some. Index: `halts_standing_topic_ref_partition_key`.
 ///
+/// A reason of `None` was written by a later version of this program: its partition stands still as well.
+///
 /// # Errors
-/// [`StoreError`]; also for a reason that a later version wrote: its partition must stand still.
+/// [`StoreError`].
 pub async fn standing(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
     partitions: &[Partition],
-) -> Result<Vec<(Partition, StopReason)>, StoreError> {
+) -> Result<Vec<(Partition, Option<StopReason>)>, StoreError> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
     let rows = within_deadline(
         sqlx::query!(
@@ -31,12 +33,9 @@ pub async fn standing(
         .fetch_all(connection),
     )
     .await?;
-    let reasons = rows.into_iter().map(|row| {
-        let reason = read_reason(&row.reason, &row.numbers)
-            .ok_or_else(|| sqlx::Error::Decode(format!("halt reason {} is not known", row.reason).into()))?;
-        Ok::<_, StoreError>((Partition(row.partition), reason))
-    });
-    reasons.collect()
+    let reasons =
+        rows.into_iter().map(|row| (Partition(row.partition), read_reason(&row.reason, &row.numbers)));
+    Ok(reasons.collect())
 }
 
 fn read_reason(code: &str, numbers: &str) -> Option<StopReason> {
@@ -50,8 +49,30 @@ pub struct Halt {
     pub partition: Partition,
     /// Why it stands still.
     pub reason: StopReason,
-    /// The stretch of ownership that noticed, where one did: a former owner halts nothing.
-    pub owner_epoch: Option<OwnerEpoch>,
+    /// What was known of the row: a halt is written only while that is still true, so that a former owner, or
+    /// one whose takeover took too long, halts nothing.
+    pub seen: SeenRow,
+}
+
+/// A partition's row as it was when a halt was decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SeenRow {
+    /// It had none.
+    Absent,
+    /// It was read.
+    Read(NextOffset, OwnerEpoch),
+    /// It was not read: an owner decided, whose row moves with its transactions.
+    Owned(OwnerEpoch),
+}
+
+impl SeenRow {
+    const fn columns(self) -> (Option<i64>, Option<i64>) {
+        match self {
+            Self::Absent => (None, None),
+            Self::Read(next_offset, owner_epoch) => (Some(next_offset.0), Some(owner_epoch.0)),
+            Self::Owned(owner_epoch) => (None, Some(owner_epoch.0)),
+        }
+    }
 }
 
 /// What became of a halt that was to be written.
@@ -63,7 +84,9 @@ pub enum Recorded {
     Fenced,
 }
 
-/// Writes a halt, unless one stands already. Index: `halts_standing_topic_ref_partition_key`.
+/// Writes a halt, unless one stands already or the row is not as it was seen. Holds the row meanwhile: who
+/// raises its epoch does so before, and fences this halt, or after, and sees it. Index:
+/// `halts_standing_topic_ref_partition_key`.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -73,12 +96,18 @@ pub async fn record(
     halt: &Halt,
     owner: &str,
 ) -> Result<Recorded, StoreError> {
+    let (next_offset, owner_epoch) = halt.seen.columns();
     within_deadline(
         sqlx::query!(
-            "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
+            "with seen as materialized (
+                 select next_offset, owner_epoch from partition_progress
+                 where topic_ref = $1 and partition = $2
+                 for update
+             )
+             insert into halts (topic_ref, partition, reason, numbers, detail, owner)
              select $1, $2, $3, $4::text::jsonb, $5, $6
-             where $7::bigint is null
-                or exists (select from partition_progress where topic_ref = $1 and partition = $2 and owner_epoch = $7)
+             where ($8::bigint is null and not exists (select from seen))
+                or exists (select from seen where owner_epoch = $8 and next_offset = coalesce($7, next_offset))
              on conflict (topic_ref, partition) where resumed_at is null do nothing",
             topic_ref.0,
             halt.partition.0,
@@ -86,7 +115,8 @@ pub async fn record(
             halt.reason.numbers().to_string(),
             halt.reason.to_string(),
             owner,
-            halt.owner_epoch.map(|epoch| epoch.0),
+            next_offset,
+            owner_epoch,
         )
         .execute(&mut *connection),
     )

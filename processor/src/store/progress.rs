@@ -98,8 +98,10 @@ pub async fn load(
     Ok(progress.collect())
 }
 
-/// Takes partitions: raises the owner epoch of each row that is still as it was read. A row that is
-/// absent from the answer has moved meanwhile: read again.
+/// Takes partitions: raises the owner epoch of each row that is still as it was read and whose partition is not
+/// halted. A row that is absent from the answer has moved meanwhile, is held by somebody's transaction, or
+/// belongs to a partition that was halted since: read again. A row that is held does not keep the others
+/// waiting.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -114,11 +116,21 @@ pub async fn take(
     let epochs: Vec<i64> = seen.iter().map(|row| row.owner_epoch.0).collect();
     let rows = within_deadline(
         sqlx::query!(
-            "update partition_progress as row
+            "with free as materialized (
+                 select row.partition
+                 from partition_progress as row
+                 join unnest($2::integer[], $3::bigint[], $4::bigint[]) as seen (partition, next_offset, owner_epoch)
+                   on row.partition = seen.partition and row.next_offset = seen.next_offset
+                      and row.owner_epoch = seen.owner_epoch
+                 where row.topic_ref = $1
+                 for update of row skip locked
+             )
+             update partition_progress as row
              set owner_epoch = row.owner_epoch + 1, owner = $5, updated_at = now()
-             from unnest($2::integer[], $3::bigint[], $4::bigint[]) as seen (partition, next_offset, owner_epoch)
-             where row.topic_ref = $1 and row.partition = seen.partition
-               and row.next_offset = seen.next_offset and row.owner_epoch = seen.owner_epoch
+             from free
+             where row.topic_ref = $1 and row.partition = free.partition
+               and not exists (select from halts where halts.topic_ref = $1 and halts.partition = row.partition
+                               and halts.resumed_at is null)
              returning row.partition, row.owner_epoch",
             topic_ref.0,
             &partitions,

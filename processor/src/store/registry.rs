@@ -26,6 +26,15 @@ pub struct Topic {
     pub known_partitions: i32,
 }
 
+/// A registered topic, and the cluster that it was registered in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegisteredTopic {
+    /// The topic.
+    pub topic: Topic,
+    /// The cluster's id.
+    pub cluster_id: String,
+}
+
 impl Topic {
     /// Its partitions, whether keys belong to them or not.
     #[must_use]
@@ -41,14 +50,16 @@ pub enum Registration {
     Unknown,
     /// It is this one.
     Known(Topic),
-    /// It is another one: the topic of this name was deleted and created again.
+    /// It is another one: the topic of this name was deleted and created again, or is one of another cluster
+    /// ([`cluster_of`]).
     Recreated {
         /// The registered topic.
         registered: Topic,
     },
 }
 
-/// Looks the topic up.
+/// Looks the topic up, by its name and in every cluster: staging's topic of the same name is not production's,
+/// and a person decides whether it is to be filed here.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -61,8 +72,8 @@ pub async fn find(
             r#"select topic_ref, topic_id, partition_count,
                       coalesce(known_partitions, partition_count) as "known_partitions!"
                from topics
-             where cluster_id = $1 and name = $2
-             order by topic_id = $3 desc, topic_ref desc
+             where name = $2
+             order by (topic_id = $3 and cluster_id = $1) desc, topic_ref desc
              limit 1"#,
             identity.cluster_id,
             identity.name,
@@ -84,6 +95,15 @@ pub async fn find(
         Some(topic) if topic.topic_id == identity.topic_id => Registration::Known(topic),
         Some(registered) => Registration::Recreated { registered },
     })
+}
+
+/// The cluster of a registered topic.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn cluster_of(connection: &mut PgConnection, topic_ref: TopicRef) -> Result<String, StoreError> {
+    let cluster = sqlx::query_scalar!("select cluster_id from topics where topic_ref = $1", topic_ref.0);
+    within_deadline(cluster.fetch_one(connection)).await
 }
 
 /// Registers a new topic: each partition is born at the start of its log. Of several processors that

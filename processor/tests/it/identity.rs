@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use dev_env::programs::{PARTITIONS, TOPIC_SETTINGS};
 use serde_json::{Value, json};
 
 use crate::{
@@ -206,4 +207,77 @@ fn a_topic_with_unsafe_settings_is_refused_at_start_and_reported_while_running()
     assert!(refused.server.log_text().contains("cleanup.policy must be delete"));
     topic::alter(&telex, "cleanup.policy", "delete");
     wait_for("the end of the alert", SOON, || metric(&processor, "processor_topic_unsafe") == Some(0));
+}
+
+#[test]
+fn a_retention_overrun_under_a_running_processor_halts_that_partition_alone() {
+    let mut telex = Telex::new();
+    let (partition, beside) = (partition_of("client"), topic::client_beside("client"));
+    let writer = Writer::new(&telex);
+    let processor = telex.processor();
+    writer.messages("client", 0..5);
+    telex.assert_clean();
+    processor.server.freeze();
+    std::thread::sleep(Duration::from_millis(200));
+    writer.messages("client", 5..20);
+    topic::trim(&telex, partition, 12);
+    processor.server.thaw();
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    assert_eq!(telex.halts()[0]["reason"], "below_log_start");
+    assert_eq!(telex.halts()[0]["numbers"], json!({"next_offset": 5, "log_start": 12}));
+    writer.messages(&beside, 0..7);
+    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 12);
+    assert!(processor.server.is_running());
+    assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
+}
+
+#[test]
+fn a_topic_that_is_created_again_under_a_running_processor_halts_without_a_restart() {
+    let mut telex = Telex::new();
+    Writer::new(&telex).messages("client", 0..10);
+    let processor = telex.processor();
+    telex.assert_clean();
+    topic::recreate(&telex);
+    Writer::new(&telex).messages("client", 100..130);
+    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
+    let halts = telex.halts();
+    assert!(halts.iter().all(|halt| halt["reason"] == "topic_recreated"), "{halts:#?}");
+    assert!(processor.server.is_running());
+    let halted = rows(&telex, partition_of("client"));
+    Writer::new(&telex).messages("client", 200..203);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(rows(&telex, partition_of("client")), halted, "nothing is read any more");
+}
+
+#[test]
+fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
+    let mut telex = Telex::new();
+    Writer::new(&telex).messages("client", 0..3);
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    // Staging's brokers, with production's database.
+    let (_staging, servers) = Telex::with_own_servers();
+    servers.kafka.create_topic(&telex.programs.topic, PARTITIONS, &TOPIC_SETTINGS).unwrap();
+    telex.programs.kafka = servers.kafka.bootstrap();
+    Writer::new(&telex).messages("client", 10..14);
+    let mut processor = telex.processor();
+    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
+    let halts = telex.halts();
+    assert!(halts.iter().all(|halt| halt["reason"] == "other_cluster"), "{halts:#?}");
+    assert_ne!(halts[0]["numbers"]["registered"], halts[0]["numbers"]["found"]);
+    assert_eq!(telex.number("select count(*) from topics"), 1, "it is not registered in silence");
+    assert_eq!(telex.number("select count(*) from messages"), 3);
+    processor.stop().unwrap();
+    let processor = telex.processor();
+    wait_for("the halts after a restart", SOON, || readiness(&processor).1.contains("other_cluster"));
+
+    let found = halts[0]["numbers"]["topic_id"].as_str().unwrap();
+    let accept = ["halts", "resume", "--topic-id", found, "--operator", "test", "--reason-code"];
+    let refused = telex.refuse(&[&accept[..], &["topic_recreated", "--yes"]].concat());
+    assert!(refused.contains("other_cluster"), "{refused}");
+    telex.say(&[&accept[..], &["other_cluster", "--yes"]].concat());
+    wait_for("the accepted topic", SOON, || telex.number("select count(*) from messages") == 7);
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    assert_eq!(telex.number("select count(*) from interventions where operator = 'test'"), 12);
 }

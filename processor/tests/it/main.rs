@@ -3,6 +3,7 @@
 //! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod assignment;
 mod codecs;
 mod commit_unknown;
 mod crash;
@@ -16,6 +17,7 @@ mod harness;
 mod history;
 mod identity;
 mod lag;
+mod leaderless;
 mod less;
 mod memory;
 mod outage;
@@ -26,7 +28,9 @@ mod prove_log;
 mod rebalance;
 mod replay;
 mod roles;
+mod rows;
 mod schema;
+mod second_broker;
 mod secure_kafka;
 mod sessions;
 mod shipped;
@@ -35,5 +39,6 @@ mod tail;
 mod topic;
 mod traces;
 mod transactions;
+mod unreadable;
 mod watchdog;
 mod writers;

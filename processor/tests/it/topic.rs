@@ -1,7 +1,7 @@
 //! What a test does to its topic behind the programs' backs.
 #![expect(clippy::disallowed_methods, reason = "clients that are not ours")]
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use dev_env::{
     kafka::admin as dev_admin,
@@ -133,6 +133,14 @@ pub fn recreate(telex: &Telex) {
     wait_for("the topic to be created again", Duration::from_secs(30), || {
         dev_admin::create_topic(broker, name, PARTITIONS, &TOPIC_SETTINGS).is_ok()
     });
+}
+
+/// The partitions that a broker leads.
+pub fn led_by(telex: &Telex, broker: i32) -> BTreeSet<i32> {
+    let consumer: BaseConsumer = config(telex).set("group.id", "telex.test").create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(&telex.programs.topic), Duration::from_secs(20)).unwrap();
+    let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+    partitions.filter(|partition| partition.leader() == broker).map(|partition| partition.id()).collect()
 }
 
 /// Removes the records of a partition before an offset, as retention does.

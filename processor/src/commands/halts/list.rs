@@ -90,7 +90,7 @@ fn next_step(halt: &Halt) -> Option<String> {
     };
     let here = halt.next_offset?;
     Some(match reason {
-        StopReason::TopicRecreated { found, .. } => {
+        StopReason::TopicRecreated { found, .. } | StopReason::OtherCluster { topic_id: found, .. } => {
             format!("processor halts resume --topic-id {found} --reason-code {code} --dry-run")
         }
         // No key belongs to the partition before the switch; after it, its clients are awaited elsewhere.
@@ -105,7 +105,8 @@ fn next_step(halt: &Halt) -> Option<String> {
         | StopReason::NotConserved { .. }
         | StopReason::DeadLetterLimit { .. }
         | StopReason::ForeignWrite { .. }
-        | StopReason::SchemaMismatch(_) => resume(here, here),
+        | StopReason::SchemaMismatch(_)
+        | StopReason::UnreadableBatch { .. } => resume(here, here),
         StopReason::UnregisteredPartition => return None,
     })
 }

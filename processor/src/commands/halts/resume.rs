@@ -241,7 +241,8 @@ async fn letters_between(
     Ok(count.fetch_one(&mut site.connection).await?)
 }
 
-/// Accepts a topic that was deleted and created again as a topic of its own, from the start of its log.
+/// Accepts a topic that was deleted and created again, or one of another cluster, as a topic of its own, from the
+/// start of its log.
 async fn accept_topic(
     mut site: Site,
     topic_id: Uuid,
@@ -251,11 +252,15 @@ async fn accept_topic(
     let Registration::Recreated { registered } = site.registration else {
         bail!("the topic is the registered one: name a --partition");
     };
-    if reason_code != "topic_recreated" {
-        bail!(
-            "--reason-code must be topic_recreated: the registered topic, {}, is gone",
-            registered.topic_id
-        );
+    let cluster = registry::cluster_of(&mut site.connection, registered.topic_ref).await?;
+    let moved = cluster != site.identity.cluster_id;
+    let (expected, former) = if moved {
+        ("other_cluster", format!("{} belongs to cluster {cluster}", registered.topic_id))
+    } else {
+        ("topic_recreated", format!("{} is gone", registered.topic_id))
+    };
+    if reason_code != expected {
+        bail!("--reason-code must be {expected}: the registered topic {former}");
     }
     if topic_id != site.identity.topic_id {
         bail!("--topic-id is {topic_id}, but the topic's id is {}", site.identity.topic_id);
@@ -268,8 +273,8 @@ async fn accept_topic(
         })
         .await?;
     say(&format!(
-        "{}: the registered topic {} is gone; what it held beyond the next offsets cannot be applied any more",
-        site.identity.name, registered.topic_id
+        "{}: the registered topic {former}; what it held beyond the next offsets cannot be applied any more",
+        site.identity.name
     ))?;
     let records: i64 = ranges.iter().map(|(_, range)| range.end.0 - range.start.0).sum();
     say(&format!(

@@ -1,0 +1,88 @@
+//! What can be asked of the partitions without anything happening.
+
+use schemas::Partition;
+
+use super::{Active, Belief, Ownership, Ownerships, Recording};
+use crate::position::NextOffset;
+
+impl Ownerships {
+    /// What is believed of each active partition.
+    #[must_use]
+    pub fn beliefs(&self) -> Vec<Belief> {
+        let belief = |(partition, active): (Partition, &Active)| Belief {
+            partition,
+            epoch: active.epoch,
+            owner_epoch: active.owner_epoch,
+            next_offset: active.next_offset,
+            log_end: active.log_end,
+            lane: active.lane,
+        };
+        self.active().map(belief).collect()
+    }
+
+    /// The active partitions that have not moved since this was last asked, and whose log was not held against
+    /// the position at which they stand.
+    pub fn idle(&mut self) -> Vec<Partition> {
+        self.stand_still(|[idle, _]| idle, |active| active.looked_at != active.next_offset)
+    }
+
+    /// The active partitions that have not moved since this was last asked, although their logs hold more.
+    pub fn stuck(&mut self) -> Vec<Partition> {
+        self.stand_still(|[_, stuck]| stuck, |active| active.log_end > active.next_offset.offset())
+    }
+
+    fn stand_still(
+        &mut self,
+        mark: impl Fn(&mut [NextOffset; 2]) -> &mut NextOffset,
+        is_meant: impl Fn(&Active) -> bool,
+    ) -> Vec<Partition> {
+        let mut still = Vec::new();
+        for (partition, ownership) in &mut self.partitions {
+            let Ownership::Active(active) = ownership else { continue };
+            let stood_at = std::mem::replace(mark(&mut active.stood_at), active.next_offset);
+            if stood_at == active.next_offset && is_meant(active) {
+                still.push(*partition);
+            }
+        }
+        still
+    }
+
+    /// The partitions whose halts are written down.
+    #[must_use]
+    pub fn standing(&self) -> Vec<Partition> {
+        let standing = self.partitions.iter().filter(|(_, ownership)| {
+            matches!(ownership, Ownership::Halted { record: Recording::Standing, .. })
+        });
+        standing.map(|(partition, _)| *partition).collect()
+    }
+
+    /// Everything that the group has given us.
+    #[must_use]
+    pub fn all(&self) -> Vec<Partition> {
+        self.partitions.keys().copied().collect()
+    }
+
+    pub(super) fn active(&self) -> impl Iterator<Item = (Partition, &Active)> {
+        self.partitions.iter().filter_map(|(partition, ownership)| match ownership {
+            Ownership::Active(active) => Some((*partition, active)),
+            Ownership::Taking { .. } | Ownership::Halted { .. } => None,
+        })
+    }
+
+    /// Whether the group has said what is ours, and each partition is something: taken up, halted, or held up by
+    /// an obstacle that has a name.
+    pub(super) fn is_settled(&self) -> bool {
+        let begins = |ownership: &Ownership| matches!(ownership, Ownership::Taking { obstacle: None, .. });
+        self.is_given && !self.partitions.values().any(begins)
+    }
+
+    pub(super) fn idlest_lane(&self) -> usize {
+        let mut loads = vec![0_usize; self.lanes];
+        for (_, active) in self.active() {
+            if let Some(load) = loads.get_mut(active.lane) {
+                *load += 1;
+            }
+        }
+        loads.iter().enumerate().min_by_key(|(_, load)| **load).map_or(0, |(lane, _)| lane)
+    }
+}

@@ -1,0 +1,122 @@
+//! What cannot be taken up is taken up later, by itself; the rest is not kept waiting.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use dev_env::programs::PARTITIONS;
+
+use crate::{
+    harness::{Telex, metric, readiness, wait_for},
+    second_broker::SecondBroker,
+    topic::{self, Writer, partition_of},
+};
+
+const SOON: Duration = Duration::from_secs(90);
+
+/// A client of a partition.
+fn client_of(partition: i32) -> String {
+    (0..).map(|at| format!("client-{at}")).find(|name| partition_of(name) == partition).unwrap()
+}
+
+#[test]
+fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
+    let (mut telex, _servers) = Telex::with_own_servers();
+    let mut second = SecondBroker::start(&telex.directory);
+    topic::recreate(&telex);
+    let away: BTreeSet<i32> = topic::led_by(&telex, 2);
+    assert!((1..PARTITIONS as usize).contains(&away.len()), "{away:?}");
+    let writer = Writer::new(&telex);
+    (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
+    let mut processor = telex.processor();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    second.kill();
+    wait_for("the loss to be known", SOON, || topic::led_by(&telex, 2).is_empty());
+
+    let processor = telex.processor();
+    let here: Vec<i32> = (0..PARTITIONS).filter(|partition| !away.contains(partition)).collect();
+    for partition in &here {
+        writer.messages(&client_of(*partition), 2..4);
+    }
+    let applied = i64::from(2 * PARTITIONS) + 2 * here.len() as i64;
+    wait_for("the others", SOON, || telex.number("select count(*) from messages") == applied);
+    wait_for("each partition that waits, by name", SOON, || {
+        let (status, body) = readiness(&processor);
+        status == 503
+            && away
+                .iter()
+                .all(|partition| body.contains(&format!("partition {partition} not taken up: log_range")))
+    });
+    let waits = |partition: &i32| {
+        let labels = format!("partition=\"{partition}\",reason=\"log_range\"");
+        metric(&processor, &format!("processor_partition_waiting{{{labels}}}"))
+    };
+    assert!(away.iter().all(|partition| waits(partition) == Some(1)));
+    assert!(here.iter().all(|partition| waits(partition).is_none()));
+    assert_eq!(metric(&processor, "processor_owned_partitions"), Some(here.len() as i64));
+
+    second.start_again();
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 4..5));
+    telex.assert_clean();
+    assert!(away.iter().all(|partition| waits(partition).is_none()));
+    assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
+}
+
+#[test]
+fn a_partition_that_loses_its_leader_excuses_itself_alone() {
+    let (mut telex, _servers) = Telex::with_own_servers();
+    let mut second = SecondBroker::start(&telex.directory);
+    topic::recreate(&telex);
+    let writer = Writer::new(&telex);
+    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
+    let processor = telex.processor_with(&limits);
+    (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
+    telex.assert_clean();
+    let away = topic::led_by(&telex, 2);
+    second.kill();
+    for partition in (0..PARTITIONS).filter(|partition| !away.contains(partition)) {
+        writer.messages(&client_of(partition), 2..4);
+    }
+    std::thread::sleep(Duration::from_secs(25));
+    let applied = i64::from(2 * PARTITIONS) + 2 * (i64::from(PARTITIONS) - away.len() as i64);
+    assert_eq!(telex.number("select count(*) from messages"), applied);
+    assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
+    assert!(processor.server.is_running());
+    second.start_again();
+    (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 4..5));
+    telex.assert_clean();
+}
+
+#[test]
+fn a_takeover_that_must_wait_does_not_stop_what_is_owned_already() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let mut first = telex.processor();
+    first.wait_until_ready().unwrap();
+    let mut second = telex.processor();
+    wait_for("the second's half", SOON, || {
+        [&first, &second].iter().all(|one| metric(one, "processor_owned_partitions") == Some(6))
+    });
+    let owned_by = |pid: u32| format!("owner like '%:{pid}'");
+    let partitions: Vec<i32> = (0..PARTITIONS)
+        .filter(|partition| {
+            let theirs = owned_by(first.server.pid());
+            telex.number(&format!(
+                "select count(*) from partition_progress where partition = {partition} and {theirs}"
+            )) == 1
+        })
+        .collect();
+    assert_eq!(partitions.len(), 6);
+    let lock = telex.hold("lock table halts in access exclusive mode");
+    second.stop().unwrap();
+    wait_for("the other half to wait", SOON, || {
+        readiness(&first).1.matches("not taken up: database").count() == 6
+    });
+    for partition in &partitions {
+        writer.messages(&client_of(*partition), 0..3);
+    }
+    wait_for("what is owned already", SOON, || telex.number("select count(*) from messages") == 18);
+    drop(lock);
+    wait_for("the rest", SOON, || metric(&first, "processor_owned_partitions") == Some(12));
+    telex.assert_clean();
+}

@@ -1,0 +1,125 @@
+//! Rows that are not where their owner believes are noticed by the clock, in a quiet hour too.
+
+use std::time::Duration;
+
+use crate::{
+    harness::{Telex, metric, readiness, wait_for},
+    topic::{Writer, client_beside, partition_of},
+};
+
+const SOON: Duration = Duration::from_secs(60);
+/// Twice the time between two looks, and a takeover.
+const NOTICED: Duration = Duration::from_secs(20);
+
+fn differences(what: &str) -> String {
+    format!("processor_differences_total{{difference=\"{what}\"}}")
+}
+
+#[test]
+fn a_database_that_moved_back_is_noticed_although_no_record_comes() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let processor = telex.processor();
+    writer.messages("client", 0..1);
+    telex.assert_clean();
+    // What a promotion with a lost tail does.
+    telex.execute(
+        "begin; delete from messages; delete from dialogs; delete from clients;
+         update partition_progress set next_offset = birth_offset, messages = 0, last_digest = null
+         where messages = 1; commit;",
+    );
+    wait_for("the message", NOTICED, || telex.number("select count(*) from messages") == 1);
+    assert_eq!(metric(&processor, &differences("next_offset")), Some(1));
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 1);
+    assert_eq!(readiness(&processor).0, 200);
+}
+
+#[test]
+fn an_older_database_under_a_running_processor_is_filled_up_although_no_record_comes() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let processor = telex.processor();
+    writer.messages("client", 0..3);
+    writer.messages(&client_beside("client"), 0..2);
+    telex.assert_clean();
+    // A backup from before the first record and the first owner.
+    telex.execute(
+        "begin; delete from messages; delete from dialogs; delete from clients;
+         update partition_progress set next_offset = birth_offset, messages = 0, last_digest = null,
+                owner_epoch = 0, owner = null; commit;",
+    );
+    wait_for("the messages", NOTICED, || telex.number("select count(*) from messages") == 5);
+    assert_eq!(metric(&processor, &differences("owner_epoch")), Some(12));
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 5);
+}
+
+#[test]
+fn progress_set_acts_on_an_idle_partition_although_no_record_comes() {
+    let mut telex = Telex::new();
+    let (partition, writer) = (partition_of("client").to_string(), Writer::new(&telex));
+    let processor = telex.processor();
+    writer.messages("client", 0..5);
+    telex.assert_clean();
+    telex.say(&["progress", "set", "--partition", &partition, "--from", "5", "--to", "3", "--yes"]);
+    let row =
+        format!("select next_offset * 10 + duplicates from partition_progress where partition = {partition}");
+    wait_for("the repeated records", NOTICED, || telex.number(&row) == 52);
+    assert_eq!(metric(&processor, &differences("owner_epoch")), Some(1));
+}
+
+#[test]
+fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_by_name() {
+    let mut telex = Telex::new();
+    let mut processor = telex.processor();
+    processor.wait_until_ready().unwrap();
+    telex.execute("delete from partition_progress where partition = 4");
+    telex.execute(
+        "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
+         values (1, 7, 'offset_gap', '{\"expected\": 0, \"found\": 2}', 'by hand', 'test')",
+    );
+    wait_for("both halts", NOTICED, || {
+        let (_, body) = readiness(&processor);
+        body.contains("partition 4 halted: unregistered_partition")
+            && body.contains("partition 7 halted: offset_gap")
+    });
+    assert_eq!(metric(&processor, &differences("missing_row")), Some(1));
+    assert_eq!(metric(&processor, &differences("halt")), Some(1));
+    telex.say(&[
+        "halts",
+        "resume",
+        "--partition",
+        "7",
+        "--from",
+        "0",
+        "--to",
+        "0",
+        "--reason-code",
+        "offset_gap",
+        "--yes",
+    ]);
+    wait_for("the resumed partition", SOON, || !readiness(&processor).1.contains("partition 7"));
+}
+
+#[test]
+fn a_halt_of_another_version_holds_up_its_partition_alone() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let partition = partition_of(&client_beside("client"));
+    let mut processor = telex.processor();
+    processor.wait_until_ready().unwrap();
+    processor.stop().unwrap();
+    telex.execute(&format!(
+        "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
+         values (1, {partition}, 'of_a_later_version', '{{}}', 'unknown here', 'test')"
+    ));
+    let processor = telex.processor();
+    writer.messages("client", 0..3);
+    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 3);
+    let waits = format!("processor_partition_waiting{{partition=\"{partition}\",reason=\"unknown_halt\"}}");
+    wait_for("the obstacle", SOON, || metric(&processor, &waits) == Some(1));
+    let line = format!("partition {partition} not taken up: unknown_halt");
+    assert!(readiness(&processor).1.contains(&line));
+    telex.execute("delete from halts");
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    assert_eq!(metric(&processor, &waits), None);
+}
