@@ -77,7 +77,7 @@ pub fn message(plan: Plan, number: u64) -> Sent {
 }
 
 /// The type of the event that a message is.
-pub const MESSAGE_TYPE: &str = "telex.message.received.v1";
+pub const MESSAGE_TYPE: &str = "telex.message.received.v2";
 
 /// The headers of a message's record, as an API with the contract in hand writes them.
 #[must_use]

@@ -6,7 +6,7 @@ use super::{Evidence, Violation};
 use crate::{
     history::{Attempt, Class, Name},
     identity,
-    plan::Message,
+    plan::{self, Message},
     wire::batch::Record,
 };
 
@@ -75,7 +75,7 @@ fn check_records<'a>(
 fn is_record_of(record: &Record, message: &Message) -> bool {
     record.key.as_deref() == Some(message.client_id.as_bytes())
         && record.value.as_deref() == Some(&message.value)
-        && record.header("ce_type") == Some("telex.message.received.v2")
+        && record.header("ce_type") == Some(plan::MESSAGE_TYPE)
         && record.header("ce_id") == Some(&message.external_message_id)
 }
 

@@ -33,7 +33,7 @@ pub fn another(stage: &mut Stage) -> Result<Outcome> {
         Ok(world.history.acked() > before + 100)
     })?;
     let kept = world.history.acked() - before;
-    let (stopped, took) = must_stop(&mut world, &[], site.replicas.len())?;
+    let (stopped, took) = must_stop(&mut world, &["other_cluster"], site.replicas.len())?;
     violations.extend(stopped);
     let topics = world.sql()?.number("select count(*) from topics").context("topics")?;
     if topics != 1 {

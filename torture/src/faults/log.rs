@@ -95,7 +95,7 @@ fn write(world: &mut World, partition: i32, way: Way) -> Result<()> {
     let Some(message) = &sent.message else { bail!("no message") };
     let id = format!("t-{}-{}", message.external_message_id, world.random.draw());
     let headers: Vec<Header> = plan::headers(message, &id);
-    let record = (Some(message.client_id.as_bytes()), Some(message.canonical.as_slice()));
+    let record = (Some(message.client_id.as_bytes()), Some(message.value.as_slice()));
     let invoked = world.history.now();
     let (cluster, topic) = (&world.cluster, &world.topic);
     let offset = match way {

@@ -84,7 +84,7 @@ fn poisons(round: u64, client: &str) -> Vec<Poison> {
 }
 
 fn headers() -> Vec<Header> {
-    with_type("telex.message.received.v2")
+    with_type(plan::MESSAGE_TYPE)
 }
 
 fn with_type(event_type: &str) -> Vec<Header> {
