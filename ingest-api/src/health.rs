@@ -47,7 +47,7 @@ impl Readiness {
     }
 }
 
-/// Readiness, as the watcher in [`crate::app`] last found it.
+/// Readiness, as [`crate::watch`] last found it.
 pub struct IngestHealth {
     shared: Arc<Shared<KafkaPublisher>>,
     readiness: Mutex<Readiness>,

@@ -7,7 +7,10 @@ use std::{
 };
 
 use crate::{
-    config::KafkaConfig, health::IngestHealth, publish::KafkaPublisher, router::Shared,
+    config::KafkaConfig,
+    health::{IngestHealth, Look},
+    publish::KafkaPublisher,
+    router::Shared,
     topic_limits::Believed,
 };
 
@@ -31,13 +34,7 @@ pub async fn watch(
             return error;
         }
         limits.follow(shared).await;
-        let problem = problem(shared, kafka).await;
-        if health.note(problem.clone()) {
-            match problem {
-                Some(problem) => tracing::warn!(problem, "not ready"),
-                None => tracing::info!("ready"),
-            }
-        }
+        health.note(look(shared, kafka).await);
         tokio::time::sleep(PAUSE).await;
         tokio::select! {
             () = tokio::time::sleep(LOOK_INTERVAL) => {}
@@ -46,17 +43,19 @@ pub async fn watch(
     }
 }
 
-/// What keeps the process from working, if something does.
-async fn problem(shared: &Arc<Shared<KafkaPublisher>>, kafka: &KafkaConfig) -> Option<String> {
+async fn look(shared: &Arc<Shared<KafkaPublisher>>, kafka: &KafkaConfig) -> Look {
     let asked = Arc::clone(shared);
     let partitions = tokio::task::spawn_blocking(move || asked.publisher.partitions(QUESTION_DEADLINE)).await;
     match partitions {
         Ok(Ok(found)) if i32::try_from(found).is_ok_and(|found| found < kafka.partition_count.get()) => {
-            Some(format!("the topic has {found} partitions, --partition-count is {}", kafka.partition_count))
+            Look::Unsuited(format!(
+                "the topic has {found} partitions, --partition-count is {}",
+                kafka.partition_count
+            ))
         }
-        Ok(Ok(_)) => None,
-        Ok(Err(error)) => Some(format!("the topic cannot be seen: {error}")),
-        Err(_) => Some("the look at the topic panicked".to_owned()),
+        Ok(Ok(_)) => Look::Seen,
+        Ok(Err(error)) => Look::Unseen(format!("the topic cannot be seen: {error}")),
+        Err(_) => Look::Unseen("the look at the topic panicked".to_owned()),
     }
 }
 
