@@ -77,7 +77,10 @@ impl Writer {
     /// Writes in transactions of Kafka, whose ends take offsets that no consumer sees.
     pub fn transactional(telex: &Telex) -> Self {
         let writer = Self::with(telex, &[("transactional.id", telex.group())]);
-        writer.producer.init_transactions(Duration::from_secs(30)).unwrap();
+        // A coordinator that is being elected is not there yet.
+        wait_for("a producer id", Duration::from_secs(60), || {
+            writer.producer.init_transactions(Duration::from_secs(30)).is_ok()
+        });
         writer
     }
 
