@@ -89,7 +89,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "targetPort: http", "targetPort: https", "services"),
     (PROD, "path: /metrics\n    port: admin", "path: /metrics\n    port: metrics", "monitored"),
     (PROD, "telex/metrics: \"true\"", "telex/metrics: \"false\"", "monitored"),
-    (PROD, "partition, reason) (processor_partition_halted) == 1", "partition, reason) (processor_partition_halted) == 2", "prometheus-rule"),
+    (PROD, "alert: TelexPartitionHalted\n", "alert: TelexHalted\n", "prometheus-rule"),
     (PROD, "strimzi.io/name: telex-entity-operator", "strimzi.io/name: entity-operator", "selectors"),
     (PROD, "maxReplicaCount: 12", "maxReplicaCount: 13", "partitions"),
     (PROD, "minReplicaCount: 2", "minReplicaCount: 0", "partitions"),
