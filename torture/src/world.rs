@@ -1,19 +1,19 @@
 //! A Telex of a fault's own: topic, database, programs, load, sampler. Dropping it kills what still runs.
 
 mod look;
-mod programs;
+mod members;
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{
-        Arc, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use dev_env::{
     interrupt,
     ports::Port,

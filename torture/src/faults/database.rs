@@ -81,11 +81,11 @@ pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     Ok(strike)
 }
 
-/// Attempts of all processors that PostgreSQL refused for a reason that passes.
+/// Attempts of all processors that PostgreSQL refused, whatever they made of it.
 fn refusals(world: &World) -> u64 {
-    let count = |metrics: String| {
-        let line = metrics.lines().find(|line| line.contains("_apply_failures_total{action=\"retry\"}"))?;
-        line.rsplit(' ').next()?.parse::<u64>().ok()
+    let count = |page: String| {
+        let lines = page.lines().filter(|line| line.starts_with("processor_apply_failures_total{"));
+        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
     };
-    world.processors.values().filter_map(|processor| count(processor.metrics())).sum()
+    world.processors.values().map(|processor| count(processor.metrics())).sum()
 }

@@ -84,7 +84,7 @@ pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
     violations.extend(world.check()?);
     world.apis.clear();
     world.retarget();
-    let (before, applied) = (fingerprint(&world)?, world.next_offsets()?);
+    let applied = world.next_offsets()?;
     let id = world.cluster.topic(&world.topic)?.id;
     world.processors.values().for_each(|processor| processor.server.freeze());
     world.cluster.delete_topic(&world.topic)?;
@@ -102,13 +102,18 @@ pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
         Ok(world.sql()?.number(halted)? == 12)
     })?;
     violations.extend(late);
+    let halted = fingerprint(&world)?;
+    let applied: i64 =
+        world.next_offsets()?.iter().filter_map(|(p, next)| Some(next - applied.get(p)?)).sum();
     interrupt::pause(STANDS_STILL)?;
     let after = fingerprint(&world)?;
-    if before != after {
-        let what = format!("rows of the new topic: {before:?} before, {after:?} after");
+    if halted != after {
+        let what = format!("rows were written: {halted:?} when all stood, {after:?} after");
         violations.push(Violation::new("P10", what));
     }
-    let evidence = format!("topic id changed, each partition {BEYOND} records longer than before");
+    let evidence = format!(
+        "topic id changed, each partition {BEYOND} records longer than before, {applied} applied until it was noticed"
+    );
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }
 

@@ -1,4 +1,4 @@
-//! The programs of a Telex.
+//! The programs of a Telex, and what starts and ends them.
 
 use std::sync::PoisonError;
 
