@@ -17,7 +17,8 @@ use crate::{
 
 /// Files the records of the topic into PostgreSQL, each exactly once.
 ///
-/// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line has no meaning.
+/// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line has no meaning; 3 not
+/// everything is applied that `prove --applied` asks for.
 #[derive(Debug, clap::Parser)]
 #[command(name = "processor", version, long_version = client::VERSION.as_str())]
 pub struct Cli {
@@ -63,6 +64,9 @@ enum Command {
     /// The records of the topic in a readable form, as they come. Never joins the processors' group.
     Tail(tail::Args),
     /// Fold the topic again and compare every row with it.
+    ///
+    /// Exit codes: 0 clean, or the baseline is recorded; 1 differs, not provable, or failed; 2 the command line has no
+    /// meaning; 3 clean, but with `--applied` the log holds records that are not applied yet.
     Prove(prove::Args),
 }
 

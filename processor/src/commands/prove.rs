@@ -16,9 +16,6 @@ use crate::{
 };
 
 /// What to prove, and how to tell it.
-///
-/// Exit codes: 0 clean, or the baseline is recorded; 1 differs, not provable, or failed; 2 the command line has no
-/// meaning; 3 clean, but with `--applied` the log holds records that are not applied yet.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// As JSON.

@@ -30,6 +30,8 @@ pub struct PartitionState {
     pub oldest_in_hand: Option<Timestamp>,
     /// The record that must come next.
     expected: NextOffset,
+    /// The offsets that were explained last: a record among them would mean that they were not.
+    explained: Option<Explained>,
 }
 
 /// What to do with a record that came.
@@ -62,6 +64,7 @@ impl PartitionState {
             limit: DeadLetterLimit::new(dead_letters, now),
             oldest_in_hand: None,
             expected: next_offset,
+            explained: None,
         }
     }
 
@@ -70,17 +73,22 @@ impl PartitionState {
     pub fn explain(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained) -> bool {
         let is_next = assignment_epoch == self.assignment_epoch && explained.from == self.expected;
         if is_next {
-            self.expected = explained.to;
+            (self.expected, self.explained) = (explained.to, Some(explained));
         }
         is_next
     }
 
     /// Looks at a record that came, and expects the one after it if it is the next.
     pub fn arrive(&mut self, assignment_epoch: AssignmentEpoch, offset: Offset) -> Arrival {
-        if assignment_epoch != self.assignment_epoch || offset < self.expected.offset() {
+        if assignment_epoch != self.assignment_epoch {
             return Arrival::Stale;
         }
-        if offset > self.expected.offset() {
+        let was_explained =
+            self.explained.is_some_and(|last| (last.from.offset()..last.to.offset()).contains(&offset));
+        if offset < self.expected.offset() && !was_explained {
+            return Arrival::Stale;
+        }
+        if offset != self.expected.offset() {
             return Arrival::Stop(StopReason::OffsetGap { expected: self.expected, found: offset });
         }
         if self.rules.awaits_switch(offset) {
@@ -137,8 +145,11 @@ mod tests {
         let gap = StopReason::OffsetGap { expected: NextOffset(5), found: Offset(8) };
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Stop(gap));
         assert!(state.explain(now, explain(5, 8)));
-        assert_eq!(state.arrive(now, Offset(7)), Arrival::Stale);
+        assert_eq!(state.arrive(now, Offset(4)), Arrival::Stale);
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Next);
+        assert_eq!(state.arrive(now, Offset(8)), Arrival::Stale, "came twice");
+        let found = StopReason::OffsetGap { expected: NextOffset(9), found: Offset(7) };
+        assert_eq!(state.arrive(now, Offset(7)), Arrival::Stop(found), "it was not explained after all");
     }
 
     #[test]
