@@ -157,6 +157,10 @@ mod tests {
         assert!(caches.iter().all(|cache| cache.young.len() + cache.old.len() >= 39), "each has its share");
         caches.truncate(1);
         fill(&mut caches[0]);
-        assert!((5_000..=10_000).contains(&held(&caches)), "what the others had is free again: {}", held(&caches));
+        assert!(
+            (5_000..=10_000).contains(&held(&caches)),
+            "what the others had is free again: {}",
+            held(&caches)
+        );
     }
 }

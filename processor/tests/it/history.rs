@@ -124,6 +124,7 @@ fn batch(records: &[Value], partition_count: PartitionCount) -> Batch {
         partition,
         owner_epoch: OwnerEpoch(1),
         from: NextOffset(records[0].raw.offset.0),
+        to: records[records.len() - 1].raw.offset.next(),
         records,
     };
     Batch { runs: runs.into_iter().map(run).collect() }
