@@ -90,6 +90,7 @@ mod tests {
             partition: Partition(partition),
             owner_epoch: OwnerEpoch(1),
             from: NextOffset(from),
+            to: NextOffset(from + records),
             records: (from..from + records).map(record).collect(),
         }
     }

@@ -136,7 +136,8 @@ mod tests {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
         let start = (NextOffset(5), rules(3));
-        let mut state = PartitionState::new((now, OwnerEpoch(9)), start, 10, limit, Instant::now());
+        let cache = DialogCache::new(CacheBudget::new(10));
+        let mut state = PartitionState::new((now, OwnerEpoch(9)), start, cache, limit, Instant::now());
         let explain =
             |from, to| Explained { partition: Partition(3), from: NextOffset(from), to: NextOffset(to) };
         assert!(!state.explain(before, explain(5, 8)), "an older assignment's");
