@@ -175,18 +175,26 @@ impl History {
     /// The longest time without a 202 while something was sent.
     #[must_use]
     pub fn longest_gap(&self) -> Duration {
-        let mut times: Vec<(Duration, Mark)> =
-            self.marks.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut events: Vec<(Duration, Option<Mark>)> =
+            marks.iter().map(|(at, mark)| (*at, Some(*mark))).collect();
+        drop(marks);
         let attempts = self.attempts();
         let acked = attempts.iter().filter(|attempt| matches!(attempt.class, Class::Ok { .. }));
-        times.extend(acked.map(|attempt| (attempt.returned, Mark::Load)));
+        events.extend(acked.map(|attempt| (attempt.returned, None)));
         drop(attempts);
-        times.sort_unstable();
-        let gaps = times.windows(2).filter_map(|pair| {
-            let [(from, mark), (to, _)] = pair else { return None };
-            (*mark == Mark::Load).then(|| *to - *from)
-        });
-        gaps.max().unwrap_or_default()
+        events.sort_unstable();
+        let (mut since, mut longest) = (None, Duration::ZERO);
+        for (at, mark) in events {
+            longest = longest.max(since.map_or(Duration::ZERO, |since| at - since));
+            since = match mark {
+                Some(Mark::Load) => Some(at),
+                Some(Mark::Silence) => None,
+                // What the harness writes itself while nothing is sent begins nothing.
+                None => since.map(|_| at),
+            };
+        }
+        longest
     }
 }
 

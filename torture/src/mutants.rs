@@ -137,7 +137,7 @@ impl Copy {
         apply.env("GIT_CEILING_DIRECTORIES", self.tree.parent().context("no parent")?);
         succeed(apply.arg("apply").arg(&patch).current_dir(&self.tree), &format!("{bug}.patch"))?;
         let mut build = from_shell("cargo");
-        build.args(["build", "--locked", "--quiet", "--package=ingest-api", "--package=processor", "--bins"]);
+        build.args(["build", "--locked", "--quiet", "--workspace", "--bin=ingest-api", "--bin=processor"]);
         build.args(["--features", "processor/failpoints"]).current_dir(&self.tree);
         build.env("CARGO_TARGET_DIR", &self.target).env("SQLX_OFFLINE", "true");
         succeed(&mut build, &format!("the build with {bug}"))

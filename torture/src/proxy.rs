@@ -124,10 +124,16 @@ impl Shared {
 }
 
 fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
-    let swallow = AtomicBool::new(false);
+    let (swallow, held) = (AtomicBool::new(false), AtomicBool::new(false));
     let close = || {
         client.shutdown(Shutdown::Both).ok();
         server.shutdown(Shutdown::Both).ok();
+    };
+    // The server gives a connection up whose COMMIT does not come, and nobody is to hear of it.
+    let await_release = || {
+        while held.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(20));
+        }
     };
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -138,10 +144,12 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
                     shared.broken.fetch_add(1, Ordering::Relaxed);
                     break;
                 }
+                await_release();
                 if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
                     break;
                 }
             }
+            await_release();
             close();
         });
         let (mut from, mut to) = (client, server);
@@ -153,9 +161,11 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
                     Mode::Pass | Mode::KeepHolding => {}
                     Mode::HoldCommit => {
                         shared.broken.fetch_add(1, Ordering::Relaxed);
+                        held.store(true, Ordering::Release);
                         while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
                             thread::sleep(Duration::from_millis(20));
                         }
+                        held.store(false, Ordering::Release);
                     }
                     Mode::DropCommit => {
                         shared.broken.fetch_add(1, Ordering::Relaxed);

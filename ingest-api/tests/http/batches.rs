@@ -91,10 +91,10 @@ async fn one_bad_item_never_costs_the_others() {
 #[tokio::test]
 async fn an_item_of_an_array_is_refused_alone_where_the_array_itself_is_json() {
     let api = Api::new();
-    let body = format!(r#"[{},{{"text":"\ud800"}},null]"#, message("shop", "m-1"));
+    let body = format!(r#"[{},{{"external_client_id":"\ud800"}},null]"#, message("shop", "m-1"));
     let answer = api.post(BATCH, body).await;
     assert_eq!(answer.status, 207);
-    let expected = [(202, "-"), (400, "malformed_json"), (422, "wrong_type")];
+    let expected = [(202, "-"), (422, "lone_surrogate"), (422, "wrong_type")];
     assert_eq!(results(&answer), expected.map(|(status, code)| (status, code.to_owned())));
 }
 

@@ -37,6 +37,10 @@ pub const RETAKE_DELAY: Duration = Duration::from_secs(2);
 /// Between two tries of a takeover: the first delay, doubled with each try, and the longest.
 const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
 
+/// The same where a transaction holds the row: the server ends it within `idle_in_transaction_session_timeout`, and
+/// the partition is to go on at once.
+const ROW_MOVES: Duration = Duration::from_secs(1);
+
 /// A batch that cannot be read is asked for again for this long before its partition halts: a broker that is just
 /// being repaired gets a chance.
 const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
@@ -419,7 +423,10 @@ fn wait(partition: Partition, before: Ownership, why: Obstacle, acts: &mut Vec<A
         acts.push(Act::Show(Shown::NoLongerWaits(partition, obstacle)));
         acts.push(Act::Show(Shown::Waits(partition, why.clone())));
     }
-    let (first, longest) = TRY_AGAIN;
+    let (first, mut longest) = TRY_AGAIN;
+    if why == Obstacle::RowMoves {
+        longest = ROW_MOVES;
+    }
     let after = first.saturating_mul(1 << tries.min(8)).min(longest);
     acts.push(Act::Take { asked: vec![(partition, ticket)], after, alone: !why.is_shared() });
     Ownership::Taking { ticket, tries: tries.saturating_add(1), obstacle: Some(why) }

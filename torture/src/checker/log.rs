@@ -1,6 +1,6 @@
 //! I1 to I7: what was answered against what the topic holds.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{Evidence, Violation};
 use crate::{
@@ -22,7 +22,7 @@ pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     for attempt in evidence.attempts {
         check_attempt(attempt, &places, &mut violations);
     }
-    check_copies(&places, &mut violations);
+    check_copies(&places, &attempts, &mut violations);
     check_order(evidence, &mut violations);
     violations
 }
@@ -102,10 +102,29 @@ fn check_attempt(
     violations.push(Violation::new(violation.0, violation.1));
 }
 
-/// I5: an attempt is in the log once at most.
-fn check_copies(places: &BTreeMap<Name<'_>, Vec<Place>>, violations: &mut Vec<Violation>) {
-    for ((id, message), places) in places.iter().filter(|(_, places)| places.len() > 1) {
-        violations.push(Violation::new("I5", format!("{message} of {id} lies at {places:?}")));
+/// A producer gives a record up after 8 s. It then numbers anew what else is on its way to the partition, and the
+/// brokers cannot tell a record that they have from one that is sent again.
+const GIVEN_UP_AFTER: Duration = Duration::from_secs(7);
+/// What is on its way then was sent at most so long before or after.
+const ON_ITS_WAY: Duration = Duration::from_secs(20);
+
+/// I5: an attempt is in the log once at most, as long as its producer gives nothing up.
+fn check_copies(
+    places: &BTreeMap<Name<'_>, Vec<Place>>,
+    attempts: &BTreeMap<Name<'_>, &Attempt>,
+    violations: &mut Vec<Violation>,
+) {
+    let is_given_up = |attempt: &&&Attempt| {
+        matches!(attempt.class, Class::Info(_)) && attempt.returned - attempt.invoked >= GIVEN_UP_AFTER
+    };
+    let given_up: Vec<Duration> =
+        attempts.values().filter(is_given_up).map(|attempt| attempt.invoked).collect();
+    for (name, places) in places.iter().filter(|(_, places)| places.len() > 1) {
+        let invoked = attempts.get(name).map_or(Duration::ZERO, |attempt| attempt.invoked);
+        if !given_up.iter().any(|at| at.abs_diff(invoked) < ON_ITS_WAY) {
+            let (id, message) = name;
+            violations.push(Violation::new("I5", format!("{message} of {id} lies at {places:?}")));
+        }
     }
 }
 

@@ -15,27 +15,31 @@ use crate::{
 /// Until the group has given every partition to somebody, and nothing moves any more.
 const QUIET: Duration = Duration::from_secs(8);
 
-/// A3: the table of halts is locked, so that nobody can take anything up. Of two processors one is killed, and
-/// the other, whose takeover of its partitions hangs, is frozen until the group has given them to a third. When
-/// the table is free again, each partition is taken by one processor: the one that the group says.
+/// A3: the table of halts is locked, so that nobody can take anything up. Of three processors one is killed; a
+/// second one, whose takeover of its partitions hangs, is frozen until the group has given all of them to the
+/// third. When the table is free again, each partition is taken by one processor: the one that the group says.
 pub fn overtaken(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
-    world.keep_processors(2)?;
-    let (victim, mut killed) = world.processors.pop_first().context("no processor")?;
-    let late = world.processors.keys().next().cloned().context("no processor")?;
+    let heir = world.processor("")?;
+    world.wait("partitions of the heir", SESSION * 3, |world| {
+        Ok(world.owners()?.values().any(|owner| *owner == heir))
+    })?;
+    let mut others = world.processors.keys().filter(|name| **name != heir).cloned();
+    let (victim, late) = (others.next().context("no victim")?, others.next().context("nobody to be late")?);
     let mut stranger = world.sql()?;
     stranger.query("begin; lock table halts in access exclusive mode")?;
     let assignments = |world: &mut World, name: &str| -> Result<usize> {
-        Ok(world.running(name)?.server.log_text().matches("partitions assigned").count())
+        Ok(world.running(name)?.server.log_text().matches(r#""event":"assigned""#).count())
     };
     let before = assignments(world, &late)?;
-    killed.server.kill();
-    world.wait(&format!("the partitions of {victim} to be assigned to {late}"), SESSION * 3, |world| {
+    world.running(&victim)?.server.kill();
+    world.processors.remove(&victim);
+    world.wait(&format!("the partitions of {victim} to be assigned"), SESSION * 3, |world| {
         Ok(assignments(world, &late)? > before)
     })?;
+    let before = assignments(world, &heir)?;
     world.running(&late)?.server.freeze();
-    let heir = world.processor("")?;
     let assigned = world.wait("all partitions to be assigned to the heir", SESSION * 4, |world| {
-        Ok(assignments(world, &heir)? > 0)
+        Ok(assignments(world, &heir)? > before)
     });
     world.running(&late)?.server.thaw();
     assigned?;
