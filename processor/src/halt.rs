@@ -91,7 +91,7 @@ pub enum StopReason {
         offset: Offset,
     },
     /// The tables refuse good records: they are not those of the migrations any more.
-    SchemaMismatch(SchemaFault),
+    SchemaMismatch(Box<SchemaFault>),
     /// The brokers hand out a batch that no client can read: an unknown codec or format, or a checksum that
     /// does not match. It is the same however often it is fetched.
     UnreadableBatch {
@@ -259,13 +259,13 @@ mod tests {
             StopReason::NotConserved { applied: 5, counted: 6 },
             StopReason::DeadLetterLimit { dead_letters: 101, records: 2_000 },
             StopReason::ForeignWrite { offset },
-            StopReason::SchemaMismatch(SchemaFault {
+            StopReason::SchemaMismatch(Box::new(SchemaFault {
                 sqlstate: "23502".to_owned(),
                 table: Some("messages".to_owned()),
                 column: Some("tenant".to_owned()),
                 constraint: None,
                 routine: None,
-            }),
+            })),
             StopReason::UnreadableBatch { offset, error: "NotImplemented".to_owned() },
         ];
         for reason in reasons {

@@ -8,12 +8,14 @@ use crate::{
     reason::{Invalid, InvalidReason},
 };
 
+type Rule = fn(&str) -> Result<(), Violation>;
+
 /// Looks at the fields as they came, before a phone is normalised.
 ///
 /// # Errors
 /// The first violated rule, in the order of the contract.
 pub(crate) fn check(fields: &Fields<'_>) -> Result<(), Invalid> {
-    let rules: [(_, _, fn(&str) -> Result<(), Violation>); 3] = [
+    let rules: [(_, _, Rule); 3] = [
         ("/external_client_id", &fields.external_client_id, no_invisible_character),
         ("/client_phone", &fields.client_phone, no_trunk_zero),
         ("/external_message_id", &fields.external_message_id, no_invisible_character),

@@ -1,6 +1,11 @@
 //! Golden records: a file for each event type and version. What is written must be written the same way, byte
 //! for byte, and what was ever written must be read for ever.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a broken golden file fails the test")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a broken golden file fails the test"
+)]
 
 use schemas::{
     ClientId, DialogClose, EncodedRecord, Envelope, Event, PartitionCount, Posted, RecordView, RequestId,

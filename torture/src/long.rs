@@ -229,7 +229,7 @@ struct Bag {
 
 impl Bag {
     fn new(all: Vec<&'static Fault>, seed: u64) -> Self {
-        Self { all, left: Vec::new(), random: Random::new(seed, 0x6261_67) }
+        Self { all, left: Vec::new(), random: Random::new(seed, 0x0062_6167) }
     }
 
     fn draw(&mut self) -> &'static Fault {

@@ -251,7 +251,8 @@ mod tests {
     /// What plants each reason, the first to be asked last: planted on top of all others, each wins.
     #[test]
     fn of_several_reasons_the_first_in_the_order_of_precedence_is_named() {
-        let plant: [(&str, fn(&mut Case)); 10] = [
+        type Plant = fn(&mut Case);
+        let plant: [(&str, Plant); 10] = [
             ("awaits_switch", |case| {
                 let twelve = PartitionCount::new(12).unwrap();
                 case.rules = Arc::new(PartitionRules::new(Partition(13), twelve));

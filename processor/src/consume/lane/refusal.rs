@@ -59,7 +59,7 @@ impl Lane {
                 constraint: refusal.constraint.map(str::to_owned),
                 routine: None,
             };
-            return self.halt(partition, StopReason::SchemaMismatch(fault)).await;
+            return self.halt(partition, StopReason::SchemaMismatch(Box::new(fault))).await;
         }
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         match state.limit.admit(0, 1, Instant::now()) {
@@ -76,7 +76,7 @@ impl Lane {
         }
         for run in &batch.runs {
             if self.owns(run) {
-                self.halt(run.partition, StopReason::SchemaMismatch(fault.clone())).await;
+                self.halt(run.partition, StopReason::SchemaMismatch(Box::new(fault.clone()))).await;
             }
         }
     }
