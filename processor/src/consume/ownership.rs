@@ -1,5 +1,5 @@
 //! Which partitions this process owns, and what is to be done about each. Pure: an event comes in, acts come out;
-//! time is an argument, and nothing here waits or sends. [`Ownerships::step`] is the whole of it: every state
+//! time is an argument, and nothing here waits or sends. `Ownerships::step` is the whole of it: every state
 //! against every piece of news, written out.
 #![deny(clippy::wildcard_enum_match_arm)]
 

@@ -1,4 +1,4 @@
-//! The thread that owns the consumer. It never stops polling for longer than [`PAUSE_AFTER`] a lane, and never waits
+//! The thread that owns the consumer. It never stops polling for longer than `PAUSE_AFTER` a lane, and never waits
 //! for PostgreSQL: records go to the lanes through bounded channels, rebalances to the supervisor, whose answers
 //! come back as orders. When a lane is full, its partitions are paused and polling goes on (R24).
 //!

@@ -2,8 +2,8 @@
 //! sees the intent (R23).
 //!
 //! Whatever reaches a statement has passed Telex's own rules, so an error speaks of one record only if its
-//! SQLSTATE is in [`ABOUT_A_RECORD`]. One that speaks of the tables is in [`ABOUT_THE_TABLES`], one of too
-//! much work at once in [`TOO_MUCH`]. Everything else passes, or a person ends it: the same again, later.
+//! SQLSTATE is in `ABOUT_A_RECORD`. One that speaks of the tables is in `ABOUT_THE_TABLES`, one of too
+//! much work at once in `TOO_MUCH`. Everything else passes, or a person ends it: the same again, later.
 
 use sqlx::postgres::PgDatabaseError;
 

@@ -158,7 +158,8 @@ fn a_paused_partition_that_leaves_and_comes_back_is_read_again() {
     });
     block_on(async {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
-        let block = "begin; lock table messages in access exclusive mode";
+        // Writers wait; a processor that starts may look at the table.
+        let block = "begin; lock table messages in exclusive mode";
         sqlx::raw_sql(block).execute(&mut connection).await.unwrap();
         wait_for("a pause", Duration::from_secs(60), || metric(&first, "processor_paused_partitions") > 0);
         // Some of the paused partitions leave, and come back while the others are still paused.
