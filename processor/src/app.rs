@@ -168,12 +168,22 @@ async fn work(
     Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
 }
 
+/// A broker may name the defaults as the settings of a topic that was just created: they are believed unsafe only
+/// after this time.
+const SETTINGS_SETTLED_AFTER: Duration = Duration::from_secs(3);
+
 /// Waits until Kafka and PostgreSQL answer and are what they should be.
 async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<RegisteredTopic> {
+    let since = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
         let error = match try_prepare(config, inspector).await {
             Ok(registered) => return Ok(registered),
+            Err(error @ PrepareError::Inspect(InspectError::Unsafe(_)))
+                if since.elapsed() < SETTINGS_SETTLED_AFTER =>
+            {
+                error
+            }
             Err(
                 error @ (PrepareError::Migrations(_)
                 | PrepareError::Encoding(_)
