@@ -23,8 +23,11 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     // While there is one broker: the group's coordinator stays with the first.
     topic::committed(&telex);
     let mut second = SecondBroker::start(&telex.directory);
+    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
     topic::recreate(&telex);
-    let away: BTreeSet<i32> = topic::led_by(&telex, 2);
+    let led = |broker| topic::led_by(&telex, broker);
+    wait_for("leaders", SOON, || led(1).len() + led(2).len() == PARTITIONS as usize);
+    let away: BTreeSet<i32> = led(2);
     assert!((1..PARTITIONS as usize).contains(&away.len()), "{away:?}");
     let writer = Writer::new(&telex);
     (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
@@ -70,6 +73,7 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
     // While there is one broker: the group's coordinator stays with the first.
     topic::committed(&telex);
     let mut second = SecondBroker::start(&telex.directory);
+    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
     topic::recreate(&telex);
     let writer = Writer::new(&telex);
     let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];

@@ -138,6 +138,13 @@ pub fn recreate(telex: &Telex) {
     });
 }
 
+/// How many brokers partitions can be given to.
+pub fn brokers(telex: &Telex) -> usize {
+    let client = admin(telex);
+    let metadata = client.inner().fetch_metadata(None, Duration::from_secs(20)).unwrap();
+    metadata.brokers().len()
+}
+
 /// The partitions that a broker leads.
 pub fn led_by(telex: &Telex, broker: i32) -> BTreeSet<i32> {
     let consumer: BaseConsumer = config(telex).set("group.id", "telex.test").create().unwrap();
