@@ -53,7 +53,7 @@ impl<'a> Posted<'a> {
     /// Parses a JSON object by the rules of the contract and those that are in force at the edge only.
     ///
     /// # Errors
-    /// The first violated rule, as [`Message::parse`] has it; then what [`edge`] refuses.
+    /// The first violated rule, as [`Message::parse`] has it; then what `edge` refuses.
     pub fn parse(body: &'a [u8], received_at: Timestamp) -> Result<Self, Invalid> {
         let (fields, others) = Fields::read(body)?;
         let refused = edge::check(&fields);
