@@ -24,7 +24,7 @@ def map_case(_context, case):
     """A command whose body names a client names the one in its path. What is wrong on purpose stays so."""
     body = case.body
     if isinstance(body, dict) and list(body) == ["client_id"] and CLIENT_ID.match(str(body["client_id"])):
-        case.body = {"client_id": case.path_parameters["client_id"]}
+        case.body = {"client_id": (case.path_parameters or {}).get("client_id", body["client_id"])}
     return case
 
 
