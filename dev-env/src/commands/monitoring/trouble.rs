@@ -74,7 +74,8 @@ pub fn make(
     spoil(environment, kcat, directory, ("3", 150))?;
     environment.postgres.stop()?;
     environment.postgres.start_again()?;
-    // Once more after a scrape: a counter that stands still has no rate.
+    // Once more after a scrape: a counter that stands still has no rate. Prometheus takes 5 s to find its targets.
+    interrupt::pause(Duration::from_secs(8))?;
     expect(strict, "/v1/messages", &credential, MESSAGE, 202)
 }
 
