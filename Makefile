@@ -24,7 +24,7 @@ demo: tools ## The main job from end to end, with a verdict
 test: tools ## All tests, against a Kafka and a PostgreSQL of their own
 	cargo build --release --locked --workspace --bins
 	TELEX_BIN_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release \
-		$(DEV_ENV) with-services -- cargo test --locked --workspace --features $(BROKER_TESTS)
+		$(DEV_ENV) with-services -- cargo test --release --locked --workspace --features $(BROKER_TESTS)
 
 .PHONY: test-api
 test-api: tools ## Send the API thousands of requests made from its own contract
@@ -60,10 +60,8 @@ fuzz: tools ## Feed each fuzz target: make fuzz FUZZ_SECONDS=60
 	@fuzz/run $(FUZZ_SECONDS)
 
 # A processor that can be held at any moment: never what is shipped.
-TORTURE_PROFILE ?= debug
-TORTURE = cargo build --locked --quiet --workspace --bins --features processor/failpoints \
-	$(if $(filter release,$(TORTURE_PROFILE)),--release) \
-	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/$(TORTURE_PROFILE) && $$bin/torture --binaries $$bin
+TORTURE = cargo build --release --locked --quiet --workspace --bins --features processor/failpoints \
+	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release && $$bin/torture --binaries $$bin
 
 .PHONY: torture-quick
 torture-quick: tools ## Break it in every way of the quick tier, and check that each promise holds
@@ -74,7 +72,6 @@ torture-mutants: tools ## Plant bugs in a copy of it, and see that the torture f
 	$(TORTURE) mutants $(ARGS)
 
 .PHONY: torture
-torture: TORTURE_PROFILE = release
 torture: tools ## Fault after fault for a long time: make torture DURATION=2700 RATE=500
 	$(TORTURE) --rate $(or $(RATE),500) long $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
@@ -85,8 +82,8 @@ torture-page: tools ## Write docs/torture.md from the last long run
 .PHONY: lint
 lint: tools ## Format, clippy, documentation, queries, dependencies
 	cargo fmt --all --check
-	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
-	RUSTDOCFLAGS=-Dwarnings cargo doc --locked --workspace --no-deps --document-private-items
+	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --document-private-items
 	$(DEV_ENV) sqlx-prepare --check
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
 	cargo deny --locked check bans licenses sources

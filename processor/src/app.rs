@@ -146,7 +146,7 @@ async fn work(
         outlets.push(chunks);
     }
     drop(lane_reports);
-    let context = Context::new(inspector.is_compacted());
+    let context = Context::new(registered.topic.topic_id, inspector.is_compacted());
     let consumer = client::group_consumer(&config.kafka, &config.consumer, context)?;
     consumer.subscribe(&[&config.kafka.topic])?;
     let (reports, reports_rx) = mpsc::channel(1_024);

@@ -34,16 +34,32 @@ struct Manifest {
 
 /// A bug that is planted by the patch of its name.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Mutant {
     /// The patch, without `.patch`.
     pub bug: String,
     /// What is wrong then.
     pub breaks: String,
-    /// The fault that brings it to light.
-    pub fault: String,
-    /// The invariants, one of which must not hold.
-    pub finds: Vec<String>,
+    /// What brings it to light.
+    #[serde(flatten)]
+    pub finder: Finder,
+}
+
+/// What brings a bug to light.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Finder {
+    /// A fault that happens to a running Telex.
+    Fault {
+        /// Its id.
+        fault: String,
+        /// The invariants, one of which must not hold.
+        finds: Vec<String>,
+    },
+    /// A test of the processor.
+    Test {
+        /// Its target, `lib` or `it`, and its path there.
+        test: String,
+    },
 }
 
 /// What became of a bug.
@@ -53,9 +69,10 @@ pub struct Finding {
     pub bug: String,
     /// What is wrong with it.
     pub breaks: String,
-    /// The fault that was to find it.
-    pub fault: String,
-    /// The invariants that did not hold; none: it was missed.
+    /// The fault or the test that was to find it.
+    #[serde(alias = "fault")]
+    pub sought_by: String,
+    /// The invariants that did not hold, or the test that failed; none: it was missed.
     pub found_by: Vec<String>,
 }
 
@@ -80,17 +97,28 @@ pub fn last(results: &Path) -> Vec<Finding> {
 /// A patch does not apply, or what it makes does not build.
 pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<bool> {
     let copy = Copy::new(workspace);
+    let dev_env = bench.stage.options.binaries.join("dev-env");
     bench.stage.options.catch_up = Duration::from_secs(25);
     bench.stage.options.is_planted = true;
     bench.stage.options.binaries = copy.target.join("debug");
     let mut findings = Vec::new();
     for mutant in all()?.into_iter().filter(|mutant| only.is_empty() || only.contains(&mutant.bug)) {
         copy.plant(&mutant.bug)?;
-        let found_by = find(bench, &mutant)?;
+        let Mutant { bug, breaks, finder } = mutant;
+        let (sought_by, found_by) = match finder {
+            Finder::Fault { fault, finds } => {
+                let found_by = violated(bench, &fault, &finds)?;
+                (fault, found_by)
+            }
+            Finder::Test { test } => {
+                let fails = copy.fails(&dev_env, &test)?;
+                let found_by = if fails { vec!["the test".to_owned()] } else { Vec::new() };
+                (test.rsplit("::").next().unwrap_or_default().replace('_', " "), found_by)
+            }
+        };
         let word = if found_by.is_empty() { "MISSED" } else { "found" };
-        say(&format!("{:<24} {word} in {} by {}", mutant.bug, mutant.fault, found_by.join(", ")));
-        let Mutant { bug, breaks, fault, .. } = mutant;
-        findings.push(Finding { bug, breaks, fault, found_by });
+        say(&format!("{bug:<24} {word} in {sought_by} by {}", found_by.join(", ")));
+        findings.push(Finding { bug, breaks, sought_by, found_by });
     }
     let found = findings.iter().filter(|finding| !finding.found_by.is_empty()).count();
     say(&format!("{found} of {} planted bugs found, seed {}", findings.len(), bench.seed));
@@ -100,13 +128,13 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
     Ok(found == findings.len())
 }
 
-/// Which of the invariants of the manifest did not hold.
-fn find(bench: &mut Bench, mutant: &Mutant) -> Result<Vec<String>> {
-    let fault = faults::find(&mutant.fault)?;
+/// Which of the invariants do not hold when the fault happens.
+fn violated(bench: &mut Bench, fault: &str, finds: &[String]) -> Result<Vec<String>> {
+    let fault = faults::find(fault)?;
     for turn in 0..TRIES {
         bench.stage.options.seed = bench.seed + turn;
         let violated = bench.run(fault)?.violated();
-        let named = mutant.finds.iter().filter(|name| violated.contains(&name.as_str()));
+        let named = finds.iter().filter(|name| violated.contains(&name.as_str()));
         let named: Vec<String> = named.cloned().collect();
         if !named.is_empty() {
             return Ok(named);
@@ -143,6 +171,24 @@ impl Copy {
         succeed(&mut build, &format!("the build with {bug}"))
     }
 
+    /// Whether a test of the planted copy fails. Its servers are those of `dev-env with-services`.
+    fn fails(&self, dev_env: &Path, test: &str) -> Result<bool> {
+        let (target, path) = test.split_once("::").with_context(|| format!("no target in {test}"))?;
+        let mut run = Command::new(dev_env);
+        run.args(["with-services", "--"]).args(cargo_test(target)?);
+        run.arg("--manifest-path").arg(self.tree.join("Cargo.toml")).args(["--", "--exact", path]);
+        run.env("TELEX_BIN_DIR", self.target.join("debug")).env("SQLX_OFFLINE", "true");
+        run.env("CARGO_TARGET_DIR", &self.target).current_dir(&self.root);
+        let output = run.output().with_context(|| dev_env.display().to_string())?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        let says = |word: &str| told.lines().any(|line| line == format!("test {path} ... {word}"));
+        match (says("FAILED"), says("ok")) {
+            (true, _) => Ok(true),
+            (false, true) => Ok(false),
+            (false, false) => bail!("{test} did not run: {}", String::from_utf8_lossy(&output.stderr)),
+        }
+    }
+
     /// Writes only what differs, so that cargo builds only that again.
     fn refresh(&self) -> Result<()> {
         let files = tracked(&self.root)?;
@@ -161,6 +207,19 @@ impl Copy {
         }
         remove_others(&self.tree, &self.tree, &files)
     }
+}
+
+/// All packages at once, as everywhere: a part of them asks for fewer features of the dependencies, and these
+/// would be built twice.
+fn cargo_test(target: &str) -> Result<Vec<&str>> {
+    let features = "ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests";
+    let target: &[&str] = match target {
+        "lib" => &["--lib"],
+        "it" => &["--test", "it"],
+        other => bail!("no target {other}"),
+    };
+    let command = ["cargo", "test", "--locked", "--workspace", "--features", features];
+    Ok([&command, target].concat())
 }
 
 /// The files of the sources, relative to their root.
@@ -204,11 +263,27 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
+    /// Whether the processor has a test of this name in the file where its path says.
+    fn exists(test: &str) -> bool {
+        let (target, path) = test.split_once("::").unwrap();
+        let (module, name) = path.rsplit_once("::").unwrap();
+        let module = module.trim_end_matches("::tests").replace("::", "/");
+        let base = sources().join(if target == "it" { "processor/tests/it" } else { "processor/src" });
+        let files = [base.join(format!("{module}.rs")), base.join(module).join("tests.rs")];
+        let texts = files.map(|file| fs::read_to_string(file).unwrap_or_default());
+        texts.iter().any(|text| text.contains(&format!("fn {name}(")))
+    }
+
     #[test]
     fn each_bug_has_a_patch_that_applies_and_a_fault_that_exists() {
-        for Mutant { bug, fault, finds, .. } in all().unwrap() {
-            faults::find(&fault).unwrap();
-            assert!(!finds.is_empty(), "{bug}");
+        for Mutant { bug, finder, .. } in all().unwrap() {
+            match finder {
+                Finder::Fault { fault, finds } => {
+                    faults::find(&fault).unwrap();
+                    assert!(!finds.is_empty(), "{bug}");
+                }
+                Finder::Test { test } => assert!(exists(&test), "{test}"),
+            }
             let patch = format!("torture/mutants/{bug}.patch");
             let mut check = Command::new("git");
             check.args(["apply", "--check", &patch]).current_dir(sources());

@@ -87,12 +87,12 @@ fn planted(bugs: &[Finding]) -> String {
     let found = bugs.iter().filter(|bug| !bug.found_by.is_empty()).count();
     let mut text = format!(
         "\n## Planted bugs\n{found} of {} were found: `make torture-mutants` plants each in a copy of the sources.\n\n\
-         | bug | what is wrong then | fault | found by |\n|---|---|---|---|\n",
+         | bug | what is wrong then | sought by | found by |\n|---|---|---|---|\n",
         bugs.len()
     );
     for bug in bugs {
         let found = if bug.found_by.is_empty() { "**missed**".to_owned() } else { bug.found_by.join(", ") };
-        text.push_str(&format!("| {} | {} | {} | {found} |\n", bug.bug, bug.breaks, bug.fault));
+        text.push_str(&format!("| {} | {} | {} | {found} |\n", bug.bug, bug.breaks, bug.sought_by));
     }
     text
 }

@@ -8,13 +8,14 @@ use rdkafka::{
     ClientConfig,
     admin::AdminClient,
     client::DefaultClientContext,
+    config::RDKafkaLogLevel,
     consumer::{BaseConsumer, DefaultConsumerContext},
     error::KafkaResult,
     producer::{BaseProducer, ProducerContext},
 };
 use service_kit::kafka_settings::KafkaSettings;
 
-use super::context::Context;
+use super::{context::Context, reading::DEBUG_CONTEXT};
 
 /// How long a request to Kafka may take. Lower than librdkafka's 60 s, for which a frozen broker
 /// would hold its partitions (R2).
@@ -97,6 +98,9 @@ pub fn group_consumer(
         .set("fetch.min.bytes", "32768")
         .set("fetch.wait.max.ms", "10")
         .set("statistics.interval.ms", "1000")
+        // Says when the topic gets another id (`reading`).
+        .set("debug", DEBUG_CONTEXT)
+        .set_log_level(RDKafkaLogLevel::Debug)
         // Tells the end of what may be read, which may lie behind the last record (`continuity`).
         .set("enable.partition.eof", "true")
         .create_with_context(context)

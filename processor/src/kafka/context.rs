@@ -24,8 +24,9 @@ use rdkafka::{
     types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
 use schemas::Partition;
+use uuid::Uuid;
 
-use super::transactions::LogEnds;
+use super::{reading::Reading, transactions::LogEnds};
 use crate::position::Offset;
 
 /// What a callback reported.
@@ -45,7 +46,7 @@ pub enum Callback {
 }
 
 /// Collects what the callbacks report. They run inside `poll`, on its thread.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Context {
     reported: Mutex<Vec<Callback>>,
     /// Both ends of each log, since the poller last asked for them.
@@ -53,13 +54,25 @@ pub struct Context {
     closing: AtomicBool,
     /// Whether the topic is compacted, by its last audit.
     is_compacted: Arc<AtomicBool>,
+    reading: Reading,
 }
 
 impl Context {
-    /// Collects for a consumer of the topic that `is_compacted` speaks of.
+    /// Collects for a consumer of the topic with this id, of which `is_compacted` speaks.
     #[must_use]
-    pub fn new(is_compacted: Arc<AtomicBool>) -> Self {
-        Self { is_compacted, ..Self::default() }
+    pub fn new(topic_id: Uuid, is_compacted: Arc<AtomicBool>) -> Self {
+        Self {
+            reported: Mutex::default(),
+            ends: Mutex::default(),
+            closing: AtomicBool::default(),
+            is_compacted,
+            reading: Reading::new(topic_id),
+        }
+    }
+
+    /// Whether what is read now may be of another topic of the same name.
+    pub fn reads_another_topic(&self) -> bool {
+        self.reading.is_other()
     }
 
     /// Whether offsets may be missing because their records were compacted away.
@@ -138,6 +151,7 @@ impl ClientContext for Context {
     }
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        self.reading.on_log(message);
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(facility, detail = message, "kafka client");

@@ -1,5 +1,6 @@
 //! Everything that talks to Kafka, in the order of a record's way: [`client`] (settings),
-//! [`topic`] (is it the topic that we think it is?), [`context`] (callbacks become events),
+//! [`topic`] (is it the topic that we think it is?), [`reading`] (does the consumer still read that topic?),
+//! [`context`] (callbacks become events),
 //! [`poller`] (the thread that reads), [`continuity`] (offsets that no record has), [`transactions`] (of Kafka, that do
 //! not end), [`record`] (what it hands on). [`producer`] writes what a person
 //! replays, [`tail`] shows the topic. [`ffi`] fills two holes in rust-rdkafka.
@@ -10,6 +11,7 @@ pub mod continuity;
 pub mod ffi;
 pub mod poller;
 pub mod producer;
+pub mod reading;
 pub mod record;
 pub mod tail;
 pub mod topic;

@@ -113,6 +113,9 @@ const PAUSE_AFTER: Duration = Duration::from_millis(200);
 /// How long `poll` may wait: the longest delay of an order.
 const POLL_MAX: Duration = Duration::from_millis(20);
 
+/// How often it is reported that another topic is read.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The same error of the client is logged once in this time.
 const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -148,6 +151,8 @@ pub struct Poller {
     transactions: OpenTransactions,
     /// The last error that was logged, and when.
     logged: Option<(RDKafkaErrorCode, Instant)>,
+    /// When it was last reported that another topic is read.
+    other_reported_at: Option<Instant>,
 }
 
 impl Poller {
@@ -173,6 +178,7 @@ impl Poller {
             status,
             transactions: OpenTransactions::default(),
             logged: None,
+            other_reported_at: None,
         }
     }
 
@@ -214,6 +220,10 @@ impl Poller {
             }
         }
         match polled {
+            // After the poll: the topic changes before the first record of the new one is asked for.
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) if self.consumer.context().reads_another_topic() => {
+                self.report_another_topic()?;
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
                 if let Some(route) = self.routes.get_mut(&Partition(partition)) {
                     route.continuity.reached_end();
@@ -434,6 +444,17 @@ impl Poller {
         }
     }
 
+    /// Until the supervisor has found out, which may take a while: not every broker knows the new topic at once.
+    fn report_another_topic(&mut self) -> KafkaResult<()> {
+        let now = Instant::now();
+        if self.other_reported_at.is_some_and(|at| now - at < REPORT_INTERVAL) {
+            return Ok(());
+        }
+        self.other_reported_at = Some(now);
+        tracing::warn!("the topic was created again, nothing more is read of it");
+        self.report(Report::Trouble(Trouble::UnknownTopic))
+    }
+
     /// If nobody listens, the supervisor has ended, and the next turn with it.
     fn report(&self, report: Report) -> KafkaResult<()> {
         let _ended = self.reports.blocking_send(report).is_err();
@@ -466,6 +487,7 @@ impl Poller {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use uuid::Uuid;
 
     use super::*;
     use crate::kafka::{
@@ -485,7 +507,7 @@ mod tests {
     fn a_fatal_error_of_the_client_is_reported() {
         // Nobody listens there: the error comes from the client itself.
         let Settings { kafka, consumer } = Settings::parse_from(["test", "--kafka-brokers=127.0.0.1:1"]);
-        let consumer = client::group_consumer(&kafka, &consumer, Context::default()).unwrap();
+        let consumer = client::group_consumer(&kafka, &consumer, Context::new(Uuid::nil(), Arc::default())).unwrap();
         consumer.subscribe(&[&kafka.topic]).unwrap();
         ffi::raise_fatal_error(consumer.client());
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);
