@@ -1,5 +1,7 @@
 //! `processor progress`: how far each partition is applied, and waiting until nothing is left.
 
+mod show;
+
 use std::{
     process::ExitCode,
     sync::Arc,
@@ -7,32 +9,28 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use rdkafka::{consumer::Consumer as _, error::KafkaResult};
 use schemas::Partition;
-use serde::Serialize;
 use service_kit::retry::Backoff;
+use sqlx::PgConnection;
 
-use super::{
-    halts::resume,
-    output::{say, say_json},
-};
+use super::{halts::resume, output::say};
 use crate::{
     kafka::{
-        client::{self, KafkaConfig, REQUEST_DEADLINE},
+        client::KafkaConfig,
         topic::{InspectError, Inspector},
     },
     position::NextOffset,
     store::{
         Database, StoreError,
         progress::{self, Progress},
-        registry::{self, Registration},
+        registry::{self, Registration, Topic},
     },
 };
 
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Each partition: next offset, log end, lag, counters.
+    /// Each partition: next offset, log end, lag, counters, and why it stands still if it does.
     Show {
         /// As JSON.
         #[arg(long)]
@@ -67,25 +65,6 @@ pub enum Command {
     },
 }
 
-#[derive(Debug, Serialize)]
-struct PartitionProgress {
-    partition: i32,
-    next_offset: i64,
-    /// The high watermark.
-    log_end: i64,
-    lag: i64,
-    /// Records of the lag that nobody may read yet: a transaction of Kafka before them is neither committed nor aborted.
-    held_back: i64,
-    owner_epoch: i64,
-    messages: i64,
-    duplicates: i64,
-    commands: i64,
-    dead_letters: i64,
-    control: i64,
-    skipped: i64,
-    repeated: i64,
-}
-
 /// Shows or waits.
 ///
 /// # Errors
@@ -94,12 +73,7 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
     let inspector = Arc::new(Inspector::new(kafka)?);
     match command {
         Command::Show { json } => {
-            let rows = table(database, kafka, &inspector).await?;
-            if json {
-                say_json(&rows)?
-            } else {
-                show(&rows)?
-            }
+            show::show(database, kafka, &inspector, json).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Wait { timeout_seconds } => {
@@ -114,29 +88,6 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
             Ok(ExitCode::SUCCESS)
         }
     }
-}
-
-fn show(rows: &[PartitionProgress]) -> std::io::Result<()> {
-    say(
-        "partition  next_offset      log_end        lag  held_back   messages  duplicates  commands  dead_letters  control  skipped  repeated",
-    )?;
-    rows.iter().try_for_each(|row| {
-        say(&format!(
-            "{:>9} {:>12} {:>12} {:>10} {:>10} {:>10} {:>11} {:>9} {:>13} {:>8} {:>8} {:>9}",
-            row.partition,
-            row.next_offset,
-            row.log_end,
-            row.lag,
-            row.held_back,
-            row.messages,
-            row.duplicates,
-            row.commands,
-            row.dead_letters,
-            row.control,
-            row.skipped,
-            row.repeated
-        ))
-    })
 }
 
 async fn wait(
@@ -178,49 +129,25 @@ fn passes(error: &anyhow::Error) -> bool {
     )
 }
 
-async fn table(
-    database: &Database,
-    kafka: &KafkaConfig,
-    inspector: &Arc<Inspector>,
-) -> anyhow::Result<Vec<PartitionProgress>> {
-    let rows = load(database, inspector).await?;
-    let ends = log_ends(inspector).await?;
-    let high = high_watermarks(kafka, ends.iter().map(|(partition, _)| *partition).collect()).await?;
-    let rows = rows.into_iter().map(|row| {
-        let of = |ends: &[(Partition, i64)]| {
-            let end = ends.iter().find(|(partition, _)| *partition == row.partition);
-            end.map_or(row.next_offset.0, |(_, end)| *end)
-        };
-        let (log_end, stable_end) = (of(&high), of(&ends));
-        PartitionProgress {
-            partition: row.partition.0,
-            next_offset: row.next_offset.0,
-            log_end,
-            lag: log_end - row.next_offset.0,
-            held_back: (log_end - stable_end).max(0),
-            owner_epoch: row.owner_epoch.0,
-            messages: row.counters.messages,
-            duplicates: row.counters.duplicates,
-            commands: row.counters.commands,
-            dead_letters: row.counters.dead_letters,
-            control: row.counters.control,
-            skipped: row.skipped,
-            repeated: row.repeated,
-        }
-    });
-    Ok(rows.collect())
-}
-
 /// The rows of the topic; none before the first processor has registered it.
 async fn load(database: &Database, inspector: &Arc<Inspector>) -> anyhow::Result<Vec<Progress>> {
+    let mut connection = database.reader().await?;
+    match registered(&mut connection, inspector).await? {
+        None => Ok(Vec::new()),
+        Some(topic) => Ok(progress::load(&mut connection, topic.topic_ref, &topic.partitions()).await?),
+    }
+}
+
+/// The topic as it was registered; `None` before the first processor has done that.
+async fn registered(
+    connection: &mut PgConnection,
+    inspector: &Arc<Inspector>,
+) -> anyhow::Result<Option<Topic>> {
     let asked = Arc::clone(inspector);
     let identity = tokio::task::spawn_blocking(move || asked.identity()).await?.context("the topic")?;
-    let mut connection = database.reader().await?;
-    match registry::find(&mut connection, &identity).await? {
-        Registration::Unknown => Ok(Vec::new()),
-        Registration::Known(topic) => {
-            Ok(progress::load(&mut connection, topic.topic_ref, &topic.partitions()).await?)
-        }
+    match registry::find(connection, &identity).await? {
+        Registration::Unknown => Ok(None),
+        Registration::Known(topic) => Ok(Some(topic)),
         Registration::Recreated { registered } => {
             bail!("the topic's id is {}, registered is {}", identity.topic_id, registered.topic_id)
         }
@@ -250,21 +177,6 @@ async fn log_ends(inspector: &Arc<Inspector>) -> anyhow::Result<Vec<(Partition, 
             .map(Partition)
             .map(|partition| Ok((partition, asked.log_range(partition)?.end.0)))
             .collect()
-    });
-    Ok(ends.await??)
-}
-
-/// The ends of the partitions' logs, open transactions or not.
-async fn high_watermarks(
-    kafka: &KafkaConfig,
-    partitions: Vec<Partition>,
-) -> anyhow::Result<Vec<(Partition, i64)>> {
-    let (observer, topic) = (client::observer(kafka)?, kafka.topic.clone());
-    let ends = tokio::task::spawn_blocking(move || -> KafkaResult<Vec<(Partition, i64)>> {
-        let end = |partition: Partition| {
-            Ok((partition, observer.fetch_watermarks(&topic, partition.0, REQUEST_DEADLINE)?.1))
-        };
-        partitions.into_iter().map(end).collect()
     });
     Ok(ends.await??)
 }

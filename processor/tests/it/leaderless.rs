@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dev_env::programs::PARTITIONS;
+use serde_json::Value;
 
 use crate::{
     harness::{Telex, metric, readiness, wait_for},
@@ -58,6 +59,13 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     assert!(away.iter().all(|partition| waits(partition) == Some(1)));
     assert!(here.iter().all(|partition| waits(partition).is_none()));
     assert_eq!(metric(&processor, "processor_owned_partitions"), Some(here.len() as i64));
+    let shown: Vec<Value> = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
+    assert_eq!(shown.len(), PARTITIONS as usize);
+    for row in shown {
+        let (partition, why) = (row["partition"].as_i64().unwrap() as i32, row["stands_still"].as_str());
+        assert_eq!(why.is_some_and(|why| why.starts_with("log_range: ")), away.contains(&partition), "{row}");
+        assert_eq!(row["lag"].as_i64(), (!away.contains(&partition)).then_some(0), "{row}");
+    }
 
     second.start_again();
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
