@@ -16,7 +16,6 @@ use tokio::task::JoinSet;
 
 use crate::{http, lab::Lab};
 
-/// Messages in a request.
 pub const BATCH: u64 = 100;
 
 /// Requests on their way at once.
@@ -41,7 +40,6 @@ pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
 }
 
 /// Messages `from` up to `to` as the body of a batch.
-#[must_use]
 pub fn batch(plan: &Plan, from: u64, to: u64) -> Vec<u8> {
     let mut body = Vec::new();
     for index in from..to {
@@ -52,7 +50,6 @@ pub fn batch(plan: &Plan, from: u64, to: u64) -> Vec<u8> {
 }
 
 /// A batch as a request.
-#[must_use]
 pub fn batch_request(plan: &Plan, from: u64, to: u64) -> Vec<u8> {
     http::request("/v1/messages/batch", "application/x-ndjson", &batch(plan, from, to))
 }

@@ -13,7 +13,6 @@ use crate::{
 };
 
 /// What was measured, and a verdict for each number to be reached; as Markdown, which a terminal shows as well.
-#[must_use]
 pub fn table(summary: &Summary) -> String {
     let mut text = String::new();
     figures(&mut text, summary);

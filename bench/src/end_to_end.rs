@@ -29,15 +29,12 @@ pub struct AtRate {
     pub achieved: f64,
     /// Milliseconds from when a request was due to its answer.
     pub ack_p50_ms: f64,
-    /// The same.
     pub ack_p99_ms: f64,
     /// Milliseconds from when a message was due to when its row was seen.
     pub stored_p50_ms: f64,
-    /// The same.
     pub stored_p99_ms: f64,
     /// The most records that were acknowledged and not applied, and the age of the oldest.
     pub lag_records: u64,
-    /// The same.
     pub lag_seconds: f64,
     /// Replies other than planned, and what verification found.
     pub wrong: u64,
@@ -69,7 +66,6 @@ pub struct Memory {
 
 impl AtRate {
     /// Whether the rate was kept, without a lag of two seconds and without one wrong reply.
-    #[must_use]
     pub fn is_sustained(&self) -> bool {
         self.achieved >= 0.98 * self.offered && self.lag_seconds < 2.0 && self.wrong == 0
     }

@@ -29,7 +29,6 @@ pub const CONNECTIONS_WITH_BATCHES: usize = 128;
 const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A request as it goes over the wire.
-#[must_use]
 pub fn request(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
     let length = body.len();
     let head = format!(

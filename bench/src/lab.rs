@@ -26,9 +26,7 @@ use tokio::runtime::Runtime;
 pub struct Lab {
     /// Where the servers keep their data and logs.
     pub directory: PathBuf,
-    /// The topics.
     pub kafka: Kafka,
-    /// The databases.
     pub postgres: Postgres,
     /// Runs what is asynchronous here.
     pub runtime: Runtime,
@@ -67,19 +65,16 @@ impl Lab {
     }
 
     /// Where Telex's own programs are.
-    #[must_use]
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
 
     /// The database of this name.
-    #[must_use]
     pub fn database_url(&self, name: &str) -> String {
         self.postgres.database_url(name)
     }
 
     /// Our programs, for a topic and a database.
-    #[must_use]
     pub fn programs(&self, topic: &str, database: &str) -> Programs {
         Programs {
             binaries: self.binaries.clone(),
@@ -167,14 +162,12 @@ impl Looks {
     }
 
     /// A second's work between the first look that saw at least `from` and the first that saw the end.
-    #[must_use]
     pub fn rate(&self, from: u64) -> Option<f64> {
         let end = self.0.iter().position(|(_, done)| Some(*done) == self.0.last().map(|last| last.1))?;
         self.rate_up_to(from, end)
     }
 
     /// The same up to the look before: for looks so far apart that the end lies well before the last of them.
-    #[must_use]
     pub fn rate_before_last(&self, from: u64) -> Option<f64> {
         self.rate_up_to(from, self.0.len().checked_sub(2)?)
     }

@@ -24,7 +24,6 @@ use crate::{
     summary::{Machine, Summary},
 };
 
-/// How much of everything.
 struct Size {
     runs: u32,
     records: u64,
@@ -66,7 +65,6 @@ const QUICK: Size = Size {
 const POOL: u64 = 20_000;
 
 /// Where the summary is left.
-#[must_use]
 pub fn summary_path(workspace: &Workspace) -> PathBuf {
     workspace.target().join("bench/summary.json")
 }

@@ -14,9 +14,7 @@ pub struct Summary {
     pub at: u64,
     /// A quick run: fewer messages, one run of each.
     pub quick: bool,
-    /// Where.
     pub machine: Machine,
-    /// Records of the backlog.
     pub records: u64,
     /// Rows of `messages` that COPY writes, a second.
     pub copy_rows_per_s: Vec<f64>,
@@ -49,9 +47,7 @@ pub struct Summary {
 /// The machine, and how quiet it was.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Machine {
-    /// Processors.
     pub cores: usize,
-    /// Their name.
     pub processor: String,
     /// Memory in MiB.
     pub memory_mib: u64,
@@ -62,9 +58,7 @@ pub struct Machine {
 /// A number to be reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
-    /// What.
     pub what: &'static str,
-    /// What was measured.
     pub value: Option<f64>,
     /// The bound that must be reached.
     pub must: Bound,
@@ -75,9 +69,7 @@ pub struct Verdict {
 /// A bound and its unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
-    /// At least.
     AtLeast(f64, &'static str),
-    /// At most.
     AtMost(f64, &'static str),
 }
 
@@ -107,13 +99,10 @@ impl fmt::Display for Bound {
 
 impl Verdict {
     /// `None` if it was not measured.
-    #[must_use]
     pub fn reaches_must(&self) -> Option<bool> {
         self.value.map(|value| self.must.holds(value))
     }
 
-    /// In a word.
-    #[must_use]
     pub fn word(&self) -> &'static str {
         match self.value {
             None => "not measured",
@@ -124,14 +113,12 @@ impl Verdict {
     }
 
     /// The number with its unit.
-    #[must_use]
     pub fn shown(&self) -> String {
         self.value.map_or_else(|| "–".to_owned(), |value| format!("{}{}", number(value), self.must.unit()))
     }
 }
 
 /// Of three or more runs the middle one; of none, nothing.
-#[must_use]
 pub fn median(runs: &[f64]) -> Option<f64> {
     let mut sorted = runs.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -144,7 +131,6 @@ pub fn median(runs: &[f64]) -> Option<f64> {
 
 impl Summary {
     /// The numbers to be reached, each with what was measured. Ratios are of medians within this run.
-    #[must_use]
     pub fn verdicts(&self) -> Vec<Verdict> {
         use Bound::{AtLeast, AtMost};
         let drain = median(&self.drain_records_per_s);
@@ -221,7 +207,6 @@ impl Summary {
     clippy::cast_sign_loss,
     reason = "no figure is negative or that large"
 )]
-#[must_use]
 pub fn number(value: f64) -> String {
     match value {
         large if large >= 1_000.0 => loadtest::report::grouped(large.round() as u64),

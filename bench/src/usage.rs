@@ -14,7 +14,6 @@ pub struct Usage {
 }
 
 /// Of a process with all its descendants. Nothing of one that has ended.
-#[must_use]
 pub fn of(pid: u32) -> Usage {
     let family = Identity::of(pid).map(|process| process.family()).unwrap_or_default();
     family.iter().fold(Usage::default(), |sum, process| {

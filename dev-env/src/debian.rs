@@ -109,7 +109,6 @@ fn run(command: &mut Command) -> Result<()> {
 
 impl Unpacked {
     /// One of the programs, such as `usr/bin/kcat`, with the libraries that came with it.
-    #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.root.join(program));
         self.lend(&mut command);

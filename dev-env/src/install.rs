@@ -22,7 +22,6 @@ use crate::workspace::Workspace;
 /// of the package expects.
 const POM: &str = include_str!("../pom.xml");
 
-/// The installed servers.
 #[derive(Debug, Clone)]
 pub struct Installation {
     dev: PathBuf,

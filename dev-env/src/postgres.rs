@@ -135,7 +135,6 @@ impl Postgres {
         }
     }
 
-    /// Where the data is.
     pub fn data(&self) -> PathBuf {
         self.options.directory.join(NAME)
     }

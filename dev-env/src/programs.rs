@@ -15,7 +15,6 @@ use crate::process::{Server, Spec};
 
 /// The topic of every environment here.
 pub const TOPIC: &str = "telex.messages";
-/// Its partitions.
 pub const PARTITIONS: i32 = 12;
 /// Its settings: the order of append is the order of time, and a week is kept.
 pub const TOPIC_SETTINGS: [(&str, &str); 3] = [

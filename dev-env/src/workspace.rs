@@ -54,7 +54,6 @@ impl Workspace {
         self.dev().join("test")
     }
 
-    /// Where cargo builds.
     pub fn target(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
     }

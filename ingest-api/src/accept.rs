@@ -30,15 +30,12 @@ const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n
     {\"type\":\"urn:telex:problem:too_many_connections\",\"title\":\"Service Unavailable\",\"status\":503,\
     \"code\":\"too_many_connections\",\"detail\":\"try again\"}";
 
-/// Takes connections.
 pub struct Server {
-    /// What is served.
     pub router: Router,
     /// TLS, or plain HTTP without.
     pub certificates: Option<Arc<Certificates>>,
     /// How many, and how long.
     pub limits: Limits,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
 }
 

@@ -28,8 +28,6 @@ pub struct Admitted {
 }
 
 impl Admission {
-    /// Nothing is in flight.
-    #[must_use]
     pub fn new(limits: &Limits, metrics: &Metrics) -> Self {
         let semaphore =
             |permits: u32| Arc::new(Semaphore::new(usize::try_from(permits).unwrap_or(usize::MAX)));
@@ -42,7 +40,6 @@ impl Admission {
     }
 
     /// Lets a request in of which `bytes` are there, or not.
-    #[must_use]
     pub fn admit(&self, bytes: u32) -> Option<Admitted> {
         let request = Arc::clone(&self.requests).try_acquire_owned().ok()?;
         let body = Arc::clone(&self.bytes).try_acquire_many_owned(bytes).ok()?;
@@ -55,7 +52,6 @@ impl Admission {
 
 impl Admitted {
     /// Takes `bytes` more, or nothing.
-    #[must_use]
     pub fn grow(&mut self, bytes: u32) -> bool {
         let Ok(more) = Arc::clone(self.body.semaphore()).try_acquire_many_owned(bytes) else {
             return false;

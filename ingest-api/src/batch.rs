@@ -77,7 +77,6 @@ struct Item {
     enqueued: Result<Acknowledgement, ApiError>,
 }
 
-/// Takes a batch.
 pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,

@@ -117,8 +117,6 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// See the field.
-    #[must_use]
     pub const fn ack_deadline(&self) -> Duration {
         Duration::from_millis(self.ack_deadline_ms)
     }
@@ -126,7 +124,6 @@ impl Limits {
 
 impl Config {
     /// Everything that is wrong with the settings, for a person to put right at once.
-    #[must_use]
     pub fn problems(&self) -> Vec<String> {
         let Self { kafka, limits, .. } = self;
         let mut problems = Vec::new();

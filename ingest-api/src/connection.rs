@@ -44,8 +44,6 @@ pub struct Deadlines {
 }
 
 impl Deadlines {
-    /// As configured.
-    #[must_use]
     pub const fn new(limits: &Limits) -> Self {
         Self {
             head: Duration::from_millis(limits.header_deadline_ms),
@@ -71,13 +69,10 @@ pub enum End {
     Handshake,
     /// What came is not HTTP/1.1.
     NotHttp,
-    /// It broke.
     Broken,
 }
 
 impl End {
-    /// The label.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -95,7 +90,6 @@ impl End {
 pub struct Activity {
     opened: Instant,
     in_flight: AtomicUsize,
-    /// Requests begun.
     begun: AtomicU64,
     /// When the last one ended.
     last_end_ms: AtomicU64,
@@ -105,15 +99,12 @@ pub struct Activity {
     unread: AtomicU64,
     /// An answer was given to a request that was not read to its end.
     is_cut_short: AtomicBool,
-    /// A request was taken.
     is_known: AtomicBool,
 }
 
 const NO_HEAD: u64 = u64::MAX;
 
 impl Activity {
-    /// Nothing has come yet.
-    #[must_use]
     pub fn new(opened: Instant) -> Self {
         Self {
             opened,

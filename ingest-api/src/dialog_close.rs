@@ -21,7 +21,6 @@ use crate::{error::ApiError, keep::Kept, openapi, publish::Publish, receive, rou
 /// Of the body, which names the client or says nothing.
 pub const BODY_BYTES_MAX: u32 = 1_024;
 
-/// Takes the command.
 pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,

@@ -15,22 +15,18 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(openapi::text);
 
-/// The contract.
 pub async fn openapi() -> Response {
     answer("application/json", &DOCUMENT)
 }
 
-/// The page.
 pub async fn page() -> Response {
     answer("text/html; charset=utf-8", include_str!("docs/page.html"))
 }
 
-/// How it looks.
 pub async fn style() -> Response {
     answer("text/css; charset=utf-8", include_str!("docs/page.css"))
 }
 
-/// What it does.
 pub async fn script() -> Response {
     answer("text/javascript; charset=utf-8", include_str!("docs/page.js"))
 }

@@ -59,7 +59,6 @@ pub enum ApiError {
     /// The URI is too long.
     #[error("the URI is longer than 2048 bytes")]
     UriTooLong,
-    /// No such route.
     #[error("there is nothing here")]
     NotFound,
     /// Another method is meant.
@@ -103,7 +102,6 @@ pub enum Unavailable {
     QueueFull,
     /// Too many requests, or bytes, are in flight.
     TooManyInFlight,
-    /// The process stops.
     Draining,
 }
 
@@ -144,7 +142,6 @@ impl Unavailable {
 
 impl ApiError {
     /// The status of the answer.
-    #[must_use]
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::Invalid(Invalid { reason: InvalidReason::MalformedJson, .. })
@@ -173,7 +170,6 @@ impl ApiError {
     }
 
     /// The stable code: also the label of the metric.
-    #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Invalid(invalid) => invalid.reason.as_str(),
@@ -202,7 +198,6 @@ impl ApiError {
     }
 
     /// When it makes sense to try again, if it does.
-    #[must_use]
     pub const fn retry_after_seconds(&self) -> Option<u64> {
         match self {
             Self::Unavailable(unavailable) => Some(unavailable.retry_after_seconds()),
@@ -212,7 +207,6 @@ impl ApiError {
     }
 
     /// JSON pointer of the first bad field.
-    #[must_use]
     pub fn into_pointer(self) -> Option<String> {
         match self {
             Self::Invalid(invalid) => Some(invalid.pointer),
@@ -233,7 +227,6 @@ impl ApiError {
     }
 
     /// The answer to the request with this id.
-    #[must_use]
     pub fn into_response(self, request_id: &str) -> Response {
         let (status, code) = (self.status(), self.code());
         let mut headers = HeaderMap::new();

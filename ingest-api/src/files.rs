@@ -51,7 +51,6 @@ fn digest(text: &std::io::Result<String>) -> Option<[u8; 32]> {
 
 /// Makes a value of files.
 pub trait Load: Send + Sync + 'static {
-    /// The value.
     type Value: Send + Sync + 'static;
 
     /// What the value is, for the log.
@@ -118,7 +117,6 @@ impl<L: Load> Reloaded<L> {
     }
 
     /// The value as it is now. Never waits.
-    #[must_use]
     pub fn current(&self) -> Arc<L::Value> {
         self.current.load_full()
     }

@@ -42,7 +42,6 @@ pub struct FirstFlaw(OnceLock<(u64, Flaw)>);
 
 impl FirstFlaw {
     /// What is wrong with the request of this number.
-    #[must_use]
     pub fn of(&self, request: u64) -> Option<Flaw> {
         self.0.get().filter(|(number, _)| *number == request).map(|(_, flaw)| *flaw)
     }
@@ -51,7 +50,6 @@ impl FirstFlaw {
 /// Where the next byte belongs.
 #[derive(Debug, PartialEq, Eq)]
 enum Place {
-    /// To a head.
     Head,
     /// To a body, of which so much is to come.
     Body(u64),
@@ -59,7 +57,6 @@ enum Place {
     Unwatched,
 }
 
-/// Follows one connection's requests.
 #[derive(Debug)]
 struct Walker {
     place: Place,
@@ -213,7 +210,6 @@ impl<S> Heads<S> {
         Self { stream, walker: Walker::new(flaw), activity }
     }
 
-    /// The stream itself.
     pub fn into_inner(self) -> S {
         self.stream
     }

@@ -55,7 +55,6 @@ pub struct IngestHealth {
 
 impl IngestHealth {
     /// Not ready until the topic has been seen.
-    #[must_use]
     pub fn new(shared: Arc<Shared<KafkaPublisher>>) -> Self {
         Self { shared, readiness: Mutex::new(Readiness::new()) }
     }

@@ -21,7 +21,6 @@ use crate::{
 pub struct Kept<'a> {
     /// Whose record it is: its key.
     pub client_id: String,
-    /// Where it lies.
     pub record: Coordinates<'a>,
     /// What of it is kept otherwise than it came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -47,11 +46,8 @@ impl From<Warning> for Warned {
 /// Where a record lies in the topic: with them its producer can tell when it has been applied.
 #[derive(Debug, Serialize)]
 pub struct Coordinates<'a> {
-    /// The topic's name.
     pub topic: &'a str,
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
 }
 

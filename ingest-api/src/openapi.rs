@@ -20,7 +20,6 @@ use crate::{
     receive::Media,
 };
 
-/// The routes that write.
 pub const MESSAGES: &str = "/v1/messages";
 /// Many messages at once.
 pub const BATCH: &str = "/v1/messages/batch";
@@ -36,8 +35,6 @@ const ABOUT: &str = "Takes the messages that people send to a business and keeps
     `application/problem+json` (RFC 9457) with a `code` that never changes its meaning. Heads that \
     are no HTTP/1.1 at all (400, 431) are answered without a body, and the connection is closed.";
 
-/// The whole document.
-#[must_use]
 pub fn document() -> Value {
     json!({
         "openapi": "3.1.0",
@@ -67,7 +64,6 @@ pub fn document() -> Value {
 }
 
 /// The document as it is served and committed.
-#[must_use]
 pub fn text() -> String {
     format!("{:#}\n", document())
 }

@@ -38,19 +38,15 @@ const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
 const BATCH_FRAME_BYTES: usize = 61;
 
-/// Where a record lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
 }
 
 /// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
 pub type Acknowledgement = oneshot::Receiver<Result<Delivered, ApiError>>;
 
-/// Something that keeps records.
 pub trait Publish: Send + Sync + 'static {
     /// Puts a record into the queue; records of one partition are kept in the order of these calls. Never
     /// waits.
@@ -245,14 +241,12 @@ impl KafkaPublisher {
     }
 
     /// Bytes that several records may have together now.
-    #[must_use]
     pub fn batch_bytes_max(&self) -> u32 {
         let producer = self.producer();
         producer.as_ref().map_or(BATCH_BYTES_MAX, |producer| producer.client().context().batch_bytes_max)
     }
 
     /// Whether a batch of several records was too large since the last call, though it kept to the size in force.
-    #[must_use]
     pub fn take_refused(&self) -> bool {
         self.refused.batch_bytes_max.swap(0, Ordering::AcqRel) == self.batch_bytes_max()
     }
@@ -274,14 +268,11 @@ impl KafkaPublisher {
         answer.map(|resource| TopicSettings::of(&resource)).map_err(KafkaError::AdminOp)
     }
 
-    /// Records in the queue.
-    #[must_use]
     pub fn queued(&self) -> i32 {
         self.producer().as_ref().map_or(0, Producer::in_flight_count)
     }
 
     /// The error after which the producer is dead (R4).
-    #[must_use]
     pub fn fatal_error(&self) -> Option<String> {
         let producer = self.producer();
         producer.as_ref()?.client().fatal_error().map(|(code, _)| format!("{code:?}"))

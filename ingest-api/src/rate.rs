@@ -25,7 +25,6 @@ impl Rate {
 /// What a request takes out of its producer's buckets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
-    /// Messages.
     pub messages: u32,
     /// Bytes of the body as it was sent.
     pub bytes: u32,
@@ -58,8 +57,6 @@ pub struct Buckets {
 }
 
 impl Buckets {
-    /// Full ones.
-    #[must_use]
     pub fn new(messages: Option<Rate>, bytes: Option<Rate>, now: Instant) -> Self {
         let full = |rate: Option<Rate>| rate.map(|rate| Bucket { rate, full_at: now });
         Self { messages: full(messages), bytes: full(bytes) }
@@ -87,7 +84,6 @@ impl Buckets {
     }
 
     /// Whether these were made for other rates.
-    #[must_use]
     pub fn differ_from(&self, messages: Option<Rate>, bytes: Option<Rate>) -> bool {
         self.messages.map(|bucket| bucket.rate) != messages || self.bytes.map(|bucket| bucket.rate) != bytes
     }

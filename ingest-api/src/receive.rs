@@ -135,7 +135,6 @@ pub enum Media {
 
 impl Media {
     /// Its name in `content-type`.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Json => "application/json",
@@ -151,7 +150,6 @@ impl Media {
     }
 
     /// Their names, for a person.
-    #[must_use]
     pub fn list(these: &[Self]) -> String {
         these.iter().map(|media| media.as_str()).collect::<Vec<_>>().join(" or ")
     }

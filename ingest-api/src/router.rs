@@ -39,9 +39,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const URI_BYTES_MAX: usize = 2_048;
 
-/// What the handlers share.
 pub struct Shared<P> {
-    /// Keeps records.
     pub publisher: P,
     /// The topic's name, for the answer.
     pub topic: String,
@@ -53,23 +51,19 @@ pub struct Shared<P> {
     pub admission: Admission,
     /// How much at once, and how long.
     pub limits: Limits,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// Where sampled traces go on.
     pub spans: Spans,
-    /// The process stops.
     pub draining: AtomicBool,
 }
 
 impl<P> Shared<P> {
     /// Whether new requests are refused because the process stops.
-    #[must_use]
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 }
 
-/// All routes.
 pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
     Router::new()
         .route(openapi::MESSAGES, post(messages::post::<P>))

@@ -97,7 +97,6 @@ pub struct Signed<'a> {
 
 impl<'a> Signed<'a> {
     /// Whether a signature stands in the headers, readable or not.
-    #[must_use]
     pub fn is_claimed(headers: &HeaderMap) -> bool {
         FAMILIES.iter().any(|[_, _, signature]| headers.contains_key(*signature))
     }
@@ -129,7 +128,6 @@ impl<'a> Signed<'a> {
 
     /// Whether the timestamp is at most `tolerance` old, and not further ahead than a clock may be wrong; `now`
     /// is in seconds since 1970.
-    #[must_use]
     pub fn is_within(&self, tolerance: Duration, now: u64) -> bool {
         let age = Duration::from_secs(now.saturating_sub(self.signed_at));
         let ahead = Duration::from_secs(self.signed_at.saturating_sub(now));
@@ -137,7 +135,6 @@ impl<'a> Signed<'a> {
     }
 
     /// Whether one of the signatures is made with `key` over `body`.
-    #[must_use]
     pub fn is_by(&self, key: &SigningKey, body: &[u8]) -> bool {
         let mut mac = key.0.clone();
         for part in [self.id, b".", self.timestamp.as_bytes(), b".", body] {

@@ -29,7 +29,6 @@ pub struct TlsConfig {
 
 impl TlsConfig {
     /// The files, if TLS is to be spoken.
-    #[must_use]
     pub fn files(&self) -> Option<CertificateFiles> {
         Some(CertificateFiles {
             cert: self.cert_file.clone()?,
@@ -52,7 +51,6 @@ pub type Certificates = Reloaded<CertificateFiles>;
 
 impl Certificates {
     /// Speaks TLS with the certificates as they are now.
-    #[must_use]
     pub fn acceptor(&self) -> TlsAcceptor {
         TlsAcceptor::from(Arc::clone(&*self.current()))
     }

@@ -23,7 +23,6 @@ pub struct TopicSettings {
 
 impl TopicSettings {
     /// Out of the brokers' answer.
-    #[must_use]
     pub fn of(resource: &ConfigResource) -> Self {
         let value = |name: &str| resource.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
         Self {
@@ -33,7 +32,6 @@ impl TopicSettings {
     }
 
     /// What a person should know of them: nothing is at risk, but something is refused, or paid for twice.
-    #[must_use]
     pub fn remarks(&self, body_bytes_max: u32) -> Vec<String> {
         let mut remarks = Vec::new();
         if let Some(limit) = self.max_message_bytes

@@ -41,8 +41,6 @@ pub struct Stay {
 }
 
 impl Unproven {
-    /// Nothing is held.
-    #[must_use]
     pub fn new(limits: &Limits, metrics: &Metrics) -> Self {
         let requests_max = usize::try_from(limits.unproven_requests_max).unwrap_or(usize::MAX);
         Self {
@@ -54,7 +52,6 @@ impl Unproven {
     }
 
     /// Lets a request in that names this producer.
-    #[must_use]
     pub fn enter(self: &Arc<Self>, name: Option<&str>) -> (Stay, Evicted) {
         let (evict, evicted) = oneshot::channel();
         let name = name.map(str::to_owned);

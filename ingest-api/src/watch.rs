@@ -94,7 +94,6 @@ impl Limits {
         }
     }
 
-    /// Says what is new.
     fn remark(&mut self, remarks: Vec<String>) {
         for remark in remarks.iter().filter(|remark| !self.remarks.contains(remark)) {
             tracing::warn!(remark, "the topic's settings");

@@ -11,7 +11,6 @@ use crate::{
 /// What became of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// How it ended.
     pub outcome: Outcome,
     /// Where its record lies, if it is kept.
     pub place: Option<Place>,
@@ -46,7 +45,6 @@ struct Item {
 }
 
 /// The answers to `count` messages, in their order.
-#[must_use]
 pub fn read(route: Route, reply: &Reply, count: usize) -> Vec<Answer> {
     if let (Route::Batch, 202 | 207) = (route, reply.status) {
         return match serde_json::from_slice::<Batch>(&reply.body) {
@@ -67,7 +65,6 @@ pub fn read(route: Route, reply: &Reply, count: usize) -> Vec<Answer> {
 }
 
 /// None of `count` messages has an answer.
-#[must_use]
 pub fn none(reason: &str, count: usize) -> Vec<Answer> {
     vec![Answer { outcome: Outcome::NoReply(reason.to_owned()), place: None }; count]
 }

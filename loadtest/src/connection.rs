@@ -24,7 +24,6 @@ pub const REQUEST_ID: &str = "x-request-id";
 /// A reply is a few hundred bytes for each message; one without an end must not fill the memory.
 const REPLY_BYTES_MAX: usize = 1024 * 1024;
 
-/// Where the messages go.
 #[derive(Debug, Clone)]
 pub struct Target {
     host: String,
@@ -34,7 +33,6 @@ pub struct Target {
     batch: Uri,
 }
 
-/// What a request carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
     /// One message, to `/v1/messages`.
@@ -46,11 +44,9 @@ pub enum Route {
 /// A reply, read to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The status.
     pub status: u16,
     /// The header of that name, if it holds seconds.
     pub retry_after: Option<Duration>,
-    /// The body.
     pub body: Bytes,
 }
 
@@ -60,7 +56,6 @@ pub enum ExchangeError {
     /// Nobody accepts connections.
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
-    /// The connection broke.
     #[error("the connection broke: {0}")]
     Broken(#[source] hyper::Error),
     /// The reply's body broke off or was too long.
@@ -135,7 +130,6 @@ impl Target {
 
 impl Connection {
     /// Connects at the first exchange.
-    #[must_use]
     pub fn new(target: Target) -> Self {
         Self { target, open: None }
     }

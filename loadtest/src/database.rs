@@ -12,7 +12,6 @@ use crate::{ledger::Place, watch::Probe};
 /// How long a connection may take to be made, and a look may take: one that is slower is made again.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Where the tables are.
 #[derive(Debug, Clone)]
 pub struct Database(PgConnectOptions);
 
@@ -52,7 +51,6 @@ async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     connection.context("the database does not answer")?.context("the database cannot be reached")
 }
 
-/// Looks for samples.
 pub struct Lookout(PgConnection);
 
 impl Lookout {
@@ -103,26 +101,18 @@ async fn next_offsets(connection: &mut PgConnection) -> anyhow::Result<BTreeMap<
 /// A row of `messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
-    /// Whose it is.
     pub client_id: Uuid,
-    /// Its id.
     pub external_message_id: String,
-    /// Its words.
     pub text: String,
-    /// Its dialog.
     pub dialog_id: Uuid,
-    /// Its topic.
     pub topic_ref: i16,
-    /// Its record.
     pub place: Place,
 }
 
 /// A row of `dialogs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredDialog {
-    /// Whose it is.
     pub client_id: Uuid,
-    /// Its id.
     pub id: Uuid,
     /// Not closed.
     pub is_active: bool,
@@ -131,11 +121,8 @@ pub struct StoredDialog {
 /// A row of `clients`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredClient {
-    /// Its id.
     pub id: Uuid,
-    /// Its source.
     pub external_client_id: String,
-    /// Its phone.
     pub client_phone: String,
 }
 
@@ -144,13 +131,10 @@ pub struct StoredClient {
 pub struct Rows {
     /// Of this run only, in any order.
     pub messages: Vec<StoredMessage>,
-    /// All of them.
     pub dialogs: Vec<StoredDialog>,
-    /// All of them.
     pub clients: Vec<StoredClient>,
 }
 
-/// Reads rows.
 pub struct Reader(PgConnection);
 
 impl Reader {

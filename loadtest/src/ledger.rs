@@ -6,9 +6,7 @@
 /// Where a record lies in the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// The partition.
     pub partition: i32,
-    /// The offset.
     pub offset: i64,
 }
 
@@ -45,13 +43,11 @@ const OFFSET_BITS: u32 = u64::BITS - STATE_BITS - PARTITION_BITS;
 
 impl Ledger {
     /// What is known of request number `index`.
-    #[must_use]
     pub fn get(&self, index: u64) -> Receipt {
         let packed = usize::try_from(index).ok().and_then(|index| self.0.get(index)).copied().unwrap_or(0);
         unpack(packed)
     }
 
-    /// Notes what is known.
     pub fn set(&mut self, index: u64, receipt: Receipt) {
         let Ok(index) = usize::try_from(index) else { return };
         if self.0.len() <= index {

@@ -39,7 +39,6 @@ pub struct Settings {
     pub clients: u32,
     /// How many values of `external_client_id` they write through.
     pub sources: u32,
-    /// How unevenly they write.
     pub spread: Spread,
     /// The shares of valid, duplicate and invalid requests.
     pub mix: Mix,
@@ -55,7 +54,6 @@ pub enum PlanError {
     /// More than can be remembered.
     #[error("rate and duration make too many messages: {max} at most")]
     Messages {
-        /// So many can be.
         max: u64,
     },
     /// Fewer than the two example clients, or more than there are artificial phones.
@@ -69,7 +67,6 @@ pub enum PlanError {
 /// What a request is meant to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A new message.
     Valid,
     /// The same bytes as an earlier valid message.
     Duplicate {
@@ -85,7 +82,6 @@ pub enum Kind {
 pub struct Request {
     /// Its place in the plan.
     pub index: u64,
-    /// Whose message it is.
     pub client: ClientIndex,
     /// What it is meant to show.
     pub kind: Kind,
@@ -93,7 +89,6 @@ pub struct Request {
 
 impl Request {
     /// The status that an ingest API in order answers.
-    #[must_use]
     pub fn expected_status(&self) -> u16 {
         match self.kind {
             Kind::Valid | Kind::Duplicate { .. } => 202,
@@ -102,7 +97,6 @@ impl Request {
     }
 
     /// The request that carried this message first: itself, unless it is a duplicate.
-    #[must_use]
     pub fn original(&self) -> u64 {
         match self.kind {
             Kind::Valid | Kind::Invalid(_) => self.index,
@@ -111,7 +105,6 @@ impl Request {
     }
 }
 
-/// The sequence of requests.
 #[derive(Debug, Clone)]
 pub struct Plan {
     settings: Settings,
@@ -148,20 +141,16 @@ impl Plan {
         Ok(Self { settings, population, run })
     }
 
-    /// What it follows from.
-    #[must_use]
     pub const fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// A number that another run is very unlikely to have: 48 bits.
-    #[must_use]
     pub const fn run(&self) -> u64 {
         self.run
     }
 
     /// The account and the phone of a client.
-    #[must_use]
     pub fn client(&self, index: ClientIndex) -> Client {
         self.population.client(index)
     }
@@ -173,25 +162,21 @@ impl Plan {
     }
 
     /// About how many requests this process has.
-    #[must_use]
     pub fn messages(&self) -> u64 {
         self.settings.messages / u64::from(self.settings.shard.count())
     }
 
     /// What the ids of this run's messages begin with.
-    #[must_use]
     pub fn id_prefix(&self) -> String {
         format!("lt-{:012x}-", self.run)
     }
 
     /// The id of the message that a request carries, if it is one that can be taken.
-    #[must_use]
     pub fn external_message_id(&self, request: &Request) -> String {
         format!("{}{}", self.id_prefix(), request.original())
     }
 
     /// Request number `index`.
-    #[must_use]
     pub fn request(&self, index: u64) -> Request {
         let mut draws = self.draws(Stream::Kind, index);
         let kind = match self.share(index, &mut draws) {
@@ -209,13 +194,11 @@ impl Plan {
     }
 
     /// The words of the message that a request carries.
-    #[must_use]
     pub fn text(&self, request: &Request) -> String {
         self.draft(request.original(), request.client).text
     }
 
     /// The bytes of a request's body.
-    #[must_use]
     pub fn body(&self, request: &Request) -> Vec<u8> {
         let draft = self.draft(request.original(), request.client);
         match request.kind {

@@ -13,23 +13,17 @@ pub struct Line {
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines over one number.
 pub struct Chart {
     /// What it shows, for those who cannot see it.
     pub title: &'static str,
-    /// What stands below.
     pub x_name: &'static str,
-    /// The lines.
     pub lines: Vec<Line>,
 }
 
 /// Bars over a logarithmic number: (from, to, how many).
 pub struct Bars {
-    /// What it shows.
     pub title: &'static str,
-    /// What stands below.
     pub x_name: &'static str,
-    /// The colour.
     pub colour: char,
     /// From left to right.
     pub bars: Vec<(f64, f64, u64)>,
@@ -72,8 +66,6 @@ impl Axis {
 }
 
 impl Chart {
-    /// The picture.
-    #[must_use]
     pub fn svg(&self) -> String {
         let all = || self.lines.iter().flat_map(|line| line.points.iter());
         let (low, high) = all().fold((f64::MAX, f64::MIN), |(low, high), (x, _)| (low.min(*x), high.max(*x)));
@@ -117,8 +109,6 @@ impl Chart {
 }
 
 impl Bars {
-    /// The picture.
-    #[must_use]
     pub fn svg(&self) -> String {
         let low = self.bars.first().map_or(0.0, |bar| bar.0.log10());
         let high = self.bars.last().map_or(1.0, |bar| bar.1.log10());
@@ -158,7 +148,6 @@ impl Bars {
 }
 
 /// A picture that stands alone, in a file.
-#[must_use]
 pub fn alone(svg: &str) -> String {
     let paper = "svg{background:var(--paper)}";
     match svg.split_once('>') {
@@ -224,7 +213,6 @@ fn ticks(low: f64, high: f64, step: f64) -> Vec<f64> {
 }
 
 /// `12k`, `1.5`, `0.03`.
-#[must_use]
 pub fn short(value: f64) -> String {
     let (scaled, unit) = match value.abs() {
         large if large >= 1e6 => (value / 1e6, "M"),

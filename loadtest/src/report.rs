@@ -65,7 +65,6 @@ pub struct Report {
     pub latency_histogram: Vec<Bar>,
     /// How many samples took how long to be stored.
     pub stored_histogram: Vec<Bar>,
-    /// The run over time.
     pub timeline: Vec<Point>,
     /// Where the plan came from.
     pub seed: u64,
@@ -76,20 +75,17 @@ pub struct Report {
 pub struct Latency {
     /// Half of the requests took at most this long.
     pub p50: f64,
-    /// Nine of ten.
     pub p90: f64,
     /// 99 of 100.
     pub p99: f64,
     /// 999 of 1000.
     pub p999: f64,
-    /// All of them.
     pub max: f64,
 }
 
 /// Samples whose rows were waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Samples {
-    /// Seen.
     pub seen: u64,
     /// Not looked for: too many were waited for.
     pub skipped: u64,
@@ -100,7 +96,6 @@ pub struct Samples {
 /// What was acknowledged and not applied.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Lag {
-    /// Records.
     pub records: u64,
     /// The age of the oldest.
     pub seconds: f64,
@@ -115,7 +110,6 @@ pub struct Verification {
     pub applied: bool,
     /// Messages that had to be there.
     pub promised: u64,
-    /// Rows of this run.
     pub rows: u64,
     /// Clients whose rows were compared.
     pub clients: u64,
@@ -132,11 +126,9 @@ pub struct Bar {
     pub from_ms: f64,
     /// Milliseconds.
     pub to_ms: f64,
-    /// How many.
     pub count: u64,
 }
 
-/// One stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Point {
     /// Its middle, in seconds from the start.
@@ -159,15 +151,11 @@ pub struct Point {
 
 /// What a report is made of.
 pub struct Facts<'a> {
-    /// The counts.
     pub tally: &'a Tally,
-    /// Why the run ended.
     pub ended: Ended,
     /// From the first request to the last reply.
     pub elapsed: Duration,
-    /// When requests were due.
     pub schedule: Option<Schedule>,
-    /// What was asked for.
     pub settings: BTreeMap<&'static str, String>,
     /// Where the plan came from.
     pub seed: u64,
@@ -176,8 +164,6 @@ pub struct Facts<'a> {
 }
 
 impl Report {
-    /// Sums up.
-    #[must_use]
     pub fn new(facts: Facts<'_>) -> Self {
         let Facts { tally, ended, elapsed, schedule, settings, seed, verdict } = facts;
         let elapsed_seconds = elapsed.as_secs_f64();
@@ -213,7 +199,6 @@ impl Report {
     }
 
     /// Whether everything was as it has to be.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.unexpected == 0 && self.verification.as_ref().is_none_or(Verification::is_clean)
     }
@@ -233,7 +218,6 @@ impl Verification {
     }
 
     /// Whether nothing is wrong.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.verdict == "clean"
     }

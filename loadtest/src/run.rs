@@ -22,7 +22,6 @@ use crate::{
 /// How a plan is sent.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where to.
     pub target: Target,
     /// Over how many connections; at least one is used.
     pub connections: usize,
@@ -30,26 +29,21 @@ pub struct Options {
     pub schedule: Option<Schedule>,
     /// Messages in a request to the batch route; `None` for one message a request.
     pub batch: Option<usize>,
-    /// Who signs.
     pub signer: Option<Signer>,
-    /// How patiently.
     pub policy: Policy,
 }
 
-/// Why a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// Every request of the plan was settled.
     Complete,
     /// One could not be settled; the others would have met the same.
     GaveUp,
-    /// Somebody asked to stop.
     Interrupted,
 }
 
 impl Ended {
     /// For machines.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Complete => "complete",

@@ -26,21 +26,17 @@ const RATES: std::ops::RangeInclusive<f64> = 0.01..=1e6;
 
 impl Rate {
     /// Requests a second, on average.
-    #[must_use]
     pub const fn mean(self) -> f64 {
         f64::midpoint(self.from, self.to)
     }
 }
 
 impl Schedule {
-    /// So many requests.
-    #[must_use]
     pub fn of(rate: Rate, requests: u64) -> Self {
         Self { rate, seconds: requests as f64 / rate.mean() }
     }
 
     /// As many requests as fall into that time.
-    #[must_use]
     pub const fn lasting(rate: Rate, duration: Duration) -> Self {
         Self { rate, seconds: duration.as_secs_f64() }
     }
@@ -51,19 +47,15 @@ impl Schedule {
         clippy::cast_sign_loss,
         reason = "not negative, and a number of requests"
     )]
-    #[must_use]
     pub fn requests(&self) -> u64 {
         ((self.rate.mean() * self.seconds).round() as u64).max(1)
     }
 
-    /// How long it takes.
-    #[must_use]
     pub fn duration(&self) -> Duration {
         Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX)
     }
 
     /// When request number `index` is due, from the start on.
-    #[must_use]
     pub fn due(&self, index: u64) -> Duration {
         let Rate { from, to } = self.rate;
         let (index, slope) = (index as f64, (to - from) / self.seconds);
@@ -73,7 +65,6 @@ impl Schedule {
     }
 
     /// How many requests are due before `elapsed`.
-    #[must_use]
     pub fn due_by(&self, elapsed: Duration) -> f64 {
         let Rate { from, to } = self.rate;
         let time = elapsed.as_secs_f64().min(self.seconds);

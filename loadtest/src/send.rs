@@ -61,11 +61,9 @@ pub struct GaveUp;
 /// How requests are made, the same for every worker.
 #[derive(Clone)]
 pub struct Manner {
-    /// How patiently.
     pub policy: Policy,
     /// When requests are due after `start`; without it, as soon as possible.
     pub schedule: Option<Schedule>,
-    /// When the run started.
     pub start: Instant,
     /// Messages in a request; one goes to `/v1/messages`.
     pub batch: Option<usize>,
@@ -77,11 +75,8 @@ pub struct Manner {
 
 /// The owner of one connection.
 pub struct Worker {
-    /// What is sent.
     pub plan: Arc<Plan>,
-    /// Over what.
     pub connection: Connection,
-    /// How.
     pub manner: Manner,
     /// Where the outcome is noted.
     pub stats: Stats,

@@ -24,7 +24,6 @@ pub const EXAMPLES_MAX: usize = 5;
 /// An hour: what takes longer counts as an hour.
 const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
-/// The counts so far.
 #[derive(Debug, Clone)]
 pub struct Tally {
     /// Requests of the plan that were sent at least once.
@@ -57,14 +56,12 @@ pub struct Tally {
     pub probes_unseen: u64,
     /// What was acknowledged and not yet applied, at worst; `None` if nobody looked.
     pub lag_most: Option<Lag>,
-    /// The same over time.
     pub timeline: Timeline,
 }
 
 /// What was acknowledged and is not yet applied.
 #[derive(Debug, Clone, Copy, Default, PartialEq, PartialOrd)]
 pub struct Lag {
-    /// Records.
     pub records: u64,
     /// How long ago the oldest of them was acknowledged.
     pub age: Duration,
@@ -75,13 +72,11 @@ pub struct Lag {
 pub struct Settlement<'a> {
     /// The id of its last attempt.
     pub request_id: &'a str,
-    /// What came.
     pub outcome: Outcome,
     /// From when it was due.
     pub latency: Duration,
     /// How many attempts were made before.
     pub attempt: u32,
-    /// Where its record lies.
     pub place: Option<Place>,
 }
 
@@ -94,18 +89,13 @@ pub struct Unexpected {
     pub request_id: String,
     /// What it was meant to show.
     pub kind: &'static str,
-    /// The planned status.
     pub expected: u16,
-    /// What came instead.
     pub outcome: Outcome,
 }
 
-/// How a request ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// With this reply.
     Reply {
-        /// The status.
         status: u16,
         /// The problem's `code`, if there was one.
         code: Option<String>,
@@ -117,13 +107,10 @@ pub enum Outcome {
 /// What the progress line shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
-    /// Requests sent so far.
     pub sent: u64,
     /// Replies so far: 202, 4xx, all others.
     pub replies: [u64; 3],
-    /// Retries so far.
     pub retries: u64,
-    /// Unexpected so far.
     pub unexpected: u64,
     /// Half of the requests since the last glance took at most this long.
     pub p50: Duration,
@@ -139,7 +126,6 @@ pub struct Stats(Arc<Mutex<Counts>>);
 
 struct Counts {
     tally: Tally,
-    /// Since the last glance.
     recent: Histogram<u64>,
     receipts: Receipts,
     /// Kept only for those who compare with the tables afterwards.
@@ -290,25 +276,21 @@ impl Stats {
     }
 
     /// One more than the last acknowledged offset, by partition.
-    #[must_use]
     pub fn acknowledged(&self) -> BTreeMap<i32, i64> {
         self.counts().acknowledged.clone()
     }
 
     /// The receipts, if they were kept; they are gone then.
-    #[must_use]
     pub fn take_ledger(&self) -> Option<Ledger> {
         self.counts().ledger.take()
     }
 
     /// The counts as they stand.
-    #[must_use]
     pub fn tally(&self) -> Tally {
         self.counts().tally.clone()
     }
 
     /// The short form, with the latencies since the last call.
-    #[must_use]
     pub fn glance(&self) -> Glance {
         let mut counts = self.counts();
         let Counts { tally, recent, lag, .. } = &mut *counts;
@@ -370,7 +352,6 @@ fn receipt(outcome: &Outcome, attempt: u32, place: Option<Place>) -> Receipt {
 }
 
 /// The latency that this share of the requests did not exceed.
-#[must_use]
 pub fn quantile(latency: &Histogram<u64>, share: f64) -> Duration {
     Duration::from_micros(latency.value_at_quantile(share))
 }

@@ -11,7 +11,6 @@ pub const SLOTS_MAX: usize = 240;
 /// An hour: what takes longer counts as an hour.
 const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
-/// One stretch of time.
 #[derive(Debug, Clone)]
 pub struct Slot {
     /// Requests that were settled within it.
@@ -28,7 +27,6 @@ pub struct Slot {
     pub lag_records: Option<u64>,
 }
 
-/// The slots.
 #[derive(Debug, Clone)]
 pub struct Timeline {
     width: Duration,
@@ -50,13 +48,10 @@ impl Timeline {
     }
 
     /// How long a slot is.
-    #[must_use]
     pub const fn width(&self) -> Duration {
         self.width
     }
 
-    /// The slots so far.
-    #[must_use]
     pub fn slots(&self) -> &[Slot] {
         &self.slots
     }

@@ -38,14 +38,12 @@ const WAIT: Duration = Duration::from_millis(50);
 pub struct Receipts<'a> {
     /// What was to be sent.
     pub plan: &'a Plan,
-    /// What became of it.
     pub ledger: &'a Ledger,
     /// Whether requests carried several messages: then a message that was sent again may stand behind one
     /// that was answered before it.
     pub in_batches: bool,
 }
 
-/// The verdict.
 #[derive(Debug, Default)]
 pub struct Verdict {
     /// Messages that had to be there.
@@ -54,13 +52,11 @@ pub struct Verdict {
     pub rows: u64,
     /// Clients whose rows were compared.
     pub clients: u64,
-    /// What is wrong.
     pub findings: Findings,
 }
 
 impl Verdict {
     /// Whether nothing is wrong.
-    #[must_use]
     pub fn is_clean(&self) -> bool {
         self.findings.total() == 0
     }

@@ -49,11 +49,8 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// A message whose row is waited for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// Its client.
     pub client_id: ClientId,
-    /// Its id.
     pub external_message_id: String,
-    /// When it was due.
     pub due: Instant,
 }
 
@@ -75,7 +72,6 @@ pub struct Watch {
 }
 
 /// A handle for the workers, and the one who looks. `per_second` is the rate of the plan, if it has one.
-#[must_use]
 pub fn watch(database: Database, stats: Stats, per_second: Option<f64>) -> (Probes, Watch) {
     let (probes_tx, probes_rx) = mpsc::channel(PENDING_MAX);
     let probes = Probes { every: every(per_second), probes_tx, stats: stats.clone() };

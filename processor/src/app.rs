@@ -39,23 +39,18 @@ use crate::{
 
 /// What a processor needs to know.
 pub struct Config {
-    /// Where the topic is.
     pub kafka: KafkaConfig,
-    /// The consumer.
     pub consumer: ConsumerConfig,
-    /// Where the tables are.
     pub database: Database,
     /// How safe the topic has to be, and how often that is looked at.
     pub audit: AuditConfig,
     /// When a partition that does not advance is reported, and what is tried then.
     pub watchdog: WatchdogConfig,
-    /// How many lanes.
     pub lanes: usize,
     /// How each lane works.
     pub lane: LaneConfig,
 }
 
-/// A processor.
 pub struct Application {
     config: Config,
     listener: TcpListener,

@@ -26,7 +26,6 @@ pub enum DeadLetterReason {
 
 impl DeadLetterReason {
     /// The stable code: column, metric label.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Record(fault) => fault.as_str(),
@@ -37,7 +36,6 @@ impl DeadLetterReason {
 
     /// Whether it speaks against the program rather than against one sender: anybody can reuse an id,
     /// and must not be able to halt a partition with it (R23).
-    #[must_use]
     pub const fn is_limited(&self) -> bool {
         match self {
             Self::Record(_) | Self::RejectedByDatabase { .. } => true,
@@ -84,7 +82,6 @@ pub struct DeadLetterLimit {
     dead_letters: u64,
 }
 
-/// The limit is passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitPassed {
     /// Dead letters in the window.
@@ -101,7 +98,6 @@ impl From<LimitPassed> for StopReason {
 
 impl DeadLetterLimit {
     /// An empty window from `now` on.
-    #[must_use]
     pub const fn new(config: DeadLetterConfig, now: Instant) -> Self {
         Self { config, since: now, records: 0, dead_letters: 0 }
     }

@@ -13,14 +13,11 @@ use crate::{
 pub struct Record {
     /// The record as it was read.
     pub raw: RawRecord,
-    /// What it says.
     pub content: Content,
 }
 
-/// What a record says.
 #[derive(Debug, Clone)]
 pub enum Content {
-    /// A client wrote something.
     Message(Box<Received>),
     /// A client's active dialog is to be closed.
     Close(ClientId),
@@ -31,7 +28,6 @@ pub enum Content {
 /// A message, with what stands on its record.
 #[derive(Debug, Clone)]
 pub struct Received {
-    /// The message.
     pub message: Message,
     /// When the ingest API had the request.
     pub received_at: Timestamp,
@@ -43,7 +39,6 @@ pub struct Received {
 
 impl Record {
     /// Reads the meaning of a record by the `rules` of its partition.
-    #[must_use]
     pub fn decode(raw: RawRecord, rules: &PartitionRules) -> Self {
         let content = match raw.decode(rules.count_at(raw.offset)) {
             Ok((Event::MessageReceived(message), envelope)) => Content::Message(Box::new(Received {
@@ -59,7 +54,6 @@ impl Record {
     }
 
     /// What the record costs while it waits: its bytes, what is made of them, and what holds both.
-    #[must_use]
     pub fn size_bytes(&self) -> usize {
         let content = match &self.content {
             Content::Message(received) => size_of::<Received>() + received.message.heap_bytes(),
@@ -69,7 +63,6 @@ impl Record {
     }
 
     /// Whose record it is; nobody's if it says nothing.
-    #[must_use]
     pub fn client_id(&self) -> Option<ClientId> {
         match &self.content {
             Content::Message(received) => Some(received.message.client_id()),

@@ -26,14 +26,11 @@ use crate::{
 pub struct ClientState {
     /// Whether the client has a row.
     pub known: bool,
-    /// Its active dialog.
     pub active: Option<ActiveDialog>,
 }
 
-/// A client's active dialog.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ActiveDialog {
-    /// Its id.
     pub id: Uuid,
     /// When its latest message was appended; known only while an idle gap applies to its client.
     pub last_message_at: Option<Timestamp>,
@@ -42,15 +39,12 @@ pub struct ActiveDialog {
 /// Why a dialog was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// A record said so.
     Command,
     /// Its client was silent for longer than the gap before the next message.
     IdleGap,
 }
 
 impl CloseReason {
-    /// The column's value.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Command => "command",
@@ -62,7 +56,6 @@ impl CloseReason {
 /// The states of the clients of a batch.
 pub type ClientStates = HashMap<ClientId, ClientState>;
 
-/// A message's identity.
 pub type MessageKey<'a> = (ClientId, &'a str);
 
 /// The bodies that are known for message ids.
@@ -73,20 +66,16 @@ pub type Bodies<'a> = HashMap<MessageKey<'a>, Body>;
 pub struct NewClient<'a> {
     /// Its first message.
     pub first: &'a Received,
-    /// When that was appended.
     pub created_at: Timestamp,
 }
 
 /// A dialog to be written, closed again if the batch also closes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenedDialog {
-    /// Whose.
     pub client_id: ClientId,
-    /// Its id.
     pub id: Uuid,
     /// The partition of the record that opened it.
     pub partition: Partition,
-    /// That record's offset.
     pub opened_offset: Offset,
     /// When that record was appended.
     pub opened_at: Timestamp,
@@ -99,22 +88,16 @@ pub struct OpenedDialog {
 /// A dialog that was active before the batch, and is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClosedDialog {
-    /// Whose.
     pub client_id: ClientId,
-    /// Its id.
     pub id: Uuid,
-    /// When it ended.
     pub closed_at: Timestamp,
-    /// Why.
     pub reason: CloseReason,
 }
 
 /// A dialog that was active before the batch, and whose latest message is another one now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TouchedDialog {
-    /// Whose.
     pub client_id: ClientId,
-    /// Its id.
     pub id: Uuid,
     /// When its latest message was appended; `None` once no idle gap applies any more.
     pub last_message_at: Option<Timestamp>,
@@ -123,11 +106,8 @@ pub struct TouchedDialog {
 /// A message to be inserted, if its id is free.
 #[derive(Debug, Clone, Copy)]
 pub struct NewMessage<'a> {
-    /// The record.
     pub record: &'a Record,
-    /// What it says.
     pub received: &'a Received,
-    /// Its dialog.
     pub dialog_id: Uuid,
     /// Whether it opened that dialog: then it must turn out to be new.
     pub opens: bool,
@@ -136,11 +116,8 @@ pub struct NewMessage<'a> {
 /// What became of the records of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counters {
-    /// New messages.
     pub messages: i64,
-    /// Messages that were there.
     pub duplicates: i64,
-    /// Commands.
     pub commands: i64,
     /// Records kept as dead letters.
     pub dead_letters: i64,
@@ -149,8 +126,6 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// The offsets counted.
-    #[must_use]
     pub const fn total(&self) -> i64 {
         self.messages + self.duplicates + self.commands + self.dead_letters + self.control
     }
@@ -159,11 +134,9 @@ impl Counters {
 /// What the records do, as far as it is known before the messages are inserted.
 #[derive(Debug, Default)]
 pub struct Folded<'a> {
-    /// Clients to be written.
     pub clients: Vec<NewClient<'a>>,
     /// Dialogs to be closed: before the others are opened.
     pub closed: Vec<ClosedDialog>,
-    /// Dialogs to be opened.
     pub opened: Vec<OpenedDialog>,
     /// Messages to be inserted, the first of each id.
     pub messages: Vec<NewMessage<'a>>,
@@ -176,7 +149,6 @@ pub struct Folded<'a> {
     counters: HashMap<Partition, Counters>,
 }
 
-/// What the records did.
 #[derive(Debug)]
 pub struct Settled<'a> {
     /// What the clients are afterwards.
@@ -193,15 +165,12 @@ pub struct Settled<'a> {
 /// lookup did not find it: somebody else writes to the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignWrite {
-    /// The record's partition.
     pub partition: Partition,
-    /// Its offset.
     pub offset: Offset,
 }
 
 /// The messages that have to be looked up before the fold: those that might open a dialog, or end an idle
 /// one.
-#[must_use]
 pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a>> {
     let closing: HashSet<ClientId> = batch
         .records()
@@ -242,7 +211,6 @@ fn maybe_idle(batch: &Batch, before: &ClientStates) -> HashSet<ClientId> {
 
 /// When the latest message of a dialog was appended, once `next` is one of its messages. The broker's clock
 /// may step back; what is known does not.
-#[must_use]
 fn latest(last: Option<Timestamp>, idle_gap: Option<IdleGap>, next: Timestamp) -> Option<Timestamp> {
     idle_gap.map(|_| last.map_or(next, |last| last.max(next)))
 }
@@ -441,8 +409,6 @@ pub fn messages(batch: &Batch) -> impl Iterator<Item = &Received> {
     })
 }
 
-/// A message's identity.
-#[must_use]
 pub fn key(received: &Received) -> MessageKey<'_> {
     (received.message.client_id(), received.message.external_message_id().as_str())
 }

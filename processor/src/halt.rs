@@ -40,7 +40,6 @@ pub enum StopReason {
     /// A record came to a partition that no key belongs to yet, or whose clients are not applied to the
     /// end in their former partitions: it waits for `processor partitions switch`.
     AwaitsSwitch {
-        /// The record.
         offset: Offset,
         /// Over how many partitions keys are spread there.
         partition_count: i32,
@@ -61,14 +60,12 @@ pub enum StopReason {
     },
     /// The last applied record is not the one that stands at its place now.
     DigestMismatch {
-        /// That place.
         offset: Offset,
     },
     /// Records are missing between two that follow each other.
     OffsetGap {
         /// The offset that should have come.
         expected: NextOffset,
-        /// The offset that came.
         found: Offset,
     },
     /// The counters do not add up to the records applied.
@@ -110,10 +107,8 @@ pub struct SchemaFault {
     /// The table, if the server names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// The column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
-    /// The constraint or index.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub constraint: Option<String>,
     /// The function, of a trigger for example.
@@ -139,7 +134,6 @@ impl fmt::Display for SchemaFault {
 
 impl StopReason {
     /// The stable code: log field, metric label, readiness text.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::TopicRecreated { .. } => "topic_recreated",
@@ -159,7 +153,6 @@ impl StopReason {
     }
 
     /// The numbers as the column `halts.numbers` keeps them.
-    #[must_use]
     pub fn numbers(&self) -> Value {
         let mut numbers = serde_json::to_value(self).unwrap_or_default();
         if let Some(fields) = numbers.as_object_mut() {
@@ -169,7 +162,6 @@ impl StopReason {
     }
 
     /// The reason from its code and numbers. `None`: another version of this program wrote them.
-    #[must_use]
     pub fn from_stored(code: &str, mut numbers: Value) -> Option<Self> {
         numbers.as_object_mut()?.insert("reason".to_owned(), code.into());
         serde_json::from_value(numbers).ok()

@@ -7,7 +7,6 @@ use crate::{
     store::progress::Progress,
 };
 
-/// What a move does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effect {
     /// Offsets that are passed over.
@@ -25,13 +24,11 @@ pub struct Effect {
 
 impl Effect {
     /// What is added to `partition_progress.skipped`.
-    #[must_use]
     pub fn skipped_in_all(&self) -> i64 {
         self.skipped + self.unaccounted.max(0)
     }
 
     /// What is added to `partition_progress.repeated`.
-    #[must_use]
     pub fn repeated_in_all(&self) -> i64 {
         self.repeated + (-self.unaccounted).max(0)
     }
@@ -43,23 +40,18 @@ pub enum Refusal {
     /// The caller has looked at something else.
     #[error("--from is {given}, but the partition's next offset is {next_offset}")]
     NotThere {
-        /// What was given.
         given: NextOffset,
-        /// What is stored.
         next_offset: NextOffset,
     },
     /// Nothing to be read there any more.
     #[error("--to is {given}, but the log starts at {log_start}")]
     BelowLogStart {
-        /// What was given.
         given: NextOffset,
-        /// The oldest record.
         log_start: Offset,
     },
     /// Nothing to be read there yet.
     #[error("--to is {given}, but the log ends at {log_end}")]
     BeyondLogEnd {
-        /// What was given.
         given: NextOffset,
         /// The end of the log.
         log_end: Offset,
@@ -67,7 +59,6 @@ pub enum Refusal {
     /// The partition was born later.
     #[error("--to is {given}, but the partition was born at {birth_offset}")]
     BeforeBirth {
-        /// What was given.
         given: NextOffset,
         /// The first offset that was ever to be applied.
         birth_offset: Offset,
@@ -75,9 +66,6 @@ pub enum Refusal {
 }
 
 /// What moving a partition from `from` to `to` does.
-///
-/// # Errors
-/// [`Refusal`].
 pub fn plan(row: &Progress, log: LogRange, (from, to): (NextOffset, NextOffset)) -> Result<Effect, Refusal> {
     if from != row.next_offset {
         return Err(Refusal::NotThere { given: from, next_offset: row.next_offset });

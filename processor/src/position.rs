@@ -14,7 +14,6 @@ pub struct Offset(pub i64);
 
 impl Offset {
     /// How far a partition is applied once this record is.
-    #[must_use]
     pub const fn next(self) -> NextOffset {
         NextOffset(self.0 + 1)
     }
@@ -26,7 +25,6 @@ pub struct NextOffset(pub i64);
 
 impl NextOffset {
     /// The record to be read next.
-    #[must_use]
     pub const fn offset(self) -> Offset {
         Offset(self.0)
     }
@@ -59,7 +57,6 @@ pub struct RecordDigest(pub [u8; 32]);
 
 impl RecordDigest {
     /// The digest of a record. Absent and empty parts differ.
-    #[must_use]
     pub fn of(key: Option<&[u8]>, value: Option<&[u8]>, appended_at: Timestamp) -> Self {
         let mut hash = Sha256::new();
         for part in [key, value] {
@@ -76,16 +73,13 @@ impl RecordDigest {
 /// before it if offsets that hold nothing to apply follow the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastRecord {
-    /// The record's place.
     pub offset: Offset,
-    /// What recognises it.
     pub digest: RecordDigest,
 }
 
 /// The id of the dialog that a record opens: UUIDv8 (RFC 9562 §5.8) of the record's append time in
 /// milliseconds (48 bits) and SHA-256 of its place. A function of the record alone (R20); ids of one
 /// client's dialogs ascend in the order in which they were opened, as far as the broker's clock does.
-#[must_use]
 pub fn dialog_id(topic_id: Uuid, partition: Partition, offset: Offset, appended_at: Timestamp) -> Uuid {
     let mut hash = Sha256::new();
     hash.update(topic_id.as_bytes());

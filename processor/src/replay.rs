@@ -16,40 +16,28 @@ pub const REPLAY_ATTEMPT: &str = "x-telex-replay-attempt";
 /// A dead letter, as it is kept.
 #[derive(Debug, Clone)]
 pub struct Letter {
-    /// Its topic's number.
     pub topic_ref: i16,
-    /// Its topic's name.
     pub topic: String,
-    /// Its topic's id.
     pub topic_id: Uuid,
-    /// The record's partition.
     pub partition: i32,
-    /// The record's offset.
     pub offset: i64,
-    /// Why it is one.
     pub reason: String,
     /// The rule that it breaks.
     pub detail: String,
-    /// The record's key.
     pub key: Option<Vec<u8>>,
-    /// The record's value.
     pub value: Option<Vec<u8>>,
     /// The record's headers, as the column keeps them.
     pub headers: serde_json::Value,
     /// When the record was appended.
     pub appended_at: String,
-    /// Where its replay went.
     pub replayed: Option<Replayed>,
 }
 
-/// Where a replay went.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Replayed {
-    /// When.
     pub at: String,
     /// The partition of the new record.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
     /// The number that it carries.
     pub attempt: i32,
@@ -61,7 +49,6 @@ pub type OwnedHeader = (String, Option<Vec<u8>>);
 /// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replay {
-    /// The client's own partition.
     pub partition: Partition,
     /// The number of the attempt.
     pub attempt: i32,
@@ -75,9 +62,7 @@ pub enum Refusal {
     /// It was, before.
     #[error("replayed before, to partition {partition} offset {offset}")]
     ReplayedBefore {
-        /// Where it went.
         partition: i32,
-        /// Where it went.
         offset: i64,
     },
     /// It has come back often enough.
@@ -85,7 +70,6 @@ pub enum Refusal {
     AttemptsSpent {
         /// The attempt that this letter is what became of.
         attempt: i32,
-        /// The limit.
         max: i32,
     },
     /// The program would refuse it again, whoever the client is.
@@ -100,9 +84,6 @@ pub enum Refusal {
 }
 
 /// Whether a letter can be applied today, in a topic with `count` partitions, and how it is written.
-///
-/// # Errors
-/// [`Refusal`].
 pub fn judge(letter: &Letter, count: PartitionCount, attempts_max: i32) -> Result<Replay, Refusal> {
     if let Some(Replayed { partition, offset, .. }) = letter.replayed {
         return Err(Refusal::ReplayedBefore { partition, offset });

@@ -17,26 +17,22 @@ impl IdleGap {
     pub const SECONDS_MAX: i64 = 10 * 365 * 24 * 60 * 60;
 
     /// `None` for less than a second or more than ten years.
-    #[must_use]
     pub fn from_seconds(seconds: i64) -> Option<Self> {
         (1..=Self::SECONDS_MAX).contains(&seconds).then_some(Self(seconds))
     }
 
     /// The gap, in seconds.
-    #[must_use]
     pub const fn as_seconds(self) -> i64 {
         self.0
     }
 
     /// When a dialog whose latest message came at `last_message_at` ended, if it has ended by `now`.
-    #[must_use]
     pub fn ended_at(self, last_message_at: Timestamp, now: Timestamp) -> Option<Timestamp> {
         let end = Timestamp::from_micros(last_message_at.as_micros().saturating_add(self.0 * 1_000_000))?;
         (now > end).then_some(end)
     }
 }
 
-/// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialogRule {
     /// How the `external_client_id` of the clients begins; empty for all.
@@ -54,20 +50,17 @@ impl DialogRules {
     pub const RULES_MAX: usize = 100;
 
     /// Brings rules into the order in which they are asked.
-    #[must_use]
     pub fn new(mut rules: Vec<DialogRule>) -> Self {
         rules.sort_unstable_by(|a, b| (b.prefix.len(), &a.prefix).cmp(&(a.prefix.len(), &b.prefix)));
         Self(rules)
     }
 
     /// The gap that a source's clients have.
-    #[must_use]
     pub fn idle_gap(&self, source: &ExternalClientId) -> Option<IdleGap> {
         self.0.iter().find(|rule| source.as_str().starts_with(&rule.prefix))?.idle_gap
     }
 
     /// The rules, the longest prefix first.
-    #[must_use]
     pub fn as_slice(&self) -> &[DialogRule] {
         &self.0
     }
@@ -84,7 +77,6 @@ pub struct PartitionRules {
 
 impl PartitionRules {
     /// A partition of a topic whose keys are spread over `first_count` partitions, without dialog rules.
-    #[must_use]
     pub const fn new(partition: Partition, first_count: PartitionCount) -> Self {
         Self { partition, first_count, placements: Vec::new(), dialogs: Vec::new() }
     }
@@ -100,20 +92,17 @@ impl PartitionRules {
     }
 
     /// Over how many partitions the key of a record at `offset` is spread.
-    #[must_use]
     pub fn count_at(&self, offset: Offset) -> PartitionCount {
         in_force(&self.placements, offset).copied().unwrap_or(self.first_count)
     }
 
     /// Whether a record at `offset` came before the switch to a count that reaches its partition. Its
     /// client may still have records in another one, so it has to wait.
-    #[must_use]
     pub fn awaits_switch(&self, offset: Offset) -> bool {
         self.partition.0 >= self.count_at(offset).get()
     }
 
     /// The count by which keys came to this partition; `None` if they were there from the beginning.
-    #[must_use]
     pub fn came_with(&self) -> Option<PartitionCount> {
         let reaches = |count: &PartitionCount| self.partition.0 < count.get();
         if reaches(&self.first_count) {
@@ -123,7 +112,6 @@ impl PartitionRules {
     }
 
     /// The idle gap for a message at `offset`.
-    #[must_use]
     pub fn idle_gap_at(&self, offset: Offset, source: &ExternalClientId) -> Option<IdleGap> {
         in_force(&self.dialogs, offset)?.idle_gap(source)
     }

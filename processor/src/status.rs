@@ -34,7 +34,6 @@ struct State {
 }
 
 impl Status {
-    /// The poll thread turns.
     pub fn beat(&self) {
         self.beat_unix_seconds.store(unix_time().as_secs(), Ordering::Relaxed);
     }
@@ -49,7 +48,6 @@ impl Status {
         self.with(|state| *state = State::default());
     }
 
-    /// A partition stands still.
     pub fn halted(&self, partition: Partition, reason: StopReason) {
         self.with(|state| {
             state.halted.insert(partition, reason);
@@ -80,7 +78,6 @@ impl Status {
 pub struct ProcessorHealth {
     /// What it says of itself.
     pub status: Arc<Status>,
-    /// Its metrics.
     pub metrics: Arc<Metrics>,
 }
 

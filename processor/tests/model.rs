@@ -48,7 +48,6 @@ enum Flaw {
     NoIdentity,
 }
 
-/// How much may happen.
 #[derive(Debug, Clone)]
 struct Protocol {
     records_max: u8,

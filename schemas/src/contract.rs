@@ -37,7 +37,6 @@ const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Every document: the file's name, and what it holds.
-#[must_use]
 pub fn documents() -> [(&'static str, Value); 4] {
     [
         ("telex.message.received.v1.schema.json", message_received(MESSAGE_RECEIVED_V1, OF_VERSION_1)),

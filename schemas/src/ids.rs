@@ -28,7 +28,6 @@ macro_rules! text_type {
             }
 
             /// The value as text.
-            #[must_use]
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -139,7 +138,6 @@ impl Phone {
     }
 
     /// The normalised number, such as `+70000000000`.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -20,7 +20,6 @@ pub struct ClientId(Uuid);
 
 impl ClientId {
     /// The id of the pair.
-    #[must_use]
     pub fn of(external_client_id: &ExternalClientId, phone: &Phone) -> Self {
         let name = [external_client_id.as_str().as_bytes(), &[0], phone.as_str().as_bytes()].concat();
         Self(Uuid::new_v5(&NAMESPACE, &name))
@@ -28,33 +27,28 @@ impl ClientId {
 
     /// From the canonical text, lower case with hyphens; `None` for any other spelling, because
     /// another spelling is another Kafka key.
-    #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let id = Self(Uuid::try_parse_ascii(text).ok()?);
         (id.key().as_bytes() == text).then_some(id)
     }
 
     /// The record's key: the canonical text of 36 characters.
-    #[must_use]
     pub fn key(self) -> String {
         self.0.hyphenated().to_string()
     }
 
     /// The partition that holds this client's records.
-    #[must_use]
     pub fn partition(self, count: PartitionCount) -> Partition {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         Partition::of_key(self.0.hyphenated().encode_lower(&mut text).as_bytes(), count)
     }
 
     /// As the type that sqlx binds to `uuid`.
-    #[must_use]
     pub const fn as_uuid(self) -> Uuid {
         self.0
     }
 
     /// From a row of the database, where only [`ClientId::of`] put it.
-    #[must_use]
     pub const fn from_uuid(id: Uuid) -> Self {
         Self(id)
     }
@@ -78,13 +72,10 @@ pub struct PartitionCount(NonZeroU16);
 
 impl PartitionCount {
     /// `None` for zero and below, and beyond 65,535.
-    #[must_use]
     pub fn new(count: i32) -> Option<Self> {
         u16::try_from(count).ok().and_then(NonZeroU16::new).map(Self)
     }
 
-    /// The number.
-    #[must_use]
     pub fn get(self) -> i32 {
         i32::from(self.0.get())
     }
@@ -112,7 +103,6 @@ impl Partition {
     /// Where the Java client's default partitioner puts a key:
     /// `(murmur2(key) & 0x7fffffff) % count` (`BuiltInPartitioner.partitionForKey`), so that a
     /// producer in any language lands in the same place.
-    #[must_use]
     pub fn of_key(key: &[u8], count: PartitionCount) -> Self {
         Self((murmur2(key) & 0x7fff_ffff) % count.get())
     }
@@ -126,7 +116,6 @@ impl fmt::Display for Partition {
 
 /// Murmur2 as in `org.apache.kafka.common.utils.Utils.murmur2`: 32 bits, little endian, seed
 /// `0x9747b28c`, result as Java's signed int.
-#[must_use]
 pub fn murmur2(data: &[u8]) -> i32 {
     const SEED: u32 = 0x9747_b28c;
     const M: u32 = 0x5bd1_e995;

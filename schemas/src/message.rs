@@ -94,42 +94,34 @@ impl Message {
     }
 
     /// The client who wrote it.
-    #[must_use]
     pub const fn client_id(&self) -> ClientId {
         self.client_id
     }
 
     /// The source it came from.
-    #[must_use]
     pub const fn external_client_id(&self) -> &ExternalClientId {
         &self.external_client_id
     }
 
     /// The client's phone, normalised.
-    #[must_use]
     pub const fn client_phone(&self) -> &Phone {
         &self.client_phone
     }
 
     /// The source's id of the message, unique per client.
-    #[must_use]
     pub const fn external_message_id(&self) -> &ExternalMessageId {
         &self.external_message_id
     }
 
-    /// The words.
-    #[must_use]
     pub const fn text(&self) -> &MessageText {
         &self.text
     }
 
     /// The producer's claim about when it was sent: to show, never to order by.
-    #[must_use]
     pub const fn sent_at(&self) -> Option<Timestamp> {
         self.sent_at
     }
 
-    #[must_use]
     pub const fn body(&self) -> Body {
         self.body
     }
@@ -140,7 +132,6 @@ impl Message {
     }
 
     /// What the message takes on the heap, in bytes.
-    #[must_use]
     pub fn heap_bytes(&self) -> usize {
         let texts = [
             self.external_client_id.as_str(),
@@ -217,7 +208,6 @@ impl BodyHash {
 impl Body {
     /// Whether two records with one message id say the same. Two of one version do if their hashes are
     /// equal; two of different versions if Telex's own fields are.
-    #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         let is_version_1 = |body: &Self| body.hash != body.own;
         self.hash == other.hash || is_version_1(self) != is_version_1(other) && self.own == other.own

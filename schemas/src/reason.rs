@@ -62,8 +62,6 @@ impl InvalidReason {
         Self::TimestampMalformed,
     ];
 
-    /// The stable code.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::MalformedJson => "malformed_json",
@@ -101,7 +99,6 @@ impl Warning {
     pub const ALL: [Self; 2] = [Self::HalfCharacter, Self::SentAtOutOfRange];
 
     /// The stable code, of the reason for which a worthier field is refused.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HalfCharacter => InvalidReason::LoneSurrogate.as_str(),
@@ -110,7 +107,6 @@ impl Warning {
     }
 
     /// JSON pointer of the field.
-    #[must_use]
     pub const fn pointer(self) -> &'static str {
         match self {
             Self::HalfCharacter => "/text",
@@ -118,7 +114,6 @@ impl Warning {
         }
     }
 
-    #[must_use]
     pub const fn detail(self) -> &'static str {
         match self {
             Self::HalfCharacter => "one half of a surrogate pair is kept as U+FFFD",
@@ -132,7 +127,6 @@ impl Warning {
 /// Never holds the offending value: it may be a phone number or a text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid {
-    /// The class.
     pub reason: InvalidReason,
     /// JSON pointer (RFC 6901) of the first bad field; empty for the document itself.
     pub pointer: String,

@@ -61,14 +61,11 @@ pub struct Envelope {
 /// Closes the active dialog of a client, if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialogClose {
-    /// Whose dialog.
     pub client_id: ClientId,
 }
 
-/// What a record says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A client wrote something.
     MessageReceived(Box<Message>),
     /// A client's dialog is to be closed.
     DialogClose(DialogClose),
@@ -76,7 +73,6 @@ pub enum Event {
 
 impl Event {
     /// The client it is about: the record's key.
-    #[must_use]
     pub fn client_id(&self) -> ClientId {
         match self {
             Self::MessageReceived(message) => message.client_id(),
@@ -98,7 +94,6 @@ pub struct EncodedRecord {
 
 impl EncodedRecord {
     /// Key, value and headers, in bytes: what the record costs in queues.
-    #[must_use]
     pub fn size_bytes(&self) -> usize {
         let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
         self.key.len() + self.value.len() + headers
@@ -106,7 +101,6 @@ impl EncodedRecord {
 }
 
 /// Writes the record of an event; of a message without members that Telex does not know.
-#[must_use]
 pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
     match event {
         Event::MessageReceived(message) => encode_message(message, &Others::default(), envelope),
@@ -127,7 +121,6 @@ pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
 }
 
 /// Writes the record of a message, with the members that came with it.
-#[must_use]
 pub fn encode_message(message: &Message, others: &Others<'_>, envelope: &Envelope) -> EncodedRecord {
     let client_id = message.client_id();
     let id = message.external_message_id().as_str().to_owned();
@@ -188,9 +181,7 @@ fn headers(
 
 /// A record as it was read, borrowed from wherever it lies.
 pub struct RecordView<'a, H> {
-    /// The key's bytes.
     pub key: Option<&'a [u8]>,
-    /// The value's bytes.
     pub value: Option<&'a [u8]>,
     /// The headers in their order; of a repeated name the first counts.
     pub headers: H,
@@ -223,8 +214,6 @@ pub enum RecordFault {
 }
 
 impl RecordFault {
-    /// The stable code.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::NullValue => "null_value",

@@ -8,7 +8,6 @@ pub const DEPTH_MAX: usize = 127;
 /// Why a text is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It breaks the grammar.
     Syntax,
     /// It is nested beyond [`DEPTH_MAX`].
     TooDeep,

@@ -22,34 +22,27 @@ impl Timestamp {
     pub const EPOCH: Self = Self(0);
 
     /// From microseconds since the epoch; `None` outside the years that RFC 3339 can write.
-    #[must_use]
     pub fn from_micros(micros: i64) -> Option<Self> {
         let time = DateTime::from_timestamp_micros(micros)?;
         (0..=9999).contains(&chrono::Datelike::year(&time)).then_some(Self(micros))
     }
 
     /// From milliseconds since the epoch, the unit of Kafka's record timestamps.
-    #[must_use]
     pub fn from_millis(millis: i64) -> Option<Self> {
         Self::from_micros(millis.checked_mul(1_000)?)
     }
 
     /// Microseconds since the epoch.
-    #[must_use]
     pub const fn as_micros(self) -> i64 {
         self.0
     }
 
     /// Milliseconds since the epoch, rounded down.
-    #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0.div_euclid(1_000)
     }
 
     /// Parses RFC 3339 with any offset; digits beyond microseconds are cut off.
-    ///
-    /// # Errors
-    /// [`InvalidReason::TimestampMalformed`].
     pub fn parse(value: &str) -> Result<Self, (InvalidReason, &'static str)> {
         DateTime::parse_from_rfc3339(value)
             .ok()
@@ -72,7 +65,6 @@ impl Timestamp {
     }
 
     /// As the type that sqlx binds to `timestamptz`.
-    #[must_use]
     pub fn to_utc(self) -> DateTime<Utc> {
         DateTime::from_timestamp_micros(self.0).unwrap_or_default()
     }

@@ -38,7 +38,6 @@ fn written(golden: &str, encode: impl FnOnce(&Value, &Envelope) -> EncodedRecord
     assert_eq!(Value::from(headers), expected["headers"]);
 }
 
-/// Decodes the file's record.
 fn read(golden: &str) -> Event {
     let golden: Value = serde_json::from_str(golden).unwrap();
     let expected = &golden["record"];

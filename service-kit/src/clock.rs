@@ -5,7 +5,6 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Time since 1970-01-01T00:00:00Z; zero if the machine's clock stands before it.
 #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
-#[must_use]
 pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }

@@ -23,10 +23,8 @@ pub enum NotReady {
     /// Nothing listens there, or the connection broke.
     #[error("{0} cannot be asked: {1}")]
     Unreachable(SocketAddr, #[source] std::io::Error),
-    /// No answer in time.
     #[error("{0} does not answer within {DEADLINE:?}")]
     Silent(SocketAddr),
-    /// What the process says.
     #[error("{0}")]
     Says(String),
 }

@@ -18,7 +18,6 @@ pub struct CpuSeconds {
 }
 
 impl CpuSeconds {
-    /// Its name.
     pub const NAME: &'static str = "process_cpu_seconds_total";
 
     /// Makes the metric.

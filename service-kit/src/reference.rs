@@ -7,7 +7,6 @@ use std::{fmt::Write as _, fs, path::Path};
 /// A metric as its declaration tells it.
 #[derive(Debug, Clone, Copy)]
 pub struct Description {
-    /// Its name.
     pub name: &'static str,
     /// The type's name, such as `IntCounterVec`.
     pub kind: &'static str,
@@ -19,7 +18,6 @@ pub struct Description {
 
 /// The settings of a command as rows: flag, variable, default, meaning. Those of its subcommands are
 /// not among them.
-#[must_use]
 pub fn settings(command: &clap::Command) -> String {
     let mut table = "| flag | variable | default | meaning |\n|---|---|---|---|\n".to_owned();
     for argument in command.get_arguments().filter(|argument| !argument.is_hide_set()) {
@@ -56,7 +54,6 @@ pub fn settings(command: &clap::Command) -> String {
 }
 
 /// The commands of a program as rows, those that have no subcommands: how it is typed, what it does.
-#[must_use]
 pub fn commands(program: &clap::Command) -> String {
     let mut table = "| command | what it does |\n|---|---|\n".to_owned();
     add_commands(&mut table, "", program);
@@ -75,7 +72,6 @@ fn add_commands(table: &mut String, before: &str, command: &clap::Command) {
 }
 
 /// Metrics as rows: name, type, labels, meaning.
-#[must_use]
 pub fn metrics(descriptions: &[Description]) -> String {
     let mut table = "| metric | type | labels | meaning |\n|---|---|---|---|\n".to_owned();
     for Description { name, kind, shape, help } in descriptions {

@@ -11,7 +11,6 @@ pub struct Backoff(ExponentialBackoff);
 
 impl Backoff {
     /// From `first` (± 50 %) up to `longest`, doubling.
-    #[must_use]
     pub fn new(first: Duration, longest: Duration) -> Self {
         Self(ExponentialBackoff {
             current_interval: first,

@@ -27,7 +27,6 @@ impl Secret {
     }
 
     /// The text itself, for the one call that needs it.
-    #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
     }

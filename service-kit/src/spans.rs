@@ -60,9 +60,6 @@ pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Spans {
     /// For the program named `service`.
-    ///
-    /// # Errors
-    /// [`SpanError`].
     pub fn start(config: &SpanConfig, service: &'static str) -> Result<Self, SpanError> {
         let Some(endpoint) = &config.otlp_endpoint else {
             return Ok(Self(None));
@@ -82,14 +79,12 @@ impl Spans {
     }
 
     /// Whether there is somebody who wants spans.
-    #[must_use]
     pub const fn is_on(&self) -> bool {
         self.0.is_some()
     }
 
     /// Begins the span of a request, at `since` after the epoch, below the span that `trace_parent` names;
     /// none if that trace is not sampled.
-    #[must_use]
     pub fn serve(
         &self,
         trace_parent: &str,
@@ -100,7 +95,6 @@ impl Spans {
     }
 
     /// Begins the span of a record that was consumed, likewise.
-    #[must_use]
     pub fn consume(&self, trace_parent: &str, name: &'static str, since: Duration) -> Option<Span> {
         self.begin(trace_parent, SpanBuilder::from_name(name).with_kind(SpanKind::Consumer), since)
     }
@@ -124,7 +118,6 @@ impl Spans {
 
 impl Span {
     /// The span as the parent of what follows from it.
-    #[must_use]
     pub fn trace_parent(&self) -> String {
         let context = self.0.span_context();
         format!("00-{}-{}-{:02x}", context.trace_id(), context.span_id(), context.trace_flags().to_u8())

@@ -18,7 +18,6 @@ use crate::{
 
 /// Where faults are run. Dropping it ends the servers, and removes what held.
 pub struct Bench {
-    /// The servers.
     pub stage: Stage,
     /// The seed of the first run.
     pub seed: u64,
@@ -92,7 +91,6 @@ impl Drop for Bench {
     }
 }
 
-/// Prints a line.
 #[expect(clippy::print_stdout, reason = "what the command is run for")]
 pub fn say(line: &str) {
     println!("{line}");

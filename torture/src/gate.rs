@@ -13,10 +13,8 @@ use std::{
 
 use anyhow::Result;
 
-/// What comes through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// Everything.
     Open,
     /// Nothing. Connections stay open, as if a cable were cut; what was sent arrives once it is mended.
     Closed,
@@ -60,7 +58,6 @@ impl Gate {
     }
 
     /// Where it listens, on the loopback address.
-    #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
     }
@@ -71,7 +68,6 @@ impl Gate {
     }
 
     /// How often bytes were held back so far: the sign that a cut bites.
-    #[must_use]
     pub fn held(&self) -> u64 {
         self.shared.held.load(Ordering::Relaxed)
     }

@@ -32,25 +32,19 @@ pub struct Site {
     pub replicas: Vec<Vec<i32>>,
     /// The topic's settings, besides those of every topic of Telex.
     pub settings: Vec<(&'static str, &'static str)>,
-    /// PostgreSQL.
     pub database: SocketAddr,
 }
 
-/// The brokers.
 pub enum Brokers {
-    /// A broker alone.
     One(Box<Kafka>),
-    /// Several.
     Several(Nodes),
 }
 
-/// The servers.
 pub struct Ground {
     /// The programs of the servers.
     pub installation: Installation,
     /// Where logs and data go.
     pub directory: PathBuf,
-    /// Kafka.
     pub brokers: Brokers,
     /// PostgreSQL, the one that can be written to.
     pub postgres: Postgres,
@@ -88,7 +82,6 @@ impl Ground {
     }
 
     /// Where a Telex stands that has each partition on as many brokers as there are.
-    #[must_use]
     pub fn site(&self) -> Site {
         let partitions = usize::try_from(PARTITIONS).unwrap_or_default();
         let database = self.postgres.address();
@@ -150,7 +143,6 @@ impl Ground {
         }
     }
 
-    /// Lets them go on.
     pub fn thaw_brokers(&self) {
         match &self.brokers {
             Brokers::One(kafka) => kafka.thaw(),

@@ -11,14 +11,11 @@ use std::{
 
 use crate::plan::Sent;
 
-/// What an answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// 202: kept, at this place.
     Ok {
-        /// The partition.
         partition: i32,
-        /// The offset.
         offset: i64,
     },
     /// 4xx: not in the topic.
@@ -35,13 +32,11 @@ pub const NO_ANSWER: &str = "no answer";
 pub struct Attempt {
     /// The request's `x-request-id`: of several messages, if it was a batch.
     pub id: String,
-    /// What it said.
     pub sent: Arc<Sent>,
     /// When its first byte was written.
     pub invoked: Duration,
     /// When its answer had been read.
     pub returned: Duration,
-    /// What came of it.
     pub class: Class,
 }
 
@@ -63,7 +58,6 @@ pub struct Planted {
 pub enum Mark {
     /// From here on.
     Load,
-    /// Nothing from here on.
     Silence,
 }
 
@@ -103,7 +97,6 @@ pub type Name<'a> = (&'a str, &'a str);
 
 impl Attempt {
     /// What its record is recognised by; a body that is no message has none.
-    #[must_use]
     pub fn name(&self) -> Name<'_> {
         (&self.id, self.sent.message.as_ref().map_or("", |message| &message.external_message_id))
     }
@@ -111,12 +104,10 @@ impl Attempt {
 
 impl History {
     /// Now, as attempts are stamped.
-    #[must_use]
     pub fn now(&self) -> Duration {
         self.start.elapsed()
     }
 
-    /// Notes an attempt.
     pub fn note(&self, attempt: Attempt) {
         match attempt.class {
             Class::Ok { partition, .. } => {
@@ -134,30 +125,25 @@ impl History {
     }
 
     /// Attempts answered with 202 so far.
-    #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked.load(Ordering::Relaxed)
     }
 
     /// Attempts with an unknown outcome so far.
-    #[must_use]
     pub fn unknown(&self) -> u64 {
         self.unknown.load(Ordering::Relaxed)
     }
 
     /// Attempts that got no answer at all so far.
-    #[must_use]
     pub fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::Relaxed)
     }
 
     /// When a message of a partition was last acknowledged.
-    #[must_use]
     pub fn last_acked(&self, partition: i32) -> Option<Duration> {
         self.last_acked.lock().unwrap_or_else(PoisonError::into_inner).get(&partition).copied()
     }
 
-    /// All attempts.
     pub fn attempts(&self) -> MutexGuard<'_, Vec<Attempt>> {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,7 +159,6 @@ impl History {
     }
 
     /// The longest time without a 202 while something was sent.
-    #[must_use]
     pub fn longest_gap(&self) -> Duration {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let mut events: Vec<(Duration, Option<Mark>)> =

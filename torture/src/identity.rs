@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 const CLIENT_NAMESPACE: u128 = 0xc4c0_de32_8e8c_5362_978a_eb38_93fb_468e;
 
 /// The id of a client: UUIDv5 of source, a zero byte and the normalised phone.
-#[must_use]
 pub fn client_id(external_client_id: &str, phone: &str) -> String {
     let mut name = CLIENT_NAMESPACE.to_be_bytes().to_vec();
     name.extend(external_client_id.as_bytes());
@@ -17,7 +16,6 @@ pub fn client_id(external_client_id: &str, phone: &str) -> String {
 }
 
 /// The id of the dialog that a record opens: UUIDv8 of the time of append and the record's place.
-#[must_use]
 pub fn dialog_id(topic_id: [u8; 16], partition: i32, offset: i64, appended_ms: i64) -> String {
     let mut place = topic_id.to_vec();
     place.extend(partition.to_be_bytes());
@@ -32,7 +30,6 @@ pub fn dialog_id(topic_id: [u8; 16], partition: i32, offset: i64, appended_ms: i
 
 /// What a message row keeps of a body, in hexadecimal: the first 128 bits of SHA-256 of the event type, the
 /// client id, the message's id, the text and `sent_at`, each after a zero byte but the first.
-#[must_use]
 pub fn body_hash(client_id: &str, external_message_id: &str, text: &str, sent_at: Option<&str>) -> String {
     let said =
         ["telex.message.received.v2", client_id, external_message_id, text, sent_at.unwrap_or_default()];
@@ -40,7 +37,6 @@ pub fn body_hash(client_id: &str, external_message_id: &str, text: &str, sent_at
 }
 
 /// What a progress row keeps of the last applied record, in hexadecimal.
-#[must_use]
 pub fn record_digest(key: Option<&[u8]>, value: Option<&[u8]>, appended_ms: i64) -> String {
     let mut bytes = Vec::new();
     for part in [key, value] {
@@ -52,7 +48,6 @@ pub fn record_digest(key: Option<&[u8]>, value: Option<&[u8]>, appended_ms: i64)
 }
 
 /// Where Java's default partitioner puts a key.
-#[must_use]
 pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions
 }
@@ -81,7 +76,6 @@ fn uuid(mut bytes: [u8; 16], version: u8) -> String {
 }
 
 /// The canonical text.
-#[must_use]
 pub fn uuid_text(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let part = |range| hex.get::<std::ops::Range<usize>>(range).unwrap_or_default();

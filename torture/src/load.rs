@@ -36,15 +36,12 @@ pub type Targets = Arc<Mutex<Vec<SocketAddr>>>;
 /// The topic, for commands that are written past the API.
 #[derive(Debug, Clone)]
 pub struct Commands {
-    /// Kafka.
     pub cluster: Cluster,
-    /// The topic.
     pub topic: String,
     /// Over how many partitions its keys are spread.
     pub partitions: i32,
 }
 
-/// The producers at work.
 pub struct Load {
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
@@ -53,11 +50,9 @@ pub struct Load {
 /// What is sent, how often and in which form.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
-    /// What.
     pub plan: Plan,
     /// Messages a second.
     pub rate: u64,
-    /// In which form.
     pub variant: Variant,
 }
 
@@ -72,7 +67,6 @@ struct Shared {
 
 impl Load {
     /// Starts the messages, and a few commands.
-    #[must_use]
     pub fn start(
         order: Order,
         targets: &Targets,

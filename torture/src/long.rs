@@ -38,7 +38,6 @@ const FAILURES_MAX: u32 = 5;
 enum Track {
     /// Faults of the programs and the database.
     Small,
-    /// Faults of the brokers.
     Three,
     /// Faults that end a Telex.
     Own,

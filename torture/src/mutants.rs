@@ -25,7 +25,6 @@ const TRIES: u64 = 3;
 /// The last result, beside that of the long run.
 const RESULT: &str = "mutants.json";
 
-/// The manifest.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Manifest {
@@ -37,7 +36,6 @@ struct Manifest {
 pub struct Mutant {
     /// The patch, without `.patch`.
     pub bug: String,
-    /// What is wrong then.
     pub breaks: String,
     /// What brings it to light.
     #[serde(flatten)]
@@ -50,7 +48,6 @@ pub struct Mutant {
 pub enum Finder {
     /// A fault that happens to a running Telex.
     Fault {
-        /// Its id.
         fault: String,
         /// The invariants, one of which must not hold.
         finds: Vec<String>,
@@ -65,7 +62,6 @@ pub enum Finder {
 /// What became of a bug.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
-    /// The bug.
     pub bug: String,
     /// What is wrong with it.
     pub breaks: String,
@@ -85,7 +81,6 @@ pub fn all() -> Result<Vec<Mutant>> {
 }
 
 /// What the last run found; empty if there was none.
-#[must_use]
 pub fn last(results: &Path) -> Vec<Finding> {
     let text = fs::read(results.join(RESULT)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()

@@ -23,7 +23,6 @@ use crate::{gate::Gate, wire::kafka::Cluster};
 const STARTS_WITHIN: Duration = Duration::from_secs(90);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
-/// What the nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     /// Node 1 only votes; 2 and 3 keep the topics, and may lead without having everything. Two deaths leave a
@@ -107,38 +106,32 @@ impl Nodes {
     }
 
     /// For the harness, past the gates.
-    #[must_use]
     pub fn cluster(&self) -> Cluster {
         Cluster { bootstrap: self.brokers().map(|(_, node)| loopback(node.own)).collect() }
     }
 
     /// `bootstrap.servers` of the ingest APIs, through their gates.
-    #[must_use]
     pub fn for_apis(&self) -> String {
         self.brokers().map(|(_, node)| loopback(node.apis.port()).to_string()).collect::<Vec<_>>().join(",")
     }
 
     /// `bootstrap.servers` of the processors, through their gates.
-    #[must_use]
     pub fn for_processors(&self) -> String {
         let ports = self.brokers().map(|(_, node)| loopback(node.processors.port()).to_string());
         ports.collect::<Vec<_>>().join(",")
     }
 
     /// The gates between the brokers and the ingest APIs, by broker.
-    #[must_use]
     pub fn api_gates(&self) -> BTreeMap<i32, Gate> {
         self.brokers().map(|(id, node)| (id, node.apis.clone())).collect()
     }
 
     /// The gates between the brokers and the processors, by broker.
-    #[must_use]
     pub fn processor_gates(&self) -> BTreeMap<i32, Gate> {
         self.brokers().map(|(id, node)| (id, node.processors.clone())).collect()
     }
 
     /// The nodes that keep topics.
-    #[must_use]
     pub fn broker_ids(&self) -> Vec<i32> {
         self.brokers().map(|(id, _)| id).collect()
     }

@@ -10,8 +10,6 @@ const GOALS: [(&str, u64); 4] = [
     ("faults of each kind", 8),
 ];
 
-/// The page.
-#[must_use]
 pub fn render(report: &Report, bugs: &[Finding]) -> String {
     let mut page = head(report);
     page.push_str(&figures(report));

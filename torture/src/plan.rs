@@ -8,7 +8,6 @@ use crate::{identity, random::Random, wire::batch::Header};
 /// What everything that is sent follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// The seed.
     pub seed: u64,
     /// How many clients there are.
     pub clients: u64,
@@ -28,22 +27,17 @@ pub struct Sent {
     pub message: Option<Message>,
 }
 
-/// What a body says.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Whose.
     pub client_id: String,
-    /// The source.
     pub external_client_id: String,
     /// Normalised.
     pub client_phone: String,
     /// Unique per client.
     pub external_message_id: String,
-    /// The words.
     pub text: String,
     /// In UTC with microseconds.
     pub sent_at: Option<String>,
-    /// The record's value.
     pub value: Vec<u8>,
 }
 
@@ -55,7 +49,6 @@ enum Kind {
 }
 
 /// The request of a number.
-#[must_use]
 pub fn request(plan: Plan, number: u64) -> Sent {
     let mut random = Random::new(plan.seed, number);
     match kind(plan.seed, number) {
@@ -71,7 +64,6 @@ pub fn request(plan: Plan, number: u64) -> Sent {
 }
 
 /// A new message, whatever else has the number.
-#[must_use]
 pub fn message(plan: Plan, number: u64) -> Sent {
     spell(&original(plan, number), &mut Random::new(plan.seed, number))
 }
@@ -80,7 +72,6 @@ pub fn message(plan: Plan, number: u64) -> Sent {
 pub const MESSAGE_TYPE: &str = "telex.message.received.v2";
 
 /// The headers of a message's record, as an API with the contract in hand writes them.
-#[must_use]
 pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
     let pairs = [
         ("ce_specversion", "1.0"),
@@ -95,7 +86,6 @@ pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
 }
 
 /// The id of a client by its number.
-#[must_use]
 pub fn client(plan: Plan, number: u64) -> String {
     let (source, phone) = pair(number % plan.clients);
     identity::client_id(source, &phone)

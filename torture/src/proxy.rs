@@ -25,7 +25,6 @@ const EVERY: u64 = 3;
 /// What is done to COMMITs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Nothing.
     Pass,
     /// The server never sees it.
     DropCommit,
@@ -77,14 +76,10 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// Where it listens.
-    #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The server behind it.
-    #[must_use]
     pub fn server(&self) -> SocketAddr {
         self.shared.server()
     }
@@ -99,8 +94,6 @@ impl Proxy {
         self.shared.mode.store(mode as u8, Ordering::Release);
     }
 
-    /// COMMITs that were broken.
-    #[must_use]
     pub fn broken(&self) -> u64 {
         self.shared.broken.load(Ordering::Relaxed)
     }

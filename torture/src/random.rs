@@ -6,7 +6,6 @@ pub struct Random(u64);
 
 impl Random {
     /// A sequence of its own for each pair.
-    #[must_use]
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut random = Self(seed ^ stream.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         random.draw();

@@ -16,7 +16,6 @@ const TOLD_MAX: usize = 100;
 /// Of each, so much: rows may be long.
 const TOLD_CHARS: usize = 400;
 
-/// A long run.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// What everything random follows from.
@@ -25,9 +24,7 @@ pub struct Report {
     pub version: String,
     /// How the programs were built.
     pub binaries: String,
-    /// Processors of the machine.
     pub cores: usize,
-    /// How long it took.
     pub seconds: u64,
     /// Messages offered a second to each Telex.
     pub rate: u64,
@@ -43,7 +40,6 @@ pub struct Report {
     pub longest_gap: f64,
     /// The faults, by their numbers.
     pub faults: BTreeMap<String, Kind>,
-    /// What did not hold.
     pub violations: Vec<String>,
     /// How many that were, those that are not told included.
     pub violations_count: usize,
@@ -51,10 +47,8 @@ pub struct Report {
     pub invalid: Vec<String>,
 }
 
-/// A kind of fault.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Kind {
-    /// What happens.
     pub what: String,
     /// How each was seen, the last one.
     pub evidence: String,
@@ -68,7 +62,6 @@ pub struct Kind {
 
 impl Kind {
     /// The middle of the recovery times, and the longest.
-    #[must_use]
     pub fn recovery(&self) -> (f64, f64) {
         let mut sorted = self.recoveries.clone();
         sorted.sort_by(f64::total_cmp);
@@ -79,32 +72,27 @@ impl Kind {
 
 impl Report {
     /// Messages answered with 202.
-    #[must_use]
     pub fn acked(&self) -> u64 {
         self.acked.values().sum()
     }
 
     /// Faults that were seen to bite.
-    #[must_use]
     pub fn count(&self) -> u64 {
         self.faults.values().map(|kind| kind.count).sum()
     }
 
     /// Of the kind that happened least often.
-    #[must_use]
     pub fn count_min(&self) -> u64 {
         self.faults.values().map(|kind| kind.count).min().unwrap_or_default()
     }
 
     /// The share of attempts with a clear answer that was 202, of all that were not refused for good.
-    #[must_use]
     pub fn availability(&self) -> f64 {
         let acked = self.acked() as f64;
         acked / (acked + self.unknown as f64).max(1.0)
     }
 
     /// Whether everything held, and something happened at all.
-    #[must_use]
     pub fn has_held(&self) -> bool {
         self.violations_count == 0 && self.count() > 0
     }
@@ -149,7 +137,6 @@ impl Report {
     }
 
     /// How it stands, in a line.
-    #[must_use]
     pub fn line(&self, elapsed: Duration) -> String {
         format!(
             "{} s: {} acked, {} faults of {} kinds (at least {} of each), {} invalid, {} violations",

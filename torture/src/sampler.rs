@@ -33,7 +33,6 @@ from partition_progress as progress
 left join message using (partition) left join letter using (partition)
 order by progress.partition";
 
-/// What the looks found.
 #[derive(Debug, Default)]
 struct Found {
     violations: Vec<Violation>,
@@ -42,7 +41,6 @@ struct Found {
     timeline: u32,
 }
 
-/// The sampler at work.
 #[derive(Debug)]
 pub struct Sampler {
     stop: Arc<AtomicBool>,
@@ -53,7 +51,6 @@ pub struct Sampler {
 
 impl Sampler {
     /// Looks at the server behind `proxy`, past the proxy.
-    #[must_use]
     pub fn start(proxy: Proxy, database: String) -> Self {
         let (stop, timeline) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
         let found = Arc::new(Mutex::new(Found::default()));
@@ -87,7 +84,6 @@ impl Sampler {
     }
 
     /// Stops, and says how often it looked and what it found.
-    #[must_use]
     pub fn finish(&mut self) -> (u64, Vec<Violation>) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {

@@ -9,12 +9,10 @@ use flate2::{Compression, write::GzEncoder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// How messages come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// Each in a request of its own, from few clients: each has several in flight.
     Single,
-    /// Several in a request.
     Batches,
     /// In a request of its own, signed over its compressed bytes.
     Signed,
@@ -29,7 +27,6 @@ impl Variant {
     pub const ALL: [Self; 4] = [Self::Single, Self::Batches, Self::Signed, Self::ManyClients];
 
     /// Its name, for people.
-    #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Single => "single messages",
@@ -39,8 +36,6 @@ impl Variant {
         }
     }
 
-    /// How many clients write.
-    #[must_use]
     pub const fn clients(self) -> u64 {
         match self {
             Self::ManyClients => 20_000,
@@ -48,8 +43,6 @@ impl Variant {
         }
     }
 
-    /// Messages in a request.
-    #[must_use]
     pub const fn messages(self) -> u64 {
         match self {
             Self::Batches => 20,
@@ -57,8 +50,6 @@ impl Variant {
         }
     }
 
-    /// The route.
-    #[must_use]
     pub const fn path(self) -> &'static str {
         match self {
             Self::Batches => "/v1/messages/batch",
@@ -82,8 +73,6 @@ impl Variant {
         Ok(())
     }
 
-    /// The ingest API's settings.
-    #[must_use]
     pub fn api_settings(self, directory: &Path) -> Vec<String> {
         match self {
             Self::Signed => vec![format!("--producers-file={}", directory.join("producers.toml").display())],
@@ -91,8 +80,6 @@ impl Variant {
         }
     }
 
-    /// The processors' settings.
-    #[must_use]
     pub fn processor_settings(self) -> Vec<String> {
         match self {
             Self::ManyClients => vec!["--cache-clients-max=100".to_owned()],

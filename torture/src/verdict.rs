@@ -12,17 +12,14 @@ const TOLD_CHARS: usize = 400;
 /// A fault that was seen to bite.
 #[derive(Debug, Default)]
 pub struct Strike {
-    /// How it was seen.
     pub evidence: String,
     /// From the fault, or from its end, until everything went on; `None`: until everything was applied.
     pub recovery: Option<Duration>,
-    /// What does not hold.
     pub violations: Vec<Violation>,
 }
 
 impl Strike {
     /// A fault whose recovery is measured by what is applied.
-    #[must_use]
     pub fn seen(evidence: String) -> Self {
         Self { evidence, ..Self::default() }
     }
@@ -35,13 +32,11 @@ pub struct Outcome {
     pub evidence: String,
     /// From the fault, or from its end, until everything went on.
     pub recovery: Duration,
-    /// What does not hold.
     pub violations: Vec<Violation>,
     /// Snapshots of the tables that were judged.
     pub looks: u64,
     /// Acknowledged messages a second before the fault.
     pub rate: u64,
-    /// Acknowledged messages.
     pub acked: u64,
     /// Attempts without a clear answer.
     pub unknown: u64,
@@ -49,20 +44,15 @@ pub struct Outcome {
     pub longest_gap: Duration,
 }
 
-/// What a run says.
 #[derive(Debug)]
 pub enum Verdict {
-    /// Every invariant holds.
     Held(Outcome),
-    /// One does not.
     Violated(Outcome),
     /// Nothing: the fault did not bite, or the load was too small.
     Invalid(String),
 }
 
 impl Verdict {
-    /// Of a run.
-    #[must_use]
     pub fn of(run: anyhow::Result<Outcome>) -> Self {
         match run {
             Ok(outcome) if outcome.violations.is_empty() => Self::Held(outcome),
@@ -72,7 +62,6 @@ impl Verdict {
     }
 
     /// The invariants that do not hold.
-    #[must_use]
     pub fn violated(&self) -> Vec<&'static str> {
         let Self::Violated(outcome) = self else {
             return Vec::new();
@@ -84,7 +73,6 @@ impl Verdict {
     }
 
     /// The line, and what follows it.
-    #[must_use]
     pub fn tell(&self, fault: &str, seed: u64, took: Duration) -> String {
         let head = |word: &str| format!("{fault:<5} {word:<8}");
         match self {

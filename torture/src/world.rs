@@ -61,7 +61,6 @@ pub struct Options {
     pub seed: u64,
     /// Messages offered a second.
     pub rate: u64,
-    /// How they are offered.
     pub variant: Variant,
     /// Whether the programs have a planted bug: what is found is found, however little was sent.
     pub is_planted: bool,
@@ -69,25 +68,18 @@ pub struct Options {
     pub catch_up: Duration,
 }
 
-/// A Telex.
 pub struct World {
     /// What it was made with.
     pub options: Options,
-    /// Kafka.
     pub cluster: Cluster,
-    /// The topic.
     pub topic: String,
-    /// The database.
     pub database: String,
     /// Between the processors and PostgreSQL.
     pub proxy: Proxy,
-    /// What was sent.
     pub history: Arc<History>,
-    /// The APIs that run.
     pub apis: Vec<Running>,
     /// The processors that run, by their names.
     pub processors: BTreeMap<String, Running>,
-    /// Looks at the tables.
     pub sampler: Sampler,
     /// For what a fault leaves to chance.
     pub random: Random,
@@ -149,13 +141,11 @@ impl World {
     }
 
     /// The plan of what is sent.
-    #[must_use]
     pub fn plan(&self) -> Plan {
         Plan { seed: self.options.seed, clients: self.options.variant.clients() }
     }
 
     /// The number of a message that nobody else sends.
-    #[must_use]
     pub fn unsent(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
@@ -230,7 +220,6 @@ impl World {
     }
 
     /// Acknowledged messages a second, when last looked at.
-    #[must_use]
     pub const fn rate(&self) -> u64 {
         self.rate
     }

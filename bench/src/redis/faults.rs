@@ -21,10 +21,8 @@ use super::{
 };
 use crate::lab::Lab;
 
-/// What is wrong afterwards.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Damage {
-    /// Messages that were sent.
     pub messages: u64,
     /// Active dialogs beyond a client's first.
     pub doubled_dialogs: u64,
@@ -32,7 +30,6 @@ pub struct Damage {
     pub doubled_messages: u64,
     /// Messages without a row.
     pub dropped_messages: u64,
-    /// Workers that were killed.
     pub killed: u64,
 }
 

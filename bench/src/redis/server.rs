@@ -54,8 +54,6 @@ impl Redis {
         Ok(Self { server, port })
     }
 
-    /// Its process.
-    #[must_use]
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }

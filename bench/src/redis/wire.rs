@@ -7,18 +7,15 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A connection.
 pub(super) struct Connection {
     socket: TcpStream,
     received: BytesMut,
 }
 
-/// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A text, or `OK`.
     Text(Vec<u8>),
-    /// A number.
     Number(i64),
     /// Nothing: no such key, or a condition that did not hold.
     Nil,

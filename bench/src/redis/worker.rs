@@ -20,7 +20,6 @@ use super::{
 };
 use crate::lab::Lab;
 
-/// How it is done.
 #[derive(Debug, Clone, Copy)]
 pub struct Way {
     /// How long a lock is held at most: its expiry.
@@ -39,7 +38,6 @@ impl Way {
 
 const TRY_EVERY: Duration = Duration::from_millis(10);
 
-/// A worker.
 pub(super) struct Worker {
     redis: Connection,
     postgres: PgConnection,
@@ -51,9 +49,7 @@ pub(super) struct Worker {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
-    /// Stored.
     Stored,
-    /// Known already.
     Duplicate,
     /// Given up: its client's lock was not to be had.
     Dropped,

@@ -17,7 +17,6 @@ use super::planted::Mistake;
 use super::programs::{Invocation, NAMES, Programs};
 use super::yaml::{Look as _, document};
 
-/// A service.
 struct Service<'a> {
     name: &'a str,
     value: &'a Value,
@@ -33,7 +32,6 @@ impl Service<'_> {
         of_image.unwrap_or_default().to_owned()
     }
 
-    /// What it starts.
     fn invocation(&self) -> Invocation {
         let own = self.value.texts("/command");
         // What the image brings is meant for what it starts by itself.
@@ -81,7 +79,6 @@ fn resolved_all(texts: Vec<String>) -> Vec<String> {
     texts.iter().map(|text| resolved(text)).collect()
 }
 
-/// What is read.
 pub const FILES: [&str; 5] = [
     "docker-compose.yml",
     "Dockerfile",

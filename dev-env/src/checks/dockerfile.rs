@@ -9,7 +9,6 @@ use super::files::Files;
 use super::planted::Mistake;
 use super::programs::{Invocation, NAMES, Programs};
 
-/// One stage.
 #[derive(Debug, Clone, Default)]
 pub struct Stage {
     base: String,
@@ -25,7 +24,6 @@ pub struct Dockerfile {
 /// What an image starts, and with what.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Image {
-    /// The binary's name.
     pub program: String,
     /// Arguments, unless a container gives others.
     pub default_arguments: Vec<String>,
@@ -39,7 +37,6 @@ pub struct Image {
 
 impl Dockerfile {
     /// Reads a Dockerfile; what it cannot read is missed by the checks.
-    #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut stages: BTreeMap<String, Stage> = BTreeMap::new();
         let mut current = String::new();
@@ -60,7 +57,6 @@ impl Dockerfile {
     }
 
     /// The image of a stage: what it and the stages below it say.
-    #[must_use]
     pub fn image(&self, target: &str) -> Image {
         let mut image = Image::default();
         for (word, rest) in self.instructions(target) {
@@ -92,7 +88,6 @@ impl Dockerfile {
     }
 }
 
-/// What is read.
 pub const FILES: [&str; 3] = ["Dockerfile", "rust-toolchain.toml", ".dockerignore"];
 
 /// One for each rule.
@@ -278,7 +273,6 @@ fn pairs(text: &str) -> Vec<(String, String)> {
 }
 
 /// The port of an address.
-#[must_use]
 pub fn port(address: &str) -> Option<u16> {
     address.rsplit_once(':')?.1.parse().ok()
 }

@@ -31,14 +31,11 @@ impl Files {
         self.texts.insert(path.to_owned(), text);
     }
 
-    /// The repository.
-    #[must_use]
     pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// A text; empty if it was not read.
-    #[must_use]
     pub fn get(&self, path: &str) -> &str {
         self.texts.get(path).map(String::as_str).unwrap_or_default()
     }

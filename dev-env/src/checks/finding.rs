@@ -9,7 +9,6 @@ pub struct Finding {
     pub rule: &'static str,
     /// Where: a service, an object, a line.
     pub place: String,
-    /// What is wrong.
     pub problem: String,
 }
 
@@ -24,14 +23,12 @@ impl fmt::Display for Finding {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    /// Demands that something holds.
     pub fn require(&mut self, holds: bool, rule: &'static str, place: &str, problem: impl Into<String>) {
         if !holds {
             self.0.push(Finding { rule, place: place.to_owned(), problem: problem.into() });
         }
     }
 
-    /// Notes what is wrong.
     pub fn note(&mut self, rule: &'static str, place: &str, problem: impl Into<String>) {
         self.require(false, rule, place, problem);
     }

@@ -19,7 +19,6 @@ use super::yaml::{Look as _, document};
 
 /// What is built, by kustomize, from these directories.
 pub const BUILDS: [&str; 3] = ["k8s/overlays/prod", "k8s/overlays/dev", "k8s/loadtest"];
-/// What is read besides.
 pub const FILES: [&str; 8] = [
     "monitoring/prometheus/telex.rules.yml",
     "monitoring/prometheus/platform.rules.yml",
@@ -179,7 +178,6 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
 }
 
 /// The rules of Prometheus in a file as an object of this name for its operator.
-#[must_use]
 pub fn prometheus_rule(name: &str, file: &str, rules: &str) -> String {
     let mut object = format!(
         "# Made from {file} by `make k8s-rules`: change that file.\napiVersion: monitoring.coreos.com/v1\n\

@@ -24,7 +24,6 @@ const BESIDE: [(&str, &str, &str); 2] =
 pub struct Setting {
     /// Its variable, if it has one.
     pub variable: String,
-    /// Its default.
     pub default: String,
     /// Whether it takes a value.
     pub takes_value: bool,
@@ -35,7 +34,6 @@ pub struct Setting {
 pub struct Invocation {
     /// Arguments after the program's name.
     pub arguments: Vec<String>,
-    /// The environment.
     pub variables: Vec<(String, String)>,
     /// Files that are there, by path, with their content.
     pub files: BTreeMap<String, String>,
@@ -56,7 +54,6 @@ pub struct Programs {
 
 impl Programs {
     /// The programs in this directory; `scratch` is for files that they are given.
-    #[must_use]
     pub fn new(binaries: PathBuf, scratch: PathBuf) -> Self {
         Self { binaries, scratch, answers: Arc::default() }
     }
@@ -198,7 +195,6 @@ impl Programs {
 
 impl Invocation {
     /// The subcommands: the arguments before the first flag.
-    #[must_use]
     pub fn command(&self) -> Vec<String> {
         self.arguments.iter().take_while(|argument| !argument.starts_with('-')).cloned().collect()
     }

@@ -23,17 +23,14 @@ pub fn document(text: &str) -> Result<Value> {
 
 static NULL: Value = Value::Null;
 
-/// Looking into a value.
 pub trait Look {
     /// What is at a JSON pointer.
     fn at(&self, pointer: &str) -> &Value;
     /// The text there; a number or a truth value as text.
     fn text(&self, pointer: &str) -> String;
-    /// The list there.
     fn list(&self, pointer: &str) -> &[Value];
     /// The names and values there.
     fn map(&self, pointer: &str) -> Vec<(&str, &Value)>;
-    /// The number there.
     fn number(&self, pointer: &str) -> Option<i64>;
     /// The texts of the list there; a single text is a list of one.
     fn texts(&self, pointer: &str) -> Vec<String>;

@@ -16,7 +16,6 @@ use crate::checks::programs::Programs;
 use crate::checks::{Finding, tools};
 use crate::workspace::Workspace;
 
-/// Checks Dockerfile and docker-compose.yml.
 pub fn compose_check(workspace: &Workspace) -> Result<ExitCode> {
     let root = workspace.root();
     let programs = programs(workspace)?;

@@ -94,7 +94,6 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked.
     pub fn run(self) -> Result<ExitCode> {
         let workspace = Workspace::find()?;
         match self.command {

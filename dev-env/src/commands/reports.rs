@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The load tester's report.
 #[derive(Debug, Deserialize)]
 pub struct Sent {
     /// Replies by status.
@@ -25,7 +24,6 @@ pub struct Latency {
     pub p99: f64,
 }
 
-/// The proof's report.
 #[derive(Debug, Deserialize)]
 pub struct Proved {
     /// `clean`, or something else.

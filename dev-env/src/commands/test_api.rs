@@ -16,9 +16,7 @@ use crate::workspace::Workspace;
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
-/// The routes that write.
 const OPERATIONS: usize = 3;
-/// Of each.
 const REQUESTS_MIN: u64 = 2_000;
 
 /// Runs it; its exit code is ours.

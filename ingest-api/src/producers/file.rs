@@ -43,15 +43,11 @@ const TOLERANCE_SECONDS: RangeInclusive<u64> = 1..=7 * 24 * 60 * 60;
 /// A producer as the file describes it.
 #[derive(Debug)]
 pub struct Entry {
-    /// Its name.
     pub name: String,
-    /// Its secrets.
     pub secrets: Vec<SigningKey>,
-    /// Its API keys.
     pub api_keys: Vec<ApiKey>,
     /// How old the timestamp of a signed request may be.
     pub tolerance: Duration,
-    /// What it may write.
     pub scope: Scope,
     /// Messages a second.
     pub messages: Option<Rate>,

@@ -29,7 +29,6 @@ impl ApiKey {
     pub const BYTES_MIN: usize = 32;
 
     /// From 64 hexadecimal digits.
-    #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
         let (pairs, rest) = text.as_bytes().as_chunks::<2>();
@@ -44,7 +43,6 @@ impl ApiKey {
     }
 
     /// Of a key as it is sent.
-    #[must_use]
     pub fn of(key: &str) -> Self {
         Self(Sha256::digest(key.as_bytes()).into())
     }
@@ -59,9 +57,7 @@ impl fmt::Debug for ApiKey {
 /// Which sources' ids a producer may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
-    /// Every one.
     All,
-    /// Those named.
     Named {
         /// Exactly these.
         exact: HashSet<String>,
@@ -84,13 +80,10 @@ impl Scope {
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Kept.
     Accepted,
-    /// It breaks a rule.
     Refused,
     /// Its `external_client_id` is not the producer's.
     NotAllowed,
-    /// Over the rate.
     RateLimited,
     /// Whether it is kept is not known.
     Unavailable,
@@ -100,8 +93,6 @@ impl Outcome {
     const ALL: [Self; 5] =
         [Self::Accepted, Self::Refused, Self::NotAllowed, Self::RateLimited, Self::Unavailable];
 
-    /// The label.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "accepted",
@@ -113,7 +104,6 @@ impl Outcome {
     }
 
     /// Of one message.
-    #[must_use]
     pub const fn of<T>(kept: &Result<T, ApiError>) -> Self {
         match kept {
             Ok(_) => Self::Accepted,
@@ -125,7 +115,6 @@ impl Outcome {
     }
 }
 
-/// A producer.
 #[derive(Debug)]
 pub struct Producer {
     name: String,
@@ -141,7 +130,6 @@ pub struct Producer {
 
 impl Producer {
     /// As the file describes it. What `previous` has used up stays used up if the rates are the same.
-    #[must_use]
     pub fn new(entry: Entry, previous: Option<&Self>, metrics: &Metrics, now: Instant) -> Self {
         let (messages, bytes) = (entry.messages, entry.bytes);
         let unchanged = previous
@@ -161,32 +149,26 @@ impl Producer {
         }
     }
 
-    /// Its name.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
     /// How many secrets it has.
-    #[must_use]
     pub const fn secrets(&self) -> usize {
         self.secrets.len()
     }
 
     /// How old the timestamp of a request that it signed may be.
-    #[must_use]
     pub const fn tolerance(&self) -> Duration {
         self.tolerance
     }
 
     /// Whether it signed the request.
-    #[must_use]
     pub fn signed(&self, signed: &Signed<'_>, body: &[u8]) -> bool {
         self.secrets.iter().any(|key| signed.is_by(key, body))
     }
 
     /// Whether the key is its own.
-    #[must_use]
     pub fn has(&self, key: &ApiKey) -> bool {
         self.api_keys.iter().fold(Choice::from(0), |any, own| any | own.0.ct_eq(&key.0)).into()
     }
@@ -210,15 +192,11 @@ impl Producer {
 pub enum Principal {
     /// Nobody's: the insecure development mode.
     Anybody,
-    /// A producer's.
     Producer(Arc<Producer>),
 }
 
 impl Principal {
     /// Takes what a request costs out of the producer's buckets.
-    ///
-    /// # Errors
-    /// [`ApiError::RateLimited`].
     pub fn take(&self, cost: Cost, now: Instant) -> Result<(), ApiError> {
         let Self::Producer(producer) = self else {
             return Ok(());
@@ -233,9 +211,6 @@ impl Principal {
     }
 
     /// Whether messages of this source may be written.
-    ///
-    /// # Errors
-    /// [`ApiError::SourceNotAllowed`].
     pub fn may_write(&self, id: &ExternalClientId) -> Result<(), ApiError> {
         match self {
             Self::Producer(producer) if !producer.scope.holds(id.as_str()) => Err(ApiError::SourceNotAllowed),
@@ -272,7 +247,6 @@ impl Principal {
     }
 
     /// The producer's name, for the log.
-    #[must_use]
     pub fn name(&self) -> &str {
         match self {
             Self::Anybody => "anybody",

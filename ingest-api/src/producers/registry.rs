@@ -24,7 +24,6 @@ use crate::{
     signature::Signed,
 };
 
-/// Names the producer.
 pub const PRODUCER_HEADER: &str = "x-telex-producer";
 
 /// How many keys are tried for a request that does not name its producer.
@@ -39,7 +38,6 @@ pub enum Refused {
     Malformed,
     /// The timestamp is further off than the producer's setting allows.
     Timestamp,
-    /// No such producer.
     UnknownProducer,
     /// There are too many keys to try them all.
     ProducerNotNamed,
@@ -50,8 +48,6 @@ pub enum Refused {
 }
 
 impl Refused {
-    /// The label.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",
@@ -92,15 +88,11 @@ pub struct Claimed<'a> {
 
 impl Claimed<'_> {
     /// The producer that the request names, if it names one.
-    #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.named.as_deref().map(Producer::name)
     }
 
     /// Who signed `body`, which is as it was sent.
-    ///
-    /// # Errors
-    /// [`Refused::Signature`].
     pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
         let (signed, now) = (&self.signed, self.now);
         let signer = self.producers.find(self.named.as_ref(), |producer| {
@@ -174,7 +166,6 @@ pub struct ProducersFile {
 
 impl ProducersFile {
     /// The file at `path`.
-    #[must_use]
     pub const fn new(path: PathBuf, metrics: Arc<Metrics>) -> Self {
         Self { path, metrics }
     }

@@ -44,7 +44,6 @@ pub enum Fate {
     Refused(ApiError),
     /// The brokers do not take it.
     Failed(ApiError),
-    /// No answer comes.
     Unanswered,
 }
 
@@ -163,7 +162,6 @@ impl Api {
         self.send(request(path, "application/json", body)).await
     }
 
-    /// What entered the queue.
     pub fn records(&self) -> Vec<(EncodedRecord, Partition)> {
         self.shared.publisher.records.lock().unwrap().clone()
     }

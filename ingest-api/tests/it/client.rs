@@ -14,7 +14,6 @@ use tokio::{
 
 use crate::harness::message;
 
-/// How an exchange ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ended {
     /// With a whole answer.

@@ -121,7 +121,6 @@ impl RunArgs {
     }
 
     /// When requests are due.
-    #[must_use]
     pub fn schedule(&self) -> Option<Schedule> {
         let rate = self.rate?;
         Some(match self.duration {
@@ -150,7 +149,6 @@ impl RunArgs {
     }
 
     /// For the report: what a reader needs to make the same run. Nothing that is secret.
-    #[must_use]
     pub fn described(&self) -> BTreeMap<&'static str, String> {
         let mut settings = BTreeMap::from([
             ("messages", self.messages().to_string()),

@@ -14,7 +14,6 @@ use super::Draft;
 pub struct Flaw {
     /// In words, for the report.
     pub name: &'static str,
-    /// Why it is refused.
     pub reason: InvalidReason,
     edit: Edit,
 }
@@ -22,7 +21,6 @@ pub struct Flaw {
 /// How a valid draft is made invalid.
 #[derive(Debug, PartialEq, Eq)]
 enum Edit {
-    /// Something else altogether.
     Replace(&'static [u8]),
     /// The first half.
     Cut,
@@ -44,7 +42,6 @@ enum Edit {
 
 impl Flaw {
     /// The status that it must be refused with.
-    #[must_use]
     pub fn status(&self) -> u16 {
         match self.reason {
             InvalidReason::MalformedJson => 400,

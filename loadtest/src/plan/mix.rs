@@ -18,7 +18,6 @@ pub enum MixError {
     /// Not `name=number`, a name that is unknown or given twice, or a number that is too large.
     #[error("`{0}` is not one of valid=N, duplicate=N, invalid=N, each given once, N up to 1000000")]
     Part(String),
-    /// Nothing to send.
     #[error("all shares are zero")]
     Empty,
     /// A duplicate repeats a valid message.

@@ -9,7 +9,6 @@ use super::{PlanError, Spread, mixed};
 
 /// The example clients of the specification come first: one phone, two sources.
 pub const EXAMPLE_CLIENTS: u32 = 2;
-/// The example clients alone.
 pub const CLIENTS_MIN: u32 = EXAMPLE_CLIENTS;
 /// Their phones, seven for ten clients, still fit into seven digits.
 pub const CLIENTS_MAX: u32 = 10_000_000;
@@ -23,7 +22,6 @@ pub struct ClientIndex(pub u32);
 /// The pair that makes a client.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Client {
-    /// The outside system's account.
     pub external_client_id: String,
     /// The phone, without separators. All begin with `+7000`, which nobody has.
     pub phone: String,
@@ -59,7 +57,6 @@ impl Population {
         Ok(Self { clients, sources, spread })
     }
 
-    /// Draws who writes next.
     pub(super) fn pick(self, draws: &mut Xoshiro256PlusPlus) -> ClientIndex {
         match self.clients - EXAMPLE_CLIENTS {
             0 => ClientIndex(draws.random_range(0..EXAMPLE_CLIENTS)),

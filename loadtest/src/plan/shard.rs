@@ -23,19 +23,16 @@ impl Shard {
     pub const WHOLE: Self = Self { index: 0, count: 1 };
 
     /// Its number, from 0.
-    #[must_use]
     pub const fn index(self) -> u32 {
         self.index
     }
 
     /// How many share the plan.
-    #[must_use]
     pub const fn count(self) -> u32 {
         self.count
     }
 
     /// Low client numbers are the busy ones: taking turns spreads them evenly.
-    #[must_use]
     pub const fn has(self, client: ClientIndex) -> bool {
         client.0 % self.count == self.index
     }

@@ -40,7 +40,6 @@ impl Default for Spread {
 
 impl Spread {
     /// Messages a client.
-    #[must_use]
     pub const fn mean(self) -> f64 {
         match self {
             Self::Skewed { mean } | Self::Even { mean } => mean,

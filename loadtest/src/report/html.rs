@@ -8,8 +8,6 @@ use crate::plot::{Bars, Chart, Line, STYLE};
 /// Of the page around the pictures.
 const PAGE_STYLE: &str = include_str!("page.css");
 
-/// The page.
-#[must_use]
 pub fn page(report: &Report) -> String {
     let mut page = String::with_capacity(64 * 1024);
     page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");

@@ -8,13 +8,11 @@ use std::time::Duration;
     clippy::cast_sign_loss,
     reason = "neither negative nor that large"
 )]
-#[must_use]
 pub fn per_second(count: u64, seconds: f64) -> u64 {
     if seconds > 0.0 { (count as f64 / seconds).round() as u64 } else { 0 }
 }
 
 /// `12,345`.
-#[must_use]
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut grouped = String::with_capacity(digits.len() + digits.len() / 3);
@@ -28,7 +26,6 @@ pub fn grouped(number: u64) -> String {
 }
 
 /// Milliseconds with one digit after the point.
-#[must_use]
 pub fn millis(duration: Duration) -> String {
     format!("{:.1}", duration.as_secs_f64() * 1_000.0)
 }

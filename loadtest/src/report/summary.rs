@@ -5,11 +5,8 @@ use std::fmt;
 use super::{Latency, Report, Verification, grouped, per_second};
 use crate::run::Ended;
 
-/// The table.
 pub struct Summary<'a> {
-    /// The numbers.
     pub report: &'a Report,
-    /// Why the run ended.
     pub ended: Ended,
     /// How many requests the plan had.
     pub planned: u64,

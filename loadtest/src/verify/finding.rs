@@ -36,7 +36,6 @@ pub enum Finding {
 
 impl Finding {
     /// Its name, for machines.
-    #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Missing { .. } => "missing",
@@ -89,7 +88,6 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// One more.
     pub fn add(&mut self, finding: Finding) {
         let count = self.kinds.entry(finding.name()).or_default();
         *count += 1;
@@ -98,20 +96,16 @@ impl Findings {
         }
     }
 
-    /// How many in all.
-    #[must_use]
     pub fn total(&self) -> u64 {
         self.kinds.values().sum()
     }
 
     /// How many of each kind.
-    #[must_use]
     pub const fn kinds(&self) -> &BTreeMap<&'static str, u64> {
         &self.kinds
     }
 
     /// The first few of each kind.
-    #[must_use]
     pub fn examples(&self) -> &[Finding] {
         &self.examples
     }

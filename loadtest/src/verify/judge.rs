@@ -14,9 +14,7 @@ use crate::{
 pub struct ClientRows {
     /// Its messages of this run.
     pub messages: Vec<StoredMessage>,
-    /// All its dialogs.
     pub dialogs: Vec<StoredDialog>,
-    /// Itself.
     pub client: Option<StoredClient>,
 }
 
@@ -41,14 +39,11 @@ pub enum Promise {
 /// What was promised to one client: its messages by the index of their first request.
 #[derive(Debug)]
 pub struct Expected {
-    /// Who.
     pub client: ClientIndex,
     messages: BTreeMap<u64, Promise>,
 }
 
 impl Expected {
-    /// Nothing yet.
-    #[must_use]
     pub const fn new(client: ClientIndex) -> Self {
         Self { client, messages: BTreeMap::new() }
     }
@@ -80,7 +75,6 @@ impl Expected {
     }
 
     /// How many messages must be there.
-    #[must_use]
     pub fn promised(&self) -> u64 {
         self.messages.values().filter(|promise| is_kept(promise)).count() as u64
     }

@@ -15,7 +15,6 @@ pub struct Screen {
     pub dark: bool,
 }
 
-/// What is seen.
 #[derive(Debug, Deserialize)]
 pub struct Facts {
     pub scroll_width: u32,

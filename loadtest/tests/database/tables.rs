@@ -18,7 +18,6 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, types::U
 pub struct Tables {
     pub plan: Plan,
     pub ledger: Ledger,
-    /// Messages.
     pub kept: u64,
     url: String,
     name: String,

@@ -30,7 +30,6 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
-/// How the server misbehaves.
 #[derive(Debug, Clone, Copy)]
 pub enum Trouble {
     None,

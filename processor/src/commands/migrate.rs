@@ -30,9 +30,6 @@ pub async fn run(database: &Database) -> anyhow::Result<()> {
 }
 
 /// The number of the first migration that the database lacks.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn first_missing(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
     let table = within_deadline(
         sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)

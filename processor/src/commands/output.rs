@@ -25,7 +25,6 @@ pub fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
 }
 
 /// Text of a client on a terminal: control characters could command it.
-#[must_use]
 pub fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
 }

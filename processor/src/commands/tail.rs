@@ -54,7 +54,6 @@ pub struct Args {
     json: bool,
 }
 
-/// Which records are shown.
 #[derive(Debug)]
 enum Filter {
     All,

@@ -29,7 +29,6 @@ pub struct Confirmation {
 
 impl Confirmation {
     /// Nothing is to be changed.
-    #[must_use]
     pub const fn is_dry_run(self) -> bool {
         !self.yes
     }

@@ -22,10 +22,8 @@ use crate::{
     },
 };
 
-/// What is tried.
 #[derive(Debug, Clone)]
 pub enum Work {
-    /// Apply the batch.
     Apply(Arc<Batch>),
     /// Read where the partitions of the batch are.
     Settle(Arc<Batch>),
@@ -33,7 +31,6 @@ pub enum Work {
 
 impl Work {
     /// The batch that it is about.
-    #[must_use]
     pub const fn batch(&self) -> &Arc<Batch> {
         match self {
             Self::Apply(batch) | Self::Settle(batch) => batch,
@@ -41,10 +38,8 @@ impl Work {
     }
 }
 
-/// How a try ended.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The batch is applied.
     Applied(Applied),
     /// The rows of the batch's partitions, read on a server that can be written to.
     Read(Vec<Progress>),
@@ -57,7 +52,6 @@ pub enum Outcome {
 pub struct Ended {
     /// The connection, if it can be used again.
     pub connection: Option<PgConnection>,
-    /// How it ended.
     pub outcome: Outcome,
 }
 

@@ -14,7 +14,6 @@ use crate::{
 /// The offsets `[from, to)` of one partition, never none. What no record has of them Kafka itself explains.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Whose records.
     pub partition: Partition,
     /// The owner that read them.
     pub owner_epoch: OwnerEpoch,
@@ -28,13 +27,11 @@ pub struct Run {
 
 impl Run {
     /// How far the partition is applied afterwards.
-    #[must_use]
     pub const fn to(&self) -> NextOffset {
         self.to
     }
 
     /// The first `records` of them, with what is explained up to the next, and the others.
-    #[must_use]
     pub fn split_at(mut self, records: usize) -> (Self, Self) {
         let rest = self.records.split_off(records.min(self.records.len()));
         let from = rest.first().map_or(self.to, |record| NextOffset(record.raw.offset.0));
@@ -44,14 +41,12 @@ impl Run {
     }
 
     /// The offsets that hold nothing to apply.
-    #[must_use]
     pub fn control(&self) -> i64 {
         let records = i64::try_from(self.records.len()).unwrap_or(i64::MAX);
         self.to.0 - self.from.0 - records
     }
 
     /// The last record; `None` if there is none in the run.
-    #[must_use]
     pub fn last_record(&self) -> Option<LastRecord> {
         self.records
             .last()
@@ -62,7 +57,6 @@ impl Run {
 /// What is applied in one transaction. The runs are in the order of their partitions, one each.
 #[derive(Debug, Clone, Default)]
 pub struct Batch {
-    /// The runs.
     pub runs: Vec<Run>,
 }
 
@@ -73,19 +67,16 @@ impl Batch {
     }
 
     /// How many records; there may be none in a batch that is not empty.
-    #[must_use]
     pub fn len(&self) -> usize {
         self.runs.iter().map(|run| run.records.len()).sum()
     }
 
     /// Whether there is nothing to apply.
-    #[must_use]
     pub fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
     /// Whether a partition has records in it.
-    #[must_use]
     pub fn holds(&self, partition: Partition) -> bool {
         self.runs.iter().any(|run| run.partition == partition)
     }
@@ -111,7 +102,6 @@ impl Batch {
     }
 
     /// The batch with each record as a dead letter: what becomes of a single one that is refused.
-    #[must_use]
     pub fn rejected(mut self, sqlstate: &str) -> Self {
         for record in self.runs.iter_mut().flat_map(|run| &mut run.records) {
             let reason = DeadLetterReason::RejectedByDatabase { sqlstate: sqlstate.to_owned() };

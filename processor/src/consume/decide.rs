@@ -37,21 +37,18 @@ pub struct Standing<'a> {
     pub found: &'a TopicIdentity,
     /// The halt that stands, if one does.
     pub halt: Option<&'a StopReason>,
-    /// The partition's row.
     pub row: Option<&'a Progress>,
 }
 
 /// Everything that decides about a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    /// What the rows say.
     pub standing: Standing<'a>,
     /// The range of its log.
     pub log: LogRange,
     /// The digest of the record that stands where the last applied one should; `None` where [`guard`] asks for
     /// none.
     pub last: Option<RecordDigest>,
-    /// What its records mean.
     pub rules: &'a Arc<PartitionRules>,
     /// The counts of partitions that are not in force everywhere yet.
     pub awaited: &'a [PartitionCount],
@@ -66,26 +63,21 @@ pub struct Sound {
 }
 
 impl Sound {
-    /// The partition.
-    #[must_use]
     pub const fn partition(&self) -> Partition {
         self.row.partition
     }
 
     /// The row as it was read: it is taken only while it is still so.
-    #[must_use]
     pub const fn row(&self) -> &Progress {
         &self.row
     }
 
     /// The range of the log.
-    #[must_use]
     pub const fn log(&self) -> LogRange {
         self.log
     }
 
     /// What the partition's records mean.
-    #[must_use]
     pub const fn rules(&self) -> &Arc<PartitionRules> {
         &self.rules
     }

@@ -27,7 +27,6 @@ pub struct CacheBudget {
 
 impl CacheBudget {
     /// A budget of `clients_max` clients that no cache uses yet.
-    #[must_use]
     pub fn new(clients_max: usize) -> Arc<Self> {
         Arc::new(Self { clients_max, caches: AtomicUsize::new(0) })
     }
@@ -48,7 +47,6 @@ pub struct DialogCache {
 
 impl DialogCache {
     /// An empty cache, which takes its share of the budget until it is dropped.
-    #[must_use]
     pub fn new(budget: Arc<CacheBudget>) -> Self {
         budget.caches.fetch_add(1, Ordering::Relaxed);
         Self { young: HashMap::new(), old: HashMap::new(), budget }
@@ -89,7 +87,6 @@ impl DialogCache {
         self.young.insert(client, state);
     }
 
-    /// Forgets everything.
     pub fn forget(&mut self) {
         self.young.clear();
         self.old.clear();

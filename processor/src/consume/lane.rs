@@ -53,7 +53,6 @@ use crate::{
 /// will, and its compare-and-set decides.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
 
-/// How a lane works.
 #[derive(Debug, Clone)]
 pub struct LaneConfig {
     /// What goes into one transaction.
@@ -90,7 +89,6 @@ pub enum LaneReport {
 
 /// What a lane does at the moment.
 enum Phase {
-    /// Nothing.
     Idle,
     /// An attempt is under way.
     Busy { work: Work, attempt: JoinHandle<Ended>, since: Instant },
@@ -98,7 +96,6 @@ enum Phase {
     Waiting { work: Work, until: Instant },
 }
 
-/// A lane.
 pub struct Lane {
     database: Database,
     topic: Topic,
@@ -120,7 +117,6 @@ pub struct Lane {
     releases: Vec<(HashSet<Partition>, oneshot::Sender<()>)>,
 }
 
-/// What woke the lane.
 enum Event {
     Control(Option<Control>),
     Ended(Ended),
@@ -130,7 +126,6 @@ enum Event {
 
 impl Lane {
     /// A lane without partitions.
-    #[must_use]
     pub fn new(
         (database, topic): (Database, Topic),
         config: LaneConfig,

@@ -50,9 +50,7 @@ const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
 enum Ownership {
     /// Being taken up: after an assignment, or again after it was fenced, resumed, or found elsewhere.
     Taking { ticket: Ticket, tries: u32, obstacle: Option<Obstacle> },
-    /// A lane applies it.
     Active(Active),
-    /// It stands still.
     Halted { reason: StopReason, record: Recording },
 }
 
@@ -79,7 +77,6 @@ struct Active {
 /// Whether a halt is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Recording {
-    /// It is being written.
     Writing(Ticket),
     /// It is: from now on its end is looked for.
     Standing,
@@ -98,8 +95,6 @@ pub struct Ownerships {
 }
 
 impl Ownerships {
-    /// No partitions yet.
-    #[must_use]
     pub const fn new(lanes: usize) -> Self {
         Self { partitions: BTreeMap::new(), lanes, last: 0, is_given: false }
     }
@@ -273,7 +268,6 @@ impl Ownerships {
         }
     }
 
-    /// Begins a takeover.
     fn take(&mut self, partition: Partition, after: Duration, acts: &mut Vec<Act>) -> Ownership {
         let ticket = Ticket(self.next());
         acts.push(Act::Take { asked: vec![(partition, ticket)], after, alone: false });
@@ -292,7 +286,6 @@ impl Ownerships {
         self.take(partition, after, acts)
     }
 
-    /// A takeover has ended.
     fn taken(&mut self, partition: Partition, takeover: Takeover, acts: &mut Vec<Act>) -> Ownership {
         match takeover {
             Takeover::Owned { next_offset, owner_epoch, log_end, rules } => {

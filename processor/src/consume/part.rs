@@ -9,7 +9,6 @@ const STREAK: u32 = 8;
 /// How many records the next part of a batch may hold.
 #[derive(Debug)]
 pub struct PartLimit {
-    /// A whole batch.
     whole: usize,
     /// Less than a whole one; `None`: no limit.
     limit: Option<usize>,
@@ -19,7 +18,6 @@ pub struct PartLimit {
 
 impl PartLimit {
     /// No limit, for batches of about `whole` records.
-    #[must_use]
     pub const fn new(whole: usize) -> Self {
         Self { whole, limit: None, streak: 0 }
     }
@@ -40,7 +38,6 @@ impl PartLimit {
 
     /// The part of a batch that may be tried now, and what comes after it. The records of a partition stay in
     /// their order.
-    #[must_use]
     pub fn cut(&self, batch: Batch) -> (Batch, Option<Batch>) {
         let Some(mut room) = self.limit.filter(|limit| *limit < batch.len()) else {
             return (batch, None);

@@ -20,9 +20,7 @@ pub struct PartitionState {
     pub assignment_epoch: AssignmentEpoch,
     /// The stretch of ownership in PostgreSQL.
     pub owner_epoch: OwnerEpoch,
-    /// What its clients are.
     pub cache: DialogCache,
-    /// What its records mean.
     pub rules: Arc<PartitionRules>,
     /// How many of its records may be dead letters.
     pub limit: DeadLetterLimit,
@@ -48,7 +46,6 @@ pub enum Arrival {
 
 impl PartitionState {
     /// A partition taken up at `next_offset`.
-    #[must_use]
     pub fn new(
         (assignment_epoch, owner_epoch): (AssignmentEpoch, OwnerEpoch),
         (next_offset, rules): (NextOffset, Arc<PartitionRules>),

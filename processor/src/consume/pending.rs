@@ -42,7 +42,6 @@ fn parse_records(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Records that wait.
 #[derive(Debug)]
 pub struct Pending {
     config: BatchConfig,
@@ -63,14 +62,11 @@ struct Gathered {
 }
 
 impl Pending {
-    /// Nothing waits.
-    #[must_use]
     pub const fn new(config: BatchConfig) -> Self {
         Self { config, runs: BTreeMap::new(), records: 0, bytes: 0, since: None, pace: Duration::ZERO }
     }
 
     /// Whether more records may wait.
-    #[must_use]
     pub fn has_room(&self) -> bool {
         self.records < self.config.batch_records_max && self.bytes < self.config.bytes_max()
     }
@@ -108,7 +104,6 @@ impl Pending {
     }
 
     /// The first record of a partition that waits.
-    #[must_use]
     pub fn first(&self, partition: Partition) -> Option<&Record> {
         self.runs.get(&partition)?.records.first().map(Arc::as_ref)
     }
@@ -123,7 +118,6 @@ impl Pending {
     /// A transaction costs much before its first record. So the records wait for others twice as long as the
     /// last one took, and what came during it soon goes into the next: quick transactions are small and often,
     /// and the slower they get, by their number or by somebody else's load, the more records share one.
-    #[must_use]
     pub fn due_at(&self) -> Option<Instant> {
         let age_max = Duration::from_millis(self.config.batch_age_ms_max);
         let age = if self.has_room() { age_max.min(2 * self.pace) } else { Duration::ZERO };

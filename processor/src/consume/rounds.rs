@@ -31,7 +31,6 @@ const LOOK_CLOSELY: Duration = Duration::from_secs(10);
 /// this long.
 const SUSPECT_BATCHES: Duration = Duration::from_secs(60);
 
-/// A kind of look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Round {
     /// The ends of what may be read of the owned partitions' logs (their last stable offsets), by a client that
@@ -85,7 +84,6 @@ pub enum Seen {
 
 impl Seen {
     /// The look that saw it.
-    #[must_use]
     pub const fn round(&self) -> Round {
         match self {
             Self::LogEnds { .. } => Round::LogEnds,
@@ -119,7 +117,6 @@ pub struct Schedule {
 
 impl Schedule {
     /// Everything is due one interval from `now`.
-    #[must_use]
     pub fn new(audit: AuditConfig, now: Instant) -> Self {
         let mut schedule = Self {
             audit,
@@ -156,7 +153,6 @@ impl Schedule {
         begun
     }
 
-    /// A look has ended.
     pub fn done(&mut self, ended: Round, now: Instant) {
         let next = now + self.every(ended);
         for (_, due) in self.due.iter_mut().filter(|(round, _)| *round == ended) {
@@ -174,7 +170,6 @@ impl Schedule {
     }
 
     /// Whether all partitions are to be looked at, not only the idle ones.
-    #[must_use]
     pub fn looks_closely(&self, now: Instant) -> bool {
         now < self.close_look_until
     }
@@ -185,7 +180,6 @@ impl Schedule {
     }
 }
 
-/// Looks.
 pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Subject) -> Seen {
     let Subject { beliefs, partitions } = subject;
     match round {

@@ -15,18 +15,15 @@ pub struct Screens {
 }
 
 impl Screens {
-    #[must_use]
     pub const fn new(metrics: Arc<Metrics>, status: Arc<Status>) -> Self {
         Self { metrics, status }
     }
 
     /// For what is measured elsewhere.
-    #[must_use]
     pub const fn metrics(&self) -> &Arc<Metrics> {
         &self.metrics
     }
 
-    /// Shows one thing.
     pub fn show(&self, shown: Shown) {
         match shown {
             Shown::TakenUp { start, owner_epoch, log_end } => tracing::info!(

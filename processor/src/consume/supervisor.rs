@@ -66,7 +66,6 @@ pub enum RunError {
     Stalled(Stall),
 }
 
-/// How the supervisor ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// As it was asked to.
@@ -77,19 +76,14 @@ pub enum End {
 
 /// A lane, seen from outside.
 pub struct LaneHandle {
-    /// Says what it owns.
     pub control: mpsc::Sender<Control>,
-    /// Its task.
     pub task: JoinHandle<()>,
-    /// What it waits for.
     pub clock: Arc<AttemptClock>,
 }
 
 /// The poll thread, seen from outside.
 pub struct PollerHandle {
-    /// Says what it reads.
     pub orders: SyncSender<Order>,
-    /// Its thread.
     pub thread: std::thread::JoinHandle<()>,
 }
 
@@ -105,7 +99,6 @@ enum Internal {
     Seen(Seen),
 }
 
-/// What woke the supervisor.
 enum Wake {
     Stop,
     Report(Option<Report>),
@@ -119,7 +112,6 @@ type Flow = Result<ControlFlow<End>, RunError>;
 
 const GO_ON: Flow = Ok(ControlFlow::Continue(()));
 
-/// The supervisor.
 pub struct Supervisor<'a> {
     taker: Taker,
     profile: TopicProfile,
@@ -138,7 +130,6 @@ pub struct Supervisor<'a> {
 
 impl<'a> Supervisor<'a> {
     /// A supervisor of `lanes`, without partitions.
-    #[must_use]
     pub fn new(
         taker: Taker,
         audit: AuditConfig,

@@ -38,7 +38,6 @@ const RECORDS_DEADLINE: Duration = Duration::from_secs(2);
 /// What became of a partition that was to be taken up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Takeover {
-    /// It is ours.
     Owned {
         /// From where it is to be read.
         next_offset: NextOffset,
@@ -46,7 +45,6 @@ pub enum Takeover {
         owner_epoch: OwnerEpoch,
         /// The end of its log.
         log_end: Offset,
-        /// What its records mean.
         rules: Arc<PartitionRules>,
     },
     /// It must not go on, as its row was seen.
@@ -55,12 +53,9 @@ pub enum Takeover {
     StillHalted(StopReason),
 }
 
-/// Takes partitions up.
 #[derive(Clone)]
 pub struct Taker {
-    /// Where the rows are.
     pub database: Database,
-    /// Looks at the topic.
     pub inspector: Arc<Inspector>,
     /// The topic as it was registered.
     pub registered: Arc<RegisteredTopic>,
@@ -73,7 +68,6 @@ type Verdicts = Vec<(Partition, Result<Sound, Answer>)>;
 
 impl Taker {
     /// The number of the registered topic.
-    #[must_use]
     pub fn topic_ref(&self) -> TopicRef {
         self.registered.topic.topic_ref
     }

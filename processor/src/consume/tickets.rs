@@ -19,7 +19,6 @@ pub struct Live(Arc<Mutex<HashSet<Ticket>>>);
 
 impl Live {
     /// Whether what the ticket was given for is still wanted.
-    #[must_use]
     pub fn holds(&self, ticket: Ticket) -> bool {
         self.with(|live| live.contains(&ticket))
     }
@@ -48,7 +47,6 @@ impl Drop for AbortOnDrop {
 
 impl Tickets {
     /// The live tickets, to be looked at by tasks.
-    #[must_use]
     pub fn live(&self) -> Live {
         self.live.clone()
     }

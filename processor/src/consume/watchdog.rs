@@ -55,7 +55,6 @@ impl WatchdogConfig {
 /// An owned partition, as it is seen now.
 #[derive(Debug, Clone, Copy)]
 pub struct Sight {
-    /// The partition.
     pub partition: Partition,
     /// How far it is applied.
     pub next_offset: NextOffset,
@@ -68,13 +67,9 @@ pub struct Sight {
 /// A partition that does not advance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stall {
-    /// The partition.
     pub partition: Partition,
-    /// Where it stands.
     pub next_offset: NextOffset,
-    /// The records that wait.
     pub lag: i64,
-    /// For how long.
     pub lasts: Duration,
 }
 
@@ -92,11 +87,9 @@ impl fmt::Display for Stall {
 /// What is to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Nothing.
     Fine,
     /// Tell people: this one has just passed the limit.
     Report(Stall),
-    /// Make the consumer anew.
     Rebuild(Stall),
     /// That has not helped: end the process.
     Exit(Stall),
@@ -127,8 +120,6 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches nothing yet.
-    #[must_use]
     pub const fn new(config: WatchdogConfig) -> Self {
         Self { config, partitions: BTreeMap::new() }
     }

@@ -29,14 +29,12 @@ use uuid::Uuid;
 use super::{reading::Reading, transactions::LogEnds};
 use crate::position::Offset;
 
-/// What a callback reported.
 #[derive(Debug)]
 pub enum Callback {
     /// The group gives us partitions, and has its answer.
     Assign(Vec<Partition>),
     /// The group takes partitions. To be answered by one `incremental_unassign`.
     Revoke {
-        /// Which.
         partitions: Vec<Partition>,
         /// Whether they are gone already: others may own them.
         lost: bool,
@@ -59,7 +57,6 @@ pub struct Context {
 
 impl Context {
     /// Collects for a consumer of the topic with this id, of which `is_compacted` speaks.
-    #[must_use]
     pub fn new(topic_id: Uuid, is_compacted: Arc<AtomicBool>) -> Self {
         Self {
             reported: Mutex::default(),

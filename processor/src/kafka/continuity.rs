@@ -29,11 +29,9 @@ use crate::position::{NextOffset, Offset};
 /// The offsets `[from, to)` of a partition, at least one, hold nothing to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Explained {
-    /// The partition.
     pub partition: Partition,
-    /// The first of them,
     pub from: NextOffset,
-    /// and the first that is not of them.
+    /// The first offset that is not of them.
     pub to: NextOffset,
 }
 
@@ -51,7 +49,6 @@ pub struct Continuity {
 
 impl Continuity {
     /// Nothing was read yet; reading begins at `next`.
-    #[must_use]
     pub const fn new(partition: Partition, next: NextOffset) -> Self {
         Self { partition, next, is_doubted: false, is_at_end: false }
     }
@@ -97,7 +94,6 @@ impl Continuity {
 }
 
 /// Whether an error of the consumer may mean that it has left something out.
-#[must_use]
 pub const fn leaves_out(code: Code) -> bool {
     matches!(
         code,

@@ -81,9 +81,6 @@ pub enum TopicIdError {
 
 /// Asks the brokers for a topic's id (`DescribeTopics`, KIP-516): the name of a topic that was
 /// deleted and created again is the same, its id is not. Blocks for `timeout` at most.
-///
-/// # Errors
-/// [`TopicIdError`].
 pub fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -123,7 +120,6 @@ pub fn topic_id<C: ClientContext>(
 /// Which end of a log is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogEdge {
-    /// The oldest record.
     Start,
     /// The place of the next record that a reader of committed records would get.
     End,

@@ -40,7 +40,6 @@ pub struct AssignmentEpoch(pub u64);
 /// From where a partition is read, and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Start {
-    /// The partition.
     pub partition: Partition,
     /// The first record to be read.
     pub next_offset: NextOffset,
@@ -65,7 +64,6 @@ pub enum Order {
     Stop,
 }
 
-/// What the poller reports.
 #[derive(Debug)]
 pub enum Report {
     /// A callback of the consumer.
@@ -90,7 +88,6 @@ pub enum Trouble {
 /// What was read of a partition.
 #[derive(Debug)]
 pub enum Entry {
-    /// A record.
     Record(RawRecord),
     /// Offsets that hold nothing to apply.
     Explained(Explained),
@@ -137,7 +134,6 @@ struct Outlet {
     backlog: VecDeque<Chunk>,
 }
 
-/// The poller.
 pub struct Poller {
     consumer: BaseConsumer<Context>,
     topic: String,
@@ -157,7 +153,6 @@ pub struct Poller {
 
 impl Poller {
     /// A poller that feeds `lanes`. The consumer has subscribed to `topic`.
-    #[must_use]
     pub fn new(
         (consumer, topic): (BaseConsumer<Context>, String),
         orders: Receiver<Order>,

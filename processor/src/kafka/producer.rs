@@ -44,11 +44,8 @@ impl ProducerContext for Reports {
 /// A record to be written.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
-    /// To where.
     pub partition: Partition,
-    /// Its key.
     pub key: &'a [u8],
-    /// Its value.
     pub value: &'a [u8],
     /// Its headers, in their order.
     pub headers: &'a [(String, Option<Vec<u8>>)],

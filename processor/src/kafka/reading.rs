@@ -23,7 +23,6 @@ pub struct Reading {
 
 impl Reading {
     /// Of a consumer that is to read the topic with this id.
-    #[must_use]
     pub fn new(registered: Uuid) -> Self {
         let registered = STANDARD_NO_PAD.encode(registered.as_bytes());
         Self { registered, is_other: AtomicBool::new(false) }

@@ -16,9 +16,7 @@ type HeaderSpans = (Range<usize>, Option<Range<usize>>);
 /// A record as it was read.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
-    /// Its partition.
     pub partition: Partition,
-    /// Its offset.
     pub offset: Offset,
     /// When the broker appended it (LogAppendTime).
     pub appended_at: Timestamp,
@@ -29,8 +27,6 @@ pub struct RawRecord {
 }
 
 impl RawRecord {
-    /// Copies a record.
-    #[must_use]
     pub fn new<'a>(
         (partition, offset, appended_at): (Partition, Offset, Timestamp),
         key: Option<&[u8]>,
@@ -51,14 +47,10 @@ impl RawRecord {
         Self { partition, offset, appended_at, bytes: bytes.into(), key, value, headers }
     }
 
-    /// The key's bytes.
-    #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
         self.key.as_ref().map(|span| self.part(span))
     }
 
-    /// The value's bytes.
-    #[must_use]
     pub fn value(&self) -> Option<&[u8]> {
         self.value.as_ref().map(|span| self.part(span))
     }
@@ -69,13 +61,11 @@ impl RawRecord {
     }
 
     /// What the record costs in a queue: its bytes and what holds them.
-    #[must_use]
     pub fn size_bytes(&self) -> usize {
         size_of::<Self>() + self.bytes.len() + size_of_val(&*self.headers)
     }
 
     /// What identifies the record when its partition is taken up again.
-    #[must_use]
     pub fn digest(&self) -> RecordDigest {
         RecordDigest::of(self.key(), self.value(), self.appended_at)
     }

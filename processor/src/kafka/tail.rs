@@ -24,7 +24,6 @@ use super::{
 /// How long the brokers may say nothing while records are known to be there.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Where to begin.
 #[derive(Debug, Clone, Copy)]
 pub enum Begin {
     /// With what comes next.
@@ -37,12 +36,10 @@ pub enum Begin {
     Offset(i64),
 }
 
-/// What to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope {
     /// One partition, or all.
     pub partition: Option<Partition>,
-    /// Where to begin.
     pub from: Begin,
     /// Whether to wait for more at the end of the log.
     pub follow: bool,

@@ -38,12 +38,9 @@ pub enum TopicProfile {
     Development,
 }
 
-/// Which topic it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicIdentity {
-    /// The cluster.
     pub cluster_id: String,
-    /// The topic's name.
     pub name: String,
     /// The topic's id, given by the cluster when it was created.
     pub topic_id: Uuid,
@@ -54,7 +51,6 @@ pub struct TopicIdentity {
 /// The range of a partition's log: `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogRange {
-    /// The oldest record.
     pub start: Offset,
     /// The place of the next record to be appended.
     pub end: Offset,
@@ -72,7 +68,6 @@ pub enum InspectError {
     /// The brokers did not say which cluster it is.
     #[error("the brokers did not name their cluster")]
     NoCluster,
-    /// The topic's id.
     #[error(transparent)]
     TopicId(#[from] ffi::TopicIdError),
     /// A record that lies in the log did not come.
@@ -95,7 +90,6 @@ pub const RECORD_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Whether an error is about the bytes of a batch, which are the same however often it is fetched: a codec, a
 /// format or a checksum. Everything else passes.
-#[must_use]
 pub const fn is_unreadable(code: &RDKafkaErrorCode) -> bool {
     matches!(
         code,
@@ -106,7 +100,6 @@ pub const fn is_unreadable(code: &RDKafkaErrorCode) -> bool {
     )
 }
 
-/// Looks at the topic.
 pub struct Inspector {
     topic: String,
     reader: BaseConsumer<DefaultConsumerContext>,
@@ -133,15 +126,11 @@ impl Inspector {
     }
 
     /// Whether the topic was compacted when it was last audited: then its offsets have gaps that nothing explains.
-    #[must_use]
     pub fn is_compacted(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.is_compacted)
     }
 
     /// Which topic it is.
-    ///
-    /// # Errors
-    /// [`InspectError`].
     pub fn identity(&self) -> Result<TopicIdentity, InspectError> {
         let client = self.reader.client();
         let metadata = self.reader.fetch_metadata(Some(&self.topic), REQUEST_DEADLINE)?;
@@ -329,7 +318,6 @@ impl Inspector {
 }
 
 /// Copies a record out of the Kafka client's memory.
-#[must_use]
 pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord::new(
         (Partition(message.partition()), Offset(message.offset()), appended_at(message)),
@@ -340,7 +328,6 @@ pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
 }
 
 /// When a record was appended. Without LogAppendTime the topic's audit has already refused the topic.
-#[must_use]
 pub fn appended_at(message: &BorrowedMessage<'_>) -> Timestamp {
     message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH)
 }

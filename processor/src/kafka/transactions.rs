@@ -18,7 +18,6 @@ const TOLD_AFTER: Duration = Duration::from_secs(90);
 /// The two ends of a partition's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEnds {
-    /// The partition.
     pub partition: Partition,
     /// The last stable offset: from here on, a transaction may still be open.
     pub stable: Offset,

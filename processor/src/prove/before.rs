@@ -24,9 +24,7 @@ const CLIENTS_MAX: usize = 1_000;
 /// A message that is in the table.
 #[derive(Debug)]
 pub struct Stored {
-    /// Its record's partition,
     pub partition: Partition,
-    /// and offset.
     pub offset: Offset,
     /// Tells a duplicate from a reused id.
     pub body: Body,
@@ -130,7 +128,6 @@ pub async fn clients(
 /// it is among the records: the message that found it idle, which would have opened an earlier one
 /// otherwise; or a command, of which the row has the time. Of two commands at one time the first has
 /// closed it, unless another dialog was opened between them.
-#[must_use]
 pub fn active(
     proof: &Proof<'_>,
     records: &[ClientRecord],

@@ -22,7 +22,6 @@ use crate::fold::Counters;
 pub struct Clients {
     /// What became of the records of each span, but for dead letters that say nothing.
     pub counters: Vec<Counters>,
-    /// Differences.
     pub findings: Findings,
     model: Model,
     /// Over how many partitions the keys were ever spread: a client's records are in its partitions by these.
@@ -42,8 +41,6 @@ struct Client<'a> {
 }
 
 impl Clients {
-    /// Nothing yet.
-    #[must_use]
     pub fn new(proof: &Proof<'_>) -> Self {
         Self {
             counters: vec![Counters::default(); proof.spans.spans.len()],

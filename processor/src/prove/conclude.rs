@@ -19,9 +19,7 @@ use crate::{
 
 /// What comes out of a comparison.
 pub struct Conclusion {
-    /// The differences.
     pub findings: Findings,
-    /// What was compared.
     pub compared: Compared,
     /// How far it reaches.
     pub proved: Vec<Proved>,
@@ -29,7 +27,6 @@ pub struct Conclusion {
 
 impl Conclusion {
     /// Adds up what the workers have found, and compares each partition's own row with it.
-    #[must_use]
     pub fn draw(
         proof: &Proof<'_>,
         tables: Vec<TableRows>,

@@ -160,7 +160,6 @@ impl<'a> Fields<'a> {
     }
 
     /// The fields that are left, as they were sent: what [`Expected`] writes for the same values.
-    #[must_use]
     pub const fn rest(self) -> &'a [u8] {
         self.0
     }
@@ -183,7 +182,6 @@ impl Expected {
         self.0.extend_from_slice(value.unwrap_or_default());
     }
 
-    /// A text.
     pub fn text(&mut self, value: Option<&str>) {
         self.field(value.map(str::as_bytes));
     }
@@ -194,8 +192,6 @@ impl Expected {
         self.field(micros.as_ref().map(<[u8; 8]>::as_slice));
     }
 
-    /// The bytes.
-    #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.0
     }

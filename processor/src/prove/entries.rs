@@ -22,7 +22,6 @@ pub struct Keys(RandomState, RandomState);
 
 impl Keys {
     /// The digest of some content.
-    #[must_use]
     pub fn digest(&self, bytes: &[u8]) -> u64 {
         let mut hasher = self.0.build_hasher();
         hasher.write(bytes);
@@ -30,7 +29,6 @@ impl Keys {
     }
 
     /// A digest wide enough to tell all ids of a client apart.
-    #[must_use]
     pub fn wide_digest(&self, bytes: &[u8]) -> [u8; 16] {
         let mut hasher = self.1.build_hasher();
         hasher.write(bytes);
@@ -38,7 +36,6 @@ impl Keys {
     }
 
     /// A client's bucket. Under a key: whoever chooses ids cannot choose the bucket.
-    #[must_use]
     pub fn bucket(&self, client: ClientId, buckets: usize) -> usize {
         let buckets = u64::try_from(buckets).unwrap_or(u64::MAX).max(1);
         usize::try_from(self.digest(client.as_uuid().as_bytes()) % buckets).unwrap_or_default()
@@ -47,7 +44,6 @@ impl Keys {
 
 /// A value that always takes the same number of bytes.
 pub trait Fixed: Sized {
-    /// How many.
     const SIZE: usize;
     /// Appends exactly [`Self::SIZE`] bytes.
     fn write(&self, bytes: &mut Vec<u8>);
@@ -137,7 +133,6 @@ macro_rules! entry {
 /// What a row at a place is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
-    /// A message.
     Message,
     /// A dead letter whose reason a record can tell.
     DeadLetter,
@@ -148,15 +143,11 @@ pub enum Kind {
 entry! {
     /// A row that stands for a record.
     PlacedRow {
-        /// The record's offset.
         offset: Offset,
-        /// What it is.
         kind: Kind,
         /// Where the row lies in its table (`ctid`).
         tid: [u8; 6],
-        /// A message's dialog.
         dialog: Uuid,
-        /// Of its other columns.
         digest: u64,
     }
 }
@@ -168,14 +159,12 @@ pub enum Found {
     Nothing,
     /// It says what the record says.
     Same,
-    /// It says something else.
     Different,
 }
 
 /// What a record says, as far as the fold has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Said {
-    /// A client wrote something.
     Message {
         /// A digest of the message's id.
         id: [u8; 16],
@@ -226,22 +215,17 @@ impl Fixed for Said {
 entry! {
     /// A record of a client, with what stands at its place.
     ClientRecord {
-        /// Whose.
         client: ClientId,
-        /// Where.
         partition: Partition,
-        /// Where in the partition.
         offset: Offset,
-        /// When it was appended.
         appended_at: Timestamp,
-        /// What it says.
         said: Said,
         /// Digests of the client's `external_client_id` and `client_phone`; 0 if the record does not tell.
         external_client_id: u64,
         client_phone: u64,
-        /// The message row at its place,
+        /// The message row at its place.
         message: Found,
-        /// and the dialog of that row.
+        /// The dialog of that row.
         dialog: Uuid,
         /// The dead letter at its place, compared with that of a reused id.
         dead_letter: Found,
@@ -250,13 +234,10 @@ entry! {
 
 impl ClientRecord {
     /// The order in which the records of a client are folded: a client only moves to a higher partition.
-    #[must_use]
     pub const fn order(&self) -> (ClientId, Partition, Offset) {
         (self.client, self.partition, self.offset)
     }
 
-    /// Where it is.
-    #[must_use]
     pub const fn place(&self) -> Place {
         (self.partition, self.offset)
     }
@@ -265,9 +246,7 @@ impl ClientRecord {
 entry! {
     /// A row of `dialogs`. Times are microseconds since 1970, whatever the row holds; [`NULL`] is null.
     DialogRow {
-        /// Whose.
         client_id: ClientId,
-        /// Its id.
         id: Uuid,
         opened_at: i64,
         closed_at: i64,
@@ -285,13 +264,11 @@ pub const NULL: i64 = i64::MIN;
 
 impl DialogRow {
     /// The order of a client's dialogs.
-    #[must_use]
     pub const fn order(&self) -> (ClientId, i32, i64, Uuid) {
         (self.client_id, self.partition, self.opened_offset, self.id)
     }
 
     /// The place of the record that opened it.
-    #[must_use]
     pub const fn place(&self) -> Place {
         (Partition(self.partition), Offset(self.opened_offset))
     }
@@ -300,7 +277,6 @@ impl DialogRow {
 entry! {
     /// A row of `clients`.
     ClientRow {
-        /// The client.
         id: ClientId,
         /// Digests of what its source and its phone are.
         external_client_id: u64,
@@ -315,26 +291,19 @@ entry! {
 entry! {
     /// A message whose record the log no longer holds.
     GoneMessage {
-        /// Whose.
         client: ClientId,
-        /// Where its record was.
         partition: Partition,
-        /// Where in the partition.
         offset: Offset,
-        /// Its dialog.
         dialog: Uuid,
     }
 }
 
 impl GoneMessage {
     /// The order of a client's messages.
-    #[must_use]
     pub const fn order(&self) -> (ClientId, Partition, Offset) {
         (self.client, self.partition, self.offset)
     }
 
-    /// Where its record was.
-    #[must_use]
     pub const fn place(&self) -> Place {
         (self.partition, self.offset)
     }

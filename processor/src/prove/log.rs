@@ -116,23 +116,17 @@ fn passes(error: &KafkaError) -> bool {
 
 /// A record where the Kafka client keeps it.
 pub struct LogRecord<'a> {
-    /// The record.
     pub message: &'a BorrowedMessage<'a>,
-    /// Its partition.
     pub partition: Partition,
-    /// Its offset.
     pub offset: Offset,
 }
 
 impl LogRecord<'_> {
-    /// When it was appended.
-    #[must_use]
     pub fn appended_at(&self) -> Timestamp {
         appended_at(self.message)
     }
 
     /// What `partition_progress` keeps of the last record.
-    #[must_use]
     pub fn digest(&self) -> RecordDigest {
         RecordDigest::of(self.message.key(), self.message.payload(), self.appended_at())
     }

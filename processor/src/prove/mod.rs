@@ -76,12 +76,9 @@ use crate::{
     store::{Database, registry::Topic},
 };
 
-/// How to prove.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// What is compared.
     pub scope: Scope,
-    /// Workers.
     pub jobs: usize,
     /// Memory for the buckets, in bytes.
     pub memory_max: usize,
@@ -94,7 +91,6 @@ pub struct Proof<'a> {
     topic: Topic,
     spans: Spans,
     keys: Keys,
-    /// Buckets of clients.
     buckets: usize,
     scope: Scope,
     /// Whether offsets may be missing because records were compacted away: then they are not Kafka's own.

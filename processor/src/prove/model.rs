@@ -9,21 +9,18 @@ use uuid::Uuid;
 use super::entries::{ClientRecord, Said};
 use crate::position::{Offset, dialog_id};
 
-/// `close_reason` of a dialog that a record closed,
+/// `close_reason` of a dialog that a record closed.
 const COMMAND: &str = "command";
-/// and of one that ended because its client was silent.
+/// `close_reason` of a dialog that ended because its client was silent.
 pub const IDLE_GAP: &str = "idle_gap";
 
 /// A dialog that has to be in the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialog {
-    /// Its id.
     pub id: Uuid,
     /// The record that opened it.
     pub partition: Partition,
-    /// Where in the partition.
     pub opened_offset: Offset,
-    /// When that was appended.
     pub opened_at: Timestamp,
     /// When it ended, and why.
     pub closed: Option<(Timestamp, &'static str)>,
@@ -33,7 +30,6 @@ pub struct Dialog {
 
 /// When the latest message of a dialog was appended, once one more was, to whose client the gap applies or
 /// not. The broker's clock may step back; what is known does not.
-#[must_use]
 pub fn latest(last: Option<Timestamp>, appended_at: Timestamp, has_gap: bool) -> Option<Timestamp> {
     if has_gap { last.max(Some(appended_at)) } else { None }
 }
@@ -43,11 +39,9 @@ pub fn latest(last: Option<Timestamp>, appended_at: Timestamp, has_gap: bool) ->
 pub enum Outcome {
     /// A message in this dialog.
     Message(Uuid),
-    /// Nothing but a count.
     Duplicate,
     /// A dead letter: its id was used before with another body.
     Conflict,
-    /// Nothing but a count.
     Command,
 }
 
@@ -62,7 +56,6 @@ pub struct Model {
 
 impl Model {
     /// Before any client.
-    #[must_use]
     pub fn new(topic_id: Uuid) -> Self {
         Self { topic_id, dialogs: Vec::new(), bodies: HashMap::new() }
     }
@@ -78,7 +71,6 @@ impl Model {
         self.dialogs.extend(active);
     }
 
-    /// Takes the next record.
     pub fn step(&mut self, record: &ClientRecord) -> Outcome {
         match record.said {
             Said::Message { id, body, idle_gap } => match self.bodies.get(&id) {
@@ -101,7 +93,6 @@ impl Model {
     }
 
     /// The client's dialogs in the order in which they were opened.
-    #[must_use]
     pub fn dialogs(&self) -> &[Dialog] {
         &self.dialogs
     }
@@ -140,7 +131,6 @@ impl Model {
 
 /// Whether two records with one message id say the same. By version 1 the sender's own members counted, too:
 /// where one of the two is of that version and the other is not, only what both look at is compared.
-#[must_use]
 pub fn is_same(first: &Body, later: &Body) -> bool {
     let versions = [first, later].map(|body| if body.own == body.hash { 2 } else { 1 });
     match versions {

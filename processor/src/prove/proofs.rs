@@ -15,19 +15,14 @@ use crate::{
     store::{StoreError, session::within_deadline},
 };
 
-/// The last proof.
 #[derive(Debug)]
 pub struct LastProof {
     /// When, and whether it was one.
     pub since: Since,
-    /// How far.
     pub partitions: Vec<Proved>,
 }
 
 /// The last proof of a topic that was clean; `None` if there is none to go on from.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn last(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -75,15 +70,12 @@ pub async fn last(
 pub struct Kept<'a> {
     /// The moment that was looked at.
     pub at: Timestamp,
-    /// The code of what was looked at,
+    /// The code of its scope.
     pub scope: &'static str,
-    /// and of what came out.
+    /// The code of its verdict.
     pub verdict: &'static str,
-    /// Records that were compared.
     pub records: i64,
-    /// Differences.
     pub findings: u64,
-    /// How long it took.
     pub elapsed_seconds: f64,
     /// Who decided it, and why; of a baseline only.
     pub decision: Option<(&'a str, &'a str)>,
@@ -96,7 +88,6 @@ pub const BASELINE: &str = "baseline";
 
 impl Kept<'_> {
     /// Of a proof that looked at the moment `at`.
-    #[must_use]
     pub fn of(report: &Report, at: Timestamp) -> Self {
         Self {
             at,
@@ -112,9 +103,6 @@ impl Kept<'_> {
 }
 
 /// Keeps a verdict, and how far it reaches, all in one statement.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn record(
     connection: &mut PgConnection,
     topic_ref: TopicRef,

@@ -28,9 +28,8 @@ use crate::{
     store::statements::headers_as_json,
 };
 
-/// Why a row should be there,
+/// Why a row should, or should not, be there.
 pub const MISSING: &str = "the record is applied, its row is not there";
-/// or should not.
 pub const UNWANTED: &str = "the record says nothing that makes such a row";
 
 /// Rows of which the differing columns are looked up; beyond it, rows are only told to differ.
@@ -47,9 +46,9 @@ pub struct Records {
     pub clients: Spill<ClientRecord>,
     /// The columns in which a row differs from its record, should it turn out that the record wants it.
     pub differing: HashMap<RowOf, Vec<&'static str>>,
-    /// Dead letters by reason,
+    /// By reason.
     pub dead_letters: BTreeMap<&'static str, i64>,
-    /// and by span.
+    /// By span.
     pub dead_letters_of: Vec<i64>,
     /// Offsets that no record has, by span.
     pub control_of: Vec<i64>,
@@ -59,9 +58,7 @@ pub struct Records {
     pub last_digests: HashMap<Partition, RecordDigest>,
     /// The last record of each partition that was read.
     pub last_offsets: HashMap<Partition, Offset>,
-    /// How many records.
     pub records: i64,
-    /// Differences.
     pub findings: Findings,
     expected: Expected,
     /// Messages without a row, whose ids may have come before the records that are looked at.
@@ -69,8 +66,6 @@ pub struct Records {
 }
 
 impl Records {
-    /// Nothing yet.
-    #[must_use]
     pub fn new(proof: &Proof<'_>) -> Self {
         Self {
             clients: Spill::new(proof.buckets, proof.memory.records),

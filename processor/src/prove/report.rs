@@ -11,21 +11,17 @@ use serde::Serialize;
 /// Differences that are told one by one; all are counted.
 pub const FINDINGS_MAX: usize = 100;
 
-/// What was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The tables are what the records say.
     Clean,
-    /// They are not.
     Differs,
     /// What the log and the tables hold does not tell.
     NotProvable,
 }
 
 impl Verdict {
-    /// The stable code.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clean => "clean",
@@ -35,7 +31,6 @@ impl Verdict {
     }
 }
 
-/// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
@@ -46,8 +41,6 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The stable code.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Full => "full",
@@ -61,11 +54,8 @@ impl Scope {
 pub enum About {
     /// A record, and the row that stands for it.
     Record,
-    /// A dialog.
     Dialog,
-    /// A client.
     Client,
-    /// The partition's own row.
     Progress,
     /// Something that no record speaks of. Told after all partitions.
     Nothing,
@@ -76,7 +66,6 @@ pub enum About {
 pub struct Finding {
     #[serde(skip)]
     about: About,
-    /// The partition.
     pub partition: i32,
     /// The record's offset, where one record is concerned.
     pub offset: Option<i64>,
@@ -121,21 +110,17 @@ impl std::ops::AddAssign for Rows {
 /// What was compared, and what came out.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// The verdict.
     pub verdict: Verdict,
     /// The verdict in a sentence.
     pub line: String,
-    /// What was compared.
     pub scope: Scope,
     /// The proof that this one goes on from.
     pub since: Option<String>,
-    /// Records compared.
     pub records: i64,
     /// Rows compared, by table.
     pub rows: Rows,
     /// Records that repeat a message.
     pub duplicates: i64,
-    /// Commands.
     pub commands: i64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, i64>,
@@ -145,9 +130,7 @@ pub struct Report {
     pub gone: i64,
     /// Records that the log holds beyond the next offsets.
     pub not_applied: i64,
-    /// How long it took.
     pub elapsed_seconds: f64,
-    /// Differences in all.
     pub findings_total: u64,
     /// The first of them.
     pub findings: Vec<Finding>,
@@ -156,13 +139,10 @@ pub struct Report {
 /// What was compared, by numbers.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// Records.
     pub records: i64,
-    /// Rows.
     pub rows: Rows,
     /// Records that repeat a message.
     pub duplicates: i64,
-    /// Commands.
     pub commands: i64,
     /// Dead letters by reason.
     pub dead_letters: BTreeMap<&'static str, i64>,
@@ -177,7 +157,6 @@ pub struct Compared {
 /// The proof that another one goes on from.
 #[derive(Debug, Clone, Copy)]
 pub struct Since {
-    /// When.
     pub at: Timestamp,
     /// Whether it was a person's decision and no proof.
     pub is_baseline: bool,
@@ -215,8 +194,6 @@ impl Compared {
 }
 
 impl Report {
-    /// Nothing can be compared.
-    #[must_use]
     pub fn not_provable(scope: Scope, why: &str) -> Self {
         Self {
             verdict: Verdict::NotProvable,
@@ -247,7 +224,6 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Adds one.
     pub fn push(
         &mut self,
         about: About,
@@ -282,8 +258,6 @@ impl Findings {
         self.first.truncate(FINDINGS_MAX);
     }
 
-    /// Draws the conclusion.
-    #[must_use]
     pub fn into_report(
         mut self,
         (scope, since): (Scope, Option<Since>),

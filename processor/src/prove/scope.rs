@@ -19,11 +19,9 @@ const RUN_SLICES_MAX: usize = 16;
 /// A part of a partition's log: `[from, to)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stretch {
-    /// The partition.
     pub partition: Partition,
-    /// The first record,
     pub from: NextOffset,
-    /// and the first that is not of it.
+    /// The first offset that is not of it.
     pub to: NextOffset,
 }
 
@@ -32,7 +30,6 @@ impl Stretch {
         usize::try_from((self.to.0 - self.from.0 + SLICE_OFFSETS - 1) / SLICE_OFFSETS).unwrap_or_default()
     }
 
-    /// The stretch in slices.
     pub fn cut(self) -> impl Iterator<Item = Self> {
         let Self { partition, from, to } = self;
         std::iter::successors(Some(from.0), |start| Some(start + SLICE_OFFSETS)).take(self.slices()).map(
@@ -51,21 +48,18 @@ pub struct Skipped(pub Vec<(i64, i64)>);
 
 impl Skipped {
     /// The first offset from `offset` on that was not passed over.
-    #[must_use]
     pub fn next(&self, offset: i64) -> i64 {
         let through = |at, (from, to): &(i64, i64)| if (*from..*to).contains(&at) { *to } else { at };
         self.0.iter().fold(offset, through)
     }
 
     /// How many of the offsets `[from, to)` were not passed over.
-    #[must_use]
     pub fn kept_between(&self, from: i64, to: i64) -> i64 {
         let passed = self.0.iter().map(|(start, end)| (to.min(*end) - from.max(*start)).max(0));
         (to - from - passed.sum::<i64>()).max(0)
     }
 
     /// The end of what was not passed over before `end`.
-    #[must_use]
     pub fn end_before(&self, end: i64) -> i64 {
         let back = |at, (from, to): &(i64, i64)| if *to == at { *from } else { at };
         self.0.iter().rev().fold(end, back)
@@ -77,16 +71,13 @@ impl Skipped {
 pub struct Applied {
     /// How far it is applied, and what became of its records.
     pub progress: Progress,
-    /// What its records mean.
     pub rules: PartitionRules,
-    /// What was passed over.
     pub skipped: Skipped,
 }
 
 /// How far a partition was proved, and what a later proof needs to go on from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proved {
-    /// The partition.
     pub partition: Partition,
     /// Its next offset at that time.
     pub proved_to: NextOffset,
@@ -103,7 +94,6 @@ pub struct Span {
     pub applied: Applied,
     /// What was proved before, and is not looked at again.
     pub proved: Proved,
-    /// The records.
     pub stretch: Stretch,
     /// Where the log ends, if that is before the next offset.
     pub log_end: Option<Offset>,
@@ -121,21 +111,16 @@ pub struct Span {
 }
 
 impl Span {
-    /// The partition.
-    #[must_use]
     pub const fn partition(&self) -> Partition {
         self.stretch.partition
     }
 
-    /// Its row.
-    #[must_use]
     pub const fn progress(&self) -> &Progress {
         &self.applied.progress
     }
 
     /// Whether a record is not looked at, because it was proved before, or because the log no longer holds it. What
     /// it did is taken from the tables.
-    #[must_use]
     pub const fn is_taken(&self, offset: Offset) -> bool {
         let Stretch { from, to, .. } = self.gone;
         let is_gone = from.0 <= offset.0 && offset.0 < to.0;
@@ -144,20 +129,17 @@ impl Span {
     }
 
     /// Whether an operator passed over an offset.
-    #[must_use]
     pub fn is_skipped(&self, offset: Offset) -> bool {
         self.applied.skipped.next(offset.0) > offset.0
     }
 
     /// Whether the last offset was applied, so that the row has the digest of its record.
-    #[must_use]
     pub fn ends_applied(&self) -> bool {
         let next_offset = self.progress().next_offset.0;
         self.applied.skipped.end_before(next_offset) == next_offset
     }
 }
 
-/// Where a row belongs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Location {
     /// To a record in this slice.
@@ -166,7 +148,6 @@ pub enum Location {
     Gone(usize),
     /// To a record that is not looked at.
     Outside,
-    /// To no record.
     Nowhere,
 }
 
@@ -175,14 +156,12 @@ pub enum Location {
 pub struct Spans {
     /// By partition.
     pub spans: Vec<Span>,
-    /// Slices in all.
     pub slices: usize,
 }
 
 impl Spans {
     /// What is left to be proved of partitions in their order, given what was proved before (for a proof of
     /// everything: nothing) and what the log still holds.
-    #[must_use]
     pub fn new(
         scope: Scope,
         applied: Vec<Applied>,
@@ -232,13 +211,11 @@ impl Spans {
     }
 
     /// How many records are looked at.
-    #[must_use]
     pub fn records(&self) -> i64 {
         self.spans.iter().map(|span| span.stretch.to.0 - span.stretch.from.0).sum()
     }
 
     /// Over how many partitions the keys were ever spread, `first` at first.
-    #[must_use]
     pub fn counts(&self, first: PartitionCount) -> Vec<PartitionCount> {
         let later = self.spans.iter().filter_map(|span| span.applied.rules.came_with());
         let mut counts: Vec<PartitionCount> = std::iter::once(first).chain(later).collect();
@@ -247,15 +224,12 @@ impl Spans {
         counts
     }
 
-    /// A partition's span.
-    #[must_use]
     pub fn of(&self, partition: Partition) -> Option<(usize, &Span)> {
         let at = self.spans.binary_search_by_key(&partition, Span::partition).ok()?;
         Some((at, self.spans.get(at)?))
     }
 
     /// Where a row belongs that claims to stand for a record.
-    #[must_use]
     pub fn locate(&self, partition: Partition, offset: Offset) -> Location {
         let Some((_, span)) = self.of(partition) else {
             return Location::Nowhere;
@@ -275,7 +249,6 @@ impl Spans {
     }
 
     /// The slices in runs that follow each other in their partitions, fine enough for `jobs` workers.
-    #[must_use]
     pub fn runs(&self, jobs: usize) -> Vec<Vec<(usize, Stretch)>> {
         let length = (self.slices / (4 * jobs.max(1))).clamp(1, RUN_SLICES_MAX);
         let of_span = |span: &Span| -> Vec<(usize, Stretch)> {

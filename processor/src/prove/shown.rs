@@ -19,9 +19,7 @@ const REWRITE: &str = "\r\x1b[2K";
 /// What a proof does, one after the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Rows are read.
     Rows,
-    /// Records are read.
     Records,
     /// The clients' histories are compared.
     Clients,
@@ -59,7 +57,6 @@ struct Shown {
 }
 
 impl Progress {
-    /// Counts rows or records.
     pub fn advance(&self, count: usize) {
         self.done.fetch_add(u64::try_from(count).unwrap_or_default(), Ordering::Relaxed);
     }

@@ -29,11 +29,9 @@ pub struct Snapshot {
     pub registration: Registration,
     /// Topics registered beside this one.
     pub other_topics: i64,
-    /// The topic's partitions.
     pub applied: Vec<Applied>,
     /// The transaction that exported the snapshot.
     pub connection: PgConnection,
-    /// The moment.
     pub at: Timestamp,
     id: String,
 }
@@ -74,7 +72,6 @@ impl Snapshot {
     }
 
     /// By this name other connections see the same.
-    #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -20,7 +20,6 @@ use super::entries::Fixed;
 /// Bytes of a start in a run's index.
 const START: usize = size_of::<u32>();
 
-/// Buckets of entries.
 pub struct Spill<E> {
     buckets: Vec<Vec<u8>>,
     /// What the buckets have allocated, and may.
@@ -35,7 +34,6 @@ pub struct Spill<E> {
 
 impl<E: Fixed> Spill<E> {
     /// Empty buckets that share `memory_max` bytes.
-    #[must_use]
     pub fn new(buckets: usize, memory_max: usize) -> Self {
         Self {
             buckets: (0..buckets).map(|_| Vec::new()).collect(),

@@ -25,12 +25,10 @@ pub struct Rows<'a> {
     pub messages: &'a [GoneMessage],
     /// All its dialogs, in their order.
     pub dialogs: &'a [DialogRow],
-    /// Its own.
     pub row: Option<&'a ClientRow>,
 }
 
 /// The client of a pair as a row spells it; nil if by the rules of today it is no pair.
-#[must_use]
 pub fn of_pair(external_client_id: &str, client_phone: &str) -> ClientId {
     match (ExternalClientId::parse(external_client_id), Phone::parse(client_phone)) {
         (Ok(id), Ok(phone)) => ClientId::of(&id, &phone),
@@ -41,9 +39,7 @@ pub fn of_pair(external_client_id: &str, client_phone: &str) -> ClientId {
 /// How many messages and dead letters stand for records that are gone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Standing {
-    /// Messages.
     pub messages: i64,
-    /// Dead letters.
     pub dead_letters: i64,
 }
 

@@ -24,22 +24,15 @@ const PIECE_PAGES: i64 = 4_096;
 /// The tables in the order in which they are read.
 pub const TABLES: [Table; 4] = [Table::Messages, Table::Dialogs, Table::Clients, Table::DeadLetters];
 
-/// A table of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
-    /// Messages.
     Messages,
-    /// Dead letters.
     DeadLetters,
-    /// Dialogs.
     Dialogs,
-    /// Clients.
     Clients,
 }
 
 impl Table {
-    /// Its name.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Messages => "messages",
@@ -91,11 +84,9 @@ pub struct TableRows {
     pub placed: Spill<PlacedRow>,
     /// Dialogs, by client.
     pub dialogs: Spill<DialogRow>,
-    /// Clients.
     pub clients: Spill<ClientRow>,
     /// Messages whose records are gone, by client.
     pub gone: Spill<GoneMessage>,
-    /// How many.
     pub rows: Rows,
     /// Rows that no record stands for.
     pub findings: Findings,
@@ -103,8 +94,6 @@ pub struct TableRows {
 }
 
 impl TableRows {
-    /// Nothing yet.
-    #[must_use]
     pub fn new(proof: &Proof<'_>) -> Self {
         Self {
             placed: Spill::new(proof.spans.slices, proof.memory.placed),

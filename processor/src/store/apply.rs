@@ -22,7 +22,6 @@ use crate::{
     position::Offset,
 };
 
-/// A batch was applied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// What its clients are now.
@@ -50,9 +49,6 @@ pub enum ApplyError {
 /// Applies a batch. `cached` are the states of clients that are known without asking.
 ///
 /// Never cancel it: a dropped `begin` or `commit` leaves a transaction open (R14).
-///
-/// # Errors
-/// [`ApplyError`].
 #[expect(clippy::disallowed_methods, reason = "the one place that opens a batch's transaction")]
 pub async fn apply(
     connection: &mut PgConnection,

@@ -140,7 +140,6 @@ impl StoreError {
     /// Whether the connection can be used again at once. After any other error it is dropped: the server
     /// then frees the locks of what was under way, which an idle connection would keep, and no statement
     /// that was prepared for other tables is left.
-    #[must_use]
     pub const fn leaves_connection_usable(&self) -> bool {
         match self {
             Self::Record { .. } | Self::Present(_) => true,

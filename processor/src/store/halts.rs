@@ -14,9 +14,6 @@ use crate::{
 /// The partitions that stand still, among some. Index: `halts_standing_topic_ref_partition_key`.
 ///
 /// A reason of `None` was written by a later version of this program: its partition stands still as well.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn standing(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -45,9 +42,7 @@ fn read_reason(code: &str, numbers: &str) -> Option<StopReason> {
 /// A halt to be written.
 #[derive(Debug, Clone)]
 pub struct Halt {
-    /// The partition.
     pub partition: Partition,
-    /// Why it stands still.
     pub reason: StopReason,
     /// What was known of the row: a halt is written only while that is still true, so that a former owner, or
     /// one whose takeover took too long, halts nothing.
@@ -57,9 +52,7 @@ pub struct Halt {
 /// A partition's row as it was when a halt was decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SeenRow {
-    /// It had none.
     Absent,
-    /// It was read.
     Read(NextOffset, OwnerEpoch),
     /// It was not read: an owner decided, whose row moves with its transactions.
     Owned(OwnerEpoch),
@@ -87,9 +80,6 @@ pub enum Recorded {
 /// Writes a halt, unless one stands already or the row is not as it was seen. Holds the row meanwhile: who
 /// raises its epoch does so before, and fences this halt, or after, and sees it. Index:
 /// `halts_standing_topic_ref_partition_key`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn record(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -128,20 +118,14 @@ pub async fn record(
 /// A halt that stands, as the command that resumes it needs it.
 #[derive(Debug)]
 pub struct StandingHalt {
-    /// Its number.
     pub halt_id: i64,
-    /// Its reason's code.
     pub reason: String,
     /// Its reason in a sentence.
     pub detail: String,
-    /// Who noticed.
     pub owner: String,
 }
 
 /// The halt of a partition, if it stands still.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn find(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -167,24 +151,20 @@ pub struct Decision {
     pub reason: String,
     /// What else is to be known.
     pub note: String,
-    /// Who.
     pub operator: String,
 }
 
 /// A move of a partition, as a person decided it.
 #[derive(Debug)]
 pub struct Intervention<'a> {
-    /// The partition's topic.
     pub topic_ref: TopicRef,
     /// The row that was looked at: the move happens only from there.
     pub seen: &'a Progress,
-    /// To where.
     pub to: NextOffset,
     /// The digest of the record before that place, if it is in the log.
     pub last_digest: Option<RecordDigest>,
     /// What it skips and repeats.
     pub effect: Effect,
-    /// The halt that ends.
     pub halt_id: Option<i64>,
     /// Who, and why.
     pub decision: &'a Decision,
@@ -196,10 +176,8 @@ pub enum InterventionError {
     /// Nothing was written, or it is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Nothing was written.
     #[error("the partition moved, or was taken by another owner, while it was looked at: look again")]
     Moved,
-    /// Nothing was written.
     #[error("somebody else has resumed the partition meanwhile")]
     Resumed,
     /// The answer to COMMIT did not come.
@@ -211,9 +189,6 @@ pub enum InterventionError {
 
 /// Moves a partition, ends its halt and writes down who did it, in one transaction. The owner epoch
 /// is raised, so that whoever owns the partition now is fenced and reads it again.
-///
-/// # Errors
-/// [`InterventionError`].
 #[expect(clippy::disallowed_methods, reason = "not a batch: a person moves a partition")]
 pub async fn intervene(
     connection: &mut PgConnection,
@@ -261,9 +236,6 @@ pub async fn intervene(
 
 /// Ends the halts that await a switch, and writes down who made it: part of the switch's transaction.
 /// Says how many ended.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn end_awaiting_switch(
     connection: &mut PgConnection,
     topic_ref: TopicRef,

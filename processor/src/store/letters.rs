@@ -15,15 +15,11 @@ use crate::{
 /// Which letters. What is not given does not narrow.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// This reason.
     pub reason: Option<String>,
     /// Letters whose key is this client's id.
     pub client_id: Option<ClientId>,
-    /// This partition.
     pub partition: Option<Partition>,
-    /// This record.
     pub offset: Option<Offset>,
-    /// This topic.
     pub topic_id: Option<Uuid>,
     /// Only those that were not replayed.
     pub not_replayed: bool,
@@ -36,9 +32,6 @@ pub type Place = (i16, i32, i64);
 pub const START: Place = (0, 0, -1);
 
 /// Some letters after a place, in their order. Index: `dead_letters_pkey`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn page(
     connection: &mut PgConnection,
     selection: &Selection,
@@ -102,9 +95,6 @@ pub async fn page(
 }
 
 /// The last letter of each partition.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn ends(connection: &mut PgConnection) -> Result<HashMap<(i16, i32), i64>, StoreError> {
     let rows = within_deadline(
         sqlx::query!(
@@ -119,9 +109,6 @@ pub async fn ends(connection: &mut PgConnection) -> Result<HashMap<(i16, i32), i
 
 /// Takes a letter for its replay: until the end of the transaction nobody else can. `false`: somebody
 /// has replayed it meanwhile. Index: `dead_letters_pkey`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool, StoreError> {
     let free = within_deadline(
         sqlx::query_scalar!(
@@ -139,9 +126,6 @@ pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool
 }
 
 /// Writes down where a replay went. Index: `dead_letters_pkey`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn mark_replayed(
     connection: &mut PgConnection,
     letter: &Letter,

@@ -14,15 +14,12 @@ use crate::{
 /// A row of `partition_progress`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Progress {
-    /// The partition.
     pub partition: Partition,
     /// The first offset that was ever to be applied.
     pub birth_offset: Offset,
     /// How far it is applied.
     pub next_offset: NextOffset,
-    /// Who may apply more.
     pub owner_epoch: OwnerEpoch,
-    /// The last applied record.
     pub last_digest: Option<LastRecord>,
     /// What became of the records.
     pub counters: Counters,
@@ -34,28 +31,22 @@ pub struct Progress {
 
 impl Progress {
     /// How many offsets are behind the partition.
-    #[must_use]
     pub const fn applied(&self) -> i64 {
         self.next_offset.0 - self.birth_offset.0
     }
 
     /// How many of them are accounted for.
-    #[must_use]
     pub const fn accounted(&self) -> i64 {
         self.counters.total() + self.skipped - self.repeated
     }
 
     /// The conservation gap (P1): anything but 0 means that a record was lost or counted twice.
-    #[must_use]
     pub const fn gap(&self) -> i64 {
         self.applied() - self.accounted()
     }
 }
 
 /// Reads the rows of some partitions. A partition without a row is absent from the answer.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn load(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -102,9 +93,6 @@ pub async fn load(
 /// halted. A row that is absent from the answer has moved meanwhile, is held by somebody's transaction, or
 /// belongs to a partition that was halted since: read again. A row that is held does not keep the others
 /// waiting.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn take(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -147,13 +135,9 @@ pub async fn take(
 /// One partition's step: from where its owner believes it to be to where its records lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Advance {
-    /// The partition.
     pub partition: Partition,
-    /// Who steps.
     pub owner_epoch: OwnerEpoch,
-    /// From here,
     pub from: NextOffset,
-    /// to here.
     pub to: NextOffset,
     /// The last record of the step; `None` if Kafka explains all its offsets.
     pub last_digest: Option<LastRecord>,
@@ -163,9 +147,6 @@ pub struct Advance {
 
 /// Moves the partitions, each only from where it is expected and only for its owner. Says how many
 /// moved: fewer than asked means that the transaction must be rolled back.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn advance(
     connection: &mut PgConnection,
     topic_ref: TopicRef,

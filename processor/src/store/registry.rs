@@ -12,12 +12,10 @@ use crate::{
     position::{Offset, TopicRef},
 };
 
-/// A registered topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Topic {
     /// Its number in this database.
     pub topic_ref: TopicRef,
-    /// Its id.
     pub topic_id: Uuid,
     /// How many partitions its keys were spread over when it was registered. Later counts are in
     /// [`super::rules`].
@@ -29,15 +27,12 @@ pub struct Topic {
 /// A registered topic, and the cluster that it was registered in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisteredTopic {
-    /// The topic.
     pub topic: Topic,
-    /// The cluster's id.
     pub cluster_id: String,
 }
 
 impl Topic {
     /// Its partitions, whether keys belong to them or not.
-    #[must_use]
     pub fn partitions(&self) -> Vec<Partition> {
         (0..self.known_partitions).map(Partition).collect()
     }
@@ -48,21 +43,16 @@ impl Topic {
 pub enum Registration {
     /// Nothing: it is new.
     Unknown,
-    /// It is this one.
     Known(Topic),
     /// It is another one: the topic of this name was deleted and created again, or is one of another cluster
     /// ([`cluster_of`]).
     Recreated {
-        /// The registered topic.
         registered: Topic,
     },
 }
 
 /// Looks the topic up, by its name and in every cluster: staging's topic of the same name is not production's,
 /// and a person decides whether it is to be filed here.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn find(
     connection: &mut PgConnection,
     identity: &TopicIdentity,
@@ -98,9 +88,6 @@ pub async fn find(
 }
 
 /// The cluster of a registered topic.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn cluster_of(connection: &mut PgConnection, topic_ref: TopicRef) -> Result<String, StoreError> {
     let cluster = sqlx::query_scalar!("select cluster_id from topics where topic_ref = $1", topic_ref.0);
     within_deadline(cluster.fetch_one(connection)).await
@@ -108,9 +95,6 @@ pub async fn cluster_of(connection: &mut PgConnection, topic_ref: TopicRef) -> R
 
 /// Registers a new topic: each partition is born at the start of its log. Of several processors that
 /// start at once the first does it, the others find it done.
-///
-/// # Errors
-/// [`StoreError`].
 #[expect(clippy::disallowed_methods, reason = "not a batch: the transaction that comes before all of them")]
 pub async fn register(
     connection: &mut PgConnection,
@@ -155,9 +139,6 @@ pub async fn register(
 /// Registers the partitions that the topic got since: each is born at the start of its log, under the
 /// dialog rules of all others. Nothing else changes: keys stay where they are until a person switches
 /// them. Of several processors that notice it at once the first does it.
-///
-/// # Errors
-/// [`StoreError`].
 #[expect(
     clippy::disallowed_methods,
     reason = "not a batch: the transaction that comes before those of new partitions"
@@ -203,9 +184,6 @@ pub async fn register_more(
 
 /// Holds a topic's row: new partitions and changes of rules come one after the other, so that no partition
 /// misses a change. A statement of its own: what follows sees what was committed until then.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn lock(connection: &mut PgConnection, topic_ref: TopicRef) -> Result<(), StoreError> {
     let row =
         sqlx::query_scalar!("select topic_ref from topics where topic_ref = $1 for update", topic_ref.0);

@@ -14,9 +14,6 @@ use crate::{kafka::topic::TopicIdentity, position::Offset};
 
 /// Registers the topic with its partitions, ends every halt of `former`, and writes down who did it, in
 /// one transaction.
-///
-/// # Errors
-/// [`InterventionError`].
 #[expect(clippy::disallowed_methods, reason = "not a batch: a person accepts a topic")]
 pub async fn accept_topic(
     connection: &mut PgConnection,

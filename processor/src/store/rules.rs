@@ -24,9 +24,6 @@ use crate::{
 };
 
 /// What is in force in some partitions.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn load(
     connection: &mut PgConnection,
     topic: Topic,
@@ -79,9 +76,6 @@ pub async fn load(
 }
 
 /// Every version of a topic's dialog rules. A version without rules is absent.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn dialog_rules(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -105,9 +99,6 @@ pub async fn dialog_rules(
 }
 
 /// The newest version that was set; `None` before the first.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn latest_version(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -118,9 +109,6 @@ pub async fn latest_version(
 }
 
 /// Over how many partitions keys are spread now.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn count_in_force(
     connection: &mut PgConnection,
     topic: Topic,
@@ -135,9 +123,6 @@ pub async fn count_in_force(
 
 /// The counts that are not in force everywhere yet: some partition has records before the switch that are
 /// not applied. Only where the tables are being built again from the topic.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn counts_awaited(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -166,9 +151,6 @@ pub struct Change<'c> {
 
 impl<'c> Change<'c> {
     /// Holds the rows.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     #[expect(clippy::disallowed_methods, reason = "not a batch: the transaction that fences them all")]
     pub async fn begin(connection: &'c mut PgConnection, topic_ref: TopicRef) -> Result<Self, StoreError> {
         let mut transaction = connection.begin().await?;
@@ -191,9 +173,6 @@ impl<'c> Change<'c> {
 
     /// From here on, keys are spread over `count` partitions. Says how many partitions that were halted
     /// until then go on, by whose decision.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn place(mut self, count: PartitionCount, decision: &Decision) -> Result<u64, StoreError> {
         within_deadline(
             sqlx::query!(
@@ -212,9 +191,6 @@ impl<'c> Change<'c> {
     }
 
     /// From here on, dialogs follow `rules`. Answers with their version.
-    ///
-    /// # Errors
-    /// [`StoreError`].
     pub async fn follow(mut self, rules: &DialogRules) -> Result<i32, StoreError> {
         let latest = latest_version(&mut self.transaction, self.topic_ref).await?;
         let version = latest.unwrap_or(0) + 1;

@@ -54,9 +54,6 @@ pub async fn compare(connection: &mut PgConnection) -> Result<Result<(), Mismatc
 }
 
 /// The tables as they are, in the form of the list that they are compared with.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn describe(connection: &mut PgConnection) -> Result<String, StoreError> {
     let found = look(connection).await?;
     let lines = found.into_iter().map(|(object, found)| format!("{object}: {}\n", found.definition));

@@ -22,9 +22,6 @@ use crate::{
 };
 
 /// What clients are. Index: `clients_pkey`, `dialogs_active_client_id_key`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn client_states(
     connection: &mut PgConnection,
     clients: &[ClientId],
@@ -53,9 +50,6 @@ pub async fn client_states(
 
 /// The bodies stored under some message ids. Index: `messages_pkey`. The hash by the rules of version 2 is made
 /// of the row's columns: a row does not say which version its record was of, and a text may be long.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn bodies<'a>(
     connection: &mut PgConnection,
     keys: &[MessageKey<'a>],
@@ -91,9 +85,6 @@ pub async fn bodies<'a>(
 }
 
 /// Writes new clients. Index: `clients_pkey`; the unique pair refuses another id for it.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn insert_clients(
     connection: &mut PgConnection,
     clients: &mut [NewClient<'_>],
@@ -124,9 +115,6 @@ pub async fn insert_clients(
 }
 
 /// The client that has a message's pair. Index: `clients_external_client_id_client_phone_key`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn owner_of_pair(
     connection: &mut PgConnection,
     message: &Message,
@@ -140,9 +128,6 @@ pub async fn owner_of_pair(
 }
 
 /// Closes dialogs. Index: `dialogs_pkey`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn close_dialogs(
     connection: &mut PgConnection,
     closed: &mut [ClosedDialog],
@@ -173,9 +158,6 @@ pub async fn close_dialogs(
 
 /// Notes the latest messages of dialogs. Index: `dialogs_pkey`; none holds what changes, so the row's new
 /// version stays out of them (HOT).
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn touch_dialogs(
     connection: &mut PgConnection,
     touched: &mut [TouchedDialog],
@@ -204,9 +186,6 @@ pub async fn touch_dialogs(
 }
 
 /// Opens dialogs. Index: `dialogs_active_client_id_key` refuses a second active one.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn open_dialogs(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -252,9 +231,6 @@ pub async fn open_dialogs(
 }
 
 /// Inserts the messages whose id is free, and says which. Index: `messages_pkey`.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn insert_messages(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -313,9 +289,6 @@ pub async fn insert_messages(
 
 /// Writes dead letters. Index: `dead_letters_pkey`. A letter is replaced only where an operator has moved
 /// the partition back over it: then the log's record at that place is the one that counts.
-///
-/// # Errors
-/// [`StoreError`].
 pub async fn insert_dead_letters(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
@@ -362,7 +335,6 @@ pub async fn insert_dead_letters(
 
 /// The headers of a record as the column `headers` keeps them. What is not text, or is text that jsonb
 /// cannot hold (NUL), stands in hexadecimal.
-#[must_use]
 pub fn headers_as_json(raw: &RawRecord) -> String {
     let headers: Vec<serde_json::Value> = raw
         .headers()

@@ -15,7 +15,6 @@ use crate::{
 };
 
 const RECORDS: u32 = 2_000;
-/// What a pod has.
 const HARD_LIMIT: u64 = 512 << 20;
 const RESIDENT_MAX: u64 = 200 << 20;
 

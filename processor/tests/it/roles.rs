@@ -51,7 +51,6 @@ fn text(programs: &Programs, role: &str, query: &str) -> String {
     })
 }
 
-/// What none may do.
 fn assert_refusals(programs: &Programs) {
     for (role, statement) in [
         ("telex_processor", "delete from messages"),

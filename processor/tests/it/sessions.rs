@@ -46,7 +46,6 @@ fn what_the_database_sets_for_sessions_and_transactions_does_not_reach_a_writer(
 enum Release {
     /// An operator cancels the waiting session.
     Cancel,
-    /// The setting goes.
     Reset,
 }
 

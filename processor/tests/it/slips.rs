@@ -15,7 +15,6 @@ const SOON: Duration = Duration::from_secs(60);
 
 struct Slip {
     sqlstate: &'static str,
-    /// What the halt names.
     names: Value,
     make: &'static str,
     undo: &'static str,

@@ -72,7 +72,6 @@ fn text<'a>(span: &'a Span, name: &str) -> &'a str {
     }
 }
 
-/// Takes what exporters send.
 struct Collector {
     address: std::net::SocketAddr,
     spans: Arc<Mutex<Vec<Span>>>,

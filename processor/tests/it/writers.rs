@@ -17,7 +17,6 @@ struct Rule {
     index: &'static str,
     /// One row, `$1` is the number of the round and `$2` of the writer.
     insert: &'static str,
-    /// Rows that break it.
     violations: &'static str,
     /// As many rows as there must be when all writers have tried.
     rows: &'static str,
@@ -44,7 +43,6 @@ const RULES: [Rule; 3] = [
     },
 ];
 
-/// What came of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
     violations: i64,

@@ -17,7 +17,6 @@ use crate::{
 
 /// What the tables must hold.
 pub struct Expected {
-    /// The rows.
     pub tables: Tables,
     /// Why they cannot be told.
     pub problems: Vec<Violation>,

@@ -10,10 +10,8 @@ use crate::{
     wire::batch::Record,
 };
 
-/// A record's place.
 type Place = (i32, i64);
 
-/// Compares.
 pub fn check(evidence: &Evidence<'_>) -> Vec<Violation> {
     let mut violations = Vec::new();
     let attempts: BTreeMap<Name<'_>, &Attempt> =

@@ -19,15 +19,12 @@ use crate::{
 /// An invariant that does not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Violation {
-    /// Its number.
     pub invariant: &'static str,
-    /// Where and how.
     pub what: String,
 }
 
 impl Violation {
     /// An invariant that does not hold.
-    #[must_use]
     pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
         Self { invariant, what: what.into() }
     }
@@ -42,22 +39,18 @@ impl fmt::Display for Violation {
 /// L: the topic as it was read by the harness's own client.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The topic's id.
     pub topic_id: [u8; 16],
-    /// The partitions.
     pub partitions: BTreeMap<i32, PartitionLog>,
     /// Over how many of them keys are spread.
     pub keyed_partitions: i32,
 }
 
-/// Everything that is compared.
 #[derive(Debug)]
 pub struct Evidence<'a> {
     /// What was sent and answered.
     pub attempts: &'a [Attempt],
     /// What the harness wrote itself.
     pub planted: &'a Planted,
-    /// The topic.
     pub log: &'a Log,
 }
 

@@ -49,7 +49,6 @@ pub fn in_a_quiet_hour(world: &mut World, ground: &mut Ground) -> Result<Strike>
     Ok(strike)
 }
 
-/// What a failover lost.
 struct Lost {
     bytes: i64,
     records: i64,

@@ -33,9 +33,7 @@ use crate::{
 /// What a fault needs to stand on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
-    /// A broker alone.
     Small,
-    /// Three brokers that vote.
     Three,
 }
 
@@ -55,17 +53,12 @@ pub enum Tier {
     Quick,
     /// In the long run alone.
     Long,
-    /// In both.
     Both,
 }
 
-/// A fault.
 pub struct Fault {
-    /// Its number.
     pub id: &'static str,
-    /// What happens.
     pub what: &'static str,
-    /// When it is run.
     pub tier: Tier,
     /// How the messages come, where it runs alone.
     pub variant: Variant,
@@ -87,8 +80,6 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Nothing runs yet.
-    #[must_use]
     pub const fn new(installation: Installation, directory: PathBuf, options: Options) -> Self {
         Self { installation, directory, options, small: None, three: None, pair: None }
     }
@@ -148,7 +139,6 @@ impl Stage {
         World::new(name, &options, &self.small()?.site())
     }
 
-    /// Ends the servers.
     pub fn end(&mut self) {
         (self.small, self.three, self.pair) = (None, None, None);
     }

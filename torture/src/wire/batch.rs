@@ -12,13 +12,10 @@ pub type Header = (Vec<u8>, Option<Vec<u8>>);
 /// A record as it lies in the topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    /// Its place.
     pub offset: i64,
     /// When it was appended, in milliseconds.
     pub timestamp_ms: i64,
-    /// Its key.
     pub key: Option<Vec<u8>>,
-    /// Its value.
     pub value: Option<Vec<u8>>,
     /// Its headers, in their order.
     pub headers: Vec<Header>,
@@ -26,7 +23,6 @@ pub struct Record {
 
 impl Record {
     /// The first header of a name, if it is text.
-    #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         let (_, value) = self.headers.iter().find(|(found, _)| found == name.as_bytes())?;
         std::str::from_utf8(value.as_deref()?).ok()
@@ -40,7 +36,6 @@ const LOG_APPEND_TIME: i16 = 0b1000;
 const TRANSACTIONAL: i16 = 0b1_0000;
 const CONTROL: i16 = 0b10_0000;
 
-/// What a fetch brings.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Fetched {
     /// Records, also those of transactions that were aborted.
@@ -51,7 +46,6 @@ pub struct Fetched {
 
 impl Fetched {
     /// The first offset that comes after everything here.
-    #[must_use]
     pub fn next_offset(&self) -> Option<i64> {
         let records = self.records.last().map(|record| record.offset);
         records.max(self.control.last().copied()).map(|last| last + 1)
@@ -61,9 +55,7 @@ impl Fetched {
 /// Who writes in a transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer {
-    /// The producer's id.
     pub id: i64,
-    /// Its epoch.
     pub epoch: i16,
     /// How many records it has written to this partition.
     pub sequence: i32,
@@ -72,9 +64,7 @@ pub struct Writer {
 /// How a batch is written.
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
-    /// Plainly.
     Plain,
-    /// Compressed with zstd.
     Zstd,
     /// As a part of a transaction.
     Transaction(Writer),
@@ -184,7 +174,6 @@ pub fn encode(
 }
 
 /// A batch of `count` records without key and value.
-#[must_use]
 pub fn filler(count: i32) -> Vec<u8> {
     let mut records = Vec::new();
     for delta in 0..count {

@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, bail};
 #[derive(Debug, Clone)]
 pub struct Reader<'a>(pub &'a [u8]);
 
-/// A message being written.
 #[derive(Debug, Clone, Default)]
 pub struct Writer(pub Vec<u8>);
 
@@ -38,7 +37,6 @@ numbers!(i8: i8, i16: i16, i32: i32, i64: i64, u32: u32);
 
 impl<'a> Reader<'a> {
     /// Whether nothing is left.
-    #[must_use]
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -26,7 +26,6 @@ pub struct Cluster {
 /// What the brokers know of a topic.
 #[derive(Debug, Clone)]
 pub struct Topic {
-    /// Its id.
     pub id: [u8; 16],
     /// The leader of each partition; none while there is none.
     pub leaders: BTreeMap<i32, Option<(i32, SocketAddr)>>,
@@ -37,7 +36,6 @@ pub struct Topic {
 /// A partition's records, and where its log starts and ends.
 #[derive(Debug, Clone, Default)]
 pub struct PartitionLog {
-    /// The oldest record.
     pub start: i64,
     /// The next record to be appended.
     pub end: i64,
@@ -50,15 +48,12 @@ pub struct PartitionLog {
 /// The two ends of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// The oldest record.
     Start,
     /// The place of the next.
     Latest,
 }
 
 impl Cluster {
-    /// One broker.
-    #[must_use]
     pub fn of(address: SocketAddr) -> Self {
         Self { bootstrap: vec![address] }
     }

@@ -13,7 +13,6 @@ use super::bytes::{Reader, Writer};
 /// A row: its columns as text.
 pub type Row = Vec<Option<String>>;
 
-/// A connection.
 #[derive(Debug)]
 pub struct Connection(TcpStream);
 

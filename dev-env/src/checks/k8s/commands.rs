@@ -7,7 +7,6 @@ use crate::checks::Findings;
 use crate::checks::files::Files;
 use crate::checks::programs::{Invocation, Programs};
 
-/// The documents.
 const DOCUMENTS: [&str; 5] = [
     "k8s/README.md",
     "docs/scaling.md",

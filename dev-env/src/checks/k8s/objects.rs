@@ -8,23 +8,17 @@ use serde_json::Value;
 use crate::checks::programs::{Invocation, NAMES};
 use crate::checks::yaml::{Look as _, documents};
 
-/// Labels of a pod.
 pub type Labels = BTreeMap<String, String>;
 
-/// Everything that was built.
 #[derive(Debug)]
 pub struct Objects(Vec<Value>);
 
 /// Something that starts one of our containers.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
-    /// The object.
     pub object: &'a Value,
-    /// Its pods' template.
     pub template: &'a Value,
-    /// Its pods' spec.
     pub pod: &'a Value,
-    /// Its one container.
     pub container: &'a Value,
 }
 
@@ -41,12 +35,10 @@ impl Objects {
         Ok(Self(all))
     }
 
-    /// All of them.
     pub fn all(&self) -> impl Iterator<Item = &Value> {
         self.0.iter()
     }
 
-    /// Those of a kind.
     pub fn of(&self, kind: &str) -> impl Iterator<Item = &Value> + use<'_> {
         let kind = kind.to_owned();
         self.0.iter().filter(move |object| object.text("/kind") == kind)
@@ -105,17 +97,14 @@ impl Objects {
 }
 
 impl Workload<'_> {
-    /// The object's name.
     pub fn name(&self) -> String {
         self.object.text("/metadata/name")
     }
 
-    /// Its pods' labels.
     pub fn labels(&self) -> Labels {
         labels(self.template.at("/metadata/labels"))
     }
 
-    /// For findings.
     pub fn place(&self) -> String {
         place(self.object)
     }
@@ -166,7 +155,6 @@ pub fn place(object: &Value) -> String {
     format!("{} {}", object.text("/kind"), object.text("/metadata/name"))
 }
 
-/// A map of labels.
 pub fn labels(value: &Value) -> Labels {
     value.map("").into_iter().map(|(name, value)| (name.to_owned(), value.text(""))).collect()
 }

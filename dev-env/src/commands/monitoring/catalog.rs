@@ -30,7 +30,6 @@ pub struct Catalog {
 }
 
 impl Catalog {
-    /// Reads the tables.
     pub fn read(workspace: &Workspace) -> Result<Self> {
         let text = fs::read_to_string(workspace.root().join(METRICS))
             .with_context(|| format!("{METRICS} cannot be read"))?;

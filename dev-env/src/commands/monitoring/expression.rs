@@ -17,7 +17,6 @@ const WORDS: [&str; 12] = [
     "atan2",
 ];
 
-/// What an expression names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Names {
     /// Metrics, each with the labels that its selector asks for.
@@ -36,7 +35,6 @@ enum Token<'a> {
 }
 
 /// The names in an expression.
-#[must_use]
 pub fn names(expression: &str) -> Names {
     let tokens: Vec<Token<'_>> = tokens(expression).into_iter().map(|(_, token)| token).collect();
     let mut names = Names::default();
@@ -67,7 +65,6 @@ pub fn names(expression: &str) -> Names {
 
 /// The expression without what makes it empty while all is well: comparisons with a number, and the
 /// `or vector(0)` that stands in for nothing. What is left has to return something.
-#[must_use]
 pub fn without_conditions(expression: &str) -> String {
     let tokens = tokens(expression);
     let mut kept = String::new();

@@ -79,7 +79,6 @@ pub fn rules_of(path: &Path) -> Result<Vec<Rule>> {
     Ok(groups.rules())
 }
 
-/// A running server.
 pub struct Prometheus {
     server: Server,
     address: SocketAddr,
@@ -125,7 +124,6 @@ impl Prometheus {
         Ok(Self { server, address })
     }
 
-    /// Every alert.
     pub fn rules(&self) -> Result<Vec<Rule>> {
         let groups: Groups = self.ask("/api/v1/rules?type=alert")?;
         Ok(groups.rules())
@@ -147,7 +145,6 @@ impl Prometheus {
         Ok(answer.result.iter().any(|sample| sample.value.1 != "NaN"))
     }
 
-    /// Ends it.
     pub fn stop(mut self) -> Result<()> {
         self.server.stop(STOP_WITHIN)
     }
@@ -180,7 +177,6 @@ fn adapted(configuration: &str, targets: &Targets<'_>) -> Result<String> {
     Ok(adapted)
 }
 
-/// For a query string.
 fn escaped(text: &str) -> String {
     let keep = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
     text.bytes()

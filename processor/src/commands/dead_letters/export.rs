@@ -33,7 +33,6 @@ pub async fn run(database: &Database, selection: &Selection) -> anyhow::Result<(
 }
 
 /// A letter as an object. Bytes that are not text stand in hexadecimal, under a name that says so.
-#[must_use]
 pub fn as_json(letter: &Letter) -> Map<String, Value> {
     let mut object = Map::new();
     let mut put = |name: &str, value: Value| object.insert(name.to_owned(), value);

@@ -57,7 +57,6 @@ fn parse_short(text: &str) -> Result<String, String> {
 
 impl Operator {
     /// The decision, with the reason's code.
-    #[must_use]
     pub fn decision(self, reason: String) -> Decision {
         Decision { reason, note: self.note, operator: self.operator }
     }
@@ -90,15 +89,11 @@ pub struct Args {
 /// A move of one partition.
 #[derive(Debug)]
 pub struct Request {
-    /// The partition.
     pub partition: Partition,
-    /// Where it stands.
     pub from: NextOffset,
-    /// To where.
     pub to: NextOffset,
     /// Say it or do it.
     pub mode: Mode,
-    /// Who.
     pub operator: Operator,
 }
 

@@ -14,14 +14,11 @@ pub struct AttemptClock {
 }
 
 impl AttemptClock {
-    /// Nothing is being tried.
-    #[must_use]
     pub const fn new(base: Instant) -> Self {
         Self { base, since: AtomicU64::new(0) }
     }
 
     /// How long PostgreSQL has owed an answer: also over several attempts.
-    #[must_use]
     pub fn unanswered_for(&self, now: Instant) -> Duration {
         match self.since.load(Ordering::Relaxed).checked_sub(1) {
             None => Duration::ZERO,

@@ -17,7 +17,6 @@ use crate::{
     store::halts::{Halt, Recorded},
 };
 
-/// What happened.
 #[derive(Debug, Clone)]
 pub enum Event {
     /// The group gives us partitions. It has its answer already; they are read when they are taken up.
@@ -51,9 +50,7 @@ pub enum Difference {
     NextOffset,
     /// Another owner, a change of the rules, or a database that has moved back.
     OwnerEpoch,
-    /// There is no row.
     MissingRow,
-    /// A halt stands.
     Halt,
     /// The topic of this name has another id, or is in another cluster.
     Topic,
@@ -62,8 +59,6 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// The metric label.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NextOffset => "next_offset",
@@ -116,8 +111,6 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The metric label.
-    #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Stalled => "stalled",
@@ -140,7 +133,6 @@ pub enum Act {
     Release(usize, Partition),
     /// The lanes forget revoked partitions; [`Event::Drained`] when nothing of them is under way, at once if `lost`.
     Drain { lanes: BTreeMap<usize, Vec<Partition>>, partitions: Vec<Partition>, lost: bool },
-    /// The poller does something.
     Order(Order),
     /// Write a halt, however long it takes, and answer with [`Event::HaltRecorded`].
     Record(Ticket, Halt),
@@ -150,7 +142,6 @@ pub enum Act {
     Rebuild(Cause),
 }
 
-/// What people see.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Shown {
     TakenUp {

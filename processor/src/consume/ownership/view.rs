@@ -7,7 +7,6 @@ use crate::position::NextOffset;
 
 impl Ownerships {
     /// What is believed of each active partition.
-    #[must_use]
     pub fn beliefs(&self) -> Vec<Belief> {
         let belief = |(partition, active): (Partition, &Active)| Belief {
             partition,
@@ -48,7 +47,6 @@ impl Ownerships {
     }
 
     /// The partitions whose halts are written down.
-    #[must_use]
     pub fn standing(&self) -> Vec<Partition> {
         let standing = self.partitions.iter().filter(|(_, ownership)| {
             matches!(ownership, Ownership::Halted { record: Recording::Standing, .. })
@@ -57,7 +55,6 @@ impl Ownerships {
     }
 
     /// Everything that the group has given us.
-    #[must_use]
     pub fn all(&self) -> Vec<Partition> {
         self.partitions.keys().copied().collect()
     }

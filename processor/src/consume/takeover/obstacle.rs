@@ -10,7 +10,6 @@ use crate::{kafka::topic::InspectError, position::Offset, store::StoreError};
 /// The answer of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// It is decided.
     Taken(Takeover),
     /// It cannot be decided now.
     Waits(Obstacle),
@@ -21,7 +20,6 @@ pub enum Answer {
 pub enum Obstacle {
     /// PostgreSQL does not answer, or is not the one to ask.
     Database(String),
-    /// No broker answers.
     Brokers(String),
     /// The partition's leader does not name the range of its log, if there is one.
     LogRange(String),
@@ -37,7 +35,6 @@ pub enum Obstacle {
 
 impl Obstacle {
     /// The stable code: log field, metric label, readiness text.
-    #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Database(_) => "database",
@@ -51,7 +48,6 @@ impl Obstacle {
     }
 
     /// Whether it is about all partitions, so that they are tried again together.
-    #[must_use]
     pub const fn is_shared(&self) -> bool {
         match self {
             Self::Database(_) | Self::Brokers(_) | Self::RowMoves => true,
@@ -86,7 +82,6 @@ impl From<InspectError> for Obstacle {
 }
 
 /// The same for each partition.
-#[must_use]
 pub fn all_wait(partitions: &[Partition], obstacle: &Obstacle) -> Vec<(Partition, Answer)> {
     partitions.iter().map(|partition| (*partition, Answer::Waits(obstacle.clone()))).collect()
 }
