@@ -12,7 +12,7 @@ const KEY: [u8; 32] = [7; 32];
 const BODY: &[u8] = b"{}";
 
 /// Three lines, `webhook-id`, `webhook-timestamp`, `webhook-signature`: who has not signed is not believed,
-/// whatever he writes; who has is, whatever else stands behind his signature.
+/// whatever they write; a sender who has it is, whatever else the signature is about.
 pub fn signature(data: &[u8]) {
     let mut lines = data.splitn(3, |byte| *byte == b'\n');
     let mut line = || lines.next().and_then(|line| HeaderValue::from_bytes(line).ok());

@@ -53,7 +53,7 @@ impl Package {
             let partial =
                 workspace.dev().join("debian").join(format!("{}.{}", self.name, std::process::id()));
             let fetched = self.fetch(&partial).and_then(|()| {
-                // Somebody else may have been faster; his is as good.
+                // Somebody else may have been faster; theirs is as good.
                 fs::rename(partial.join("files"), &root).or_else(|error| {
                     if root.exists() { Ok(()) } else { Err(error).context("the files cannot be moved") }
                 })

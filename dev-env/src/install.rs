@@ -18,7 +18,7 @@ use crate::interrupt;
 use crate::process::{Group, log_tail};
 use crate::workspace::Workspace;
 
-/// Changing the file installs anew. It is compiled in, so that the stamp says what *this* build
+/// Changing the file reinstalls. It is compiled in, so that the stamp says what *this* build
 /// of the package expects.
 const POM: &str = include_str!("../pom.xml");
 

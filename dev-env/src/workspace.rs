@@ -34,7 +34,7 @@ impl Workspace {
         self.root.join(".dev")
     }
 
-    /// The environment of `make demo`: made anew by each run.
+    /// The environment of `make demo`: recreated by each run.
     pub fn demo(&self) -> PathBuf {
         self.dev().join("demo")
     }

@@ -1,4 +1,4 @@
-//! The accept loop. `axum::serve` sets no timer, so that slow clients could hold connections for ever
+//! The accept loop. `axum::serve` sets no timer, so that slow clients could hold connections forever
 //! (pitfalls 62); here the number of connections has a limit, each has deadlines ([`connection`]), and a
 //! stop waits for requests in flight but not for idle connections.
 

@@ -12,7 +12,7 @@ use crate::tls::TlsConfig;
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 pub const BATCH_BYTES_MAX: u32 = 1024 * 1024;
 
-/// A balancer that keeps idle connections for longer than an hour keeps them for ever.
+/// A balancer that keeps idle connections for longer than an hour keeps them forever.
 const IDLE_MS_MAX: u64 = 3_600_000;
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.

@@ -1,5 +1,5 @@
 //! Files that are read again when they change: what is made of them is swapped in one step, and what is
-//! broken changes nothing. Whoever uses a value keeps the one that he took.
+//! broken changes nothing. Whoever uses a value keeps the one they took.
 
 use std::{
     io::Read as _,
@@ -80,7 +80,7 @@ pub trait Refresh: Send + Sync {
 /// How often files are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Looks at files for ever: each second whether they have changed; at SIGHUP they are read in any case.
+/// Looks at files forever: each second whether they have changed; at SIGHUP they are read in any case.
 pub async fn watch(all: Vec<Arc<dyn Refresh>>) {
     let mut hangups = match signal(SignalKind::hangup()) {
         Ok(hangups) => hangups,

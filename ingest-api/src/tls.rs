@@ -65,9 +65,9 @@ impl Load for CertificateFiles {
         // All three are read, so that a change of any of them is noticed after a failure, too.
         let (cert, key) = (files.read(&self.cert), files.read(&self.key));
         let client_ca = self.client_ca.as_ref().map(|path| files.read(path)).transpose();
-        let told = |problem: String| vec![problem];
-        self.config(&cert.map_err(told)?, &key.map_err(told)?, client_ca.map_err(told)?.as_deref())
-            .map_err(told)
+        let as_problems = |problem: String| vec![problem];
+        self.config(&cert.map_err(as_problems)?, &key.map_err(as_problems)?, client_ca.map_err(as_problems)?.as_deref())
+            .map_err(as_problems)
     }
 }
 
@@ -82,13 +82,13 @@ impl CertificateFiles {
             .map_err(|error| error.to_string())?;
         let builder = match (client_ca, &self.client_ca) {
             (Some(text), Some(path)) => {
-                let told = |problem: String| format!("{}: {problem}", path.display());
+                let at_path = |problem: String| format!("{}: {problem}", path.display());
                 let mut roots = RootCertStore::empty();
-                for authority in certificates(text).map_err(told)? {
-                    roots.add(authority).map_err(|error| told(error.to_string()))?;
+                for authority in certificates(text).map_err(at_path)? {
+                    roots.add(authority).map_err(|error| at_path(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().map_err(|error| told(error.to_string()))?)
+                builder.with_client_cert_verifier(verifier.build().map_err(|error| at_path(error.to_string()))?)
             }
             _ => builder.with_no_client_auth(),
         };

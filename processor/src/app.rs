@@ -98,7 +98,7 @@ impl Application {
             match work(&config, parts, (&metrics, &status), shutdown.as_mut()).await {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
-                    tracing::warn!(cause = cause.as_str(), "consumer is made anew");
+                    tracing::warn!(cause = cause.as_str(), "consumer is rebuilt");
                     metrics.processor_rebuilds_total.with_label_values(&[cause.as_str()]).inc();
                     status.unassigned();
                 }
@@ -110,7 +110,7 @@ impl Application {
     }
 }
 
-/// What stays when the consumer is made anew, or was looked up for it.
+/// What stays when the consumer is rebuilt, or was looked up for it.
 struct Parts<'a> {
     registered: RegisteredTopic,
     inspector: Arc<Inspector>,

@@ -60,7 +60,7 @@ service_kit::metrics! {
         processor_transaction_open_seconds: IntGaugeVec = &["partition"],
         /// How long an owned partition with records to apply has not advanced, although Kafka and PostgreSQL answer.
         processor_stalled_seconds: IntGaugeVec = &["partition"],
-        /// Times that the consumer was made anew, by cause: stalled, topic_changed.
+        /// Times that the consumer was rebuilt, by cause: stalled, topic_changed.
         processor_rebuilds_total: IntCounterVec = &["cause"],
         /// Lanes whose attempts PostgreSQL has not answered for five seconds and more.
         processor_lanes_waiting_for_database: IntGauge = (),

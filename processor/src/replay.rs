@@ -3,7 +3,7 @@
 //!
 //! A letter is replayed as a new record in its client's own partition, behind whatever the client has
 //! sent since: what is missing is put in, what was overtaken stays overtaken. Replaying twice has one
-//! effect, since a message counts once per client, for ever.
+//! effect, since a message counts once per client, forever.
 
 use schemas::{Partition, PartitionCount, RecordFault, RecordView, record};
 use uuid::Uuid;
@@ -76,7 +76,7 @@ pub enum Refusal {
     #[error("would be refused again: {0}")]
     StillFaulty(RecordFault),
     /// Another message has its id.
-    #[error("its id belongs to another message for ever: the first wins")]
+    #[error("its id belongs to another message forever: the first wins")]
     FirstWins,
     /// The row does not hold a record's headers.
     #[error("its headers cannot be written again: a name is not text")]

@@ -43,7 +43,7 @@ impl Status {
         self.with(|state| state.assigned = true);
     }
 
-    /// The consumer is being made anew.
+    /// The consumer is being rebuilt.
     pub fn unassigned(&self) {
         self.with(|state| *state = State::default());
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// The class of a violation; [`as_str`](Self::as_str) is stable for ever.
+/// The class of a violation; [`as_str`](Self::as_str) is stable forever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum InvalidReason {
     /// The bytes are not one JSON document in UTF-8.

@@ -1,4 +1,4 @@
-//! Version 1 of a message's record, `telex.message.received.v1`: written no more, read for ever by the rules
+//! Version 1 of a message's record, `telex.message.received.v1`: written no more, read forever by the rules
 //! that were in force when it was written. What of it was a message, a duplicate or a dead letter stays so.
 //!
 //! Its body hash covers the sender's members too, as values: they are made into a tree here, which is dropped

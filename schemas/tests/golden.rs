@@ -1,5 +1,5 @@
 //! Golden records: a file for each event type and version. What is written must be written the same way, byte
-//! for byte, and what was ever written must be read for ever.
+//! for byte, and what was ever written must be read forever.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,6 +1,6 @@
 //! What a program says of itself, as tables of Markdown: its settings, its commands and its metrics. The documents
 //! hold these tables between two comments, and a test of each program compares them, so that a page
-//! never tells another default than `--help` does. `make docs` writes them anew.
+//! never tells another default than `--help` does. `make docs` rewrites them.
 
 use std::{fmt::Write as _, fs, path::Path};
 

@@ -43,7 +43,7 @@ impl Files {
     /// The same files with the first `find` in one of them replaced.
     ///
     /// # Errors
-    /// It is not there: the mistake has to be written anew for what the file says today.
+    /// It is not there: the mistake has to be rewritten for what the file says today.
     pub fn with(&self, path: &str, find: &str, replace: &str) -> Result<Self> {
         let text = self.get(path);
         if !text.contains(find) {

@@ -28,7 +28,7 @@ use std::{ffi::OsStr, process::Command};
 
 /// A program as a shell would start it. `cargo run` tells us, and through us whatever we start, which package
 /// we are; to a nested cargo that is a change on which ring's build script insists, and with it half of the
-/// dependencies would be compiled anew, each time.
+/// dependencies would be compiled again each time.
 pub fn from_shell(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());

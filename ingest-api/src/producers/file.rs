@@ -17,7 +17,7 @@
 //! ```
 //!
 //! `timestamp_tolerance_seconds` is widened for a sender that signs once and repeats the same bytes: after an hour
-//! of outage its retry is an hour old, and 401 would be final. A message counts once for ever, so an old one does no
+//! of outage its retry is an hour old, and 401 would be final. A message counts once forever, so an old one does no
 //! harm; a close command that somebody has seen can be repeated for as long.
 
 use std::{ops::RangeInclusive, path::Path, time::Duration};

@@ -66,7 +66,7 @@ async fn open_idle(address: SocketAddr, count: u64) -> Vec<Client> {
     idle
 }
 
-/// Sends a head byte by byte for ever, and connects again when it is cut off.
+/// Sends a head byte by byte forever, and connects again when it is cut off.
 async fn slowloris(address: SocketAddr) {
     loop {
         let Ok(mut client) = Client::connect(address).await else {

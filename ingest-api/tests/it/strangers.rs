@@ -63,7 +63,7 @@ fn strangers_who_send_slowly_do_not_keep_a_producer_out(#[case] forged: Option<[
     assert!(p99 < quiet * 2 + FLOOR, "{p99:?} instead of {quiet:?}");
 }
 
-/// Sends all of a batch but its last byte, for ever; says each time that it has.
+/// Sends all of a batch but its last byte, forever; says each time that it has.
 async fn stranger(address: SocketAddr, forged: Option<[u8; 24]>, holding: Arc<Semaphore>) {
     let head = match forged {
         Some(key) => signed_head("/v1/messages/batch", BATCH_BYTES, b"another body", key),

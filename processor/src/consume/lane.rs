@@ -419,7 +419,7 @@ impl Lane {
     }
 }
 
-/// Waits for the attempt that is under way; for ever if there is none.
+/// Waits for the attempt that is under way; forever if there is none.
 async fn finished(phase: &mut Phase) -> Ended {
     match phase {
         Phase::Busy { attempt, .. } => match attempt.await {

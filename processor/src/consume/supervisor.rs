@@ -261,7 +261,7 @@ impl<'a> Supervisor<'a> {
             () = reports => {}
         }
         self.order(Order::Stop)?;
-        // Looked at, not joined: a thread that waits for ever would take whoever joins it along.
+        // Looked at, not joined: a thread that waits forever would take whoever joins it along.
         let deadline = Instant::now() + LEAVE_DEADLINE;
         while !self.poller.thread.is_finished() {
             if Instant::now() >= deadline {
@@ -311,7 +311,7 @@ impl<'a> Supervisor<'a> {
     }
 }
 
-/// Waits for the lanes' answers, but not for ever.
+/// Waits for the lanes' answers, but not forever.
 async fn wait_for(released: Vec<oneshot::Receiver<()>>) {
     let all = async {
         for receiver in released {

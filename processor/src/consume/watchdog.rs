@@ -27,7 +27,7 @@ pub struct WatchdogConfig {
     /// Seconds without progress after which a partition with records to apply is reported.
     #[arg(long, env = "PROCESSOR_STALL_REPORT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..))]
     pub stall_report_seconds: u64,
-    /// Seconds without progress after which the Kafka consumer is made anew. Above the one before.
+    /// Seconds without progress after which the Kafka consumer is rebuilt. Above the one before.
     #[arg(long, env = "PROCESSOR_STALL_REBUILD_SECONDS", default_value_t = 40)]
     pub stall_rebuild_seconds: u64,
     /// Seconds without progress after which the process ends with an error. Above the one before.
@@ -112,7 +112,7 @@ struct Watched {
     step: Step,
 }
 
-/// Watches the owned partitions. Outlives the consumer that it has made anew.
+/// Watches the owned partitions. Outlives the consumer that it has had rebuilt.
 #[derive(Debug)]
 pub struct Watchdog {
     config: WatchdogConfig,
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stall_is_reported_then_the_consumer_is_made_anew_then_the_process_ends() {
+    fn a_stall_is_reported_then_the_consumer_is_rebuilt_then_the_process_ends() {
         let decided = decisions(|_| vec![sight(1, 7, 9), sight(2, 0, 0)], 85);
         let expected = [
             (20, Verdict::Report(stall(1, 7, 2, 20))),

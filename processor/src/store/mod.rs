@@ -1,7 +1,7 @@
 //! Everything that talks to PostgreSQL: [`session`] (connections and their deadlines), [`registry`]
 //! (which topic, which partitions), [`rules`] (what is in force from which offset on), [`progress`] (who
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
-//! decided), [`reopen`] (a topic made anew, accepted by a person), [`letters`] (dead letters to be read and
+//! decided), [`reopen`] (a topic created again, accepted by a person), [`letters`] (dead letters to be read and
 //! replayed), [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
 //! error asks the caller to do), [`schema`] (are the tables those of the migrations?).
 

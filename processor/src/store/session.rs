@@ -123,7 +123,7 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
     }
 }
 
-/// Waits for a statement, but not for ever. After [`StoreError::Deadline`] the connection is in the
+/// Waits for a statement, but not forever. After [`StoreError::Deadline`] the connection is in the
 /// middle of an answer: its owner drops it.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! A message once per client, for ever.
+//! A message once per client, forever.
 
 use rdkafka::{
     ClientConfig,

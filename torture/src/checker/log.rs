@@ -100,7 +100,7 @@ fn check_attempt(
     violations.push(Violation::new(violation.0, violation.1));
 }
 
-/// A producer gives a record up after 8 s. It then numbers anew what else is on its way to the partition, and the
+/// A producer gives a record up after 8 s. It then renumbers what else is on its way to the partition, and the
 /// brokers cannot tell a record that they have from one that is sent again.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(7);
 /// What is on its way then was sent at most so long before or after.

@@ -88,7 +88,7 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
             spread.iter().any(|it| it.text("/topologyKey") == key && selects(it.at("/labelSelector"), &pods));
         findings.require(is_spread, "spread", &place, format!("is not spread over {key}"));
     }
-    // kubernetes/kubernetes#116118: a tainted node counts as an empty domain, and the last pod of a rollout waits for ever.
+    // kubernetes/kubernetes#116118: a tainted node counts as an empty domain, and the last pod of a rollout waits forever.
     let hard = spread.iter().filter(|it| it.text("/whenUnsatisfiable") == "DoNotSchedule");
     let is_free = hard.clone().all(|it| {
         it.text("/nodeTaintsPolicy") == "Honor" && it.texts("/matchLabelKeys") == ["pod-template-hash"]

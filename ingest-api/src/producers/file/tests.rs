@@ -23,7 +23,7 @@ fn random() -> u128 {
 fn assert_problem(text: &str, problem: &str) {
     let problems = read_text(text).unwrap_err();
     assert!(problems.iter().any(|each| each.contains(problem)), "{problem:?} is not among {problems:#?}");
-    assert!(!problems.iter().any(|each| each.contains("C2FV")), "a secret is told: {problems:#?}");
+    assert!(!problems.iter().any(|each| each.contains("C2FV")), "a secret is shown: {problems:#?}");
 }
 
 #[test]

@@ -223,7 +223,7 @@ fn what_a_producer_has_used_up_stays_used_up_when_the_file_is_read_again() {
     let limited_text = metrics.ingest_producer_messages_total.with_label_values(&["crm", "rate_limited"]);
     assert_eq!(limited_text.get(), 1);
     let changed = Principal::Producer(Arc::new(Producer::new(limited(2), Some(&first), &metrics, now)));
-    assert_eq!(changed.take(one, now), Ok(()), "another rate begins anew");
+    assert_eq!(changed.take(one, now), Ok(()), "another rate starts full");
 }
 
 #[test]

@@ -119,7 +119,7 @@ impl Supervisor<'_> {
                 GO_ON
             }
             Verdict::Rebuild(stall) => {
-                tracing::error!(partition = stall.partition.0, detail = %stall, "partition does not advance, making the consumer anew");
+                tracing::error!(partition = stall.partition.0, detail = %stall, "partition does not advance, rebuilding the consumer");
                 Ok(ControlFlow::Break(End::Rebuild(Cause::Stalled)))
             }
             Verdict::Exit(stall) => Err(RunError::Stalled(stall)),
