@@ -66,8 +66,12 @@ impl Load for CertificateFiles {
         let (cert, key) = (files.read(&self.cert), files.read(&self.key));
         let client_ca = self.client_ca.as_ref().map(|path| files.read(path)).transpose();
         let as_problems = |problem: String| vec![problem];
-        self.config(&cert.map_err(as_problems)?, &key.map_err(as_problems)?, client_ca.map_err(as_problems)?.as_deref())
-            .map_err(as_problems)
+        self.config(
+            &cert.map_err(as_problems)?,
+            &key.map_err(as_problems)?,
+            client_ca.map_err(as_problems)?.as_deref(),
+        )
+        .map_err(as_problems)
     }
 }
 
@@ -88,7 +92,8 @@ impl CertificateFiles {
                     roots.add(authority).map_err(|error| at_path(error.to_string()))?;
                 }
                 let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-                builder.with_client_cert_verifier(verifier.build().map_err(|error| at_path(error.to_string()))?)
+                builder
+                    .with_client_cert_verifier(verifier.build().map_err(|error| at_path(error.to_string()))?)
             }
             _ => builder.with_no_client_auth(),
         };

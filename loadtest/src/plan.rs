@@ -53,9 +53,7 @@ pub struct Settings {
 pub enum PlanError {
     /// More than can be remembered.
     #[error("rate and duration make too many messages: {max} at most")]
-    Messages {
-        max: u64,
-    },
+    Messages { max: u64 },
     /// Fewer than the two example clients, or more than there are artificial phones.
     #[error("clients must lie between {CLIENTS_MIN} and {CLIENTS_MAX}")]
     Clients,

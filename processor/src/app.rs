@@ -31,7 +31,7 @@ use crate::{
     metrics::Metrics,
     status::{ProcessorHealth, Status},
     store::{
-        Database, StoreError,
+        Database, StoreError, migrations,
         registry::{self, RegisteredTopic, Registration},
         schema,
     },
@@ -219,7 +219,7 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Regi
         tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
     let mut connection = config.database.writer().await?;
     schema::encoding(&mut connection).await??;
-    if let Some(missing) = crate::commands::migrate::first_missing(&mut connection).await? {
+    if let Some(missing) = migrations::first_missing(&mut connection).await? {
         return Err(PrepareError::Migrations(missing));
     }
     schema::compare(&mut connection).await??;

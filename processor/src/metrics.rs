@@ -5,7 +5,7 @@ use service_kit::{
     metrics_macro::{COUNTS, SECONDS},
 };
 
-use crate::{consume::batch::Batch, store::apply::Applied};
+use crate::domain::{applied::Applied, batch::Batch};
 
 service_kit::metrics! {
     /// Every metric of a processor.

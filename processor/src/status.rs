@@ -14,7 +14,10 @@ use std::{
 use schemas::Partition;
 use service_kit::{admin::Health, clock::unix_time, prometheus::Registry};
 
-use crate::{consume::takeover::Obstacle, halt::StopReason, metrics::Metrics};
+use crate::{
+    domain::{halt::StopReason, obstacle::Obstacle},
+    metrics::Metrics,
+};
 
 /// A poll thread that has not turned for this long hangs: it waits for nothing longer than a second.
 const BEAT_MAX: Duration = Duration::from_secs(30);

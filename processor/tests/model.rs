@@ -20,12 +20,14 @@ use processor::{
         partition::{Arrival, PartitionState},
         takeover::guard,
     },
-    dead_letter::DeadLetterConfig,
-    fold::Counters,
-    kafka::{poller::AssignmentEpoch, topic::LogRange},
-    position::{LastRecord, NextOffset, Offset, OwnerEpoch, RecordDigest},
-    rules::PartitionRules,
-    store::progress::{Progress, Verdict, judge},
+    domain::{
+        counters::Counters,
+        dead_letter::DeadLetterConfig,
+        position::{LastRecord, LogRange, NextOffset, Offset, OwnerEpoch, RecordDigest},
+        progress::{Progress, Verdict, judge},
+        rules::PartitionRules,
+        seat::AssignmentEpoch,
+    },
 };
 use schemas::{Partition, PartitionCount, Timestamp};
 use stateright::{Checker as _, Model, Property};

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Range,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -14,10 +15,7 @@ use crate::plan::Sent;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// 202: kept, at this place.
-    Ok {
-        partition: i32,
-        offset: i64,
-    },
+    Ok { partition: i32, offset: i64 },
     /// 4xx: not in the topic.
     Fail(u16),
     /// Anything else: not known.
@@ -137,6 +135,18 @@ impl History {
     /// Attempts that got no answer at all so far.
     pub fn unanswered(&self) -> u64 {
         self.unanswered.load(Ordering::Relaxed)
+    }
+
+    /// Of the attempts that began in a stretch of time: how many were answered with 202, and of how many the outcome
+    /// is unknown. Not what has become known in it: an attempt that a former fault hit is given up much later.
+    pub fn begun(&self, within: Range<Duration>) -> (usize, usize) {
+        let attempts = self.attempts();
+        let begun = attempts.iter().filter(|attempt| within.contains(&attempt.invoked));
+        begun.fold((0, 0), |(acked, unknown), attempt| match attempt.class {
+            Class::Ok { .. } => (acked + 1, unknown),
+            Class::Info(_) => (acked, unknown + 1),
+            Class::Fail(_) => (acked, unknown),
+        })
     }
 
     /// When a message of a partition was last acknowledged.

@@ -12,8 +12,8 @@ use schemas::{ClientId, Partition};
 use uuid::Uuid;
 
 use crate::{
+    domain::position::Offset,
     kafka::client::KafkaConfig,
-    position::Offset,
     store::{Database, letters::Selection},
 };
 
@@ -132,7 +132,7 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
 async fn only_letter(
     connection: &mut sqlx::PgConnection,
     selection: &Selection,
-) -> anyhow::Result<crate::replay::Letter> {
+) -> anyhow::Result<crate::domain::replay::Letter> {
     use crate::store::letters::{START, page};
     let mut letters = page(connection, selection, START, 2).await?;
     let letter = letters.pop().context("no dead letter at this place")?;

@@ -9,8 +9,8 @@ use super::{
     topic::{self, Confirmation},
 };
 use crate::{
+    domain::rules::{DialogRule, DialogRules, IdleGap},
     kafka::client::KafkaConfig,
-    rules::{DialogRule, DialogRules, IdleGap},
     store::{
         Database, StoreError,
         registry::Topic,

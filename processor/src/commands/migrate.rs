@@ -1,11 +1,8 @@
 //! `processor migrate`: brings the tables to the version of this binary.
 
-use sqlx::{PgConnection, migrate::Migrate as _};
+use sqlx::migrate::Migrate as _;
 
-use crate::store::{Database, StoreError, schema, session::within_deadline};
-
-/// The migrations, as they were when this binary was built.
-pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
+use crate::store::{Database, migrations::MIGRATOR, schema};
 
 /// What the roles may do with the tables; nothing for roles that are not there.
 const GRANTS: &str = include_str!("../../../migrations/roles/grants.sql");
@@ -27,20 +24,4 @@ pub async fn run(database: &Database) -> anyhow::Result<()> {
     let known = MIGRATOR.iter().count();
     tracing::info!(known, applied = known.saturating_sub(before), "migrations are applied");
     Ok(())
-}
-
-/// The number of the first migration that the database lacks.
-pub async fn first_missing(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
-    let table = within_deadline(
-        sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)
-            .fetch_one(&mut *connection),
-    )
-    .await?;
-    let applied = if table {
-        connection.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default()
-    } else {
-        Vec::new()
-    };
-    let is_missing = |version: &i64| applied.iter().all(|migration| migration.version != *version);
-    Ok(MIGRATOR.iter().map(|migration| migration.version).find(is_missing))
 }

@@ -15,11 +15,11 @@ use super::{
     topic::{self, Confirmation},
 };
 use crate::{
+    domain::position::{LogRange, Offset},
     kafka::{
         client::{self, KafkaConfig, REQUEST_DEADLINE},
-        topic::{Inspector, LogRange, TopicIdentity},
+        topic::{Inspector, TopicIdentity},
     },
-    position::Offset,
     store::{
         Database, progress,
         registry::{self, Topic},

@@ -15,14 +15,13 @@ use sqlx::PgConnection;
 
 use super::{halts::resume, output::say};
 use crate::{
+    domain::{position::NextOffset, progress::Progress},
     kafka::{
         client::KafkaConfig,
         topic::{InspectError, Inspector},
     },
-    position::NextOffset,
     store::{
-        Database, StoreError,
-        progress::{self, Progress},
+        Database, StoreError, progress,
         registry::{self, Registration, Topic},
     },
 };

@@ -10,7 +10,7 @@ use crate::{
         dialogs::CacheBudget, lane::LaneConfig, pending::BatchConfig, rounds::AuditConfig,
         watchdog::WatchdogConfig,
     },
-    dead_letter::DeadLetterConfig,
+    domain::dead_letter::DeadLetterConfig,
     kafka::{
         client::{ConsumerConfig, KafkaConfig},
         topic::TopicProfile,

@@ -10,10 +10,12 @@ use schemas::{ClientId, Envelope, Event, ExternalClientId, Partition, Phone, Rec
 use serde_json::{Value, json};
 
 use super::output::printable;
-use crate::kafka::{
-    RawRecord,
-    client::KafkaConfig,
-    tail::{Begin, Scope, tail},
+use crate::{
+    domain::record::RawRecord,
+    kafka::{
+        client::KafkaConfig,
+        tail::{Begin, Scope, tail},
+    },
 };
 
 /// What to show.

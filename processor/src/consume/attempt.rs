@@ -8,15 +8,13 @@ use schemas::Partition;
 use sqlx::PgConnection;
 
 use crate::{
-    consume::batch::Batch,
-    decode::Content,
-    fold::ClientStates,
+    domain::{applied::Applied, batch::Batch, decode::Content, fold::ClientStates, progress::Progress},
     metrics::Metrics,
     store::{
         Database, StoreError,
-        apply::{self, Applied, ApplyError},
+        apply::{self, ApplyError},
         classify::CLIENTS_PAIR,
-        progress::{self, Progress},
+        progress,
         registry::Topic,
         statements,
     },

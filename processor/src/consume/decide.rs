@@ -17,13 +17,15 @@ use schemas::{Partition, PartitionCount};
 
 use super::takeover::{Takeover, guard};
 use crate::{
-    halt::StopReason,
-    kafka::topic::{LogRange, TopicIdentity},
-    position::RecordDigest,
-    rules::PartitionRules,
+    domain::{
+        halt::StopReason,
+        position::{LogRange, RecordDigest},
+        progress::Progress,
+        rules::PartitionRules,
+    },
+    kafka::topic::TopicIdentity,
     store::{
         halts::SeenRow,
-        progress::Progress,
         registry::{RegisteredTopic, Topic},
     },
 };
@@ -155,8 +157,8 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::{
-        fold::Counters,
+    use crate::domain::{
+        counters::Counters,
         position::{LastRecord, NextOffset, Offset, OwnerEpoch, TopicRef},
     };
 

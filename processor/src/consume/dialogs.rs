@@ -16,7 +16,7 @@ use std::{
 
 use schemas::ClientId;
 
-use crate::fold::ClientState;
+use crate::domain::fold::ClientState;
 
 /// How many clients the caches of a process may hold together, each the same share.
 #[derive(Debug)]

@@ -28,24 +28,27 @@ use tokio::{
 use crate::{
     consume::{
         attempt::{Ended, Outcome, Work, attempt},
-        batch::{Batch, Run},
         dialogs::{CacheBudget, DialogCache},
         part::PartLimit,
         partition::{Arrival, PartitionState},
         pending::{BatchConfig, Pending},
     },
-    dead_letter::DeadLetterConfig,
-    decode::{Content, Record},
+    domain::{
+        batch::{Batch, Run},
+        dead_letter::DeadLetterConfig,
+        decode::{Content, Record},
+        fold::ClientStates,
+        halt::StopReason,
+        position::{NextOffset, OwnerEpoch},
+        rules::PartitionRules,
+        seat::{AssignmentEpoch, Start},
+    },
     failpoint::failpoint,
-    fold::ClientStates,
-    halt::StopReason,
     kafka::{
         continuity::Explained,
-        poller::{AssignmentEpoch, Chunk, Entry, Start},
+        poller::{Chunk, Entry},
     },
     metrics::Metrics,
-    position::{NextOffset, OwnerEpoch},
-    rules::PartitionRules,
     store::{Database, apply::ApplyError, registry::Topic},
 };
 
@@ -91,9 +94,16 @@ pub enum LaneReport {
 enum Phase {
     Idle,
     /// An attempt is under way.
-    Busy { work: Work, attempt: JoinHandle<Ended>, since: Instant },
+    Busy {
+        work: Work,
+        attempt: JoinHandle<Ended>,
+        since: Instant,
+    },
     /// An attempt failed for a reason that passes; the next is made at `until`.
-    Waiting { work: Work, until: Instant },
+    Waiting {
+        work: Work,
+        until: Instant,
+    },
 }
 
 pub struct Lane {

@@ -7,7 +7,6 @@
 //! (partitions that do not advance), [`traces`] (spans of sampled traces).
 
 pub mod attempt;
-pub mod batch;
 pub mod decide;
 pub mod dialogs;
 pub mod lane;

@@ -21,12 +21,16 @@ use self::{
 };
 use crate::{
     consume::{
-        takeover::{Answer, Obstacle, Takeover},
+        takeover::{Answer, Takeover},
         tickets::Ticket,
     },
-    halt::StopReason,
-    kafka::poller::{AssignmentEpoch, Order, Start},
-    position::{NextOffset, Offset, OwnerEpoch},
+    domain::{
+        halt::StopReason,
+        obstacle::Obstacle,
+        position::{NextOffset, Offset, OwnerEpoch},
+        seat::{AssignmentEpoch, Start},
+    },
+    kafka::poller::Order,
     store::halts::{Halt, Recorded, SeenRow},
 };
 
@@ -49,9 +53,16 @@ const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Ownership {
     /// Being taken up: after an assignment, or again after it was fenced, resumed, or found elsewhere.
-    Taking { ticket: Ticket, tries: u32, obstacle: Option<Obstacle> },
+    Taking {
+        ticket: Ticket,
+        tries: u32,
+        obstacle: Option<Obstacle>,
+    },
     Active(Active),
-    Halted { reason: StopReason, record: Recording },
+    Halted {
+        reason: StopReason,
+        record: Recording,
+    },
 }
 
 /// A partition that a lane applies.

@@ -1,6 +1,6 @@
 //! How much of a batch is tried at once, after PostgreSQL could not take a whole one in time. Sync and pure.
 
-use crate::consume::batch::Batch;
+use crate::domain::batch::Batch;
 
 /// After so many full parts in a row that were applied, a part may be twice as large: a size that fails once
 /// costs a timeout, and must not be tried every other time.
@@ -69,11 +69,11 @@ mod tests {
     use schemas::{Partition, PartitionCount, Timestamp};
 
     use super::*;
-    use crate::{
-        consume::batch::Run,
+    use crate::domain::{
+        batch::Run,
         decode::Record,
-        kafka::RawRecord,
         position::{NextOffset, Offset, OwnerEpoch},
+        record::RawRecord,
         rules::PartitionRules,
     };
 

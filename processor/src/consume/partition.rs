@@ -6,11 +6,14 @@ use schemas::Timestamp;
 
 use crate::{
     consume::dialogs::DialogCache,
-    dead_letter::{DeadLetterConfig, DeadLetterLimit},
-    halt::StopReason,
-    kafka::{continuity::Explained, poller::AssignmentEpoch},
-    position::{NextOffset, Offset, OwnerEpoch},
-    rules::PartitionRules,
+    domain::{
+        dead_letter::{DeadLetterConfig, DeadLetterLimit},
+        halt::StopReason,
+        position::{NextOffset, Offset, OwnerEpoch},
+        rules::PartitionRules,
+        seat::AssignmentEpoch,
+    },
+    kafka::continuity::Explained,
 };
 
 /// A partition that a lane owns.

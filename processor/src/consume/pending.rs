@@ -9,10 +9,12 @@ use std::{
 use schemas::Partition;
 
 use crate::{
-    consume::batch::{Batch, Run},
-    decode::Record,
+    domain::{
+        batch::{Batch, Run},
+        decode::Record,
+        position::{NextOffset, OwnerEpoch},
+    },
     kafka::continuity::Explained,
-    position::{NextOffset, OwnerEpoch},
 };
 
 /// How large a transaction becomes, and how long it is waited for.
@@ -141,7 +143,7 @@ mod tests {
     use schemas::{PartitionCount, Timestamp};
 
     use super::*;
-    use crate::{kafka::RawRecord, position::Offset, rules::PartitionRules};
+    use crate::domain::{position::Offset, record::RawRecord, rules::PartitionRules};
 
     #[derive(Parser)]
     struct Settings {

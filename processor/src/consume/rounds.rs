@@ -11,17 +11,16 @@ use crate::{
     consume::{
         decide::another_topic,
         ownership::{Belief, Difference},
-        takeover::{Answer, Obstacle, Takeover, Taker},
+        takeover::{Answer, Takeover, Taker},
     },
-    kafka::{
-        poller::AssignmentEpoch,
-        topic::{InspectError, Inspector, TopicProfile},
+    domain::{
+        obstacle::Obstacle,
+        position::{NextOffset, Offset},
+        progress::Progress,
+        seat::AssignmentEpoch,
     },
-    position::{NextOffset, Offset},
-    store::{
-        StoreError, halts,
-        progress::{self, Progress},
-    },
+    kafka::topic::{InspectError, Inspector, TopicProfile},
+    store::{StoreError, halts, progress},
 };
 
 /// After the consumer has met something that one of its partitions must explain, all are looked at for this long.
@@ -317,7 +316,7 @@ fn answered<T, E: std::fmt::Display>(what: &'static str, answer: Result<T, E>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fold::Counters, position::OwnerEpoch};
+    use crate::domain::{counters::Counters, position::OwnerEpoch};
 
     #[test]
     fn a_look_is_begun_when_it_is_due_and_not_again_before_it_has_ended() {

@@ -6,7 +6,11 @@ use schemas::Partition;
 use service_kit::clock::unix_time;
 
 use super::ownership::Shown;
-use crate::{halt::StopReason, metrics::Metrics, status::Status, store::progress::Progress};
+use crate::{
+    domain::{halt::StopReason, progress::Progress},
+    metrics::Metrics,
+    status::Status,
+};
 
 /// Where a processor shows what it does.
 pub struct Screens {

@@ -5,27 +5,31 @@
 //! A partition that the topic has got since it was registered gets its row here, once the brokers say that
 //! it is still the same topic. One that must not go on halts with the reason, and its row stays as it was.
 
-mod obstacle;
+mod answer;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use schemas::{Partition, PartitionCount};
 use sqlx::PgConnection;
 
-pub use self::obstacle::{Answer, Obstacle, all_wait};
+pub use self::answer::{Answer, all_wait};
 use crate::{
     consume::{
         decide::{Facts, Sound, Standing, decide, decide_standing},
         tickets::{Live, Ticket},
     },
-    halt::StopReason,
-    kafka::topic::{InspectError, Inspector, LogRange, PerPartition, RECORD_DEADLINE, TopicIdentity},
-    position::{NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
-    rules::PartitionRules,
+    domain::{
+        halt::StopReason,
+        obstacle::Obstacle,
+        position::{LogRange, NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
+        progress::Progress,
+        rules::PartitionRules,
+    },
+    kafka::topic::{InspectError, Inspector, PerPartition, RECORD_DEADLINE, TopicIdentity},
     store::{
         Database, StoreError,
         halts::{self, SeenRow},
-        progress::{self, Progress},
+        progress,
         registry::{self, RegisteredTopic},
         rules,
     },
@@ -307,7 +311,7 @@ pub fn guard(row: &Progress, log: LogRange) -> Result<Option<(Offset, RecordDige
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{fold::Counters, position::LastRecord};
+    use crate::domain::{counters::Counters, position::LastRecord};
 
     fn row(birth: i64, next: i64, counted: i64) -> Progress {
         Progress {

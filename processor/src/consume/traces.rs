@@ -5,8 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use schemas::record::header;
 use service_kit::{clock::unix_time, spans::Spans};
 
-use super::batch::Batch;
-use crate::{kafka::RawRecord, store::apply::Applied};
+use crate::domain::{applied::Applied, batch::Batch, record::RawRecord};
 
 /// Writes a span for each record of `batch` that belongs to a sampled trace; applying it took so long.
 pub fn applied(spans: &Spans, batch: &Batch, applied: &Applied, took: Duration) {

@@ -19,7 +19,7 @@ use std::{
 
 use schemas::Partition;
 
-use crate::position::{NextOffset, Offset};
+use crate::domain::position::{NextOffset, Offset};
 
 /// When a partition that does not advance is reported, and what is tried then.
 #[derive(Debug, Clone, Copy, clap::Args)]

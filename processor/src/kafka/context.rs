@@ -27,7 +27,7 @@ use schemas::Partition;
 use uuid::Uuid;
 
 use super::{reading::Reading, transactions::LogEnds};
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 #[derive(Debug)]
 pub enum Callback {

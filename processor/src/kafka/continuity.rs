@@ -24,7 +24,7 @@
 use rdkafka::types::RDKafkaErrorCode as Code;
 use schemas::Partition;
 
-use crate::position::{NextOffset, Offset};
+use crate::domain::position::{NextOffset, Offset};
 
 /// The offsets `[from, to)` of a partition, at least one, hold nothing to apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

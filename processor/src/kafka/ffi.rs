@@ -13,7 +13,7 @@ use rdkafka::{
 use schemas::Partition;
 use uuid::Uuid;
 
-use super::record::Header;
+use crate::domain::record::Header;
 
 /// The headers of a record, names as bytes: rust-rdkafka panics on a name that is not UTF-8, and
 /// such a record would end every processor that reads it.

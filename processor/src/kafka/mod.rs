@@ -12,9 +12,6 @@ pub mod ffi;
 pub mod poller;
 pub mod producer;
 pub mod reading;
-pub mod record;
 pub mod tail;
 pub mod topic;
 pub mod transactions;
-
-pub use record::RawRecord;

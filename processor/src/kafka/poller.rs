@@ -26,28 +26,19 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 use super::{
     context::{Callback, Context},
     continuity::{Continuity, Explained, leaves_out},
-    record::RawRecord,
     topic,
     transactions::OpenTransactions,
 };
-use crate::{failpoint::failpoint, metrics::Metrics, position::NextOffset, status::Status};
-
-/// One stretch of ownership of a partition in this process; a record or an outcome of an older one is
-/// dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AssignmentEpoch(pub u64);
-
-/// From where a partition is read, and for whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Start {
-    pub partition: Partition,
-    /// The first record to be read.
-    pub next_offset: NextOffset,
-    /// The stretch of ownership that begins.
-    pub assignment_epoch: AssignmentEpoch,
-    /// The lane that gets the records.
-    pub lane: usize,
-}
+use crate::{
+    domain::{
+        position::NextOffset,
+        record::RawRecord,
+        seat::{AssignmentEpoch, Start},
+    },
+    failpoint::failpoint,
+    metrics::Metrics,
+    status::Status,
+};
 
 /// What the supervisor wants done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,7 +207,9 @@ impl Poller {
         }
         match polled {
             // After the poll: the topic changes before the first record of the new one is asked for.
-            Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) if self.consumer.context().reads_another_topic() => {
+            Some(Ok(_) | Err(KafkaError::PartitionEOF(_)))
+                if self.consumer.context().reads_another_topic() =>
+            {
                 self.report_another_topic()?;
             }
             Some(Err(KafkaError::PartitionEOF(partition))) => {
@@ -502,7 +495,8 @@ mod tests {
     fn a_fatal_error_of_the_client_is_reported() {
         // Nobody listens there: the error comes from the client itself.
         let Settings { kafka, consumer } = Settings::parse_from(["test", "--kafka-brokers=127.0.0.1:1"]);
-        let consumer = client::group_consumer(&kafka, &consumer, Context::new(Uuid::nil(), Arc::default())).unwrap();
+        let consumer =
+            client::group_consumer(&kafka, &consumer, Context::new(Uuid::nil(), Arc::default())).unwrap();
         consumer.subscribe(&[&kafka.topic]).unwrap();
         ffi::raise_fatal_error(consumer.client());
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);

@@ -16,7 +16,7 @@ use rdkafka::{
 use schemas::Partition;
 
 use super::client::{self, KafkaConfig};
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// How long the brokers may take to acknowledge a record.
 pub const DELIVERY_DEADLINE: Duration = Duration::from_secs(30);

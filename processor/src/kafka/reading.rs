@@ -56,7 +56,8 @@ mod tests {
     #[test]
     fn a_topic_with_another_id_is_noticed_and_not_forgotten() {
         let reading = Reading::new(REGISTERED);
-        let line = |from: &str, to: &str| format!("[thrd:main]: Topic messages changed id from {from} to {to}");
+        let line =
+            |from: &str, to: &str| format!("[thrd:main]: Topic messages changed id from {from} to {to}");
         let registered = reading.registered.clone();
         reading.on_log(&line("AAAAAAAAAAAAAAAAAAAAAA", &registered));
         reading.on_log("[thrd:main]: Topic messages partition 3 Leader 1 Epoch 0");

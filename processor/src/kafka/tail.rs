@@ -17,9 +17,9 @@ use schemas::{Partition, Timestamp};
 
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
-    record::RawRecord,
     topic::{self, Inspector},
 };
+use crate::domain::record::RawRecord;
 
 /// How long the brokers may say nothing while records are known to be there.
 const SILENCE_DEADLINE: Duration = Duration::from_secs(30);

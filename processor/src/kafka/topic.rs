@@ -25,9 +25,12 @@ use uuid::Uuid;
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
     ffi::{self, LogEdge},
+};
+use crate::domain::{
+    obstacle::Obstacle,
+    position::{LogRange, Offset},
     record::RawRecord,
 };
-use crate::position::Offset;
 
 /// How safe the topic's settings have to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -46,14 +49,6 @@ pub struct TopicIdentity {
     pub topic_id: Uuid,
     /// How many partitions it has now.
     pub partition_count: PartitionCount,
-}
-
-/// The range of a partition's log: `[start, end)`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LogRange {
-    pub start: Offset,
-    /// The place of the next record to be appended.
-    pub end: Offset,
 }
 
 /// Why the topic could not be looked at. Settings that are not safe need a person; all else may pass.
@@ -365,4 +360,10 @@ fn problems(settings: &ConfigResource, replicas: usize, profile: TopicProfile) -
         TopicProfile::Development => {}
     }
     problems
+}
+
+impl From<InspectError> for Obstacle {
+    fn from(error: InspectError) -> Self {
+        Self::Brokers(error.to_string())
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use schemas::Partition;
 
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// From this time on an open transaction is told in the log. Brokers end one after `transaction.timeout.ms`, a
 /// minute by default.

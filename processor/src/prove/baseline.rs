@@ -14,6 +14,7 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
+    domain::progress::Progress,
     kafka::{client::KafkaConfig, topic::Inspector},
     store::{Database, halts::Decision, registry::Registration},
 };
@@ -76,7 +77,7 @@ pub async fn record(
 }
 
 /// Where a partition stands, taken for proved.
-const fn stands(row: &crate::store::progress::Progress) -> Proved {
+const fn stands(row: &Progress) -> Proved {
     Proved {
         partition: row.partition,
         proved_to: row.next_offset,

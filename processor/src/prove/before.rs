@@ -16,7 +16,7 @@ use super::{
     model::{self, Dialog, IDLE_GAP},
     structure,
 };
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// Clients looked up at a time.
 const CLIENTS_MAX: usize = 1_000;

@@ -16,7 +16,7 @@ use super::{
     structure::{self, Rows},
     tables::TableRows,
 };
-use crate::fold::Counters;
+use crate::domain::counters::Counters;
 
 /// What one worker has found out.
 pub struct Clients {

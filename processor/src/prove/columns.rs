@@ -5,7 +5,7 @@ use schemas::{Envelope, Message, Timestamp};
 use sqlx::PgConnection;
 
 use super::entries::{Place, PlacedRow};
-use crate::{kafka::RawRecord, store::statements::headers_as_json};
+use crate::{domain::record::RawRecord, store::statements::headers_as_json};
 
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
 ///

@@ -11,9 +11,9 @@ use super::{
     structure::Standing,
     tables::TableRows,
 };
-use crate::{
+use crate::domain::{
+    counters::Counters,
     dead_letter::DeadLetterReason,
-    fold::Counters,
     position::{LastRecord, NextOffset},
 };
 

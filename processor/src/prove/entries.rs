@@ -11,7 +11,7 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use schemas::{Body, BodyHash, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// A place in the topic.
 pub type Place = (Partition, Offset);

@@ -15,12 +15,12 @@ use schemas::{Event, Partition, PartitionCount, RecordFault, RecordView, Timesta
 
 use super::scope::Stretch;
 use crate::{
+    domain::position::{NextOffset, Offset, RecordDigest},
     kafka::{
         client::{self, KafkaConfig},
         ffi::Headers,
         topic::appended_at,
     },
-    position::{NextOffset, Offset, RecordDigest},
 };
 
 /// How long the brokers may say nothing while records are known to be there.

@@ -7,7 +7,7 @@ use schemas::{Body, Partition, Timestamp};
 use uuid::Uuid;
 
 use super::entries::{ClientRecord, Said};
-use crate::position::{Offset, dialog_id};
+use crate::domain::position::{Offset, dialog_id};
 
 /// `close_reason` of a dialog that a record closed.
 const COMMAND: &str = "command";

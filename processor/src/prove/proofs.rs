@@ -10,8 +10,10 @@ use super::{
     scope::Proved,
 };
 use crate::{
-    fold::Counters,
-    position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
+    domain::{
+        counters::Counters,
+        position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
+    },
     store::{StoreError, session::within_deadline},
 };
 

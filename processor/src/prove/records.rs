@@ -21,10 +21,12 @@ use super::{
     tables::{REJECTED, TableRows, unexpected},
 };
 use crate::{
-    dead_letter::DeadLetterReason,
+    domain::{
+        dead_letter::DeadLetterReason,
+        position::{Offset, RecordDigest},
+        rules::IdleGap,
+    },
     kafka::topic,
-    position::{Offset, RecordDigest},
-    rules::IdleGap,
     store::statements::headers_as_json,
 };
 

@@ -3,12 +3,11 @@
 use schemas::{Partition, PartitionCount};
 
 use super::report::Scope;
-use crate::{
-    fold::Counters,
-    kafka::topic::LogRange,
-    position::{LastRecord, NextOffset, Offset},
+use crate::domain::{
+    counters::Counters,
+    position::{LastRecord, LogRange, NextOffset, Offset},
+    progress::Progress,
     rules::PartitionRules,
-    store::progress::Progress,
 };
 
 /// Offsets of a slice: the rows that stand for them are in memory while they are read.
@@ -263,7 +262,7 @@ impl Spans {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::OwnerEpoch;
+    use crate::domain::position::OwnerEpoch;
 
     fn applied(partition: i32, birth: i64, next: i64) -> Applied {
         let partition = Partition(partition);

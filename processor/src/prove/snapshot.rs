@@ -10,9 +10,8 @@ use uuid::Uuid;
 
 use super::scope::{Applied, Skipped};
 use crate::{
+    domain::{position::TopicRef, rules::PartitionRules},
     kafka::topic::TopicIdentity,
-    position::TopicRef,
-    rules::PartitionRules,
     store::{
         Database, progress,
         registry::{self, Registration, Topic},

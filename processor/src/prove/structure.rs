@@ -17,7 +17,7 @@ use super::{
     scope::Stretch,
     tables::unexpected,
 };
-use crate::position::{Offset, dialog_id};
+use crate::domain::position::{Offset, dialog_id};
 
 /// The rows of a client.
 pub struct Rows<'a> {

@@ -14,7 +14,7 @@ use super::{
     spill::Spill,
     structure,
 };
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// The reason that no record tells: the database gave it.
 pub const REJECTED: &str = "rejected_by_database";

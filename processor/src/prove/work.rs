@@ -25,11 +25,11 @@ use super::{
     tables::{self, TABLES, Table, TableRows},
 };
 use crate::{
+    domain::position::{LogRange, Offset},
     kafka::{
         client::KafkaConfig,
-        topic::{InspectError, Inspector, LogRange, TopicProfile},
+        topic::{InspectError, Inspector, TopicProfile},
     },
-    position::Offset,
     store::{
         Database,
         registry::{Registration, Topic},

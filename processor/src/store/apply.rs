@@ -15,22 +15,15 @@ use super::{
     statements,
 };
 use crate::{
-    consume::batch::Batch,
-    decode::Record,
+    domain::{
+        applied::Applied,
+        batch::Batch,
+        counters::Counters,
+        decode::Record,
+        fold::{self, Bodies, ClientStates, ForeignWrite, Settled},
+    },
     failpoint::failpoint,
-    fold::{self, Bodies, ClientStates, Counters, ForeignWrite, Settled},
-    position::Offset,
 };
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Applied {
-    /// What its clients are now.
-    pub after: ClientStates,
-    /// What became of its records, by partition.
-    pub counters: Vec<(Partition, Counters)>,
-    /// The dead letters, with the codes of their reasons.
-    pub dead_letters: Vec<(Partition, Offset, &'static str)>,
-}
 
 /// A batch was not applied, or not for certain.
 #[derive(Debug, thiserror::Error)]

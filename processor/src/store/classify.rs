@@ -8,7 +8,7 @@
 use sqlx::postgres::PgDatabaseError;
 
 use super::schema;
-use crate::halt::SchemaFault;
+use crate::domain::{halt::SchemaFault, obstacle::Obstacle};
 
 /// An SQLSTATE, or a class of them (its first two characters), with the reason for what is made of it.
 struct Rule {
@@ -238,6 +238,12 @@ fn describe(error: &sqlx::Error) -> String {
             format!("SQLSTATE {}: {}", answer.code().as_deref().unwrap_or("-"), answer.message())
         }
         other => other.to_string(),
+    }
+}
+
+impl From<StoreError> for Obstacle {
+    fn from(error: StoreError) -> Self {
+        Self::Database(error.to_string())
     }
 }
 

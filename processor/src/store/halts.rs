@@ -4,11 +4,12 @@
 use schemas::Partition;
 use sqlx::{Connection as _, PgConnection};
 
-use super::{classify::StoreError, progress::Progress, session::within_deadline};
-use crate::{
+use super::{classify::StoreError, session::within_deadline};
+use crate::domain::{
     halt::StopReason,
     intervention::Effect,
     position::{NextOffset, OwnerEpoch, RecordDigest, TopicRef},
+    progress::Progress,
 };
 
 /// The partitions that stand still, among some. Index: `halts_standing_topic_ref_partition_key`.

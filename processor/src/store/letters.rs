@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{classify::StoreError, session::within_deadline};
-use crate::{
+use crate::domain::{
     position::Offset,
     replay::{Letter, Replayed},
 };

@@ -3,12 +3,13 @@
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
 //! decided), [`reopen`] (a topic created again, accepted by a person), [`letters`] (dead letters to be read and
 //! replayed), [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
-//! error asks the caller to do), [`schema`] (are the tables those of the migrations?).
+//! error asks the caller to do), [`migrations`] (which of them are applied?), [`schema`] (are the tables those of them?).
 
 pub mod apply;
 pub mod classify;
 pub mod halts;
 pub mod letters;
+pub mod migrations;
 pub mod progress;
 pub mod registry;
 pub mod reopen;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{classify::StoreError, session::within_deadline};
 use crate::{
+    domain::position::{Offset, TopicRef},
     kafka::topic::TopicIdentity,
-    position::{Offset, TopicRef},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

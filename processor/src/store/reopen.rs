@@ -10,7 +10,7 @@ use super::{
     registry::{self, Topic},
     session::within_deadline,
 };
-use crate::{kafka::topic::TopicIdentity, position::Offset};
+use crate::{domain::position::Offset, kafka::topic::TopicIdentity};
 
 /// Registers the topic with its partitions, ends every halt of `former`, and writes down who did it, in
 /// one transaction.

@@ -18,7 +18,7 @@ use super::{
     registry::{self, Topic},
     session::within_deadline,
 };
-use crate::{
+use crate::domain::{
     position::{NextOffset, Offset, TopicRef},
     rules::{DialogRule, DialogRules, IdleGap, PartitionRules},
 };

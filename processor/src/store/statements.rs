@@ -10,15 +10,15 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::{classify::StoreError, session::within_deadline};
-use crate::{
+use crate::domain::{
     dead_letter::DeadLetterReason,
     decode::Record,
     fold::{
         self, ActiveDialog, Bodies, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient,
         NewMessage, OpenedDialog, TouchedDialog,
     },
-    kafka::RawRecord,
     position::{Offset, TopicRef},
+    record::RawRecord,
 };
 
 /// What clients are. Index: `clients_pkey`, `dialogs_active_client_id_key`.
@@ -364,7 +364,7 @@ pub fn put_text_or_hex(header: &mut serde_json::Map<String, serde_json::Value>, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kafka::record::Header;
+    use crate::domain::record::Header;
 
     #[test]
     fn headers_that_are_not_text_are_kept_in_hexadecimal() {

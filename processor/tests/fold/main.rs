@@ -11,12 +11,12 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use processor::{
-    consume::{
+    consume::dialogs::{CacheBudget, DialogCache},
+    domain::{
         batch::{Batch, Run},
-        dialogs::{CacheBudget, DialogCache},
+        fold::ClientStates,
+        position::{NextOffset, OwnerEpoch},
     },
-    fold::ClientStates,
-    position::{NextOffset, OwnerEpoch},
 };
 
 use tables::Tables;

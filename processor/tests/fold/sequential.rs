@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use processor::{
+use processor::domain::{
     decode::Content,
     position::{Offset, dialog_id},
 };

@@ -3,10 +3,11 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use processor::{
-    consume::batch::Batch,
+use processor::domain::{
+    batch::Batch,
+    counters::Counters,
     decode::Record,
-    fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Counters, Folded, MessageKey, Settled},
+    fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Folded, MessageKey, Settled},
     position::Offset,
 };
 use schemas::{Body, ClientId, Partition, Timestamp};

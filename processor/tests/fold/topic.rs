@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
-use processor::{
+use processor::domain::{
     decode::Record,
-    kafka::{RawRecord, record::Header},
     position::Offset,
+    record::{Header, RawRecord},
     rules::{DialogRule, DialogRules, IdleGap, PartitionRules},
 };
 use schemas::{

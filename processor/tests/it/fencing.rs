@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use processor::{
-    position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
+    domain::position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
     store::progress::{self, Advance},
 };
 use schemas::Partition;

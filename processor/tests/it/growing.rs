@@ -237,11 +237,12 @@ fn two_processors_that_meet_new_partitions_at_once_register_each_once() {
     let mut starter = telex.programs.processor(&telex.directory, "starter", &["--group=starter"]).unwrap();
     starter.wait_until_ready().unwrap();
     starter.stop().unwrap();
-    let more: Vec<_> = (12..24).map(|n| (schemas::Partition(n), processor::position::Offset(0))).collect();
+    let more: Vec<_> =
+        (12..24).map(|n| (schemas::Partition(n), processor::domain::position::Offset(0))).collect();
     let register = || {
         block_on(async {
             let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
-            let topic = processor::position::TopicRef(1);
+            let topic = processor::domain::position::TopicRef(1);
             processor::store::registry::register_more(&mut connection, topic, &more).await.unwrap();
             connection.close().await.unwrap();
         });

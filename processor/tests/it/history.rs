@@ -9,12 +9,14 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use processor::{
-    consume::batch::{Batch, Run},
-    decode::Record,
-    fold::ClientStates,
-    kafka::RawRecord,
-    position::{NextOffset, Offset, OwnerEpoch, TopicRef},
-    rules::PartitionRules,
+    domain::{
+        batch::{Batch, Run},
+        decode::Record,
+        fold::ClientStates,
+        position::{NextOffset, Offset, OwnerEpoch, TopicRef},
+        record::RawRecord,
+        rules::PartitionRules,
+    },
     store::{apply, registry::Topic},
 };
 use schemas::{Partition, PartitionCount, Timestamp};

@@ -62,7 +62,8 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     let shown: Vec<Value> = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
     assert_eq!(shown.len(), PARTITIONS as usize);
     for row in shown {
-        let (partition, why) = (row["partition"].as_i64().unwrap() as i32, row["stands_still"].as_str());
+        let partition = i32::try_from(row["partition"].as_i64().unwrap()).unwrap();
+        let why = row["stands_still"].as_str();
         assert_eq!(why.is_some_and(|why| why.starts_with("log_range: ")), away.contains(&partition), "{row}");
         assert_eq!(row["lag"].as_i64(), (!away.contains(&partition)).then_some(0), "{row}");
     }

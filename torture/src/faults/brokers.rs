@@ -69,9 +69,9 @@ pub fn below_min_in_sync(world: &mut World, ground: &mut Ground) -> Result<Strik
         Ok(topic.in_sync.values().all(|ids| ids.len() == 2))
     })?;
     interrupt::pause(Duration::from_millis(500))?;
-    let (acked, unknown) = (world.history.acked(), world.history.unknown());
+    let since = world.history.now();
     interrupt::pause(Duration::from_secs(10))?;
-    let (acked, unknown) = (world.history.acked() - acked, world.history.unknown() - unknown);
+    let (acked, unknown) = world.history.begun(since..world.history.now());
     ground.nodes()?.mend()?;
     world.cluster.set_topic_setting(&world.topic, "min.insync.replicas", "2")?;
     if unknown == 0 {

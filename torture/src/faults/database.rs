@@ -30,11 +30,11 @@ pub fn terminated(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
 pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     ground.postgres.kill();
     let refused = world.sql().is_err();
-    let before = (world.history.acked(), world.history.unknown());
+    let since = world.history.now();
     interrupt::pause(Duration::from_secs(3))?;
-    let kept = world.history.acked() - before.0;
-    let unknown = world.history.unknown() - before.1;
+    let away = since..world.history.now();
     ground.postgres.start_again()?;
+    let (kept, unknown) = world.history.begun(away);
     if !refused || kept == 0 {
         bail!("PostgreSQL was not away");
     }

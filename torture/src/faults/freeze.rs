@@ -15,13 +15,16 @@ const HELD_WITHIN: Duration = Duration::from_secs(30);
 /// `idle_in_transaction_session_timeout`, after which the server frees what a frozen owner holds.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What an heir needs besides: a look at a row that is held every second, and a message in each partition.
+const HEIR_NEEDS: Duration = Duration::from_secs(5);
+
 /// F2: frozen between the compare-and-set and COMMIT; its heir has to wait for its row locks, and its COMMIT
 /// comes to a transaction that the server has ended.
 pub fn with_locks(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let (zombie, frozen) = freeze(world, "after_cas")?;
     let heir = world.processor("")?;
     let before = world.next_offsets()?;
-    let within = IDLE_TIMEOUT + Duration::from_secs(3);
+    let within = IDLE_TIMEOUT + HEIR_NEEDS;
     let (recovery, late) = world.must("F2", "the heir goes on with all partitions", within, |world| {
         let (owners, next) = (world.owners()?, world.next_offsets()?);
         let advances = next.iter().all(|(partition, next)| before.get(partition) < Some(next));

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::super::output::say;
 use crate::{
-    replay::Letter,
+    domain::replay::Letter,
     store::{
         Database,
         letters::{START, Selection, page},

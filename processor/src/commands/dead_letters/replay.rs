@@ -12,12 +12,12 @@ use uuid::Uuid;
 use super::{Filter, at, only_letter, parse_place};
 use crate::{
     commands::output::say,
+    domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
         producer::{Outgoing, Producer},
         topic::Inspector,
     },
-    replay::{Letter, Replay, judge},
     store::{
         Database,
         letters::{self, START, Selection},

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::super::output::{printable, say, say_json};
-use crate::{halt::StopReason, store::Database};
+use crate::{domain::halt::StopReason, store::Database};
 
 #[derive(Debug, Serialize)]
 struct Halt {

@@ -9,16 +9,19 @@ use uuid::Uuid;
 
 use super::super::output::say;
 use crate::{
-    intervention::{Effect, plan},
+    domain::{
+        intervention::{Effect, plan},
+        position::{LogRange, NextOffset, Offset, RecordDigest},
+        progress::Progress,
+    },
     kafka::{
         client::KafkaConfig,
-        topic::{Inspector, LogRange, TopicIdentity},
+        topic::{Inspector, TopicIdentity},
     },
-    position::{NextOffset, Offset, RecordDigest},
     store::{
         Database,
         halts::{self, Decision, Intervention, StandingHalt},
-        progress::{self, Progress},
+        progress,
         registry::{self, Registration, Topic},
         reopen,
     },

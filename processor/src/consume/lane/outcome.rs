@@ -8,14 +8,15 @@ use super::{Lane, LaneReport, Phase};
 use crate::{
     consume::{
         attempt::{Ended, Outcome, Work},
-        batch::{Batch, Run},
         traces,
     },
-    decode::Content,
-    store::{
-        apply::{Applied, ApplyError},
+    domain::{
+        applied::Applied,
+        batch::{Batch, Run},
+        decode::Content,
         progress::{Progress, Verdict, judge},
     },
+    store::apply::ApplyError,
 };
 
 impl Lane {

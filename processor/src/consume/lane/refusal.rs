@@ -5,10 +5,13 @@ use std::{sync::Arc, time::Instant};
 
 use super::{Lane, Phase};
 use crate::{
-    consume::{attempt::Work, batch::Batch},
-    decode::Content,
-    fold::ForeignWrite,
-    halt::{SchemaFault, StopReason},
+    consume::attempt::Work,
+    domain::{
+        batch::Batch,
+        decode::Content,
+        fold::ForeignWrite,
+        halt::{SchemaFault, StopReason},
+    },
     store::StoreError,
 };
 

@@ -5,15 +5,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use schemas::{Partition, Timestamp};
 
 use crate::{
-    consume::{
-        lane::LaneReport,
-        takeover::{Answer, Obstacle},
-        tickets::Ticket,
+    consume::{lane::LaneReport, takeover::Answer, tickets::Ticket},
+    domain::{
+        halt::StopReason,
+        obstacle::Obstacle,
+        position::{NextOffset, Offset, OwnerEpoch},
+        rules::PartitionRules,
+        seat::{AssignmentEpoch, Start},
     },
-    halt::StopReason,
-    kafka::poller::{AssignmentEpoch, Order, Start},
-    position::{NextOffset, Offset, OwnerEpoch},
-    rules::PartitionRules,
+    kafka::poller::Order,
     store::halts::{Halt, Recorded},
 };
 
@@ -124,15 +124,27 @@ impl Cause {
 pub enum Act {
     /// Try to take partitions up, after a time, and answer with [`Event::Answered`]. `alone`: apart from others,
     /// which must not wait for what holds this one up.
-    Take { asked: Vec<(Partition, Ticket)>, after: Duration, alone: bool },
+    Take {
+        asked: Vec<(Partition, Ticket)>,
+        after: Duration,
+        alone: bool,
+    },
     /// What carries the ticket is not wanted any more.
     Forget(Ticket),
     /// A lane gets a partition, before the first of its records can come.
-    Adopt { start: Start, owner_epoch: OwnerEpoch, rules: Arc<PartitionRules> },
+    Adopt {
+        start: Start,
+        owner_epoch: OwnerEpoch,
+        rules: Arc<PartitionRules>,
+    },
     /// A lane forgets a partition.
     Release(usize, Partition),
     /// The lanes forget revoked partitions; [`Event::Drained`] when nothing of them is under way, at once if `lost`.
-    Drain { lanes: BTreeMap<usize, Vec<Partition>>, partitions: Vec<Partition>, lost: bool },
+    Drain {
+        lanes: BTreeMap<usize, Vec<Partition>>,
+        partitions: Vec<Partition>,
+        lost: bool,
+    },
     Order(Order),
     /// Write a halt, however long it takes, and answer with [`Event::HaltRecorded`].
     Record(Ticket, Halt),

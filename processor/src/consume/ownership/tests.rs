@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use schemas::{PartitionCount, Timestamp};
 
 use super::*;
-use crate::{consume::lane::LaneReport, rules::PartitionRules};
+use crate::{consume::lane::LaneReport, domain::rules::PartitionRules};
 
 const P: Partition = Partition(3);
 

@@ -3,7 +3,7 @@
 use schemas::Partition;
 
 use super::{Active, Belief, Ownership, Ownerships, Recording};
-use crate::position::NextOffset;
+use crate::domain::position::NextOffset;
 
 impl Ownerships {
     /// What is believed of each active partition.

@@ -15,9 +15,10 @@ use crate::{
     consume::{
         lane::Control,
         ownership::{Act, Cause, Event},
-        takeover::{Obstacle, Taker, all_wait},
+        takeover::{Taker, all_wait},
         tickets::{Live, Ticket},
     },
+    domain::obstacle::Obstacle,
     store::{
         StoreError,
         halts::{self, Halt, Recorded},

@@ -15,7 +15,7 @@ use crate::{
         rounds::{Round, Seen, Subject, look},
         watchdog::{Sight, Verdict},
     },
-    position::Offset,
+    domain::position::Offset,
 };
 
 /// A lane whose attempts are not answered for this long waits for PostgreSQL.

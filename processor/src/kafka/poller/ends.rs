@@ -6,7 +6,7 @@ use rdkafka::{Offset as KafkaOffset, consumer::Consumer as _, error::KafkaResult
 use schemas::Partition;
 
 use super::{Entry, Poller};
-use crate::{kafka::transactions::LogEnds, position::NextOffset};
+use crate::{domain::position::NextOffset, kafka::transactions::LogEnds};
 
 impl Poller {
     /// Looks, about once a second, at what the ends of the logs tell beside their records: offsets at the end

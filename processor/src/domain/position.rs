@@ -96,6 +96,14 @@ pub fn dialog_id(topic_id: Uuid, partition: Partition, offset: Offset, appended_
     uuid::Builder::from_custom_bytes(bytes).into_uuid()
 }
 
+/// The range of a partition's log: `[start, end)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LogRange {
+    pub start: Offset,
+    /// The place of the next record to be appended.
+    pub end: Offset,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

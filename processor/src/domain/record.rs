@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use schemas::{Partition, PartitionCount, RecordFault, RecordView, Timestamp, record};
 
-use crate::position::{Offset, RecordDigest};
+use crate::domain::position::{Offset, RecordDigest};
 
 /// A header: its name and, if it has one, its value.
 pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);

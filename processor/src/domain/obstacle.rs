@@ -1,19 +1,8 @@
-//! The answers of a try to take partitions up, and what can be in the way.
+//! What can be in the way of a takeover.
 
 use std::fmt;
 
-use schemas::Partition;
-
-use super::Takeover;
-use crate::{kafka::topic::InspectError, position::Offset, store::StoreError};
-
-/// The answer of one try.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Answer {
-    Taken(Takeover),
-    /// It cannot be decided now.
-    Waits(Obstacle),
-}
+use super::position::Offset;
 
 /// Why a partition cannot be taken up now. Passes, or is put right by a person; nothing is written meanwhile.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,21 +56,4 @@ impl fmt::Display for Obstacle {
             Self::Deadline => f.write_str("the try did not end in time"),
         }
     }
-}
-
-impl From<StoreError> for Obstacle {
-    fn from(error: StoreError) -> Self {
-        Self::Database(error.to_string())
-    }
-}
-
-impl From<InspectError> for Obstacle {
-    fn from(error: InspectError) -> Self {
-        Self::Brokers(error.to_string())
-    }
-}
-
-/// The same for each partition.
-pub fn all_wait(partitions: &[Partition], obstacle: &Obstacle) -> Vec<(Partition, Answer)> {
-    partitions.iter().map(|partition| (*partition, Answer::Waits(obstacle.clone()))).collect()
 }

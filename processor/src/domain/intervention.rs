@@ -1,10 +1,9 @@
 //! What it means to move a partition by hand: which offsets are skipped, which are repeated. Pure; the
 //! command says it before anything is written.
 
-use crate::{
-    kafka::topic::LogRange,
-    position::{NextOffset, Offset},
-    store::progress::Progress,
+use crate::domain::{
+    position::{LogRange, NextOffset, Offset},
+    progress::Progress,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,16 +38,10 @@ impl Effect {
 pub enum Refusal {
     /// The caller has looked at something else.
     #[error("--from is {given}, but the partition's next offset is {next_offset}")]
-    NotThere {
-        given: NextOffset,
-        next_offset: NextOffset,
-    },
+    NotThere { given: NextOffset, next_offset: NextOffset },
     /// Nothing to be read there any more.
     #[error("--to is {given}, but the log starts at {log_start}")]
-    BelowLogStart {
-        given: NextOffset,
-        log_start: Offset,
-    },
+    BelowLogStart { given: NextOffset, log_start: Offset },
     /// Nothing to be read there yet.
     #[error("--to is {given}, but the log ends at {log_end}")]
     BeyondLogEnd {
@@ -93,7 +86,7 @@ mod tests {
     use schemas::Partition;
 
     use super::*;
-    use crate::{fold::Counters, position::OwnerEpoch};
+    use crate::domain::{counters::Counters, position::OwnerEpoch};
 
     fn row(birth: i64, next: i64, counted: i64) -> Progress {
         Progress {

@@ -8,7 +8,7 @@ use std::{
 
 use schemas::RecordFault;
 
-use crate::halt::StopReason;
+use crate::domain::halt::StopReason;
 
 /// Why a record can never be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,8 +13,9 @@ use std::collections::{HashMap, HashSet};
 use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
-use crate::{
-    consume::batch::Batch,
+use crate::domain::{
+    batch::Batch,
+    counters::Counters,
     dead_letter::DeadLetterReason,
     decode::{Content, Received, Record},
     position::{Offset, dialog_id},
@@ -111,24 +112,6 @@ pub struct NewMessage<'a> {
     pub dialog_id: Uuid,
     /// Whether it opened that dialog: then it must turn out to be new.
     pub opens: bool,
-}
-
-/// What became of the records of a partition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
-    pub messages: i64,
-    pub duplicates: i64,
-    pub commands: i64,
-    /// Records kept as dead letters.
-    pub dead_letters: i64,
-    /// Offsets that hold nothing to apply: markers of Kafka's transactions, records of aborted ones.
-    pub control: i64,
-}
-
-impl Counters {
-    pub const fn total(&self) -> i64 {
-        self.messages + self.duplicates + self.commands + self.dead_letters + self.control
-    }
 }
 
 /// What the records do, as far as it is known before the messages are inserted.

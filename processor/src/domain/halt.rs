@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::position::{NextOffset, Offset};
+use crate::domain::position::{NextOffset, Offset};
 
 /// The reason of a stop, with the numbers that a person needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,9 +59,7 @@ pub enum StopReason {
         log_end: Offset,
     },
     /// The last applied record is not the one that stands at its place now.
-    DigestMismatch {
-        offset: Offset,
-    },
+    DigestMismatch { offset: Offset },
     /// Records are missing between two that follow each other.
     OffsetGap {
         /// The offset that should have come.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use schemas::Partition;
 
-use crate::{
+use crate::domain::{
     dead_letter::DeadLetterReason,
     decode::{Content, Record},
     position::{LastRecord, NextOffset, OwnerEpoch},

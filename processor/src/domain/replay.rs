@@ -61,10 +61,7 @@ pub struct Replay {
 pub enum Refusal {
     /// It was, before.
     #[error("replayed before, to partition {partition} offset {offset}")]
-    ReplayedBefore {
-        partition: i32,
-        offset: i64,
-    },
+    ReplayedBefore { partition: i32, offset: i64 },
     /// It has come back often enough.
     #[error("came back from attempt {attempt}: no more than {max} are made")]
     AttemptsSpent {

@@ -2,9 +2,9 @@
 
 use schemas::{ClientId, Event, Message, RequestId, Timestamp};
 
-use crate::{
+use crate::domain::{
     dead_letter::DeadLetterReason,
-    kafka::RawRecord,
+    record::RawRecord,
     rules::{IdleGap, PartitionRules},
 };
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use schemas::{ExternalClientId, Partition, PartitionCount, Timestamp};
 
-use crate::position::Offset;
+use crate::domain::position::Offset;
 
 /// How long a client may be silent before its next message opens a new dialog, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
