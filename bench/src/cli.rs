@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use dev_env::workspace::Workspace;
 
 use crate::{document, http, run, summary::Summary};
@@ -25,7 +25,7 @@ enum Command {
         quick: bool,
         /// Only these.
         #[arg(long, value_delimiter = ',')]
-        only: Vec<Part>,
+        only: Vec<run::Part>,
     },
     /// Writes docs/benchmarks.md and its plots from target/bench/summary.json.
     Document,
@@ -36,21 +36,6 @@ enum Command {
         #[arg(long)]
         listen: SocketAddr,
     },
-}
-
-/// A part of the run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Part {
-    /// The processor, and COPY of what it wrote.
-    Drain,
-    /// Debezium's JDBC sink.
-    Debezium,
-    /// The Redis lock.
-    Redis,
-    /// The ingest API and the handler that does nothing.
-    Http,
-    /// Everything at once.
-    EndToEnd,
 }
 
 impl Cli {

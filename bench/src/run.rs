@@ -14,15 +14,28 @@ use dev_env::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    backlog,
-    cli::Part,
-    copy,
+    backlog, copy,
     debezium::Debezium,
     document, drain, end_to_end, http,
     lab::Lab,
     redis::{self, Redis, Way},
     summary::{Machine, Summary},
 };
+
+/// A part of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The processor, and COPY of what it wrote.
+    Drain,
+    /// Debezium's JDBC sink.
+    Debezium,
+    /// The Redis lock.
+    Redis,
+    /// The ingest API and the handler that does nothing.
+    Http,
+    /// Everything at once.
+    EndToEnd,
+}
 
 struct Size {
     runs: u32,

@@ -17,8 +17,9 @@ use tokio::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    activity::{Deadlines, End},
     config::Limits,
-    connection::{self, Deadlines, End},
+    connection,
     lingering::Lingering,
     metrics::Metrics,
     tls::Certificates,

@@ -25,7 +25,8 @@ use crate::{
     metrics::Metrics,
     producers::ProducersFile,
     publish::KafkaPublisher,
-    router::{Shared, router},
+    router::router,
+    state::Shared,
     tls::Certificates,
     watch::watch,
 };

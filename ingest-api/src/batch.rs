@@ -20,15 +20,19 @@ use service_kit::spans::Span;
 use tokio::time::Instant;
 
 use crate::{
+    content_type::content_type,
     error::{ApiError, Code, Unavailable},
     keep::{Coordinates, Warned},
-    openapi,
+    media::Media,
     producers::{self, Principal},
     publish::{self, Acknowledgement, Publish},
     rate::Cost,
-    receive::{self, Media, Received},
-    router::Shared,
+    receive::{Received, receive},
+    state::Shared,
 };
+
+/// The route.
+pub const PATH: &str = "/v1/messages/batch";
 
 /// What the body may be.
 pub const MEDIA: &[Media] = &[Media::Json, Media::Ndjson];
@@ -82,22 +86,21 @@ pub async fn post<P: Publish>(
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    match take(&shared, &request_id, &headers, body).await {
-        Ok((principal, _until_answered, items)) => answer(&shared, &request_id, &principal, items).await,
-        Err(error) => error.into_response(request_id.as_str()),
-    }
+) -> Result<Response, ApiError> {
+    let (principal, _until_answered, items) = take(&shared, &request_id, &headers, body).await?;
+    Ok(answer(&shared, &request_id, &principal, items).await)
 }
 
+/// From bytes to records in the queue. Whoever waits for Kafka afterwards holds no body.
 async fn take<P: Publish>(
     shared: &Shared<P>,
     request_id: &RequestId,
     headers: &HeaderMap,
     body: Body,
 ) -> Result<(Principal, Option<Span>, Vec<Item>), ApiError> {
-    let media = receive::media_type(headers, MEDIA)?;
+    let media = content_type(headers, MEDIA)?;
     let limit = shared.limits.batch_bytes_max;
-    let received = receive::receive(shared, (openapi::BATCH, request_id), headers, body, limit).await?;
+    let received = receive(shared, (PATH, request_id), headers, body, limit).await?;
     let items = match media {
         Media::Json => batch::json_array(&received.bytes),
         Media::Ndjson => batch::ndjson(&received.bytes),

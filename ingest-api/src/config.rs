@@ -17,7 +17,7 @@ const IDLE_MS_MAX: u64 = 3_600_000;
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
-#[command(version, long_version = crate::publish::VERSION.as_str())]
+#[command(version, long_version = crate::kafka_client::VERSION.as_str())]
 pub struct Config {
     /// Where producers send to.
     #[arg(long, env = "INGEST_LISTEN", default_value = "127.0.0.1:8080")]

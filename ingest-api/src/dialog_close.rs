@@ -16,7 +16,10 @@ use axum::{
 use schemas::{ClientId, DialogClose, Event, RequestId, record};
 use serde::Deserialize;
 
-use crate::{error::ApiError, keep::Kept, openapi, publish::Publish, receive, router::Shared};
+use crate::{error::ApiError, publish::Publish, receive::receive, state::Shared};
+
+/// The route.
+pub const PATH: &str = "/v1/clients/{client_id}/dialog/close";
 
 /// Of the body, which names the client or says nothing.
 pub const BODY_BYTES_MAX: u32 = 1_024;
@@ -27,28 +30,15 @@ pub async fn post<P: Publish>(
     client_id: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
+) -> Result<Response, ApiError> {
     let client_id = client_id.ok().and_then(|Path(id)| ClientId::parse(id.as_bytes()));
-    match take(&shared, &request_id, client_id, &headers, body).await {
-        Ok(kept) => (StatusCode::ACCEPTED, Json(kept)).into_response(),
-        Err(error) => error.into_response(request_id.as_str()),
-    }
-}
-
-async fn take<'a, P: Publish>(
-    shared: &'a Shared<P>,
-    request_id: &'a RequestId,
-    client_id: Option<ClientId>,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Kept<'a>, ApiError> {
-    let received =
-        receive::receive(shared, (openapi::DIALOG_CLOSE, request_id), headers, body, BODY_BYTES_MAX).await?;
+    let received = receive(&shared, (PATH, &request_id), &headers, body, BODY_BYTES_MAX).await?;
     // The id does not say of which source the client is.
     received.principal.may_write_all()?;
     let client_id = named(client_id, &received.bytes, received.is_signed)?;
     let record = record::encode(&Event::DialogClose(DialogClose { client_id }), &received.envelope);
-    shared.keep(client_id, record, received, request_id.as_str()).await
+    let kept = shared.keep(client_id, record, received, request_id.as_str()).await?;
+    Ok((StatusCode::ACCEPTED, Json(kept)).into_response())
 }
 
 /// What the body may say. Whatever else it may say one day is refused until then, whole, so that nobody believes

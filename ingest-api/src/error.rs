@@ -9,7 +9,7 @@ use axum::{
 use schemas::{Invalid, InvalidReason};
 use serde::Serialize;
 
-use crate::{inflate, receive::Media};
+use crate::media::{CODINGS, Media};
 
 /// The media type of these answers.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -33,7 +33,7 @@ pub enum ApiError {
     #[error("content-type must be {}, in UTF-8", Media::list(.0))]
     UnsupportedMediaType(&'static [Media]),
     /// The body is encoded in a way that is not known.
-    #[error("content-encoding must be one of {}", inflate::ACCEPTED)]
+    #[error("content-encoding must be one of {CODINGS}")]
     UnsupportedEncoding,
     /// The body is not what its coding asks for.
     #[error("the body is not what its content-encoding says")]
@@ -226,10 +226,9 @@ impl ApiError {
         )
     }
 
-    /// The answer to the request with this id.
-    pub fn into_response(self, request_id: &str) -> Response {
+    /// The answer to the request with this id. Headers that others have set on it stay.
+    pub fn render(self, request_id: &str, mut headers: HeaderMap) -> Response {
         let (status, code) = (self.status(), self.code());
-        let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.retry_after_seconds() {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -241,7 +240,7 @@ impl ApiError {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if self == Self::UnsupportedEncoding {
-            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(inflate::ACCEPTED));
+            headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
         let problem = Problem {
             r#type: format!("urn:telex:problem:{code}"),
@@ -253,8 +252,18 @@ impl ApiError {
             request_id,
         };
         let mut response = (status, axum::Json(&problem)).into_response();
+        headers.remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(headers);
         response.extensions_mut().insert(Code(code));
+        response
+    }
+}
+
+/// An answer without a body, which the router writes: it knows the request's id.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
         response
     }
 }

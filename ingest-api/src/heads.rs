@@ -17,7 +17,7 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::Activity;
+use crate::activity::Activity;
 
 /// Header lines of one request.
 pub const HEADERS_MAX: usize = 100;

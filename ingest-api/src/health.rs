@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use service_kit::{admin::Health, prometheus::Registry};
 
-use crate::{metrics::Metrics, publish::KafkaPublisher, router::Shared};
+use crate::{metrics::Metrics, publish::KafkaPublisher, state::Shared};
 
 /// What a look at the topic found.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,6 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::ApiError;
 
-/// What [`coding`] knows, as the value of `accept-encoding`.
-pub const ACCEPTED: &str = "gzip, zstd";
-
 /// Of a zstd frame, 2^23 = 8 MiB: what RFC 9659 lets a sender use, and has a receiver take.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 

@@ -13,7 +13,7 @@ use crate::{
     error::ApiError,
     publish::{self, Acknowledgement, Delivered, Publish},
     receive::Received,
-    router::Shared,
+    state::Shared,
 };
 
 /// The answer 202 of a route that writes one record.

@@ -14,11 +14,13 @@
 #![forbid(unsafe_code)]
 
 pub mod accept;
+pub mod activity;
 pub mod admission;
 pub mod app;
 pub mod batch;
 pub mod config;
 pub mod connection;
+pub mod content_type;
 pub mod dialog_close;
 pub mod docs;
 pub mod error;
@@ -26,8 +28,10 @@ pub mod files;
 pub mod heads;
 pub mod health;
 pub mod inflate;
+pub mod kafka_client;
 pub mod keep;
 pub mod lingering;
+pub mod media;
 pub mod messages;
 pub mod metrics;
 pub mod openapi;
@@ -37,6 +41,7 @@ pub mod rate;
 pub mod receive;
 pub mod router;
 pub mod signature;
+pub mod state;
 pub mod tls;
 pub mod topic_limits;
 pub mod unproven;

@@ -12,44 +12,35 @@ use axum::{
 use schemas::{Posted, RequestId, record};
 
 use crate::{
+    content_type::content_type,
     error::ApiError,
     keep::Kept,
-    openapi,
+    media::Media,
     producers::Outcome,
     publish::Publish,
-    receive::{self, Media, Received},
-    router::Shared,
+    receive::{Received, receive},
+    state::Shared,
 };
+
+/// The route.
+pub const PATH: &str = "/v1/messages";
 
 /// What the body may be.
 pub const MEDIA: &[Media] = &[Media::Json];
 
-/// Takes one message.
 pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,
     headers: HeaderMap,
     body: Body,
-) -> Response {
-    match take(&shared, &request_id, &headers, body).await {
-        Ok(kept) => (StatusCode::ACCEPTED, Json(kept)).into_response(),
-        Err(error) => error.into_response(request_id.as_str()),
-    }
-}
-
-async fn take<'a, P: Publish>(
-    shared: &'a Shared<P>,
-    request_id: &'a RequestId,
-    headers: &HeaderMap,
-    body: Body,
-) -> Result<Kept<'a>, ApiError> {
-    receive::media_type(headers, MEDIA)?;
+) -> Result<Response, ApiError> {
+    content_type(&headers, MEDIA)?;
     let limit = shared.limits.body_bytes_max;
-    let received = receive::receive(shared, (openapi::MESSAGES, request_id), headers, body, limit).await?;
+    let received = receive(&shared, (PATH, &request_id), &headers, body, limit).await?;
     let principal = received.principal.clone();
-    let kept = keep(shared, received, request_id).await;
+    let kept = keep(&shared, received, &request_id).await;
     principal.count(Outcome::of(&kept), 1);
-    kept
+    Ok((StatusCode::ACCEPTED, Json(kept?)).into_response())
 }
 
 async fn keep<'a, P: Publish>(

@@ -16,15 +16,9 @@ use crate::{
     config::{BATCH_BYTES_MAX, BODY_BYTES_MAX},
     dialog_close,
     error::{ApiError, PROBLEM_JSON, Unavailable},
-    inflate, messages,
-    receive::Media,
+    media::{CODINGS, Media},
+    messages,
 };
-
-pub const MESSAGES: &str = "/v1/messages";
-/// Many messages at once.
-pub const BATCH: &str = "/v1/messages/batch";
-/// The end of a client's active dialog.
-pub const DIALOG_CLOSE: &str = "/v1/clients/{client_id}/dialog/close";
 
 const ABOUT: &str = "Takes the messages that people send to a business and keeps them, in order for each \
     client.\n\n**202 means kept**: it is sent only after the brokers' acknowledgement. A 4xx means that \
@@ -50,9 +44,9 @@ pub fn document() -> Value {
             { "apiKey": [] },
         ],
         "paths": {
-            MESSAGES: { "post": messages_operation() },
-            BATCH: { "post": batch_operation() },
-            DIALOG_CLOSE: { "post": dialog_close_operation() },
+            messages::PATH: { "post": messages_operation() },
+            batch::PATH: { "post": batch_operation() },
+            dialog_close::PATH: { "post": dialog_close_operation() },
         },
         "components": {
             "schemas": schemas::schemas(),
@@ -229,7 +223,7 @@ fn body(media: &[Media], schema: &str, example: &Value) -> Value {
     json!({
         "required": true,
         "description": format!(
-            "UTF-8. May be encoded, which `content-encoding` has to say: one of {}.", inflate::ACCEPTED
+            "UTF-8. May be encoded, which `content-encoding` has to say: one of {}.", CODINGS
         ),
         "content": content.collect::<Map<_, _>>(),
     })
@@ -298,7 +292,7 @@ fn headers() -> Value {
             "description": "Seconds after which it makes sense to send the same again.",
         },
         "AcceptEncoding": {
-            "schema": { "type": "string", "const": inflate::ACCEPTED },
+            "schema": { "type": "string", "const": CODINGS },
             "description": "Where `content-encoding` is the reason: the codings that are known.",
         },
     })

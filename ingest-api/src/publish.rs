@@ -6,7 +6,7 @@
 
 use std::{
     sync::{
-        Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard,
+        Arc, PoisonError, RwLock, RwLockReadGuard,
         atomic::{AtomicU32, Ordering},
     },
     time::{Duration, Instant},
@@ -29,6 +29,7 @@ use crate::{
     admission::Admitted,
     config::KafkaConfig,
     error::{ApiError, Unavailable},
+    kafka_client::plain,
     metrics::Metrics,
     topic_limits::{BATCH_BYTES_MAX, TopicSettings},
 };
@@ -159,19 +160,6 @@ impl Reports {
 }
 
 type Producer = ThreadedProducer<Reports>;
-
-/// The version of this program and of the Kafka client in it, with what that was built with: codecs, TLS, SASL.
-pub static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let built_with = plain().create_native_config().and_then(|config| config.get("builtin.features"));
-    let (_, librdkafka) = rdkafka::util::get_rdkafka_version();
-    let (version, built_with) = (env!("CARGO_PKG_VERSION"), built_with.unwrap_or_default());
-    format!("{version}\nlibrdkafka {librdkafka}, built with {built_with}")
-});
-
-#[expect(clippy::disallowed_methods, reason = "the one constructor of this crate")]
-fn plain() -> ClientConfig {
-    ClientConfig::new()
-}
 
 /// Keeps records in a Kafka topic.
 pub struct KafkaPublisher {

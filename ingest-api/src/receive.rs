@@ -11,7 +11,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    http::{HeaderMap, header},
+    http::HeaderMap,
 };
 use bytes::BytesMut;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -24,7 +24,7 @@ use crate::{
     inflate,
     producers::{Claim, Principal, Refused},
     rate::Cost,
-    router::Shared,
+    state::Shared,
 };
 
 const TOO_MANY: ApiError = ApiError::Unavailable(Unavailable::TooManyInFlight);
@@ -124,58 +124,6 @@ fn charge(principal: &Principal, raw: &[u8]) -> Result<(), ApiError> {
     principal.take(Cost { messages: 1, bytes }, Instant::now())
 }
 
-/// What a body may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Media {
-    /// One JSON document.
-    Json,
-    /// A JSON document a line.
-    Ndjson,
-}
-
-impl Media {
-    /// Its name in `content-type`.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Json => "application/json",
-            Self::Ndjson => "application/x-ndjson",
-        }
-    }
-
-    /// Whether it goes by this name, too. `application/cloudevents+json` is none of them: it would hold the
-    /// message in its `data`.
-    fn is(self, essence: &str) -> bool {
-        essence.eq_ignore_ascii_case(self.as_str())
-            || matches!(self, Self::Json) && essence.eq_ignore_ascii_case("text/json")
-    }
-
-    /// Their names, for a person.
-    pub fn list(these: &[Self]) -> String {
-        these.iter().map(|media| media.as_str()).collect::<Vec<_>>().join(" or ")
-    }
-}
-
-/// What UTF-8 is called (WHATWG, Encoding).
-const UTF_8: [&str; 6] =
-    ["utf-8", "utf8", "unicode-1-1-utf-8", "unicode11utf8", "unicode20utf8", "x-unicode20utf8"];
-
-/// Which of these the body is, in UTF-8.
-///
-/// # Errors
-/// None of them.
-pub fn media_type(headers: &HeaderMap, among: &'static [Media]) -> Result<Media, ApiError> {
-    let content_type =
-        headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = content_type.split(';').map(str::trim);
-    let essence = parts.next().unwrap_or_default();
-    let is_utf8 = parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
-        !name.trim().eq_ignore_ascii_case("charset")
-            || UTF_8.iter().any(|label| value.trim().trim_matches('"').eq_ignore_ascii_case(label))
-    });
-    let media = among.iter().find(|media| media.is(essence));
-    media.copied().filter(|_| is_utf8).ok_or(ApiError::UnsupportedMediaType(among))
-}
-
 /// A body of which it is known who sent it.
 struct Read {
     raw: Bytes,
@@ -237,48 +185,4 @@ async fn collect(
 
 fn now() -> Timestamp {
     i64::try_from(unix_time().as_micros()).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
-}
-
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    const BOTH: &[Media] = &[Media::Json, Media::Ndjson];
-
-    #[rstest]
-    #[case::plain("application/json", Media::Json)]
-    #[case::parameter("Application/JSON; charset=UTF-8", Media::Json)]
-    #[case::quoted("application/json;charset=\"utf-8\"", Media::Json)]
-    #[case::lines("application/x-ndjson", Media::Ndjson)]
-    #[case::label("application/json; charset=utf8", Media::Json)]
-    #[case::quoted_label("application/json; charset=\"UTF8\"", Media::Json)]
-    #[case::older_label("application/x-ndjson; charset=unicode-1-1-utf-8", Media::Ndjson)]
-    #[case::older_name("text/json; charset=utf-8", Media::Json)]
-    fn a_type_in_utf8_is_known(#[case] content_type: &'static str, #[case] media: Media) {
-        assert_eq!(media_type(&content_type_of(content_type), BOTH), Ok(media));
-    }
-
-    #[rstest]
-    #[case::text("text/plain")]
-    #[case::latin("application/json; charset=latin1")]
-    #[case::longer("application/jsonp")]
-    #[case::cloud_event("application/cloudevents+json")]
-    #[case::utf16("application/json; charset=utf-16")]
-    #[case::empty("")]
-    fn another_type_is_refused(#[case] content_type: &'static str) {
-        let refused = Err(ApiError::UnsupportedMediaType(BOTH));
-        assert_eq!(media_type(&content_type_of(content_type), BOTH), refused);
-    }
-
-    #[test]
-    fn a_type_is_known_only_where_it_is_taken_and_has_to_be_said() {
-        assert!(media_type(&content_type_of("application/x-ndjson"), &[Media::Json]).is_err());
-        assert!(media_type(&HeaderMap::new(), BOTH).is_err());
-    }
-
-    fn content_type_of(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(header::CONTENT_TYPE, header::HeaderValue::from_static(value))])
-    }
 }

@@ -1,85 +1,43 @@
 //! The routes, and what every request gets: an id, an answer that carries it, a place in the metrics.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use schemas::{PartitionCount, RequestId};
-use service_kit::spans::Spans;
+use schemas::RequestId;
 use tracing::Instrument as _;
 
 use crate::{
-    admission::Admission,
-    batch,
-    config::Limits,
-    dialog_close, docs,
+    batch, dialog_close, docs,
     error::{ApiError, Code},
-    files::Reloaded,
     heads::Flaw,
     messages,
-    metrics::Metrics,
-    openapi,
-    producers::ProducersFile,
     publish::Publish,
+    state::Shared,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const URI_BYTES_MAX: usize = 2_048;
 
-pub struct Shared<P> {
-    pub publisher: P,
-    /// The topic's name, for the answer.
-    pub topic: String,
-    /// Over how many partitions keys are spread.
-    pub partition_count: PartitionCount,
-    /// Who may send; anybody without.
-    pub producers: Option<Arc<Reloaded<ProducersFile>>>,
-    /// Counts what is in flight.
-    pub admission: Admission,
-    /// How much at once, and how long.
-    pub limits: Limits,
-    pub metrics: Arc<Metrics>,
-    /// Where sampled traces go on.
-    pub spans: Spans,
-    pub draining: AtomicBool,
-}
-
-impl<P> Shared<P> {
-    /// Whether new requests are refused because the process stops.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
-    }
-}
-
 pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
     Router::new()
-        .route(openapi::MESSAGES, post(messages::post::<P>))
-        .route(openapi::BATCH, post(batch::post::<P>))
-        .route(openapi::DIALOG_CLOSE, post(dialog_close::post::<P>))
+        .route(messages::PATH, post(messages::post::<P>))
+        .route(batch::PATH, post(batch::post::<P>))
+        .route(dialog_close::PATH, post(dialog_close::post::<P>))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
         .route("/docs/page.css", get(docs::style))
         .route("/docs/page.js", get(docs::script))
-        .fallback(
-            |request: Request| async move { ApiError::NotFound.into_response(id_of(&request).as_str()) },
-        )
+        .fallback(|| async { ApiError::NotFound })
         // axum adds `allow`.
-        .method_not_allowed_fallback(|request: Request| async move {
-            ApiError::MethodNotAllowed.into_response(id_of(&request).as_str())
-        })
+        .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(middleware::from_fn_with_state(Arc::clone(&shared), tag::<P>))
         .with_state(shared)
 }
@@ -96,7 +54,7 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
     // A path of ours as it was declared, never as it was sent: a label has few values.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = match refusal(&request) {
-        Some(error) => error.into_response(id.as_str()),
+        Some(error) => error.into_response(),
         None => {
             request.extensions_mut().insert(id.clone());
             // All lines within a request are of this level; above it, a span costs more than the request's JSON.
@@ -104,6 +62,9 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
             next.run(request).instrument(span).await
         }
     };
+    if let Some(error) = response.extensions_mut().remove::<ApiError>() {
+        response = error.render(id.as_str(), std::mem::take(response.headers_mut()));
+    }
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -128,10 +89,6 @@ fn refusal(request: &Request) -> Option<ApiError> {
     }
     let length = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
     (length > URI_BYTES_MAX).then_some(ApiError::UriTooLong)
-}
-
-fn id_of(request: &Request) -> RequestId {
-    request.extensions().get().cloned().unwrap_or_else(new_id)
 }
 
 /// UUIDv7: ids of later requests sort later.

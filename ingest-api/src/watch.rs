@@ -10,7 +10,7 @@ use crate::{
     config::KafkaConfig,
     health::{IngestHealth, Look},
     publish::KafkaPublisher,
-    router::Shared,
+    state::Shared,
     topic_limits::Believed,
 };
 

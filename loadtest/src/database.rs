@@ -4,10 +4,13 @@
 use std::{collections::BTreeMap, str::FromStr as _, time::Duration};
 
 use anyhow::{Context as _, bail};
+use schemas::ClientId;
 use service_kit::Secret;
 use sqlx::{ConnectOptions as _, PgConnection, postgres::PgConnectOptions, types::Uuid};
 
-use crate::{ledger::Place, watch::Probe};
+use tokio::time::Instant;
+
+use crate::ledger::Place;
 
 /// How long a connection may take to be made, and a look may take: one that is slower is made again.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -49,6 +52,14 @@ impl Database {
 async fn connect(options: &PgConnectOptions) -> anyhow::Result<PgConnection> {
     let connection = tokio::time::timeout(DEADLINE, options.connect()).await;
     connection.context("the database does not answer")?.context("the database cannot be reached")
+}
+
+/// A message whose row is waited for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    pub client_id: ClientId,
+    pub external_message_id: String,
+    pub due: Instant,
 }
 
 pub struct Lookout(PgConnection);

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    database::{Database, Lookout},
+    database::{Database, Lookout, Probe},
     stats::{Lag, Stats},
 };
 
@@ -45,14 +45,6 @@ const GRACE: Duration = Duration::from_secs(30);
 
 /// How long a database that cannot be read is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// A message whose row is waited for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    pub client_id: ClientId,
-    pub external_message_id: String,
-    pub due: Instant,
-}
 
 /// Where the workers leave their samples.
 #[derive(Clone)]

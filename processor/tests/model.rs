@@ -17,8 +17,8 @@ use std::{
 use processor::{
     consume::{
         dialogs::{CacheBudget, DialogCache},
+        guard::guard,
         partition::{Arrival, PartitionState},
-        takeover::guard,
     },
     domain::{
         counters::Counters,

@@ -97,10 +97,10 @@ fn every_error_is_told() {
 }
 
 #[rstest]
-#[case(MESSAGES, "413", &["body_too_large", "record_too_large"])]
-#[case(MESSAGES, "415", &["unsupported_content_encoding", "unsupported_media_type"])]
-#[case(BATCH, "422", &["empty", "too_long", "wrong_type"])]
-#[case(DIALOG_CLOSE, "422", &["body_not_empty", "client_id_malformed", "client_id_mismatch", "client_id_not_signed"])]
+#[case(messages::PATH, "413", &["body_too_large", "record_too_large"])]
+#[case(messages::PATH, "415", &["unsupported_content_encoding", "unsupported_media_type"])]
+#[case(batch::PATH, "422", &["empty", "too_long", "wrong_type"])]
+#[case(dialog_close::PATH, "422", &["body_not_empty", "client_id_malformed", "client_id_mismatch", "client_id_not_signed"])]
 fn the_codes_of_a_status_are_told(#[case] path: &str, #[case] status: &str, #[case] codes: &[&str]) {
     let response = &document()["paths"][path]["post"]["responses"][status];
     let schema = &response["content"][PROBLEM_JSON]["schema"];

@@ -25,7 +25,7 @@ use std::{ops::RangeInclusive, path::Path, time::Duration};
 use serde::Deserialize;
 use service_kit::Secret;
 
-use super::producer::{ApiKey, Scope};
+use super::entry::{ApiKey, Entry, Scope};
 use crate::{
     files::Files,
     rate::Rate,
@@ -39,21 +39,6 @@ const CREDENTIALS_MAX: usize = 4;
 const NAME_BYTES_MAX: usize = 64;
 /// Senders give up within days.
 const TOLERANCE_SECONDS: RangeInclusive<u64> = 1..=7 * 24 * 60 * 60;
-
-/// A producer as the file describes it.
-#[derive(Debug)]
-pub struct Entry {
-    pub name: String,
-    pub secrets: Vec<SigningKey>,
-    pub api_keys: Vec<ApiKey>,
-    /// How old the timestamp of a signed request may be.
-    pub tolerance: Duration,
-    pub scope: Scope,
-    /// Messages a second.
-    pub messages: Option<Rate>,
-    /// Bytes a second.
-    pub bytes: Option<Rate>,
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

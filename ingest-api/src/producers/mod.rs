@@ -1,6 +1,7 @@
 //! Who may write what: [`file`](mod@file) (the file as it is written), [`producer`] (one producer),
 //! [`registry`] (all of them, and who sent a request).
 
+mod entry;
 pub mod file;
 pub mod producer;
 pub mod registry;

@@ -1,81 +1,21 @@
 //! One producer: its credentials, what it may write, how much, and how much it has.
 
 use std::{
-    collections::HashSet,
-    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use schemas::ExternalClientId;
 use service_kit::prometheus::IntCounter;
-use sha2::{Digest as _, Sha256};
-use subtle::{Choice, ConstantTimeEq as _};
+use subtle::Choice;
 
-use super::file::Entry;
+use super::entry::{ApiKey, Entry, Scope};
 use crate::{
     error::ApiError,
     metrics::Metrics,
     rate::{Buckets, Cost},
     signature::{Signed, SigningKey},
 };
-
-/// The digest of an API key: the key itself is not known here.
-#[derive(Clone, Copy)]
-pub struct ApiKey([u8; 32]);
-
-impl ApiKey {
-    /// What is shorter can be guessed from its digest, if the file gets out.
-    pub const BYTES_MIN: usize = 32;
-
-    /// From 64 hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut digest = [0; 32];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != digest.len() || !rest.is_empty() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(pairs) {
-            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-            *byte = u8::try_from(high? * 16 + low?).ok()?;
-        }
-        Some(Self(digest))
-    }
-
-    /// Of a key as it is sent.
-    pub fn of(key: &str) -> Self {
-        Self(Sha256::digest(key.as_bytes()).into())
-    }
-}
-
-impl fmt::Debug for ApiKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
-    }
-}
-
-/// Which sources' ids a producer may write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    All,
-    Named {
-        /// Exactly these.
-        exact: HashSet<String>,
-        /// And those that begin so.
-        prefixes: Vec<String>,
-    },
-}
-
-impl Scope {
-    fn holds(&self, id: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Named { exact, prefixes } => {
-                exact.contains(id) || prefixes.iter().any(|prefix| id.starts_with(prefix.as_str()))
-            }
-        }
-    }
-}
 
 /// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +110,7 @@ impl Producer {
 
     /// Whether the key is its own.
     pub fn has(&self, key: &ApiKey) -> bool {
-        self.api_keys.iter().fold(Choice::from(0), |any, own| any | own.0.ct_eq(&key.0)).into()
+        self.api_keys.iter().fold(Choice::from(0), |any, own| any | own.is(key)).into()
     }
 
     /// Takes its series out of the metrics: the file does not name it any more.

@@ -15,8 +15,9 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 use axum::http::{HeaderMap, header};
 
 use super::{
+    entry::ApiKey,
     file,
-    producer::{ApiKey, Principal, Producer},
+    producer::{Principal, Producer},
 };
 use crate::{
     files::{Files, Load},

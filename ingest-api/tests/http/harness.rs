@@ -26,7 +26,8 @@ use ingest_api::{
     metrics::Metrics,
     producers::ProducersFile,
     publish::{Acknowledgement, Delivered, Publish},
-    router::{Shared, router},
+    router::router,
+    state::Shared,
 };
 use schemas::{EncodedRecord, Partition};
 use serde_json::{Value, json};

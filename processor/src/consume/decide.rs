@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 use schemas::{Partition, PartitionCount};
 
-use super::takeover::{Takeover, guard};
+use super::guard::guard;
 use crate::{
     domain::{
         halt::StopReason,
-        position::{LogRange, RecordDigest},
+        position::{LogRange, NextOffset, Offset, OwnerEpoch, RecordDigest},
         progress::Progress,
         rules::PartitionRules,
     },
@@ -29,6 +29,24 @@ use crate::{
         registry::{RegisteredTopic, Topic},
     },
 };
+
+/// What became of a partition that was to be taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Takeover {
+    Owned {
+        /// From where it is to be read.
+        next_offset: NextOffset,
+        /// The stretch of ownership in PostgreSQL.
+        owner_epoch: OwnerEpoch,
+        /// The end of its log.
+        log_end: Offset,
+        rules: Arc<PartitionRules>,
+    },
+    /// It must not go on, as its row was seen.
+    Halted(StopReason, SeenRow),
+    /// It was halted before, and nobody has resumed it.
+    StillHalted(StopReason),
+}
 
 /// What is known of a partition before its log is asked for.
 #[derive(Debug, Clone, Copy)]

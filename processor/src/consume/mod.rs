@@ -9,6 +9,7 @@
 pub mod attempt;
 pub mod decide;
 pub mod dialogs;
+pub mod guard;
 pub mod lane;
 pub mod ownership;
 pub mod part;

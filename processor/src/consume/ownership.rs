@@ -20,10 +20,7 @@ use self::{
     waiting::Waiting,
 };
 use crate::{
-    consume::{
-        takeover::{Answer, Takeover},
-        tickets::Ticket,
-    },
+    consume::{decide::Takeover, takeover::Answer, tickets::Ticket},
     domain::{
         halt::StopReason,
         obstacle::Obstacle,

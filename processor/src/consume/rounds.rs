@@ -9,9 +9,9 @@ use sqlx::PgConnection;
 
 use crate::{
     consume::{
-        decide::another_topic,
+        decide::{Takeover, another_topic},
         ownership::{Belief, Difference},
-        takeover::{Answer, Takeover, Taker},
+        takeover::{Answer, Taker},
     },
     domain::{
         obstacle::Obstacle,

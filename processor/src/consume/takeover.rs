@@ -15,21 +15,20 @@ use sqlx::PgConnection;
 pub use self::answer::{Answer, all_wait};
 use crate::{
     consume::{
-        decide::{Facts, Sound, Standing, decide, decide_standing},
+        decide::{Facts, Sound, Standing, Takeover, decide, decide_standing},
+        guard::guard,
         tickets::{Live, Ticket},
     },
     domain::{
         halt::StopReason,
         obstacle::Obstacle,
-        position::{LogRange, NextOffset, Offset, OwnerEpoch, RecordDigest, TopicRef},
+        position::{LogRange, Offset, OwnerEpoch, RecordDigest, TopicRef},
         progress::Progress,
         rules::PartitionRules,
     },
     kafka::topic::{InspectError, Inspector, PerPartition, RECORD_DEADLINE, TopicIdentity},
     store::{
-        Database, StoreError,
-        halts::{self, SeenRow},
-        progress,
+        Database, StoreError, halts, progress,
         registry::{self, RegisteredTopic},
         rules,
     },
@@ -38,24 +37,6 @@ use crate::{
 /// How long records of several partitions may take together: a partition whose record is late is tried again by
 /// itself, and has [`RECORD_DEADLINE`] then.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(2);
-
-/// What became of a partition that was to be taken up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Takeover {
-    Owned {
-        /// From where it is to be read.
-        next_offset: NextOffset,
-        /// The stretch of ownership in PostgreSQL.
-        owner_epoch: OwnerEpoch,
-        /// The end of its log.
-        log_end: Offset,
-        rules: Arc<PartitionRules>,
-    },
-    /// It must not go on, as its row was seen.
-    Halted(StopReason, SeenRow),
-    /// It was halted before, and nobody has resumed it.
-    StillHalted(StopReason),
-}
 
 #[derive(Clone)]
 pub struct Taker {
@@ -286,82 +267,4 @@ async fn raise_epochs(
     }
     let rows: Vec<Progress> = sound.iter().map(|sound| sound.row().clone()).collect();
     Ok(progress::take(connection, topic_ref, &rows, owner).await?.into_iter().collect())
-}
-
-/// Checks a row against itself and the log (R10). Answers with the last applied record, if it is still
-/// there to be compared.
-///
-/// # Errors
-/// Why the partition must not be taken up.
-pub fn guard(row: &Progress, log: LogRange) -> Result<Option<(Offset, RecordDigest)>, StopReason> {
-    let (next_offset, counted) = (row.next_offset, row.accounted());
-    if row.gap() != 0 {
-        return Err(StopReason::NotConserved { applied: row.applied(), counted });
-    }
-    if next_offset.offset() < log.start {
-        return Err(StopReason::BelowLogStart { next_offset, log_start: log.start });
-    }
-    if next_offset.offset() > log.end {
-        return Err(StopReason::BeyondLogEnd { next_offset, log_end: log.end });
-    }
-    let last = row.last_digest.filter(|last| last.offset >= log.start);
-    Ok(last.map(|last| (last.offset, last.digest)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{counters::Counters, position::LastRecord};
-
-    fn row(birth: i64, next: i64, counted: i64) -> Progress {
-        Progress {
-            partition: Partition(1),
-            birth_offset: Offset(birth),
-            next_offset: NextOffset(next),
-            owner_epoch: OwnerEpoch(1),
-            last_digest: (next > birth)
-                .then_some(LastRecord { offset: Offset(next - 1), digest: RecordDigest([7; 32]) }),
-            counters: Counters { messages: counted, ..Counters::default() },
-            skipped: 0,
-            repeated: 0,
-        }
-    }
-
-    fn log(start: i64, end: i64) -> LogRange {
-        LogRange { start: Offset(start), end: Offset(end) }
-    }
-
-    #[test]
-    fn offsets_that_an_operator_skipped_or_repeated_are_part_of_the_sum() {
-        let skipped = Progress { skipped: 4, last_digest: None, ..row(0, 9, 5) };
-        assert_eq!(guard(&skipped, log(9, 9)), Ok(None));
-        let repeated = Progress { repeated: 4, last_digest: None, ..row(0, 9, 13) };
-        assert_eq!(guard(&repeated, log(9, 9)), Ok(None));
-    }
-
-    #[test]
-    fn a_partition_is_taken_up_only_where_its_log_continues() {
-        assert_eq!(guard(&row(0, 0, 0), log(0, 9)), Ok(None), "nothing was applied yet");
-        assert_eq!(guard(&row(0, 9, 9), log(0, 9)), Ok(Some((Offset(8), RecordDigest([7; 32])))));
-        assert_eq!(guard(&row(0, 5, 5), log(5, 9)), Ok(None), "retention has just reached it");
-        let digest = RecordDigest([9; 32]);
-        let marker_last =
-            Progress { last_digest: Some(LastRecord { offset: Offset(6), digest }), ..row(0, 9, 9) };
-        assert_eq!(
-            guard(&marker_last, log(0, 9)),
-            Ok(Some((Offset(6), digest))),
-            "markers follow the record"
-        );
-        assert_eq!(guard(&marker_last, log(7, 9)), Ok(None), "retention has left the markers alone");
-        let next_offset = NextOffset(5);
-        assert_eq!(
-            guard(&row(0, 5, 5), log(6, 9)),
-            Err(StopReason::BelowLogStart { next_offset, log_start: Offset(6) })
-        );
-        assert_eq!(
-            guard(&row(0, 5, 5), log(0, 4)),
-            Err(StopReason::BeyondLogEnd { next_offset, log_end: Offset(4) })
-        );
-        assert_eq!(guard(&row(0, 5, 6), log(0, 9)), Err(StopReason::NotConserved { applied: 5, counted: 6 }));
-    }
 }

@@ -4,7 +4,10 @@
 use schemas::{Envelope, Message, Timestamp};
 use sqlx::PgConnection;
 
-use super::entries::{Place, PlacedRow};
+use super::{
+    entries::{Kind, Place, PlacedRow},
+    report::{About, Findings},
+};
 use crate::{domain::record::RawRecord, store::statements::headers_as_json};
 
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
@@ -85,4 +88,13 @@ pub fn failed<const N: usize>(columns: [(&'static str, bool); N]) -> Vec<&'stati
 /// `(page,line)`, as PostgreSQL spells it.
 fn tid([p0, p1, p2, p3, l0, l1]: [u8; 6]) -> String {
     format!("({},{})", u32::from_be_bytes([p0, p1, p2, p3]), u16::from_be_bytes([l0, l1]))
+}
+
+/// Tells of a row that should not be.
+pub fn unexpected(findings: &mut Findings, kind: Kind, (partition, offset): (i32, i64), why: &str) {
+    let kind = match kind {
+        Kind::Message => "message_unexpected",
+        Kind::DeadLetter | Kind::Rejected => "dead_letter_unexpected",
+    };
+    findings.push(About::Record, (partition, Some(offset)), kind, why);
 }

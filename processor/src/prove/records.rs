@@ -9,7 +9,8 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{
-    Proof, Worker, before, columns,
+    Proof, Worker, before,
+    columns::{self, unexpected},
     copy::Expected,
     entries::{ClientRecord, Found, Kind, Place, PlacedRow, Said},
     log::LogRecord,
@@ -18,7 +19,7 @@ use super::{
     scope::{Span, Stretch},
     spill::Spill,
     structure::{self, Standing},
-    tables::{REJECTED, TableRows, unexpected},
+    tables::{REJECTED, TableRows},
 };
 use crate::{
     domain::{

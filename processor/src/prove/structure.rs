@@ -11,11 +11,10 @@ use uuid::Uuid;
 
 use super::{
     Proof,
-    columns::failed,
+    columns::{failed, unexpected},
     entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
     report::{About, Findings},
     scope::Stretch,
-    tables::unexpected,
 };
 use crate::domain::position::{Offset, dialog_id};
 

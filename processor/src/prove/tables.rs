@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::{
     Proof, Worker,
+    columns::unexpected,
     copy::{self, Expected, Fields},
     entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
-    report::{About, Findings, Rows, Scope},
+    report::{Findings, Rows, Scope},
     scope::Location,
     spill::Spill,
     structure,
@@ -225,15 +226,6 @@ impl TableRows {
         self.buffer.text(Some(&headers.to_string()));
         Ok((kind, proof.keys.digest(self.buffer.bytes())))
     }
-}
-
-/// Tells of a row that should not be.
-pub fn unexpected(findings: &mut Findings, kind: Kind, (partition, offset): (i32, i64), why: &str) {
-    let kind = match kind {
-        Kind::Message => "message_unexpected",
-        Kind::DeadLetter | Kind::Rejected => "dead_letter_unexpected",
-    };
-    findings.push(About::Record, (partition, Some(offset)), kind, why);
 }
 
 fn dialog(proof: &Proof<'_>, mut row: Fields<'_>) -> anyhow::Result<DialogRow> {

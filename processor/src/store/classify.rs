@@ -7,7 +7,7 @@
 
 use sqlx::postgres::PgDatabaseError;
 
-use super::schema;
+use super::names;
 use crate::domain::{halt::SchemaFault, obstacle::Obstacle};
 
 /// An SQLSTATE, or a class of them (its first two characters), with the reason for what is made of it.
@@ -203,7 +203,7 @@ fn intent(sqlstate: &str, constraint: Option<&str>) -> Option<(Intent, &'static 
 /// of the sentence only names of Telex's own tables and columns are taken.
 fn fault(answer: &PgDatabaseError) -> SchemaFault {
     let owned = |name: &str| name.to_owned();
-    let names = schema::names_in(answer.message());
+    let names = names::names_in(answer.message());
     SchemaFault {
         sqlstate: answer.code().to_owned(),
         table: answer.table().or(names.table).map(owned),

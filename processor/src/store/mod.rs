@@ -10,6 +10,7 @@ pub mod classify;
 pub mod halts;
 pub mod letters;
 pub mod migrations;
+mod names;
 pub mod progress;
 pub mod registry;
 pub mod reopen;

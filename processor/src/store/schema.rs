@@ -8,10 +8,11 @@ use std::collections::BTreeMap;
 
 use sqlx::PgConnection;
 
-use super::{classify::StoreError, session::within_deadline};
-
-/// What must be there: `kind name: definition`, one a line, as [`look`] reads it from the catalogue.
-const EXPECTED: &str = include_str!("schema.txt");
+use super::{
+    classify::StoreError,
+    names::{expected, tables},
+    session::within_deadline,
+};
 
 /// What is not as it must be, in words that name the object and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,14 +108,6 @@ async fn look(connection: &mut PgConnection) -> Result<BTreeMap<String, Found>, 
     Ok(found.collect())
 }
 
-fn expected() -> impl Iterator<Item = (&'static str, &'static str)> {
-    EXPECTED.lines().filter_map(|line| line.split_once(": "))
-}
-
-fn tables() -> impl Iterator<Item = &'static str> {
-    expected().filter_map(|(object, _)| object.strip_prefix("table "))
-}
-
 fn problems(found: &BTreeMap<String, Found>) -> Vec<String> {
     let is_absent = |table: &str| !found.contains_key(&format!("table {table}"));
     let mut problems: Vec<String> =
@@ -146,47 +139,6 @@ fn table_of<'a>(object: &'a str, definition: &'a str) -> Option<&'a str> {
         ("column", name) => Some(name.split_once('.')?.0),
         _ => definition.strip_prefix("on ")?.split(' ').next(),
     }
-}
-
-/// What a sentence of the server names of the tables.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
-    pub(super) table: Option<&'static str>,
-    pub(super) column: Option<&'static str>,
-}
-
-/// The table and column in a sentence such as `column "text" of relation "messages" does not exist`; nothing but
-/// names that are in the list above comes out of it.
-pub(super) fn names_in(sentence: &str) -> Names {
-    let mut names = Names::default();
-    let mut kind = "";
-    for word in
-        sentence.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
-    {
-        match kind {
-            "relation" | "table" | "view" => names.table = names.table.or_else(|| table_named(word)),
-            "column" => {
-                names.column = names.column.or_else(|| column_named(word));
-                if names.column.is_none() && table_named(word).is_some() {
-                    // The column follows its table: `column messages.text does not exist`.
-                    names.table = table_named(word);
-                    continue;
-                }
-            }
-            _ => {}
-        }
-        kind = word;
-    }
-    names
-}
-
-fn table_named(word: &str) -> Option<&'static str> {
-    tables().find(|table| *table == word)
-}
-
-fn column_named(word: &str) -> Option<&'static str> {
-    let columns = expected().filter_map(|(object, _)| object.strip_prefix("column ")?.split_once('.'));
-    columns.map(|(_, column)| column).find(|column| *column == word)
 }
 
 #[cfg(test)]
@@ -235,26 +187,5 @@ mod tests {
                 && object != "table clients"
         });
         assert_eq!(problems(&found), ["table clients is missing"]);
-    }
-
-    #[test]
-    fn only_names_of_the_tables_are_read_from_a_sentence() {
-        let names = |table, column| Names { table, column };
-        for (sentence, expected) in [
-            ("relation \"messages\" does not exist", names(Some("messages"), None)),
-            (
-                "column \"text\" of relation \"messages\" does not exist",
-                names(Some("messages"), Some("text")),
-            ),
-            (
-                "column dialogs.last_message_at does not exist",
-                names(Some("dialogs"), Some("last_message_at")),
-            ),
-            ("permission denied for table clients", names(Some("clients"), None)),
-            ("column \"+70000000000\" of relation \"Hello\" does not exist", names(None, None)),
-            ("the text messages hold is refused", names(None, None)),
-        ] {
-            assert_eq!(names_in(sentence), expected, "{sentence}");
-        }
     }
 }

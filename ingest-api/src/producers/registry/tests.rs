@@ -10,8 +10,8 @@ use super::*;
 use crate::{
     error::ApiError,
     producers::{
-        file::Entry,
-        producer::{Outcome, Scope},
+        entry::{Entry, Scope},
+        producer::Outcome,
     },
     rate::{Cost, Rate},
     signature::{SigningKey, TOLERANCE},

@@ -2,8 +2,7 @@
 
 use schemas::Partition;
 
-use super::Takeover;
-use crate::domain::obstacle::Obstacle;
+use crate::{consume::decide::Takeover, domain::obstacle::Obstacle};
 
 /// The answer of one try.
 #[derive(Debug, Clone, PartialEq, Eq)]

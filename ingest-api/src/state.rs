@@ -1,0 +1,38 @@
+//! What the handlers share.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use schemas::PartitionCount;
+use service_kit::spans::Spans;
+
+use crate::{
+    admission::Admission, config::Limits, files::Reloaded, metrics::Metrics, producers::ProducersFile,
+};
+
+pub struct Shared<P> {
+    pub publisher: P,
+    /// The topic's name, for the answer.
+    pub topic: String,
+    /// Over how many partitions keys are spread.
+    pub partition_count: PartitionCount,
+    /// Who may send; anybody without.
+    pub producers: Option<Arc<Reloaded<ProducersFile>>>,
+    /// Counts what is in flight.
+    pub admission: Admission,
+    /// How much at once, and how long.
+    pub limits: Limits,
+    pub metrics: Arc<Metrics>,
+    /// Where sampled traces go on.
+    pub spans: Spans,
+    pub draining: AtomicBool,
+}
+
+impl<P> Shared<P> {
+    /// Whether new requests are refused because the process stops.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
