@@ -2,10 +2,19 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 export SQLX_OFFLINE = true
+# The OpenSSL of the machine, where its headers are there: ours takes minutes to build. Images, and `cargo` without
+# make, are built with ours; OPENSSL_NO_VENDOR=0 does so here.
+ifeq ($(origin OPENSSL_NO_VENDOR) $(shell pkg-config --exists 'openssl >= 3' 2>/dev/null && echo has),undefined has)
+export OPENSSL_NO_VENDOR = 1
+endif
 FUZZ_SECONDS ?= 60
 # Tests that need the real Kafka and PostgreSQL.
 BROKER_TESTS = ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests
-DEV_ENV = cargo run --release --locked --quiet --package dev-env --
+TARGET = $${CARGO_TARGET_DIR:-$(CURDIR)/target}/release
+# Selected out of the workspace: a package by itself asks for fewer features of the dependencies, and they would be
+# built twice. The programs that only measure and torture are left out.
+PROGRAMS = --release --locked --workspace --exclude bench --exclude torture
+DEV_ENV = cargo build --quiet $(PROGRAMS) --bin dev-env && $(TARGET)/dev-env
 
 .PHONY: help
 help: ## List the targets
@@ -22,8 +31,8 @@ demo: tools ## The main job from end to end, with a verdict
 
 .PHONY: test
 test: tools ## All tests, against a Kafka and a PostgreSQL of their own
-	cargo build --release --locked --workspace --bins
-	TELEX_BIN_DIR=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release \
+	cargo build $(PROGRAMS) --bins
+	export TELEX_BIN_DIR=$(TARGET) && \
 		$(DEV_ENV) with-services -- cargo test --release --locked --workspace --features $(BROKER_TESTS)
 
 .PHONY: test-api
@@ -61,7 +70,7 @@ fuzz: tools ## Feed each fuzz target: make fuzz FUZZ_SECONDS=60
 
 # A processor that can be held at any moment: never what is shipped.
 TORTURE = cargo build --release --locked --quiet --workspace --bins --features processor/failpoints \
-	&& bin=$${CARGO_TARGET_DIR:-$(CURDIR)/target}/release && $$bin/torture --binaries $$bin
+	&& $(TARGET)/torture --binaries $(TARGET)
 
 .PHONY: torture-quick
 torture-quick: tools ## Break it in every way of the quick tier, and check that each promise holds
@@ -130,7 +139,7 @@ test-report: tools ## Look at the load tester's report in a browser, headless
 .PHONY: bench
 bench: tools ## Measure it beside the alternatives, with verdicts: make bench, make bench QUICK=1
 	cargo build --release --locked --workspace --bins
-	@$${CARGO_TARGET_DIR:-target}/release/bench run $(if $(QUICK),--quick) $(ARGS)
+	@$(TARGET)/bench run $(if $(QUICK),--quick) $(ARGS)
 
 .PHONY: bench-document
 bench-document: tools ## Write docs/benchmarks.md from the last measurement

@@ -7,8 +7,7 @@
 //!               └──── consume/supervisor: gives partitions to lanes, drains them, hands them back
 //! ```
 //!
-//! Read in that order, then [`halt`] and [`dead_letter`] (when not to go on), [`intervention`] and [`replay`]
-//! (what a person may do about it), [`prove`] (whether it was right), [`commands`] and [`app`] (what a person
+//! Read [`domain`] first, then in that order; [`prove`] (whether it was right), [`commands`] and [`app`] (what a person
 //! starts).
 //!
 //! 1. **Offsets and rows commit together.** [`store::apply`] is the only function that opens a batch's

@@ -58,8 +58,9 @@ pub fn servers(workspace: &Workspace) -> Result<Installation> {
     step("Kafka 4.2.0 and PostgreSQL 18.1", || Installation::ensure(workspace, &|_| {}))
 }
 
-/// Builds our programs; returns the directory that holds them. All of them at once, as `make test` does:
-/// a part of the workspace asks for fewer features of the dependencies, and they would be built twice.
+/// Builds our programs; returns the directory that holds them. All of them at once, as the Makefile does: a package by
+/// itself asks for fewer features of the dependencies, and they would be built twice. What only measures and tortures
+/// is left out: it adds no feature, and minutes.
 /// Those of `TELEX_BIN_DIR`, if it is set, are taken as they are.
 pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
     if std::env::var_os("TELEX_BIN_DIR").is_some() {
@@ -71,6 +72,8 @@ pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
         "--release",
         "--locked",
         "--workspace",
+        "--exclude=bench",
+        "--exclude=torture",
         "--bins",
     ]);
     step("Telex, optimised build", || {
