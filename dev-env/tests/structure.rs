@@ -31,6 +31,13 @@ const APART: [(&str, &str); 1] = [("prove", "domain::fold")];
 /// Packages without a circle.
 const ACYCLIC: [&str; 5] = ["bench", "ingest-api", "loadtest", "processor", "service-kit"];
 
+/// The packages whose comments cite numbers.
+const PACKAGES: [&str; 8] =
+    ["bench", "dev-env", "ingest-api", "loadtest", "processor", "schemas", "service-kit", "torture"];
+
+/// What the numbers count: requirements, security rules, invariants of the log, of the tables and of the field.
+const KINDS: [char; 6] = ['R', 'S', 'I', 'P', 'A', 'B'];
+
 /// What a file of the module `module` imports from its own package: paths from the package's root.
 fn imports(module: &[&str], source: &str) -> Vec<Vec<String>> {
     let source = source.split("#[cfg(test)]").next().unwrap();
@@ -93,7 +100,8 @@ fn modules(package: &str) -> BTreeMap<Vec<String>, String> {
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
+    let entries = entries.map(|entry| entry.unwrap().path());
     let files = entries.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
     files.filter(|file| file.extension().is_some_and(|extension| extension == "rs")).collect()
 }
@@ -121,6 +129,41 @@ fn circle(modules: &BTreeMap<Vec<String>, String>) -> BTreeSet<String> {
         left.retain(|_, imported| imported.iter().any(|module| is_left.contains(module)));
         if left.len() == before {
             return left.keys().map(|module| module.join("::")).collect();
+        }
+    }
+}
+
+/// The numbers that a comment cites, such as `R12` or `pitfalls 7`.
+fn numbers(comment: &str) -> Vec<String> {
+    let words: Vec<&str> =
+        comment.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let is_number =
+        |text: &str| !text.is_empty() && text.len() < 3 && text.chars().all(|c| c.is_ascii_digit());
+    let is_code = |word: &str| word.starts_with(KINDS) && is_number(&word[1..]);
+    let mut found: Vec<String> =
+        words.iter().filter(|word| is_code(word)).map(|word| (*word).to_owned()).collect();
+    for (at, _) in words.iter().enumerate().filter(|(_, word)| **word == "pitfalls") {
+        let cited = words[at + 1..].iter().take_while(|word| is_number(word));
+        found.extend(cited.map(|number| format!("pitfalls {number}")));
+    }
+    found
+}
+
+#[test]
+fn each_number_in_a_comment_is_said_in_words_in_the_table_of_architecture_md() {
+    assert_eq!(numbers("a trap (R99, pitfalls 3, 40)"), ["R99", "pitfalls 3", "pitfalls 40"]);
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = fs::read_to_string(workspace.join("docs/architecture.md")).unwrap();
+    let table = page.split("## Numbers in comments").nth(1).unwrap();
+    let known: BTreeSet<String> =
+        table.lines().filter_map(|line| line.split('|').nth(1)).flat_map(numbers).collect();
+    for package in PACKAGES {
+        for file in ["src", "tests"].iter().flat_map(|part| sources(&workspace.join(package).join(part))) {
+            let source = fs::read_to_string(&file).unwrap();
+            let comments = source.lines().filter_map(|line| Some(line.split_once("//")?.1));
+            let unknown: Vec<String> =
+                comments.flat_map(numbers).filter(|number| !known.contains(number)).collect();
+            assert!(unknown.is_empty(), "{}: {unknown:?}", file.display());
         }
     }
 }

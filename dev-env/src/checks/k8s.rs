@@ -132,7 +132,7 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[5], "k8s/operate halts resume", "k8s/operate halts go", "documented"),
 ];
 
-/// What a broker reads its certificates over (K1 of the platform review: they never started).
+/// What a broker reads its certificates over: without it none ever starts.
 const BROKERS_LEAVE: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - podSelector:\n        matchLabels:\n          strimzi.io/name: telex-kafka\n  - ports:\n    - port: 443\n    - port: 6443\n";
 const BROKERS_STAY: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - podSelector:\n        matchLabels:\n          strimzi.io/name: telex-kafka\n  - ports:\n    - port: 444\n    - port: 6444\n";
 const IN_THE_POD: &str = "kubectl exec deploy/processor -- /usr/local/bin/processor partitions switch";

@@ -1,4 +1,4 @@
-//! The watchdog: a partition has records and does not advance, and nothing excuses it (N9, pitfalls 41).
+//! The watchdog: a partition has records and does not advance, and nothing excuses it (pitfalls 41).
 //! Pure: what is seen comes in, what is to be done comes out, time is an argument.
 //!
 //! Silent stalls of a Kafka client leave no error to react to; all they have in common is that
