@@ -10,7 +10,6 @@ use std::{
 
 use anyhow::Context as _;
 use rdkafka::consumer::Consumer as _;
-use schemas::Partition;
 use service_kit::{admin, retry::Backoff};
 use tokio::{net::TcpListener, sync::mpsc};
 
@@ -208,15 +207,11 @@ enum PrepareError {
     Store(#[from] StoreError),
     #[error("the topic is not registered yet")]
     NotRegistered,
-    #[error("a question to the brokers panicked")]
-    Panicked,
 }
 
 async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<RegisteredTopic, PrepareError> {
     inspector.audit(config.audit.profile).await?;
-    let asked = Arc::clone(inspector);
-    let identity =
-        tokio::task::spawn_blocking(move || asked.identity()).await.map_err(|_| PrepareError::Panicked)??;
+    let identity = inspector.ask(Inspector::identity).await?;
     let mut connection = config.database.writer().await?;
     schema::encoding(&mut connection).await??;
     if let Some(missing) = migrations::first_missing(&mut connection).await? {
@@ -224,14 +219,9 @@ async fn try_prepare(config: &Config, inspector: &Arc<Inspector>) -> Result<Regi
     }
     schema::compare(&mut connection).await??;
     if registry::find(&mut connection, &identity).await? == Registration::Unknown {
-        let (asked, count) = (Arc::clone(inspector), identity.partition_count.get());
-        let starts = tokio::task::spawn_blocking(move || {
-            (0..count)
-                .map(Partition)
-                .map(|p| Ok((p, asked.log_range(p)?.start)))
-                .collect::<Result<Vec<_>, InspectError>>()
-        });
-        let starts = starts.await.map_err(|_| PrepareError::Panicked)??;
+        let count = identity.partition_count.get();
+        let ranges = inspector.ask(move |inspector| inspector.all_ranges(0..count)).await?;
+        let starts: Vec<_> = ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
         registry::register(&mut connection, &identity, &starts).await?;
     }
     let topic = match registry::find(&mut connection, &identity).await? {

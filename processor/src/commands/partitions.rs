@@ -167,18 +167,21 @@ impl Grow<'_> {
     }
 
     /// The new partitions' logs. A partition that was just made has no leader yet.
-    async fn ranges(&self) -> anyhow::Result<HashMap<Partition, LogRange>> {
+    async fn ranges(&self) -> anyhow::Result<Vec<(Partition, LogRange)>> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1));
-        let partitions: Vec<Partition> =
-            (self.topic.partition_count.get()..self.to.get()).map(Partition).collect();
+        let new = self.topic.partition_count.get()..self.to.get();
+        let ask = || {
+            let new = new.clone();
+            self.inspector.ask(move |inspector| inspector.all_ranges(new))
+        };
         for _ in 0..30 {
-            match ranges(self.inspector, partitions.clone()).await {
+            match ask().await {
                 Ok(ranges) => return Ok(ranges),
                 Err(error) => tracing::info!(%error, "waiting for the new partitions' leaders"),
             }
             tokio::time::sleep(backoff.next_delay()).await;
         }
-        ranges(self.inspector, partitions).await.context("the new partitions")
+        ask().await.context("the new partitions")
     }
 }
 
@@ -196,8 +199,10 @@ async fn switch(
         "{} partitions are registered: run `processor partitions grow --to {to}` before",
         topic.known_partitions
     );
-    let old: Vec<Partition> = (0..from.get()).map(Partition).collect();
-    let before = ranges(inspector, old.clone()).await?;
+    let count = from.get();
+    let look = || inspector.ask(move |inspector| inspector.all_ranges(0..count));
+    let before: HashMap<Partition, LogRange> = look().await?.into_iter().collect();
+    let old: Vec<Partition> = (0..count).map(Partition).collect();
     let rows = progress::load(&mut connection, topic.topic_ref, &old).await?;
     let lag: i64 = rows
         .iter()
@@ -212,7 +217,7 @@ async fn switch(
     tokio::time::sleep(STILL_FOR).await;
     let change = Change::begin(&mut connection, topic.topic_ref).await.context("the partitions' rows")?;
     // Nothing is applied from here on. If nothing was written either, the rows stand at the logs' ends.
-    let now = ranges(inspector, old).await?;
+    let now = look().await?;
     for (partition, range) in &now {
         let row = change.next_offsets.iter().find(|(row, _)| row == partition);
         let next_offset = row.map(|(_, next_offset)| next_offset.offset());
@@ -236,7 +241,7 @@ async fn register(
     count: PartitionCount,
     confirmation: Confirmation,
 ) -> anyhow::Result<()> {
-    let identity = topic::inspect(inspector, Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
     ensure!(
         count.get() <= identity.partition_count.get() && identity.partition_count.get() % count.get() == 0,
         "--count must divide {}, the number of partitions that the topic has",
@@ -252,22 +257,12 @@ async fn register(
             "dry run, nothing is changed: the topic would be registered with {count} partitions"
         ))?);
     }
-    let ranges = ranges(inspector, (0..count.get()).map(Partition).collect()).await?;
+    let ranges = inspector.ask(move |inspector| inspector.all_ranges(0..count.get())).await?;
     let starts: Vec<(Partition, Offset)> =
         ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
     let first = TopicIdentity { partition_count: count, ..identity };
     registry::register(&mut connection, &first, &starts).await?;
     Ok(say(&format!("the topic is registered; its first records are spread over {count} partitions"))?)
-}
-
-async fn ranges(
-    inspector: &Arc<Inspector>,
-    partitions: Vec<Partition>,
-) -> anyhow::Result<HashMap<Partition, LogRange>> {
-    let question = move |inspector: &Inspector| {
-        partitions.into_iter().map(|partition| Ok((partition, inspector.log_range(partition)?))).collect()
-    };
-    topic::inspect(inspector, question).await
 }
 
 #[cfg(test)]

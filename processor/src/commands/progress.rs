@@ -13,13 +13,10 @@ use schemas::Partition;
 use service_kit::retry::Backoff;
 use sqlx::PgConnection;
 
-use super::{halts::resume, output::say};
+use super::{halts::resume, output::say, topic::Confirmation};
 use crate::{
     domain::{position::NextOffset, progress::Progress},
-    kafka::{
-        client::KafkaConfig,
-        topic::{InspectError, Inspector},
-    },
+    kafka::{client::KafkaConfig, topic::Inspector},
     store::{
         Database, StoreError, progress,
         registry::{self, Registration, Topic},
@@ -58,7 +55,7 @@ pub enum Command {
         #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
         to: i64,
         #[command(flatten)]
-        mode: resume::Mode,
+        confirmation: Confirmation,
         #[command(flatten)]
         operator: resume::Operator,
     },
@@ -80,9 +77,9 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
             let target = log_ends_by(&inspector, deadline).await?;
             wait(database, &inspector, &target, deadline).await
         }
-        Command::Set { partition, from, to, mode, operator } => {
+        Command::Set { partition, from, to, confirmation, operator } => {
             let (partition, from, to) = (Partition(partition), NextOffset(from), NextOffset(to));
-            let request = resume::Request { partition, from, to, mode, operator };
+            let request = resume::Request { partition, from, to, confirmation, operator };
             resume::set(request, database, kafka).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -142,8 +139,7 @@ async fn registered(
     connection: &mut PgConnection,
     inspector: &Arc<Inspector>,
 ) -> anyhow::Result<Option<Topic>> {
-    let asked = Arc::clone(inspector);
-    let identity = tokio::task::spawn_blocking(move || asked.identity()).await?.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
     match registry::find(connection, &identity).await? {
         Registration::Unknown => Ok(None),
         Registration::Known(topic) => Ok(Some(topic)),
@@ -169,13 +165,7 @@ async fn log_ends_by(inspector: &Arc<Inspector>, deadline: Instant) -> anyhow::R
 
 /// The ends of what may be read of the partitions' logs: their last stable offsets.
 async fn log_ends(inspector: &Arc<Inspector>) -> anyhow::Result<Vec<(Partition, i64)>> {
-    let asked = Arc::clone(inspector);
-    let ends = tokio::task::spawn_blocking(move || -> Result<Vec<(Partition, i64)>, InspectError> {
-        let count = asked.identity()?.partition_count.get();
-        (0..count)
-            .map(Partition)
-            .map(|partition| Ok((partition, asked.log_range(partition)?.end.0)))
-            .collect()
-    });
-    Ok(ends.await??)
+    let ranges =
+        inspector.ask(|inspector| inspector.all_ranges(0..inspector.identity()?.partition_count.get()));
+    Ok(ranges.await?.into_iter().map(|(partition, range)| (partition, range.end.0)).collect())
 }

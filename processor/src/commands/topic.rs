@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
+use sqlx::PgConnection;
 
 use crate::{
     kafka::{
@@ -19,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, Copy, clap::Args)]
 #[group(required = true, multiple = false)]
 pub struct Confirmation {
-    /// Only say what would be done.
+    /// Say what would be done; change nothing.
     #[arg(long)]
     dry_run: bool,
     /// Do it.
@@ -34,31 +35,29 @@ impl Confirmation {
     }
 }
 
-/// Asks the brokers on a thread that may block.
-///
-/// # Errors
-/// They did not answer.
-pub async fn inspect<T: Send + 'static>(
-    inspector: &Arc<Inspector>,
-    question: impl FnOnce(&Inspector) -> Result<T, crate::kafka::topic::InspectError> + Send + 'static,
-) -> anyhow::Result<T> {
-    let inspector = Arc::clone(inspector);
-    Ok(tokio::task::spawn_blocking(move || question(&inspector)).await??)
-}
-
 /// The topic as it was registered, and as it is.
 ///
 /// # Errors
 /// Kafka or PostgreSQL did not answer, or the topic is not the registered one.
 pub async fn registered(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<(Topic, TopicIdentity)> {
     let inspector = Arc::new(Inspector::new(kafka)?);
-    let identity = inspect(&inspector, Inspector::identity).await.context("the topic")?;
-    let mut connection = database.reader().await?;
-    match registry::find(&mut connection, &identity).await? {
-        Registration::Known(topic) => Ok((topic, identity)),
+    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let topic = require(&mut database.reader().await?, &identity).await?;
+    Ok((topic, identity))
+}
+
+/// The registered topic, if it is the one that the brokers have.
+///
+/// # Errors
+/// PostgreSQL did not answer, or it is not.
+pub async fn require(connection: &mut PgConnection, identity: &TopicIdentity) -> anyhow::Result<Topic> {
+    match registry::find(connection, identity).await? {
+        Registration::Known(topic) => Ok(topic),
         Registration::Unknown => bail!("the topic is not registered: the first `processor run` does it"),
-        Registration::Recreated { registered } => {
-            bail!("the topic's id is {}, registered is {}", identity.topic_id, registered.topic_id)
-        }
+        Registration::Recreated { registered } => bail!(
+            "the topic's id is {}, registered is {}: `processor halts list` says more",
+            identity.topic_id,
+            registered.topic_id
+        ),
     }
 }

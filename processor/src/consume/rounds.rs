@@ -185,7 +185,7 @@ pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Su
         Round::LogEnds => {
             let asked: Vec<Partition> = beliefs.iter().map(|belief| belief.partition).collect();
             let question = asked.clone();
-            let ends = taker.inspect(move |inspector| inspector.log_ends(&question)).await;
+            let ends = taker.inspector.ask(move |inspector| inspector.log_ends(&question)).await;
             Seen::LogEnds { asked, ends: answered("the ends of the logs", ends).unwrap_or_default() }
         }
         Round::Rows => {
@@ -248,7 +248,7 @@ async fn topic(
     beliefs: &[Belief],
     partitions: &[Partition],
 ) -> Result<(Vec<Differing>, Vec<(Partition, AssignmentEpoch, NextOffset)>), Obstacle> {
-    let found = taker.inspect(Inspector::identity).await?;
+    let found = taker.inspector.ask(Inspector::identity).await?;
     if another_topic(&taker.registered, &found).is_some() {
         let all = beliefs.iter().map(|belief| (belief.partition, belief.epoch, Difference::Topic));
         return Ok((all.collect(), Vec::new()));
@@ -283,7 +283,7 @@ async fn batches(
     let mut unreadable = Vec::new();
     for belief in beliefs.into_iter().filter(|belief| partitions.contains(&belief.partition)) {
         let (partition, offset) = (belief.partition, belief.next_offset.offset());
-        let answer = taker.inspect(move |inspector| inspector.unreadable_at(partition, offset)).await;
+        let answer = taker.inspector.ask(move |inspector| inspector.unreadable_at(partition, offset)).await;
         if let Some(Some(code)) = answered("a batch", answer) {
             unreadable.push((partition, belief.epoch, offset, format!("{code:?}")));
         }

@@ -26,7 +26,7 @@ use crate::{
         progress::Progress,
         rules::PartitionRules,
     },
-    kafka::topic::{InspectError, Inspector, PerPartition, RECORD_DEADLINE, TopicIdentity},
+    kafka::topic::{Inspector, PerPartition, RECORD_DEADLINE, TopicIdentity},
     store::{
         Database, StoreError, halts, progress,
         registry::{self, RegisteredTopic},
@@ -83,7 +83,7 @@ impl Taker {
         connection: &mut PgConnection,
         partitions: &[Partition],
     ) -> Result<Verdicts, Obstacle> {
-        let found = self.inspect(Inspector::identity).await?;
+        let found = self.inspector.ask(Inspector::identity).await?;
         let halts: HashMap<Partition, Option<StopReason>> =
             halts::standing(connection, self.topic_ref(), partitions).await?.into_iter().collect();
         let rows = self.rows(connection, partitions, &found).await?;
@@ -137,7 +137,7 @@ impl Taker {
         let (first, count) = (topic.partition_count.get(), found.partition_count.get());
         if rows.len() < partitions.len() && first < count && found.topic_id == topic.topic_id {
             let more: Vec<Partition> = (first..count).map(Partition).collect();
-            let ranges = self.inspect(move |inspector| inspector.log_ranges(&more)).await?;
+            let ranges = self.inspector.ask(move |inspector| inspector.log_ranges(&more)).await?;
             // All or none: the registry knows how many partitions there are, not which.
             let starts: Option<Vec<(Partition, Offset)>> =
                 ranges.into_iter().map(|(partition, range)| Some((partition, range.ok()?.start))).collect();
@@ -168,7 +168,7 @@ impl Taker {
     async fn logs(&self, open: &[(Standing<'_>, &Progress)]) -> Result<Logs, Obstacle> {
         let partitions: Vec<Partition> = open.iter().map(|(_, row)| row.partition).collect();
         let ranges: PerPartition<LogRange> =
-            self.inspect(move |inspector| inspector.log_ranges(&partitions)).await?;
+            self.inspector.ask(move |inspector| inspector.log_ranges(&partitions)).await?;
         let places: Vec<(Partition, Offset)> = open
             .iter()
             .filter_map(|(_, row)| {
@@ -179,7 +179,7 @@ impl Taker {
             .collect();
         let (asked, within) =
             (places.clone(), if open.len() > 1 { RECORDS_DEADLINE } else { RECORD_DEADLINE });
-        let records = self.inspect(move |inspector| inspector.records_within(&asked, within)).await?;
+        let records = self.inspector.ask(move |inspector| inspector.records_within(&asked, within)).await?;
         let of = |(partition, range): (Partition, Result<LogRange, _>)| {
             let place = places.iter().find(|(asked, _)| *asked == partition);
             let last = records.get(&partition).map(|record| record.digest());
@@ -228,21 +228,6 @@ impl Taker {
             (partition, answer)
         }));
         Ok(answers)
-    }
-
-    /// Asks the brokers on a thread that may block.
-    ///
-    /// # Errors
-    /// They do not answer.
-    pub async fn inspect<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Inspector) -> Result<T, InspectError> + Send + 'static,
-    ) -> Result<T, Obstacle> {
-        let inspector = Arc::clone(&self.inspector);
-        match tokio::task::spawn_blocking(move || question(&inspector)).await {
-            Ok(answer) => Ok(answer?),
-            Err(_) => Err(Obstacle::Brokers("a question to the brokers panicked".to_owned())),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    ops::Range,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -71,6 +72,8 @@ pub enum InspectError {
     /// The client or the brokers.
     #[error("kafka: {0}")]
     Kafka(#[from] KafkaError),
+    #[error("a question to the brokers panicked")]
+    Panicked,
 }
 
 /// What each partition answered, or why it did not.
@@ -151,6 +154,26 @@ impl Inspector {
     pub fn log_range(&self, partition: Partition) -> Result<LogRange, InspectError> {
         let (start, end) = self.reader.fetch_watermarks(&self.topic, partition.0, REQUEST_DEADLINE)?;
         Ok(LogRange { start: Offset(start), end: Offset(end) })
+    }
+
+    /// Asks on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of the question, and [`InspectError::Panicked`].
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Self) -> Result<T, InspectError> + Send + 'static,
+    ) -> Result<T, InspectError> {
+        let inspector = Arc::clone(self);
+        tokio::task::spawn_blocking(move || question(&inspector)).await.unwrap_or(Err(InspectError::Panicked))
+    }
+
+    /// The ranges of these partitions' logs, or of none: for what is decided about a topic as a whole.
+    ///
+    /// # Errors
+    /// One of them has no leader that answers.
+    pub fn all_ranges(&self, partitions: Range<i32>) -> Result<Vec<(Partition, LogRange)>, InspectError> {
+        partitions.map(Partition).map(|partition| Ok((partition, self.log_range(partition)?))).collect()
     }
 
     /// The ranges of some partitions' logs, each answered or refused by itself. A partition whose leader did not

@@ -2,7 +2,7 @@
 //! proofs that is broken because retention has removed records which no proof has looked at, where a full proof
 //! takes too long. Nothing is compared; who decided it, and why, stays in table `proofs`.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::{Context as _, bail};
 use schemas::Timestamp;
@@ -44,8 +44,8 @@ pub async fn record(
     kafka: &KafkaConfig,
     decision: &Decision,
 ) -> anyhow::Result<Baseline> {
-    let (started, inspector) = (Instant::now(), Inspector::new(kafka)?);
-    let identity = tokio::task::spawn_blocking(move || inspector.identity()).await?.context("the topic")?;
+    let (started, inspector) = (Instant::now(), Arc::new(Inspector::new(kafka)?));
+    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
     let mut snapshot = Snapshot::take(database, &identity).await.context("the tables")?;
     let Registration::Known(topic) = snapshot.registration else {
         bail!("the topic is not the one that is registered");

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Filter, at, only_letter, parse_place};
 use crate::{
-    commands::output::say,
+    commands::{output::say, topic::require},
     domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
@@ -21,7 +21,7 @@ use crate::{
     store::{
         Database,
         letters::{self, START, Selection},
-        registry::{self, Registration, Topic},
+        registry::{self, Topic},
         rules,
     },
 };
@@ -63,7 +63,9 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
         bail!("name the letters: --at, --reason, --client-id or --partition");
     }
     let mut connection = database.writer().await?;
-    let topic = registered(&mut connection, kafka).await?;
+    let inspector = Arc::new(Inspector::new(kafka)?);
+    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let topic = require(&mut connection, &identity).await?;
     let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka)?)) };
     let mut replayer =
         Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
@@ -78,19 +80,6 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let did = if args.dry_run { "would be replayed, nothing was written" } else { "replayed" };
     say(&format!("{replayed} {did}; {refused} refused"))?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// The topic as it is registered, if it is the one that the brokers have.
-async fn registered(connection: &mut PgConnection, kafka: &KafkaConfig) -> anyhow::Result<Topic> {
-    let inspector = Inspector::new(kafka)?;
-    let identity = tokio::task::spawn_blocking(move || inspector.identity()).await?.context("the topic")?;
-    match registry::find(connection, &identity).await? {
-        Registration::Known(topic) => Ok(topic),
-        Registration::Unknown => bail!("the topic is not registered: no processor has read it"),
-        Registration::Recreated { .. } => {
-            bail!("the topic is not the registered one: `processor halts list` says more")
-        }
-    }
 }
 
 struct Replayer {

@@ -7,8 +7,8 @@ use anyhow::{Context as _, bail};
 use schemas::Partition;
 use uuid::Uuid;
 
-use super::super::output::say;
 use crate::{
+    commands::{output::say, topic::Confirmation},
     domain::{
         intervention::{Effect, plan},
         position::{LogRange, NextOffset, Offset, RecordDigest},
@@ -26,18 +26,6 @@ use crate::{
         reopen,
     },
 };
-
-/// Say it, or do it. One of them has to be chosen.
-#[derive(Debug, Clone, Copy, clap::Args)]
-#[group(required = true, multiple = false)]
-pub struct Mode {
-    /// Say what would be skipped and repeated; write nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it.
-    #[arg(long)]
-    yes: bool,
-}
 
 /// Who decides, for the audit row.
 #[derive(Debug, Clone, clap::Args)]
@@ -84,7 +72,7 @@ pub struct Args {
     #[arg(long)]
     topic_id: Option<Uuid>,
     #[command(flatten)]
-    mode: Mode,
+    confirmation: Confirmation,
     #[command(flatten)]
     operator: Operator,
 }
@@ -96,7 +84,7 @@ pub struct Request {
     pub from: NextOffset,
     pub to: NextOffset,
     /// Say it or do it.
-    pub mode: Mode,
+    pub confirmation: Confirmation,
     pub operator: Operator,
 }
 
@@ -106,10 +94,10 @@ pub struct Request {
 /// Kafka or PostgreSQL did not answer, or the numbers are not right.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
     let site = Site::look(database, kafka).await?;
-    let Args { partition, from, to, reason_code, topic_id, mode, operator } = args;
+    let Args { partition, from, to, reason_code, topic_id, confirmation, operator } = args;
     let (Some(partition), Some(from), Some(to)) = (partition, from, to) else {
         let topic_id = topic_id.context("--topic-id is missing")?;
-        return accept_topic(site, topic_id, (&reason_code, mode), operator).await;
+        return accept_topic(site, topic_id, (&reason_code, confirmation), operator).await;
     };
     let topic = site.known()?;
     if topic_id.is_some_and(|given| given != topic.topic_id) {
@@ -119,7 +107,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
         partition: Partition(partition),
         from: NextOffset(from),
         to: NextOffset(to),
-        mode,
+        confirmation,
         operator,
     };
     resume(site, topic, request, &reason_code).await
@@ -162,19 +150,19 @@ async fn move_partition(
     request: Request,
     (reason, halt): (String, Option<StandingHalt>),
 ) -> anyhow::Result<()> {
-    let Request { partition, from, to, mode, operator } = request;
+    let Request { partition, from, to, confirmation, operator } = request;
     let rows = progress::load(&mut site.connection, topic.topic_ref, &[partition]).await?;
     let Some(row) = rows.first() else {
         bail!(
             "partition {partition} was not there when the topic was registered: it cannot be resumed by itself"
         );
     };
-    let log = site.inspect(move |inspector| inspector.log_range(partition)).await?;
+    let log = site.inspector.ask(move |inspector| inspector.log_range(partition)).await?;
     let effect = plan(row, log, (from, to))?;
     let last_digest = site.digest_before(partition, to, log).await?;
     let replaced = letters_between(&mut site, topic, (partition, to, from)).await?;
     tell(row, log, (from, to), (&effect, replaced))?;
-    if mode.dry_run {
+    if confirmation.is_dry_run() {
         return Ok(say("nothing was written: --yes does it")?);
     }
     let decision = operator.decision(reason);
@@ -244,7 +232,7 @@ async fn letters_between(
 async fn accept_topic(
     mut site: Site,
     topic_id: Uuid,
-    (reason_code, mode): (&str, Mode),
+    (reason_code, confirmation): (&str, Confirmation),
     operator: Operator,
 ) -> anyhow::Result<()> {
     let Registration::Recreated { registered } = site.registration else {
@@ -264,12 +252,7 @@ async fn accept_topic(
         bail!("--topic-id is {topic_id}, but the topic's id is {}", site.identity.topic_id);
     }
     let count = site.identity.partition_count.get();
-    let ranges = site
-        .inspect(move |inspector| {
-            let ranges = (0..count).map(Partition).map(|p| Ok((p, inspector.log_range(p)?)));
-            ranges.collect::<Result<Vec<_>, _>>()
-        })
-        .await?;
+    let ranges = site.inspector.ask(move |inspector| inspector.all_ranges(0..count)).await?;
     say(&format!(
         "{}: the registered topic {former}; what it held beyond the next offsets cannot be applied any more",
         site.identity.name
@@ -279,7 +262,7 @@ async fn accept_topic(
         "topic {topic_id} is registered beside it with {count} partitions, each from the start of its log: {records} records to apply; skips nothing, repeats nothing\n\
          clients, dialogs and messages stay: a message that comes again is a duplicate"
     ))?;
-    if mode.dry_run {
+    if confirmation.is_dry_run() {
         return Ok(say("nothing was written: --yes does it")?);
     }
     let starts: Vec<(Partition, Offset)> = ranges.into_iter().map(|(p, range)| (p, range.start)).collect();
@@ -299,8 +282,7 @@ struct Site {
 impl Site {
     async fn look(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<Self> {
         let inspector = Arc::new(Inspector::new(kafka)?);
-        let asked = Arc::clone(&inspector);
-        let identity = tokio::task::spawn_blocking(move || asked.identity()).await?.context("the topic")?;
+        let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
         let mut connection = database.writer().await?;
         let registration = registry::find(&mut connection, &identity).await?;
         Ok(Self { inspector, connection, identity, registration })
@@ -331,16 +313,8 @@ impl Site {
         if place.1 < log.start {
             return Ok(None);
         }
-        let records = self.inspect(move |inspector| inspector.records_at(&[place])).await;
+        let records = self.inspector.ask(move |inspector| inspector.records_at(&[place])).await;
         // In a gap of the log there is no record.
         Ok(records.ok().and_then(|records| records.get(&partition).map(|record| record.digest())))
-    }
-
-    async fn inspect<T: Send + 'static>(
-        &self,
-        question: impl FnOnce(&Inspector) -> Result<T, crate::kafka::topic::InspectError> + Send + 'static,
-    ) -> anyhow::Result<T> {
-        let inspector = Arc::clone(&self.inspector);
-        Ok(tokio::task::spawn_blocking(move || question(&inspector)).await??)
     }
 }

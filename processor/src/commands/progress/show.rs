@@ -101,8 +101,8 @@ async fn rows(
     let partitions = topic.partitions();
     let rows = progress::load(&mut connection, topic.topic_ref, &partitions).await?;
     let halts = halts::standing(&mut connection, topic.topic_ref, &partitions).await?.into_iter().collect();
-    let (asked, question) = (Arc::clone(inspector), partitions.clone());
-    let ranges = tokio::task::spawn_blocking(move || asked.log_ranges(&question)).await??;
+    let question = partitions.clone();
+    let ranges = inspector.ask(move |inspector| inspector.log_ranges(&question)).await?;
     let answering = partitions.into_iter().filter(|partition| matches!(ranges.get(partition), Some(Ok(_))));
     let high_watermarks = high_watermarks(kafka, answering.collect()).await?;
     let around = Around { halts, ranges, high_watermarks };
