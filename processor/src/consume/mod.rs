@@ -1,7 +1,7 @@
 //! From records to transactions, in the order of a record's way: [`supervisor`] (performs what is decided),
 //! [`ownership`] (decides: which partitions, which lane), [`takeover`] (gathers what is known of a partition),
-//! [`decide`] (may it be taken up, and from where), [`lane`] (a task that applies what its partitions bring),
-//! [`partition`] (one partition's state), [`dialogs`] (the cache), [`pending`], [`batch`] and [`part`] (what goes into
+//! [`decide`] and [`guard`] (may it be taken up, and from where), [`lane`] (a task that applies what its partitions bring),
+//! [`partition`] (one partition's state), [`dialogs`] (the cache), [`pending`] and [`part`] (what goes into
 //! one transaction), [`attempt`] (one try of it). Beside the way: [`tickets`] (what a task may still do), [`shown`]
 //! (what people see of partitions), [`rounds`] (what the supervisor looks at from time to time), [`watchdog`]
 //! (partitions that do not advance), [`traces`] (spans of sampled traces).

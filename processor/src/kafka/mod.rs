@@ -2,7 +2,7 @@
 //! [`topic`] (is it the topic that we think it is?), [`reading`] (does the consumer still read that topic?),
 //! [`context`] (callbacks become events),
 //! [`poller`] (the thread that reads), [`continuity`] (offsets that no record has), [`transactions`] (of Kafka, that do
-//! not end), [`record`] (what it hands on). [`producer`] writes what a person
+//! not end). [`producer`] writes what a person
 //! replays, [`tail`] shows the topic. [`ffi`] fills two holes in rust-rdkafka.
 
 pub mod client;

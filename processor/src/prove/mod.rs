@@ -22,7 +22,7 @@
 //! touch and the counters; no row claims to stand for one of them that should not. It takes for granted
 //! what was proved before: a row that was changed *after* it was proved is found by a full proof only.
 //!
-//! **What it knows besides records and rows.** The rules in force at a record's offset (`crate::rules`: over
+//! **What it knows besides records and rows.** The rules in force at a record's offset (`crate::domain::rules`: over
 //! how many partitions keys are spread, after which silence a dialog ends); that a client only moves to a higher
 //! partition, so that (partition, offset) is the order of its records; the offsets that an operator passed over,
 //! whose records need not be there; and that offsets which no record of the log has are Kafka's own (ends of

@@ -1,7 +1,7 @@
 //! What the tables consist of, by name: the list that they are compared with, and the one place from which a name may
 //! come that is shown to people.
 
-/// What must be there: `kind name: definition`, one a line, as [`look`] reads it from the catalogue.
+/// What must be there: `kind name: definition`, one a line, as [`schema`](super::schema) reads it from the catalogue.
 const EXPECTED: &str = include_str!("schema.txt");
 
 pub(super) fn expected() -> impl Iterator<Item = (&'static str, &'static str)> {

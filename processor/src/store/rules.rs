@@ -1,4 +1,4 @@
-//! What is in force in a partition from which offset on: the tables behind [`crate::rules`].
+//! What is in force in a partition from which offset on: the tables behind [`crate::domain::rules`].
 //!
 //! A change begins at the next offset of every partition and raises every owner epoch, in one transaction
 //! that holds all their rows: what a processor has folded by the old rules cannot be committed any more, and
