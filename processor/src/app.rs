@@ -17,7 +17,7 @@ use crate::{
     consume::{
         lane::{AttemptClock, Lane, LaneConfig},
         rounds::AuditConfig,
-        supervisor::{End, Instruments, LaneHandle, PollerHandle, Supervisor},
+        supervisor::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
         watchdog::{Watchdog, WatchdogConfig},
     },
@@ -28,7 +28,7 @@ use crate::{
         topic::{InspectError, Inspector},
     },
     metrics::Metrics,
-    status::{ProcessorHealth, Status},
+    status::Instruments,
     store::{
         Database, StoreError, migrations,
         registry::{self, RegisteredTopic, Registration},
@@ -53,8 +53,7 @@ pub struct Config {
 pub struct Application {
     config: Config,
     listener: TcpListener,
-    metrics: Arc<Metrics>,
-    status: Arc<Status>,
+    instruments: Instruments,
 }
 
 impl Application {
@@ -66,7 +65,8 @@ impl Application {
         let listener = TcpListener::bind(admin_listen)
             .await
             .with_context(|| format!("--admin-listen {admin_listen} cannot be listened on"))?;
-        Ok(Self { config, listener, metrics: Arc::new(Metrics::new()?), status: Arc::new(Status::default()) })
+        let instruments = Instruments { metrics: Arc::new(Metrics::new()?), status: Arc::default() };
+        Ok(Self { config, listener, instruments })
     }
 
     /// Where the admin port listens.
@@ -82,8 +82,8 @@ impl Application {
     /// # Errors
     /// What failed: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { config, listener, metrics, status } = self;
-        let health = Arc::new(ProcessorHealth { status: Arc::clone(&status), metrics: Arc::clone(&metrics) });
+        let Self { config, listener, instruments } = self;
+        let health = Arc::new(instruments.clone());
         let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
         let mut watchdog = Watchdog::new(config.watchdog);
@@ -94,12 +94,13 @@ impl Application {
                 () = &mut shutdown => break Ok(()),
             };
             let parts = Parts { registered, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
-            match work(&config, parts, (&metrics, &status), shutdown.as_mut()).await {
+            match work(&config, parts, &instruments, shutdown.as_mut()).await {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
                     tracing::warn!(cause = cause.as_str(), "consumer is rebuilt");
-                    metrics.processor_rebuilds_total.with_label_values(&[cause.as_str()]).inc();
-                    status.unassigned();
+                    let rebuilds = &instruments.metrics.processor_rebuilds_total;
+                    rebuilds.with_label_values(&[cause.as_str()]).inc();
+                    instruments.status.unassigned();
                 }
                 Err(error) => break Err(error),
             }
@@ -120,7 +121,7 @@ struct Parts<'a> {
 async fn work(
     config: &Config,
     Parts { registered, inspector, watchdog }: Parts<'_>,
-    (metrics, status): (&Arc<Metrics>, &Arc<Status>),
+    instruments: &Instruments,
     shutdown: impl Future<Output = ()>,
 ) -> anyhow::Result<End> {
     let (lane_reports, lane_reports_rx) = mpsc::channel(4_096);
@@ -132,7 +133,7 @@ async fn work(
         let lane = Lane::new(
             (config.database.clone(), registered.topic),
             config.lane.clone(),
-            (Arc::clone(metrics), Arc::clone(&clock)),
+            (Arc::clone(&instruments.metrics), Arc::clone(&clock)),
             lane_reports.clone(),
         );
         let task = service_kit::spawn("lane", lane.run(control_rx, chunks_rx));
@@ -145,20 +146,14 @@ async fn work(
     consumer.subscribe(&[&config.kafka.topic])?;
     let (reports, reports_rx) = mpsc::channel(1_024);
     let (orders, orders_rx) = std::sync::mpsc::sync_channel(4_096);
-    let poller = Poller::new(
-        (consumer, config.kafka.topic.clone()),
-        orders_rx,
-        reports,
-        outlets,
-        (Arc::clone(metrics), Arc::clone(status)),
-    );
+    let topic = config.kafka.topic.clone();
+    let poller = Poller::new(consumer, topic, orders_rx, reports, outlets, instruments.clone());
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
     let taker =
         Taker { database: config.database.clone(), inspector, registered: Arc::new(registered), owner };
-    let instruments = Instruments { metrics: Arc::clone(metrics), status: Arc::clone(status) };
     let poller = PollerHandle { orders, thread };
-    let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments);
+    let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments.clone());
     Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
 }
 

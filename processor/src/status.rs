@@ -77,14 +77,14 @@ impl Status {
     }
 }
 
-/// The admin port's view of a processor.
-pub struct ProcessorHealth {
-    /// What it says of itself.
-    pub status: Arc<Status>,
+/// What people see of this process; the admin port shows it.
+#[derive(Clone)]
+pub struct Instruments {
     pub metrics: Arc<Metrics>,
+    pub status: Arc<Status>,
 }
 
-impl Health for ProcessorHealth {
+impl Health for Instruments {
     fn live(&self) -> Result<(), String> {
         let beat = self.status.beat_unix_seconds.load(Ordering::Relaxed);
         // Before the first turn the process waits for Kafka or PostgreSQL to answer at all.
@@ -124,8 +124,8 @@ mod tests {
     #[test]
     fn a_halted_partition_makes_the_processor_unready_and_names_itself() {
         let status = Arc::new(Status::default());
-        let health =
-            ProcessorHealth { status: Arc::clone(&status), metrics: Arc::new(Metrics::new().unwrap()) };
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let health = Instruments { metrics, status: Arc::clone(&status) };
         assert_eq!(health.ready(), Err("no partitions assigned yet".to_owned()));
         status.assigned();
         assert_eq!(health.ready(), Ok(()));

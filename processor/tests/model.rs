@@ -26,7 +26,7 @@ use processor::{
         position::{LastRecord, LogRange, NextOffset, Offset, OwnerEpoch, RecordDigest},
         progress::{Progress, Verdict, judge},
         rules::PartitionRules,
-        seat::AssignmentEpoch,
+        seat::{AssignmentEpoch, Seat},
     },
 };
 use schemas::{Partition, PartitionCount, Timestamp};
@@ -365,11 +365,15 @@ fn deliver(state: &mut State, owner: usize, offset: u8) -> Option<()> {
     if step.topic != state.topic || offset >= state.log_end {
         return None;
     }
-    let epochs = (AssignmentEpoch(1), OwnerEpoch(i64::from(step.epoch)));
     let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-    let start = (NextOffset(i64::from(step.to)), Arc::clone(&RULES));
+    let seat = Seat {
+        assignment_epoch: AssignmentEpoch(1),
+        owner_epoch: OwnerEpoch(i64::from(step.epoch)),
+        next_offset: NextOffset(i64::from(step.to)),
+        rules: Arc::clone(&RULES),
+    };
     let cache = DialogCache::new(CacheBudget::new(1));
-    let mut partition = PartitionState::new(epochs, start, cache, limit, Instant::now());
+    let mut partition = PartitionState::new(seat, cache, limit, Instant::now());
     *state.owner(owner)? = match partition.arrive(AssignmentEpoch(1), Offset(i64::from(offset))) {
         Arrival::Next => Owner::Reading(Step { to: offset + 1, ..step }),
         // Kafka leaves no gap in this model: the model only offers a record too early.

@@ -41,7 +41,7 @@ use crate::{
         halt::StopReason,
         position::{NextOffset, OwnerEpoch},
         rules::PartitionRules,
-        seat::{AssignmentEpoch, Start},
+        seat::{AssignmentEpoch, Seat, Start},
     },
     failpoint::failpoint,
     kafka::{
@@ -192,8 +192,12 @@ impl Lane {
 
     fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch, rules: Arc<PartitionRules>) {
         let state = PartitionState::new(
-            (start.assignment_epoch, owner_epoch),
-            (start.next_offset, rules),
+            Seat {
+                assignment_epoch: start.assignment_epoch,
+                owner_epoch,
+                next_offset: start.next_offset,
+                rules,
+            },
             DialogCache::new(Arc::clone(&self.config.cache)),
             self.config.dead_letters.clone(),
             Instant::now(),

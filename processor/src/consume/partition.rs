@@ -11,7 +11,7 @@ use crate::{
         halt::StopReason,
         position::{NextOffset, Offset, OwnerEpoch},
         rules::PartitionRules,
-        seat::AssignmentEpoch,
+        seat::{AssignmentEpoch, Seat},
     },
     kafka::continuity::Explained,
 };
@@ -50,8 +50,7 @@ pub enum Arrival {
 impl PartitionState {
     /// A partition taken up at `next_offset`.
     pub fn new(
-        (assignment_epoch, owner_epoch): (AssignmentEpoch, OwnerEpoch),
-        (next_offset, rules): (NextOffset, Arc<PartitionRules>),
+        Seat { assignment_epoch, owner_epoch, next_offset, rules }: Seat,
         cache: DialogCache,
         dead_letters: DeadLetterConfig,
         now: Instant,
@@ -107,6 +106,11 @@ mod tests {
     use super::*;
     use crate::consume::dialogs::CacheBudget;
 
+    fn seat(epoch: u64, next_offset: i64, rules: Arc<PartitionRules>) -> Seat {
+        let (assignment_epoch, owner_epoch) = (AssignmentEpoch(epoch), OwnerEpoch(9));
+        Seat { assignment_epoch, owner_epoch, next_offset: NextOffset(next_offset), rules }
+    }
+
     fn rules(partition: i32) -> Arc<PartitionRules> {
         Arc::new(PartitionRules::new(Partition(partition), PartitionCount::new(12).unwrap()))
     }
@@ -115,8 +119,7 @@ mod tests {
     fn records_follow_each_other_or_the_partition_stops() {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let mut state = PartitionState::new(
-            (AssignmentEpoch(2), OwnerEpoch(9)),
-            (NextOffset(5), rules(3)),
+            seat(2, 5, rules(3)),
             DialogCache::new(CacheBudget::new(10)),
             limit,
             Instant::now(),
@@ -135,9 +138,8 @@ mod tests {
     fn explained_offsets_are_passed_over_only_where_they_are_the_next() {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
-        let start = (NextOffset(5), rules(3));
         let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new((now, OwnerEpoch(9)), start, cache, limit, Instant::now());
+        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
         let explain =
             |from, to| Explained { partition: Partition(3), from: NextOffset(from), to: NextOffset(to) };
         assert!(!state.explain(before, explain(5, 8)), "an older assignment's");
@@ -156,9 +158,8 @@ mod tests {
     #[test]
     fn a_record_in_a_partition_that_no_key_belongs_to_yet_has_to_wait() {
         let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let epochs = (AssignmentEpoch(1), OwnerEpoch(1));
         let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new(epochs, (NextOffset(0), rules(12)), cache, limit, Instant::now());
+        let mut state = PartitionState::new(seat(1, 0, rules(12)), cache, limit, Instant::now());
         let reason = StopReason::AwaitsSwitch { offset: Offset(0), partition_count: 12 };
         assert_eq!(state.arrive(AssignmentEpoch(1), Offset(0)), Arrival::Stop(reason));
     }

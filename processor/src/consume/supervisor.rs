@@ -35,8 +35,7 @@ use crate::{
         poller::{Order, Report, Trouble},
         topic::TopicProfile,
     },
-    metrics::Metrics,
-    status::Status,
+    status::Instruments,
 };
 
 /// How long a revocation waits for attempts that are under way. What is not committed by then is
@@ -85,12 +84,6 @@ pub struct LaneHandle {
 pub struct PollerHandle {
     pub orders: SyncSender<Order>,
     pub thread: std::thread::JoinHandle<()>,
-}
-
-/// What people see of this process.
-pub struct Instruments {
-    pub metrics: Arc<Metrics>,
-    pub status: Arc<Status>,
 }
 
 /// What comes from the tasks that the supervisor starts.

@@ -37,7 +37,7 @@ use crate::{
     },
     failpoint::failpoint,
     metrics::Metrics,
-    status::Status,
+    status::{Instruments, Status},
 };
 
 /// What the supervisor wants done.
@@ -145,11 +145,12 @@ pub struct Poller {
 impl Poller {
     /// A poller that feeds `lanes`. The consumer has subscribed to `topic`.
     pub fn new(
-        (consumer, topic): (BaseConsumer<Context>, String),
+        consumer: BaseConsumer<Context>,
+        topic: String,
         orders: Receiver<Order>,
         reports: Sender<Report>,
         lanes: Vec<Sender<Chunk>>,
-        (metrics, status): (Arc<Metrics>, Arc<Status>),
+        Instruments { metrics, status }: Instruments,
     ) -> Self {
         let outlet = |sender| Outlet { sender, open: Chunk::new(), open_bytes: 0, backlog: VecDeque::new() };
         Self {
@@ -501,8 +502,8 @@ mod tests {
         ffi::raise_fatal_error(consumer.client());
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);
         let (_orders, orders) = std::sync::mpsc::sync_channel(1);
-        let seen = (Arc::new(Metrics::new().unwrap()), Arc::new(Status::default()));
-        let poller = Poller::new((consumer, kafka.topic), orders, reports, Vec::new(), seen);
+        let instruments = Instruments { metrics: Arc::new(Metrics::new().unwrap()), status: Arc::default() };
+        let poller = Poller::new(consumer, kafka.topic, orders, reports, Vec::new(), instruments);
         // Not joined, as the supervisor does not: librdkafka may never end a client that failed for good while
         // no broker answers. The process ends all the same.
         std::thread::spawn(move || poller.run());
