@@ -42,12 +42,12 @@ pub struct Server {
 
 impl Server {
     /// Serves connections until `shutdown` completes; then lets requests in flight finish, for
-    /// `limits.drain_deadline_ms` at most.
+    /// `limits.drain_deadline` at most.
     pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let lingering = Arc::new(Lingering::default());
         let max = usize::try_from(self.limits.connections_max).unwrap_or(usize::MAX);
         let connections = Arc::new(Semaphore::new(max));
-        let drain_deadline = Duration::from_millis(self.limits.drain_deadline_ms);
+        let drain_deadline = self.limits.drain_deadline;
         let server = Arc::new(self);
         let (stop, stopped) = watch::channel(false);
         let tracker = TaskTracker::new();

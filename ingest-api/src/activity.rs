@@ -24,10 +24,7 @@ pub struct Deadlines {
 
 impl Deadlines {
     pub const fn new(limits: &Limits) -> Self {
-        Self {
-            head: Duration::from_millis(limits.header_deadline_ms),
-            idle: Duration::from_millis(limits.idle_deadline_ms),
-        }
+        Self { head: limits.header_deadline, idle: limits.idle_deadline }
     }
 }
 

@@ -153,7 +153,7 @@ async fn answer<P: Publish>(
     principal: &Principal,
     items: Vec<Item>,
 ) -> Response {
-    let deadline = Instant::now() + shared.limits.ack_deadline();
+    let deadline = Instant::now() + shared.limits.ack_deadline;
     let mut results = Vec::with_capacity(items.len());
     let (mut taken, mut retry_after) = (0_usize, None);
     for Item { client_id, warnings, enqueued } in items {

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use schemas::PartitionCount;
-use service_kit::{kafka_settings::KafkaSettings, spans::SpanConfig, telemetry::LogConfig};
+use service_kit::{kafka_settings::KafkaSettings, settings::millis, spans::SpanConfig, telemetry::LogConfig};
 
 use crate::tls::TlsConfig;
 
@@ -13,7 +13,10 @@ pub const BODY_BYTES_MAX: u32 = 64 * 1024;
 pub const BATCH_BYTES_MAX: u32 = 1024 * 1024;
 
 /// A balancer that keeps idle connections for longer than an hour keeps them forever.
-const IDLE_MS_MAX: u64 = 3_600_000;
+const IDLE_MAX: Duration = Duration::from_secs(3_600);
+
+/// A sender that waits longer for an answer is rare; one that gives up earlier sends again.
+const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
@@ -62,14 +65,14 @@ pub struct KafkaConfig {
     #[arg(long, env = "INGEST_PARTITION_COUNT")]
     pub partition_count: PartitionCount,
     /// How long the Kafka client tries to deliver a record, in milliseconds.
-    #[arg(long, env = "INGEST_MESSAGE_TIMEOUT_MS", default_value_t = 8_000)]
-    pub message_timeout_ms: u64,
+    #[arg(long = "message-timeout-ms", env = "INGEST_MESSAGE_TIMEOUT_MS", value_parser = millis, default_value = "8000")]
+    pub message_timeout: Duration,
     /// How long a request to a broker may take, in milliseconds.
-    #[arg(long, env = "INGEST_SOCKET_TIMEOUT_MS", default_value_t = 6_000)]
-    pub socket_timeout_ms: u64,
+    #[arg(long = "socket-timeout-ms", env = "INGEST_SOCKET_TIMEOUT_MS", value_parser = millis, default_value = "6000")]
+    pub socket_timeout: Duration,
     /// How long a record waits for others to go with it, in milliseconds.
-    #[arg(long, env = "INGEST_LINGER_MS", default_value_t = 5)]
-    pub linger_ms: u64,
+    #[arg(long = "linger-ms", env = "INGEST_LINGER_MS", value_parser = millis, default_value = "5")]
+    pub linger: Duration,
 }
 
 /// How much at once, and how long.
@@ -99,27 +102,21 @@ pub struct Limits {
     pub unproven_bytes_max: u32,
     /// How long a request waits for Kafka's acknowledgement, in milliseconds. Below the shortest time
     /// after which a producer gives up.
-    #[arg(long, env = "INGEST_ACK_DEADLINE_MS", default_value_t = 9_000)]
-    pub ack_deadline_ms: u64,
+    #[arg(long = "ack-deadline-ms", env = "INGEST_ACK_DEADLINE_MS", value_parser = millis, default_value = "9000")]
+    pub ack_deadline: Duration,
     /// How long a request's head may take, in milliseconds.
-    #[arg(long, env = "INGEST_HEADER_DEADLINE_MS", default_value_t = 5_000)]
-    pub header_deadline_ms: u64,
+    #[arg(long = "header-deadline-ms", env = "INGEST_HEADER_DEADLINE_MS", value_parser = millis, default_value = "5000")]
+    pub header_deadline: Duration,
     /// How long a request's body may take, in milliseconds.
-    #[arg(long, env = "INGEST_BODY_DEADLINE_MS", default_value_t = 10_000)]
-    pub body_deadline_ms: u64,
+    #[arg(long = "body-deadline-ms", env = "INGEST_BODY_DEADLINE_MS", value_parser = millis, default_value = "10000")]
+    pub body_deadline: Duration,
     /// How long a connection may be idle between requests, in milliseconds. Longer than whoever is in front
     /// keeps its connections: AWS and nginx 60 s, Google 600 s.
-    #[arg(long, env = "INGEST_IDLE_DEADLINE_MS", default_value_t = 620_000)]
-    pub idle_deadline_ms: u64,
+    #[arg(long = "idle-deadline-ms", env = "INGEST_IDLE_DEADLINE_MS", value_parser = millis, default_value = "620000")]
+    pub idle_deadline: Duration,
     /// How long requests in flight may take once the process is asked to stop, in milliseconds.
-    #[arg(long, env = "INGEST_DRAIN_DEADLINE_MS", default_value_t = 10_000)]
-    pub drain_deadline_ms: u64,
-}
-
-impl Limits {
-    pub const fn ack_deadline(&self) -> Duration {
-        Duration::from_millis(self.ack_deadline_ms)
-    }
+    #[arg(long = "drain-deadline-ms", env = "INGEST_DRAIN_DEADLINE_MS", value_parser = millis, default_value = "10000")]
+    pub drain_deadline: Duration,
 }
 
 impl Config {
@@ -139,11 +136,10 @@ impl Config {
         require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
         require(!kafka.topic.is_empty(), "--topic must not be empty");
         require(
-            kafka.socket_timeout_ms <= kafka.message_timeout_ms
-                && kafka.message_timeout_ms < limits.ack_deadline_ms,
+            kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
             "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
-        require(limits.ack_deadline_ms <= 60_000, "--ack-deadline-ms must be 60000 at most");
+        require(limits.ack_deadline <= ACK_DEADLINE_MAX, "--ack-deadline-ms must be 60000 at most");
         require(
             (1..=512 * 1024).contains(&limits.body_bytes_max),
             "--body-bytes-max must be from 1 to 524288: a record has to fit into the topic",
@@ -163,10 +159,12 @@ impl Config {
         require(limits.connections_max > 0, "--connections-max must be 1 at least");
         require(limits.requests_in_flight_max > 0, "--requests-in-flight-max must be 1 at least");
         require(
-            limits.header_deadline_ms > 0 && limits.body_deadline_ms > 0 && limits.idle_deadline_ms > 0,
+            [limits.header_deadline, limits.body_deadline, limits.idle_deadline]
+                .iter()
+                .all(|time| !time.is_zero()),
             "deadlines must be 1 ms at least",
         );
-        require(limits.idle_deadline_ms <= IDLE_MS_MAX, "--idle-deadline-ms must be 3600000 at most");
+        require(limits.idle_deadline <= IDLE_MAX, "--idle-deadline-ms must be 3600000 at most");
         problems
     }
 }
@@ -213,6 +211,6 @@ mod tests {
         assert_eq!(problems("3600000"), Vec::<String>::new());
         assert_eq!(problems("3600001"), ["--idle-deadline-ms must be 3600000 at most"]);
         assert_eq!(problems("0"), ["deadlines must be 1 ms at least"]);
-        assert!(parse(&[]).limits.idle_deadline_ms > 600_000);
+        assert!(parse(&[]).limits.idle_deadline > Duration::from_secs(600));
     }
 }

@@ -87,7 +87,7 @@ impl<P: Publish> Shared<P> {
         // Whoever waits for Kafka holds nothing but the record in its queue.
         received.bytes = Bytes::new();
         let acknowledgement = self.enqueue(client_id, record, received.admitted)?;
-        let deadline = Instant::now() + self.limits.ack_deadline();
+        let deadline = Instant::now() + self.limits.ack_deadline;
         let delivered = publish::acknowledged(acknowledgement, deadline).await?;
         let client_id = client_id.key();
         tracing::debug!(

@@ -197,7 +197,7 @@ impl KafkaPublisher {
         let next = self.make(batch_bytes_max)?;
         let former = self.producer.write().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(former) = &former {
-            let lifetime = Duration::from_millis(self.config.message_timeout_ms) + Duration::from_secs(1);
+            let lifetime = self.config.message_timeout + Duration::from_secs(1);
             // What is left after its lifetime has failed, and its senders know.
             let _left = former.flush(lifetime).is_err();
         }
@@ -210,8 +210,8 @@ impl KafkaPublisher {
         client(&self.config)
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("message.timeout.ms", self.config.message_timeout_ms.to_string())
-            .set("linger.ms", self.config.linger_ms.to_string())
+            .set("message.timeout.ms", self.config.message_timeout.as_millis().to_string())
+            .set("linger.ms", self.config.linger.as_millis().to_string())
             .set("compression.type", "lz4")
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "131072")
@@ -299,7 +299,7 @@ fn client(config: &KafkaConfig) -> ClientConfig {
     client
         .set("bootstrap.servers", &config.brokers)
         .set("client.id", "telex-ingest-api")
-        .set("socket.timeout.ms", config.socket_timeout_ms.to_string())
+        .set("socket.timeout.ms", config.socket_timeout.as_millis().to_string())
         .set("reconnect.backoff.max.ms", "1000")
         .set("allow.auto.create.topics", "false")
         .set("socket.keepalive.enable", "true");

@@ -4,10 +4,7 @@
 //! a signature covers the body, so these bytes are [`unproven`](crate::unproven) until they stand here whole. Only
 //! then is anything else done with them (pitfalls 69).
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
@@ -67,8 +64,7 @@ pub async fn receive<P>(
         return Err(ApiError::BodyTooLarge(limit));
     }
     let is_signed = matches!(claim, Claim::Signed(_));
-    let deadline = Duration::from_millis(shared.limits.body_deadline_ms);
-    let read = tokio::time::timeout(deadline, read(shared, &claim, body, limit)).await;
+    let read = tokio::time::timeout(shared.limits.body_deadline, read(shared, &claim, body, limit)).await;
     let Read { raw, principal, mut admitted } = read.map_err(|_elapsed| ApiError::BodyTimeout)??;
     charge(&principal, &raw)?;
     let bytes = match coding {

@@ -2,7 +2,7 @@
 //!
 //! [`telemetry`] (logs), [`metrics!`] (a documented struct of metrics), [`lifecycle`] (named tasks,
 //! stop signals), [`retry`] (the only use of `backoff`), [`admin`] (the port for probes and
-//! metrics), [`probe`] (who asks there), [`mod@reference`] (settings and metrics as tables for the documents),
+//! metrics), [`probe`] (who asks there), [`settings`] (their units), [`mod@reference`] (settings and metrics as tables for the documents),
 //! [`clock`] (the only use of the wall clock), [`process`] (processor time as a metric), [`secret`] (values that
 //! never print), [`kafka_settings`] (how brokers are reached and trusted), [`spans`] (of distributed traces).
 #![forbid(unsafe_code)]
@@ -17,6 +17,7 @@ pub mod process;
 pub mod reference;
 pub mod retry;
 pub mod secret;
+pub mod settings;
 pub mod spans;
 pub mod telemetry;
 

@@ -1,0 +1,11 @@
+//! How a setting becomes a value: its name on the command line ends in its unit, its type in the program has one.
+
+use std::{num::ParseIntError, time::Duration};
+
+/// A time in whole milliseconds.
+///
+/// # Errors
+/// It is no such number.
+pub fn millis(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_millis)
+}
