@@ -40,7 +40,13 @@ pub fn sqlx_prepare(workspace: &Workspace, check: bool) -> Result<ExitCode> {
     let (kept, found) = (workspace.root().join(".sqlx"), services.directory.join("sqlx"));
     fs::create_dir_all(&found)?;
     let mut cargo = from_shell("cargo");
-    cargo.current_dir(workspace.root()).args(["check", "--locked", "--workspace", "--all-targets"]);
+    cargo.current_dir(workspace.root()).args([
+        "check",
+        "--release",
+        "--locked",
+        "--workspace",
+        "--all-targets",
+    ]);
     cargo.env("DATABASE_URL", url).env("SQLX_OFFLINE_DIR", &found).env("SQLX_OFFLINE", "false");
     // The macros ask the database only while they are expanded.
     for package in ["processor-", "loadtest-"] {
