@@ -50,7 +50,7 @@ pub fn sqlx_prepare(workspace: &Workspace, check: bool) -> Result<ExitCode> {
     cargo.env("DATABASE_URL", url).env("SQLX_OFFLINE_DIR", &found).env("SQLX_OFFLINE", "false");
     // The macros ask the database only while they are expanded.
     for package in ["processor-", "loadtest-"] {
-        forget_builds(&workspace.target().join("debug/.fingerprint"), package)?;
+        forget_builds(&workspace.target().join("release/.fingerprint"), package)?;
     }
     if !wait(cargo)?.success() {
         bail!("the queries do not fit the migrations");
