@@ -1,5 +1,5 @@
-//! Every answer but 202: `application/problem+json` (RFC 9457) with a code that stays the same for
-//! ever. A 4xx means that nothing is in the topic; a 503 means "not known, send again with the same
+//! Every answer but 202: `application/problem+json` (RFC 9457) with a code that stays the same
+//! forever. A 4xx means that nothing is in the topic; a 503 means "not known, send again with the same
 //! id". No answer holds anything of the request but its id.
 
 use axum::{
@@ -252,6 +252,7 @@ impl ApiError {
             request_id,
         };
         let mut response = (status, axum::Json(&problem)).into_response();
+        // Of the empty body that stood here.
         headers.remove(header::CONTENT_LENGTH);
         response.headers_mut().extend(headers);
         response.extensions_mut().insert(Code(code));
