@@ -89,7 +89,8 @@ torture-page: tools ## Write docs/torture.md from the last long run
 	$(TORTURE) page
 
 .PHONY: lint
-lint: tools ## Format, clippy, documentation, queries, dependencies
+lint: tools ## Planted bugs, format, clippy, documentation, queries, dependencies
+	@for patch in torture/mutants/*.patch; do git apply --check "$$patch" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --document-private-items
