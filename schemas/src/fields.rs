@@ -171,7 +171,7 @@ fn fault(name: &str, found: Fault) -> Invalid {
 
 /// What stands between the quotes of a well-formed string, without its escapes; and whether single surrogates
 /// are among them, for each of which U+FFFD stands.
-fn unescape(text: &str) -> (Cow<'_, str>, bool) {
+pub fn unescape(text: &str) -> (Cow<'_, str>, bool) {
     if !text.contains('\\') {
         return (Cow::Borrowed(text), false);
     }

@@ -18,11 +18,11 @@ pub mod key;
 pub mod message;
 pub mod reason;
 pub mod record;
-mod scan;
+pub mod scan;
 pub mod time;
 pub mod v1;
 
-pub use fields::Others;
+pub use fields::{Others, unescape};
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
 pub use key::{ClientId, Partition, PartitionCount};
 pub use message::{Body, BodyHash, Message, Posted};

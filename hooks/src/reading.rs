@@ -1,0 +1,201 @@
+//! From a body to its items: messages, what is none, and what can never be one.
+
+use std::collections::BTreeMap;
+
+use schemas::{Draft, Invalid, Message, Timestamp, Warning};
+
+use crate::{
+    decode::{BodyKind, Fields, fields},
+    description::Identity,
+    field::Maker,
+    hook::{Hook, Request},
+    walk::{Found, FoundItem, Lost},
+};
+
+/// What a request holds.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// In the order in which they stand there.
+    pub items: Vec<Item>,
+    /// What is no message, by the name of the `skip` that says so; [`NO_MESSAGE`] where a request has no item.
+    pub skipped: BTreeMap<String, u64>,
+}
+
+/// The name under which a request without an item is counted.
+pub const NO_MESSAGE: &str = "no_message";
+
+/// One item of a request.
+#[derive(Debug)]
+pub enum Item {
+    Message {
+        message: Box<Message>,
+        /// What of it is kept otherwise than it came.
+        warnings: Vec<Warning>,
+        /// Its time could not be read, and is left out.
+        is_time_unreadable: bool,
+    },
+    /// It can never be a message as the description stands.
+    Bad(Bad),
+}
+
+/// An item that can never be a message, for a person to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bad {
+    pub reason: Reason,
+    /// Which source it is from, if that is known: the first half of a key.
+    pub source: Option<String>,
+    /// The request without its other items; read again by a mended description, it is this item.
+    pub document: String,
+}
+
+/// Why an item is no message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Nothing says which source it is from.
+    NoSource,
+    /// Nothing says who wrote it.
+    NoAddress,
+    /// Nothing tells it from other messages.
+    NoId,
+    /// There is no text, not even an empty one.
+    NoText,
+    /// A field breaks a rule of the contract.
+    Invalid(Invalid),
+}
+
+impl Reason {
+    /// The stable code.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::NoSource => "no_source",
+            Self::NoAddress => "no_address",
+            Self::NoId => "no_message_id",
+            Self::NoText => "no_text",
+            Self::Invalid(invalid) => invalid.reason.as_str(),
+        }
+    }
+
+    /// In words; never holds a value.
+    pub fn detail(&self) -> String {
+        match self {
+            Self::NoSource => "no place of source holds something".to_owned(),
+            Self::NoAddress => "no place of phone or address holds something".to_owned(),
+            Self::NoId => "no place of id holds something".to_owned(),
+            Self::NoText => "no place of text holds something".to_owned(),
+            Self::Invalid(invalid) => invalid.to_string(),
+        }
+    }
+}
+
+/// Nothing of a request can be read: the provider has to know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request cannot be read: {0}")]
+pub struct Unreadable(#[from] pub Lost);
+
+impl Hook {
+    /// Reads a request that is known to be from the provider. `received_at` bounds the messages' times.
+    ///
+    /// # Errors
+    /// [`Unreadable`]: not even its items are known.
+    pub fn read(
+        &self,
+        request: &Request<'_>,
+        body: &[u8],
+        received_at: Timestamp,
+    ) -> Result<Reading, Unreadable> {
+        let document = match self.kind {
+            BodyKind::Json | BodyKind::Form => body,
+            BodyKind::Query => request.query().as_bytes(),
+        };
+        self.read_document(document, received_at)
+    }
+
+    /// Reads a body, or the query of a hook that is read from one.
+    ///
+    /// # Errors
+    /// As [`Hook::read`].
+    pub fn read_document(&self, document: &[u8], received_at: Timestamp) -> Result<Reading, Unreadable> {
+        let text = std::str::from_utf8(document).map_err(|_| Lost::Syntax)?;
+        let decoded: Fields<'_>;
+        let found = match self.kind {
+            BodyKind::Json => Found::in_json(&self.places, text.strip_prefix('\u{feff}').unwrap_or(text))?,
+            BodyKind::Form | BodyKind::Query => {
+                decoded = fields(document)?;
+                Found::in_fields(&self.places, &decoded, &self.json_fields)?
+            }
+        };
+        let mut reading = Reading::default();
+        if found.items().is_empty() {
+            reading.skipped.insert(NO_MESSAGE.to_owned(), 1);
+        }
+        for item in found.items() {
+            match self.skip.iter().find(|(_, check)| check.holds(&found, *item)) {
+                Some((name, _)) => *reading.skipped.entry(name.clone()).or_default() += 1,
+                None => reading.items.push(self.item(&found, *item, text, received_at)),
+            }
+        }
+        Ok(reading)
+    }
+
+    fn item(&self, found: &Found<'_>, item: FoundItem, text: &str, received_at: Timestamp) -> Item {
+        self.message(found, item, received_at).unwrap_or_else(|reason| {
+            let document = match self.kind {
+                BodyKind::Json => found.cut(text.strip_prefix('\u{feff}').unwrap_or(text), item),
+                // There is one item in a form, or they lie within one of its fields.
+                BodyKind::Form | BodyKind::Query => text.to_owned(),
+            };
+            Item::Bad(Bad { reason, source: self.source.make(found, item), document })
+        })
+    }
+
+    fn message(
+        &self,
+        found: &Found<'_>,
+        item: FoundItem,
+        received_at: Timestamp,
+    ) -> Result<Item, Reason> {
+        let source = self.source.make(found, item).ok_or(Reason::NoSource)?;
+        let phone = self.phone.as_ref().and_then(|phone| phone.make(found, item));
+        let made = |(scheme, maker): &(String, Maker)| {
+            maker.make(found, item).map(|id| format!("{scheme}:{id}"))
+        };
+        let addresses = self.addresses.iter().filter_map(made).collect();
+        let mut who = Who::of(self.identity(), phone, addresses).ok_or(Reason::NoAddress)?;
+        who.aliases.extend(self.aliases.iter().filter_map(made));
+        let (sent_at, is_time_unreadable) = match self.time.as_ref().map(|time| time.read(found, item)) {
+            None => (None, false),
+            Some(Ok(time)) => (time, false),
+            Some(Err(_unreadable)) => (None, true),
+        };
+        let draft = Draft {
+            external_client_id: source,
+            client_phone: who.phone,
+            client_address: who.address,
+            aliases: who.aliases,
+            external_message_id: self.id.make(found, item).ok_or(Reason::NoId)?,
+            text: self.text.make(found, item).ok_or(Reason::NoText)?,
+            sent_at,
+        };
+        let (message, warnings) = Message::from_draft(draft, received_at).map_err(Reason::Invalid)?;
+        Ok(Item::Message { message: Box::new(message), warnings, is_time_unreadable })
+    }
+}
+
+/// The client of an item: one address that is the identity, and the others.
+struct Who {
+    phone: Option<String>,
+    address: Option<String>,
+    aliases: Vec<String>,
+}
+
+impl Who {
+    fn of(identity: Identity, phone: Option<String>, addresses: Vec<String>) -> Option<Self> {
+        let is_by_phone = phone.is_some() && (identity == Identity::PhoneFirst || addresses.is_empty());
+        let mut addresses = addresses.into_iter();
+        if is_by_phone {
+            return Some(Self { phone, address: None, aliases: addresses.collect() });
+        }
+        let address = Some(addresses.next()?);
+        Some(Self { phone: None, address, aliases: phone.into_iter().chain(addresses).collect() })
+    }
+}
