@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     ids::{ExternalClientId, ExternalMessageId, MessageText},
-    record::{DIALOG_CLOSE, MESSAGE_RECEIVED, MESSAGE_RECEIVED_V1, header},
+    record::{DIALOG_CLOSE, MESSAGE_RECEIVED_V1, MESSAGE_RECEIVED_V2, header},
 };
 
 /// The contract's version. Within a major, only optional fields are added.
@@ -40,7 +40,7 @@ const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 pub fn documents() -> [(&'static str, Value); 4] {
     [
         ("telex.message.received.v1.schema.json", message_received(MESSAGE_RECEIVED_V1, OF_VERSION_1)),
-        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED, OF_VERSION_2)),
+        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED_V2, OF_VERSION_2)),
         ("telex.dialog.close.v1.schema.json", dialog_close()),
         ("asyncapi.json", async_api()),
     ]
@@ -133,7 +133,7 @@ fn async_api() -> Value {
         },
         "components": {
             "messages": {
-                "messageReceived": message(MESSAGE_RECEIVED, "A client wrote something.", MESSAGE_ID),
+                "messageReceived": message(MESSAGE_RECEIVED_V2, "A client wrote something.", MESSAGE_ID),
                 "messageReceivedV1": message(
                     MESSAGE_RECEIVED_V1, "A client wrote something, before version 2 came.", MESSAGE_ID,
                 ),

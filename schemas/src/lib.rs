@@ -5,12 +5,14 @@
 //! neither HTTP, Kafka nor PostgreSQL: every function here is pure.
 //!
 //! Read in the order in which a message travels: [`batch`] (a body to its items), [`message`] (bytes to
-//! [`Message`], by way of `fields` and `scan`), `edge` (what is refused there only), [`ids`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
+//! [`Message`], by way of `fields` and `scan`), [`draft`] (fields found elsewhere to the same), `edge` (what is refused there only), [`ids`] and [`address`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
 //! topic's format, with [`v1`], which is read only). [`contract`] says the same to readers in other languages.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod batch;
 pub mod contract;
+pub mod draft;
 mod edge;
 mod fields;
 pub mod ids;
@@ -22,6 +24,8 @@ pub mod scan;
 pub mod time;
 pub mod v1;
 
+pub use address::{Address, AddressId, Scheme};
+pub use draft::Draft;
 pub use fields::{Others, unescape};
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
 pub use key::{ClientId, Partition, PartitionCount};

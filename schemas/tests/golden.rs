@@ -62,7 +62,7 @@ fn read(golden: &str) -> Event {
 fn assert_is_the_message(event: &Event, body_hash: &str) {
     let Event::MessageReceived(message) = event else { panic!("{event:?}") };
     assert_eq!(message.external_client_id().as_str(), "client00000000000000000000000000");
-    assert_eq!(message.client_phone().as_str(), "+70000000000");
+    assert_eq!(message.address().as_str(), "+70000000000");
     assert_eq!(message.external_message_id().as_str(), "wamid.1");
     assert_eq!(message.text().as_str(), "Привет, \"Telex\" 👋\n");
     assert_eq!(message.sent_at(), Some(Timestamp::parse("2026-11-24T04:34:59.5Z").unwrap()));

@@ -15,7 +15,7 @@ fn every_valid_pair_has_the_client_id_and_the_partition_of_the_other_implementat
     for vector in lines(include_str!("vectors/client-keys.jsonl")) {
         let source = ExternalClientId::parse(vector["external_client_id"].as_str().unwrap()).unwrap();
         let phone = Phone::parse(vector["client_phone"].as_str().unwrap()).unwrap();
-        let client_id = ClientId::of(&source, &phone);
+        let client_id = ClientId::of(&source, &phone.clone().into());
         assert_eq!(phone.as_str(), vector["normalised_phone"], "{vector}");
         assert_eq!(client_id.key(), vector["client_id"], "{vector}");
         assert_eq!(murmur2(client_id.key().as_bytes()), vector["murmur2"], "{vector}");

@@ -34,7 +34,7 @@ impl Client {
     /// The pair is not a valid one, which the tests of this crate rule out.
     pub fn client_id(&self) -> Result<ClientId, Violation> {
         let source = ExternalClientId::parse(self.external_client_id.as_str())?;
-        Ok(ClientId::of(&source, &Phone::parse(&self.phone)?))
+        Ok(ClientId::of(&source, &Phone::parse(&self.phone)?.into()))
     }
 }
 

@@ -36,7 +36,7 @@ pub async fn run(command: Command, database: &Database) -> anyhow::Result<()> {
         (Err(_), _) => bail!("--external-client-id is none"),
         (_, Err(_)) => bail!("--client-phone is none"),
     };
-    let client_id = ClientId::of(&external, &phone);
+    let client_id = ClientId::of(&external, &phone.into());
     let mut connection = database.reader().await?;
     show(&mut connection, client_id, limit).await
 }

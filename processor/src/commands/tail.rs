@@ -109,7 +109,7 @@ fn filter(args: &Args) -> anyhow::Result<Filter> {
     let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is none") };
     match args.client_phone.as_deref().map(Phone::parse) {
         None => Ok(Filter::Source(source)),
-        Some(Ok(phone)) => Ok(Filter::Client(ClientId::of(&source, &phone))),
+        Some(Ok(phone)) => Ok(Filter::Client(ClientId::of(&source, &phone.into()))),
         Some(Err(_)) => bail!("--client-phone is none"),
     }
 }
@@ -137,7 +137,7 @@ fn as_text(record: &RawRecord, content: &Content, show_content: bool) -> String 
             if !show_content {
                 return line;
             }
-            let (phone, text) = (message.client_phone().as_str(), printable(message.text().as_str()));
+            let (phone, text) = (message.address().as_str(), printable(message.text().as_str()));
             format!("{line}  {phone}  {text}")
         }
         Ok((Event::DialogClose(close), _)) => format!("{place}  close    {}", close.client_id.as_uuid()),

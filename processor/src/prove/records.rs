@@ -207,7 +207,7 @@ impl Records {
         let said = Said::Message { id: proof.keys.wide_digest(id.as_bytes()), body, idle_gap };
         let record = ClientRecord {
             external_client_id: proof.keys.digest(source.as_str().as_bytes()),
-            client_phone: proof.keys.digest(message.client_phone().as_str().as_bytes()),
+            client_phone: proof.keys.digest(message.address().as_str().as_bytes()),
             message: found(row, digest),
             dialog: row.map(|row| row.dialog).unwrap_or_default(),
             dead_letter: found(letter, letter_digest),

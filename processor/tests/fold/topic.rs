@@ -132,7 +132,7 @@ fn client(partition: Partition, number: usize) -> Client {
     let parsed = ExternalClientId::parse(external).unwrap();
     let candidates = (0..).map(|n: u32| {
         let phone = format!("+7000000{n:04}");
-        Client { external, id: ClientId::of(&parsed, &Phone::parse(&phone).unwrap()), phone }
+        Client { external, id: ClientId::of(&parsed, &Phone::parse(&phone).unwrap().into()), phone }
     });
     candidates.filter(|client| client.id.partition(count()) == partition).nth(number).unwrap()
 }

@@ -111,7 +111,7 @@ impl Writer {
 
 pub fn client_id(client: &str) -> ClientId {
     let phone = Phone::parse("+70000000000").unwrap();
-    ClientId::of(&ExternalClientId::parse(client).unwrap(), &phone)
+    ClientId::of(&ExternalClientId::parse(client).unwrap(), &phone.into())
 }
 
 /// The partition of a client.
