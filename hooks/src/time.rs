@@ -90,7 +90,8 @@ impl Clock {
                 Timestamp::from_micros(time.timestamp_micros())
             }
             Spelling::Local => self.in_zone(text, "%Y-%m-%d %H:%M:%S%.f"),
-            Spelling::Compact => self.in_zone(text, "%Y%m%d%H%M%S"),
+            Spelling::Compact if text.len() == 14 => self.in_zone(text, "%Y%m%d%H%M%S"),
+            Spelling::Compact => None,
         }
     }
 

@@ -362,7 +362,9 @@ impl<'a> Walk<'_, 'a> {
                         seen.push(node);
                         self.value(Place { node, depth, ..place })?;
                     }
-                    None => drop(self.scanner.value(depth)?),
+                    None => {
+                        self.scanner.value(depth)?;
+                    }
                 }
                 if self.ends(b'}')? {
                     break;
@@ -401,7 +403,8 @@ impl<'a> Walk<'_, 'a> {
     fn element(&mut self, place: Place, index: usize, level: Option<usize>) -> Result<(), Lost> {
         let depth = place.depth + 1;
         let Some(node) = self.places.element(place.node, index) else {
-            return Ok(drop(self.scanner.value(depth)?));
+            self.scanner.value(depth)?;
+            return Ok(());
         };
         let Some(array) = level else {
             return self.value(Place { node, depth, ..place });
