@@ -88,8 +88,10 @@ impl Maker {
 
     fn shape(&self, text: &str) -> Option<String> {
         let Field { remove_prefixes, remove_suffixes, cut_at, digits, plus, .. } = &self.field;
-        let text = remove_prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text);
-        let text = remove_suffixes.iter().find_map(|suffix| text.strip_suffix(suffix.as_str())).unwrap_or(text);
+        let text =
+            remove_prefixes.iter().find_map(|prefix| text.strip_prefix(prefix.as_str())).unwrap_or(text);
+        let text =
+            remove_suffixes.iter().find_map(|suffix| text.strip_suffix(suffix.as_str())).unwrap_or(text);
         let text = cut_at.and_then(|at| text.split_once(at)).map_or(text, |(before, _)| before);
         let number = text.strip_prefix('+').unwrap_or(text);
         let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
@@ -117,13 +119,25 @@ mod tests {
     #[rstest]
     #[case::first(r#"from = ["/a", "/b"]"#, r#"{"a": "", "b": "x"}"#, Some("x"))]
     #[case::null(r#"from = ["/a"]"#, r#"{"a": null}"#, None)]
-    #[case::number_to_the_last_digit(r#"from = ["/a"]"#, r#"{"a": 5741311803571721087}"#, Some("5741311803571721087"))]
+    #[case::number_to_the_last_digit(
+        r#"from = ["/a"]"#,
+        r#"{"a": 5741311803571721087}"#,
+        Some("5741311803571721087")
+    )]
     #[case::escapes(r#"from = ["/a"]"#, r#"{"a": "\u00e9\ud83d\ude00\n"}"#, Some("é😀\n"))]
     #[case::otherwise("from = [\"/a\"]\notherwise = \"\"", "{}", Some(""))]
     #[case::joined("from = [\"/a\", \"/b\"]\njoin = \":\"", r#"{"a": 1, "b": 2}"#, Some("1:2"))]
     #[case::joined_with_a_gap("from = [\"/a\", \"/b\"]\njoin = \":\"", r#"{"a": 1}"#, None)]
-    #[case::jid("from = [\"/a\"]\nremove_suffixes = [\"@c.us\"]\ndigits = true\nplus = true", r#"{"a": "447@c.us"}"#, Some("+447"))]
-    #[case::hidden("from = [\"/a\"]\nremove_suffixes = [\"@c.us\"]\ndigits = true", r#"{"a": "447@lid"}"#, None)]
+    #[case::jid(
+        "from = [\"/a\"]\nremove_suffixes = [\"@c.us\"]\ndigits = true\nplus = true",
+        r#"{"a": "447@c.us"}"#,
+        Some("+447")
+    )]
+    #[case::hidden(
+        "from = [\"/a\"]\nremove_suffixes = [\"@c.us\"]\ndigits = true",
+        r#"{"a": "447@lid"}"#,
+        None
+    )]
     #[case::device("from = [\"/a\"]\ncut_at = \":\"\nplus = true", r#"{"a": "+447:12"}"#, Some("+447"))]
     #[case::letters("from = [\"/a\"]\ndigits = true", r#"{"a": "Shop"}"#, None)]
     #[case::added("from = [\"/a\"]\nadd = \"wa-\"", r#"{"a": 7}"#, Some("wa-7"))]

@@ -68,14 +68,19 @@ impl Hook {
     ///
     /// # Errors
     /// The first rule that the description or a secret breaks; no error holds a secret.
-    pub fn new(description: &Description, secrets: &[String], verify_tokens: &[String]) -> Result<Self, String> {
+    pub fn new(
+        description: &Description,
+        secrets: &[String],
+        verify_tokens: &[String],
+    ) -> Result<Self, String> {
         let Description { body, items, .. } = description;
         if *body != BodyKind::Form && !description.json_fields.is_empty() {
             return Err("json_fields: only a form has them".to_owned());
         }
         check_stars(description)?;
         let mut places = Places::new(items.as_ref());
-        let skip = description.skip.iter().map(|skip| Ok((skip.name.clone(), skip.when.compile(&mut places)?)));
+        let skip =
+            description.skip.iter().map(|skip| Ok((skip.name.clone(), skip.when.compile(&mut places)?)));
         let skip = skip.collect::<Result<Vec<_>, String>>()?;
         let hook = Self {
             kind: *body,
@@ -171,7 +176,8 @@ fn pointers(description: &Description) -> impl Iterator<Item = &Pointer> {
     let Description { skip, source, phone, address, alias, id, text, time, .. } = description;
     let fields = [source, id, text].into_iter().chain(phone.as_ref());
     let fields = fields.chain(address.iter().chain(alias).map(|address| &address.id));
-    let of_fields = fields.flat_map(|field| field.from.iter().chain(field.when.as_ref().map(|when| &when.at)));
+    let of_fields =
+        fields.flat_map(|field| field.from.iter().chain(field.when.as_ref().map(|when| &when.at)));
     let of_time = time.iter().flat_map(|time| &time.from);
     of_fields.chain(of_time).chain(skip.iter().map(|skip| &skip.when.at))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Draft, Invalid, Message, Timestamp, Warning};
+use schemas::{Address, ClientId, Draft, ExternalClientId, Invalid, Message, Timestamp, Warning};
 
 use crate::{
     decode::{BodyKind, Fields, fields},
@@ -42,8 +42,8 @@ pub enum Item {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bad {
     pub reason: Reason,
-    /// Which source it is from, if that is known: the first half of a key.
-    pub source: Option<String>,
+    /// The client, if the item says who it is.
+    pub client_id: Option<ClientId>,
     /// The request without its other items; read again by a mended description, it is this item.
     pub document: String,
 }
@@ -116,11 +116,12 @@ impl Hook {
     /// As [`Hook::read`].
     pub fn read_document(&self, document: &[u8], received_at: Timestamp) -> Result<Reading, Unreadable> {
         let text = std::str::from_utf8(document).map_err(|_| Lost::Syntax)?;
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let decoded: Fields<'_>;
         let found = match self.kind {
-            BodyKind::Json => Found::in_json(&self.places, text.strip_prefix('\u{feff}').unwrap_or(text))?,
+            BodyKind::Json => Found::in_json(&self.places, text)?,
             BodyKind::Form | BodyKind::Query => {
-                decoded = fields(document)?;
+                decoded = fields(text.as_bytes())?;
                 Found::in_fields(&self.places, &decoded, &self.json_fields)?
             }
         };
@@ -138,40 +139,49 @@ impl Hook {
     }
 
     fn item(&self, found: &Found<'_>, item: FoundItem, text: &str, received_at: Timestamp) -> Item {
-        self.message(found, item, received_at).unwrap_or_else(|reason| {
+        let source = self.source.make(found, item);
+        let who = self.who(found, item);
+        let client_id = source.as_deref().zip(who.as_ref()).and_then(|(source, who)| who.client_id(source));
+        self.message(found, item, source, who, received_at).unwrap_or_else(|reason| {
             let document = match self.kind {
-                BodyKind::Json => found.cut(text.strip_prefix('\u{feff}').unwrap_or(text), item),
+                BodyKind::Json => found.cut(text, item),
                 // There is one item in a form, or they lie within one of its fields.
                 BodyKind::Form | BodyKind::Query => text.to_owned(),
             };
-            Item::Bad(Bad { reason, source: self.source.make(found, item), document })
+            Item::Bad(Bad { reason, client_id, document })
         })
+    }
+
+    fn who(&self, found: &Found<'_>, item: FoundItem) -> Option<Who> {
+        let made =
+            |(scheme, maker): &(String, Maker)| maker.make(found, item).map(|id| format!("{scheme}:{id}"));
+        let phone = self.phone.as_ref().and_then(|phone| phone.make(found, item));
+        let addresses = self.addresses.iter().filter_map(made).collect();
+        let mut who = Who::of(self.identity(), phone, addresses)?;
+        who.aliases.extend(self.aliases.iter().filter_map(made));
+        Some(who)
     }
 
     fn message(
         &self,
         found: &Found<'_>,
         item: FoundItem,
+        source: Option<String>,
+        who: Option<Who>,
         received_at: Timestamp,
     ) -> Result<Item, Reason> {
-        let source = self.source.make(found, item).ok_or(Reason::NoSource)?;
-        let phone = self.phone.as_ref().and_then(|phone| phone.make(found, item));
-        let made = |(scheme, maker): &(String, Maker)| {
-            maker.make(found, item).map(|id| format!("{scheme}:{id}"))
-        };
-        let addresses = self.addresses.iter().filter_map(made).collect();
-        let mut who = Who::of(self.identity(), phone, addresses).ok_or(Reason::NoAddress)?;
-        who.aliases.extend(self.aliases.iter().filter_map(made));
+        let external_client_id = source.ok_or(Reason::NoSource)?;
+        let Who { phone, address, aliases } = who.ok_or(Reason::NoAddress)?;
         let (sent_at, is_time_unreadable) = match self.time.as_ref().map(|time| time.read(found, item)) {
             None => (None, false),
             Some(Ok(time)) => (time, false),
             Some(Err(_unreadable)) => (None, true),
         };
         let draft = Draft {
-            external_client_id: source,
-            client_phone: who.phone,
-            client_address: who.address,
-            aliases: who.aliases,
+            external_client_id,
+            client_phone: phone,
+            client_address: address,
+            aliases,
             external_message_id: self.id.make(found, item).ok_or(Reason::NoId)?,
             text: self.text.make(found, item).ok_or(Reason::NoText)?,
             sent_at,
@@ -197,5 +207,12 @@ impl Who {
         }
         let address = Some(addresses.next()?);
         Some(Self { phone: None, address, aliases: phone.into_iter().chain(addresses).collect() })
+    }
+
+    /// Whose key it is, if both halves of it are what they have to be.
+    fn client_id(&self, source: &str) -> Option<ClientId> {
+        let source = ExternalClientId::parse(source).ok()?;
+        let address = Address::parse(self.phone.as_deref().or(self.address.as_deref())?).ok()?;
+        Some(ClientId::of(&source, &address))
     }
 }

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use ring::{hmac, signature::{ED25519, UnparsedPublicKey}};
+use ring::{
+    hmac,
+    signature::{ED25519, UnparsedPublicKey},
+};
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -175,7 +178,9 @@ impl TryFrom<String> for SecretPlace {
             Some(("header", name)) => Ok(Self::Header(name.to_owned())),
             Some(("query", name)) => Ok(Self::Query(name.to_owned())),
             Some(("body", pointer)) => pointer.parse().map(Self::Body),
-            _ => Err(format!("{text:?} is none of bearer, basic, path, header:NAME, query:NAME, body:POINTER")),
+            _ => {
+                Err(format!("{text:?} is none of bearer, basic, path, header:NAME, query:NAME, body:POINTER"))
+            }
         }
     }
 }
@@ -228,7 +233,8 @@ impl Signer {
             (_, 1..=SECRETS_MAX) => {}
             (_, _) => return Err(format!("there must be 1 to {SECRETS_MAX} secrets")),
         }
-        let keys: Result<Vec<_>, String> = secrets.iter().map(|secret| method.key(signature.key, secret)).collect();
+        let keys: Result<Vec<_>, String> =
+            secrets.iter().map(|secret| method.key(signature.key, secret)).collect();
         let in_body = match &method {
             Method::Secret { at: SecretPlace::Body(pointer) } => {
                 let mut places = Places::new(None);
@@ -275,7 +281,8 @@ impl Signer {
                 self.keys.iter().fold(Choice::from(0), equal).into()
             })?,
             Method::Ed25519 { place } => place.any(request, body, |signature, message| {
-                let by = |key: &Vec<u8>| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
+                let by =
+                    |key: &Vec<u8>| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
                 self.keys.iter().any(by)
             })?,
             Method::Jwt { header, prefix, covered } => {
@@ -285,7 +292,9 @@ impl Signer {
                 let parts = Parts { headers: request.headers, url: request.url, timestamp: "", body };
                 self.keys.iter().any(|key| jwt::is_by(token, key, *covered, parts, request.now))
             }
-            Method::Secret { at: SecretPlace::Body(_) } => self.secret_in(body).is_some_and(|it| self.is_one(&it)),
+            Method::Secret { at: SecretPlace::Body(_) } => {
+                self.secret_in(body).is_some_and(|it| self.is_one(&it))
+            }
             Method::Secret { .. } | Method::None => return self.head(request).map(drop),
         };
         if is_proven { Ok(()) } else { Err(Refused::Signature) }
@@ -325,7 +334,9 @@ impl Method {
                 covered: jwt::Covered { url: signature.url_hash, tolerance: signature.tolerance_seconds },
             }),
             Scheme::Secret => match signature.at.clone().ok_or("at must say where the secret comes along")? {
-                SecretPlace::Body(pointer) if pointer.stars() > 0 => Err("a secret in the body has one place"),
+                SecretPlace::Body(pointer) if pointer.stars() > 0 => {
+                    Err("a secret in the body has one place")
+                }
                 at => Ok(Self::Secret { at }),
             },
             Scheme::None => Ok(Self::None),
@@ -374,7 +385,9 @@ impl Place {
         let covers = message.covers_body() || kind == BodyKind::Query && message.covers_url();
         let encoding = signature.encoding.filter(|encoding| *encoding != Encoding::Text);
         if !covers {
-            return Err("message must hold {body}, {body-sha256} or {form}, and {url} for messages in a query");
+            return Err(
+                "message must hold {body}, {body-sha256} or {form}, and {url} for messages in a query",
+            );
         }
         if signature.timestamp.is_some() != message.covers_timestamp() {
             return Err("a timestamp must be in the message, and {timestamp} needs a timestamp");

@@ -72,7 +72,9 @@ impl Template {
             match part {
                 Part::Text(text) => filled.extend_from_slice(text.as_bytes()),
                 Part::Body => filled.extend_from_slice(parts.body),
-                Part::BodySha256 => filled.extend_from_slice(hex(digest(&SHA256, parts.body).as_ref()).as_bytes()),
+                Part::BodySha256 => {
+                    filled.extend_from_slice(hex(digest(&SHA256, parts.body).as_ref()).as_bytes())
+                }
                 Part::Url => filled.extend_from_slice(parts.url.as_bytes()),
                 Part::UrlWithoutQuery => filled.extend_from_slice(split_query(parts.url).0.as_bytes()),
                 Part::Form => sorted(parts.body).iter().for_each(|(name, value)| {
