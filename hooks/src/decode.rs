@@ -21,6 +21,16 @@ pub enum BodyKind {
     Query,
 }
 
+impl BodyKind {
+    /// What is read, as a media type.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Json => "application/json",
+            Self::Form | Self::Query => "application/x-www-form-urlencoded",
+        }
+    }
+}
+
 pub type Fields<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// The fields of a form or a query (WHATWG, URL §5.1). Bytes that are not UTF-8 become U+FFFD.

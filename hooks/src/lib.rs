@@ -14,7 +14,7 @@
 #![forbid(unsafe_code)]
 
 pub mod condition;
-mod decode;
+pub mod decode;
 pub mod description;
 pub mod field;
 pub mod hook;

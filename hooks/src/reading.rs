@@ -59,6 +59,8 @@ pub enum Reason {
     NoId,
     /// There is no text, not even an empty one.
     NoText,
+    /// The hook's producer may not write messages of this source.
+    SourceNotAllowed,
     /// A field breaks a rule of the contract.
     Invalid(Invalid),
 }
@@ -71,6 +73,7 @@ impl Reason {
             Self::NoAddress => "no_address",
             Self::NoId => "no_message_id",
             Self::NoText => "no_text",
+            Self::SourceNotAllowed => "source_not_allowed",
             Self::Invalid(invalid) => invalid.reason.as_str(),
         }
     }
@@ -82,6 +85,9 @@ impl Reason {
             Self::NoAddress => "no place of phone or address holds something".to_owned(),
             Self::NoId => "no place of id holds something".to_owned(),
             Self::NoText => "no place of text holds something".to_owned(),
+            Self::SourceNotAllowed => {
+                "the producer may not write messages of this external_client_id".to_owned()
+            }
             Self::Invalid(invalid) => invalid.to_string(),
         }
     }
@@ -93,7 +99,8 @@ impl Reason {
 pub struct Unreadable(#[from] pub Lost);
 
 impl Hook {
-    /// Reads a request that is known to be from the provider. `received_at` bounds the messages' times.
+    /// Reads a request that is known to be from the provider. `received_at` bounds the messages' times; `may_write`
+    /// says whether messages of a source may be written.
     ///
     /// # Errors
     /// [`Unreadable`]: not even its items are known.
@@ -102,19 +109,25 @@ impl Hook {
         request: &Request<'_>,
         body: &[u8],
         received_at: Timestamp,
+        may_write: &dyn Fn(&ExternalClientId) -> bool,
     ) -> Result<Reading, Unreadable> {
         let document = match self.kind {
             BodyKind::Json | BodyKind::Form => body,
             BodyKind::Query => request.query().as_bytes(),
         };
-        self.read_document(document, received_at)
+        self.read_document(document, received_at, may_write)
     }
 
     /// Reads a body, or the query of a hook that is read from one.
     ///
     /// # Errors
     /// As [`Hook::read`].
-    pub fn read_document(&self, document: &[u8], received_at: Timestamp) -> Result<Reading, Unreadable> {
+    pub fn read_document(
+        &self,
+        document: &[u8],
+        received_at: Timestamp,
+        may_write: &dyn Fn(&ExternalClientId) -> bool,
+    ) -> Result<Reading, Unreadable> {
         let text = std::str::from_utf8(document).map_err(|_| Lost::Syntax)?;
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let decoded: Fields<'_>;
@@ -132,17 +145,29 @@ impl Hook {
         for item in found.items() {
             match self.skip.iter().find(|(_, check)| check.holds(&found, *item)) {
                 Some((name, _)) => *reading.skipped.entry(name.clone()).or_default() += 1,
-                None => reading.items.push(self.item(&found, *item, text, received_at)),
+                None => reading.items.push(self.item((&found, *item), text, received_at, may_write)),
             }
         }
         Ok(reading)
     }
 
-    fn item(&self, found: &Found<'_>, item: FoundItem, text: &str, received_at: Timestamp) -> Item {
+    fn item(
+        &self,
+        (found, item): (&Found<'_>, FoundItem),
+        text: &str,
+        received_at: Timestamp,
+        may_write: &dyn Fn(&ExternalClientId) -> bool,
+    ) -> Item {
         let source = self.source.make(found, item);
         let who = self.who(found, item);
         let client_id = source.as_deref().zip(who.as_ref()).and_then(|(source, who)| who.client_id(source));
-        self.message(found, item, source, who, received_at).unwrap_or_else(|reason| {
+        let made = self.message(found, item, source, who, received_at).and_then(|made| match &made {
+            Item::Message { message, .. } if !may_write(message.external_client_id()) => {
+                Err(Reason::SourceNotAllowed)
+            }
+            _ => Ok(made),
+        });
+        made.unwrap_or_else(|reason| {
             let document = match self.kind {
                 BodyKind::Json => found.cut(text, item),
                 // There is one item in a form, or they lie within one of its fields.

@@ -198,6 +198,17 @@ pub enum Refused {
     Signature,
 }
 
+impl Refused {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::Malformed => "malformed",
+            Self::Timestamp => "timestamp",
+            Self::Signature => "signature",
+        }
+    }
+}
+
 /// What the head of a request tells.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Head {
@@ -244,6 +255,15 @@ impl Signer {
             _ => None,
         };
         Ok(Self { method, kind, keys: keys?, in_body })
+    }
+
+    /// Whether the URL is signed: then it has to be known as the provider knows it.
+    pub fn signs_url(&self) -> bool {
+        match &self.method {
+            Method::Hmac { place, .. } | Method::Ed25519 { place } => place.message.names_url(),
+            Method::Jwt { covered, .. } => covered.url,
+            Method::Secret { .. } | Method::None => false,
+        }
     }
 
     /// What the head says.

@@ -60,6 +60,11 @@ impl Template {
         self.0.contains(&Part::Url)
     }
 
+    /// Whether it holds the URL in one form or another.
+    pub fn names_url(&self) -> bool {
+        self.covers_url() || self.0.contains(&Part::UrlWithoutQuery)
+    }
+
     /// Whether it holds the timestamp.
     pub fn covers_timestamp(&self) -> bool {
         self.0.contains(&Part::Timestamp)

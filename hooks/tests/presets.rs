@@ -45,7 +45,7 @@ fn received_at() -> Timestamp {
 }
 
 fn read(preset: &str, file: &str) -> Reading {
-    hook(preset).read_document(&sample(file), received_at()).unwrap()
+    hook(preset).read_document(&sample(file), received_at(), &|_| true).unwrap()
 }
 
 fn messages(reading: &Reading) -> Vec<&Message> {
@@ -157,7 +157,7 @@ fn a_sample_gives_these_messages(#[case] preset: &str, #[case] file: &str, #[cas
 fn a_country_is_a_change_of_the_user() {
     let changes = "[phone]\nplus = true\nadd = \"\"\n[signature]\nscheme = \"none\"\nat = \"path\"";
     let hook = Hook::new(&description("alibaba-sms", changes), &[], &[]).unwrap();
-    let reading = hook.read_document(&sample("alibaba_sms.json"), received_at()).unwrap();
+    let reading = hook.read_document(&sample("alibaba_sms.json"), received_at(), &|_| true).unwrap();
     let [message] = messages(&reading)[..] else { panic!("one message") };
     assert_eq!(message.address().as_str(), "+447700900123");
     assert_eq!(message.sent_at().unwrap().to_string(), "2026-11-24T04:35:00.000000Z");
@@ -212,7 +212,7 @@ fn an_event_that_is_no_message_costs_nothing(
     let body = String::from_utf8(sample(file)).unwrap();
     assert!(body.contains(of_a_message), "{file} has changed");
     let reading = hook(preset)
-        .read_document(body.replace(of_a_message, of_an_event).as_bytes(), received_at())
+        .read_document(body.replace(of_a_message, of_an_event).as_bytes(), received_at(), &|_| true)
         .unwrap();
     assert!(reading.items.is_empty());
     assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [(name.to_owned(), 1)]);
@@ -223,14 +223,14 @@ fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
     let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
     let body = body.replacen("\"from\": \"447700900123\"", "\"from\": \"Shop\"", 1);
     let hook = hook("whatsapp-cloud");
-    let reading = hook.read_document(body.as_bytes(), received_at()).unwrap();
+    let reading = hook.read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
     let [Item::Bad(bad), Item::Message { .. }, Item::Message { .. }] = &reading.items[..] else {
         panic!("{:?}", reading.items)
     };
     assert_eq!((bad.reason.clone(), bad.client_id), (Reason::NoAddress, None));
     assert!(bad.document.contains("wamid.EXAMPLE0000000000000001"), "{}", bad.document);
     assert!(!bad.document.contains("wamid.EXAMPLE0000000000000002"), "{}", bad.document);
-    let again = hook.read_document(bad.document.as_bytes(), received_at()).unwrap();
+    let again = hook.read_document(bad.document.as_bytes(), received_at(), &|_| true).unwrap();
     let [Item::Bad(same)] = &again.items[..] else { panic!("{:?}", again.items) };
     assert_eq!(same, bad);
 }
@@ -242,7 +242,7 @@ fn the_identity_is_the_phone_unless_it_is_asked_otherwise_and_the_rest_are_alias
     let read = |identity: &str| {
         let changes = format!("identity = \"{identity}\"");
         let hook = Hook::new(&description("whatsapp-cloud", &changes), &[SECRET.to_owned()], &[]).unwrap();
-        let reading = hook.read_document(both.as_bytes(), received_at()).unwrap();
+        let reading = hook.read_document(both.as_bytes(), received_at(), &|_| true).unwrap();
         let message = messages(&reading)[0].clone();
         let aliases: Vec<String> = message.aliases().iter().map(|alias| alias.as_str().to_owned()).collect();
         (message.address().as_str().to_owned(), aliases)

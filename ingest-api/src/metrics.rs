@@ -39,6 +39,10 @@ service_kit::metrics! {
         ingest_authentication_failures_total: IntCounterVec = &["cause"],
         /// Messages of each producer, by what became of them.
         ingest_producer_messages_total: IntCounterVec = &["producer", "result"],
+        /// Items of providers' webhooks, by hook and by what became of them.
+        ingest_hook_items_total: IntCounterVec = &["hook", "result"],
+        /// Messages of webhooks that are kept without their time, which could not be read.
+        ingest_hook_times_unreadable_total: IntCounterVec = &["hook"],
         /// Bytes of the bodies of each producer.
         ingest_producer_bytes_total: IntCounterVec = &["producer"],
         /// Times that the producers file had changed, by what became of the new version.

@@ -48,17 +48,26 @@ pub struct Delivered {
 /// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
 pub type Acknowledgement = oneshot::Receiver<Result<Delivered, ApiError>>;
 
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To this partition of the topic of messages.
+    Messages(Partition),
+    /// To the topic of what can never be a message, to the partition that its key says.
+    Quarantine,
+}
+
 pub trait Publish: Send + Sync + 'static {
     /// Puts a record into the queue; records of one partition are kept in the order of these calls. Never
-    /// waits.
+    /// waits. `admitted` is the share of a request in what may be in flight.
     ///
     /// # Errors
     /// The queue refuses it.
     fn enqueue(
         &self,
         record: EncodedRecord,
-        partition: Partition,
-        admitted: Arc<Admitted>,
+        to: Destination,
+        admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError>;
 }
 
@@ -84,7 +93,7 @@ pub struct Ticket {
     since: Instant,
     /// Of a batch with this record alone, at most.
     batch_bytes: usize,
-    _admitted: Arc<Admitted>,
+    _admitted: Option<Arc<Admitted>>,
 }
 
 /// Gets the delivery reports, on the producer's thread.
@@ -213,6 +222,8 @@ impl KafkaPublisher {
             .set("message.timeout.ms", self.config.message_timeout.as_millis().to_string())
             .set("linger.ms", self.config.linger.as_millis().to_string())
             .set("compression.type", "lz4")
+            // Of records in quarantine; messages name their partition.
+            .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "131072")
             .set("message.max.bytes", "1000000")
@@ -291,7 +302,7 @@ impl KafkaPublisher {
 }
 
 /// What all clients have in common.
-fn client(config: &KafkaConfig) -> ClientConfig {
+pub fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = plain();
     // First, so that what is set below and by the caller stands in any case.
     let connection = config.connection.iter().flat_map(KafkaSettings::iter);
@@ -316,8 +327,8 @@ impl Publish for KafkaPublisher {
     fn enqueue(
         &self,
         record: EncodedRecord,
-        partition: Partition,
-        admitted: Arc<Admitted>,
+        to: Destination,
+        admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
         let producer = self.producer();
         let producer = producer.as_ref().ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
@@ -330,11 +341,13 @@ impl Publish for KafkaPublisher {
             .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(value.as_ref()) })
             });
-        let base = BaseRecord::with_opaque_to(&self.config.topic, ticket)
-            .partition(partition.0)
-            .key(&record.key)
-            .payload(&record.value)
-            .headers(headers);
+        let base = match to {
+            Destination::Messages(partition) => {
+                BaseRecord::with_opaque_to(&self.config.topic, ticket).partition(partition.0)
+            }
+            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, ticket),
+        };
+        let base = base.key(&record.key).payload(&record.value).headers(headers);
         match producer.send(base) {
             Ok(()) => Ok(acknowledgement),
             // Refused before it is in any batch, so its size is its own.

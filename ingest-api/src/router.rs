@@ -20,6 +20,7 @@ use crate::{
     messages,
     publish::Publish,
     state::Shared,
+    webhooks,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +32,8 @@ pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
         .route(messages::PATH, post(messages::post::<P>))
         .route(batch::PATH, post(batch::post::<P>))
         .route(dialog_close::PATH, post(dialog_close::post::<P>))
+        .route(webhooks::PATH, post(webhooks::post::<P>).get(webhooks::get::<P>))
+        .route(webhooks::PATH_WITH_SECRET, post(webhooks::post::<P>).get(webhooks::get::<P>))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
         .route("/docs/page.css", get(docs::style))

@@ -14,6 +14,14 @@
 //! all_external_client_ids = false               # or all
 //! messages = { per_second = 500, burst = 1000 } # no limit if left out; burst = one second if left out
 //! bytes = { per_second = 1000000 }
+//!
+//! [[producers.hooks]]                           # a provider's webhook: POST /v1/hooks/whatsapp
+//! name = "whatsapp"
+//! preset = "whatsapp-cloud"                     # or `file = "my-provider.toml"`, relative to this file
+//! secrets = [{ secret_file = "meta.secret" }]   # with which the provider signs; all listed are valid together
+//! verify_tokens = [{ secret_env = "META_TOKEN" }] # with which it looks whether the URL is ours, if it does
+//! change = { identity = "provider_id_first" }   # values of the description that are other ones here
+//! identity_change = "whatsapp"                  # says that a changed identity is wanted: clients become others
 //! ```
 //!
 //! `timestamp_tolerance_seconds` is widened for a sender that signs once and repeats the same bytes: after an hour
@@ -25,12 +33,15 @@ use std::{ops::RangeInclusive, path::Path, time::Duration};
 use serde::Deserialize;
 use service_kit::Secret;
 
+use self::hooks::RawHook;
 use super::entry::{ApiKey, Entry, Scope};
 use crate::{
     files::Files,
     rate::Rate,
     signature::{SigningKey, TOLERANCE},
 };
+
+mod hooks;
 
 /// Each has series of its own in the metrics.
 pub const PRODUCERS_MAX: usize = 256;
@@ -64,6 +75,8 @@ struct RawProducer {
     all_external_client_ids: bool,
     messages: Option<RawRate>,
     bytes: Option<RawRate>,
+    #[serde(default)]
+    hooks: Vec<RawHook>,
 }
 
 #[derive(Deserialize)]
@@ -142,8 +155,8 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let before = self.problems.len();
         self.require(is_name(&raw.name), "name must be 1 to 64 of a-z, 0-9, - and _");
         self.require(
-            raw.secrets.len() + raw.api_keys.len() > 0,
-            "there must be a credential: an entry in secrets or in api_keys",
+            raw.secrets.len() + raw.api_keys.len() + raw.hooks.len() > 0,
+            "there must be a credential: an entry in secrets or in api_keys, or a hook",
         );
         self.require(
             raw.secrets.len() <= CREDENTIALS_MAX && raw.api_keys.len() <= CREDENTIALS_MAX,
@@ -157,10 +170,11 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let (messages, bytes) = (self.rate("messages", raw.messages), self.rate("bytes", raw.bytes));
         let scope =
             self.scope(raw.all_external_client_ids, raw.external_client_ids, raw.external_client_id_prefixes);
+        let hooks = raw.hooks.into_iter().filter_map(|hook| self.hook(hook)).collect();
         for problem in self.problems.iter_mut().skip(before) {
             *problem = format!("producer {:?}: {problem}", raw.name);
         }
-        Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes }
+        Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes, hooks }
     }
 
     fn require(&mut self, holds: bool, rule: &str) {
@@ -170,6 +184,13 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     }
 
     fn secret(&mut self, index: usize, raw: &RawSecret) -> Option<SigningKey> {
+        let key = self
+            .secret_text(raw)
+            .and_then(|secret| SigningKey::parse(secret.expose().trim()).map_err(|error| error.to_string()));
+        self.keep(&format!("secrets[{index}]"), key)
+    }
+
+    fn secret_text(&mut self, raw: &RawSecret) -> Result<Secret, String> {
         let text = match (&raw.secret, &raw.secret_file, &raw.secret_env) {
             (Some(text), None, None) => Ok(text.clone()),
             (None, Some(file), None) => self.files.read(&self.directory.join(file)),
@@ -178,10 +199,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             }
             _ => Err("must have one of secret, secret_file and secret_env".to_owned()),
         };
-        let key = text
-            .map(Secret::from)
-            .and_then(|secret| SigningKey::parse(secret.expose().trim()).map_err(|error| error.to_string()));
-        self.keep(&format!("secrets[{index}]"), key)
+        text.map(Secret::from)
     }
 
     fn api_key(&mut self, index: usize, raw: &RawApiKey) -> Option<ApiKey> {
