@@ -9,8 +9,8 @@
 //! is ours; `decode` and `walk` find what the [`pointer`]s of the description point to; [`reading`] makes
 //! items of it, by [`field`], [`condition`] and [`time`].
 //!
-//! **What a request may cost is bounded**: nothing is made of a body but the values that pointers point to, and there are
-//! [`walk::FOUND_MAX`] of them at most in [`walk::ELEMENTS_MAX`] elements.
+//! **What a request may cost is bounded**: nothing is made of a body but the values that pointers point to. There are
+//! [`walk::ITEMS_MAX`] items, [`walk::ELEMENTS_MAX`] elements on the way to them and [`walk::FOUND_MAX`] values at most.
 #![forbid(unsafe_code)]
 
 pub mod condition;

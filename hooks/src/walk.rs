@@ -10,6 +10,8 @@ use schemas::scan::{Fault, Scanner};
 
 use crate::pointer::{Pointer, STARS_MAX, Step};
 
+/// Items of a request, at most.
+pub const ITEMS_MAX: usize = 1_000;
 /// Elements of the arrays on the way to the items, at most, the items among them.
 pub const ELEMENTS_MAX: usize = 4_000;
 /// Values that pointers point to, at most.
@@ -341,6 +343,9 @@ impl<'a> Walk<'_, 'a> {
             self.found.keep(slot, place.context, Value::Json(text))?;
         }
         if node.is_some_and(|node| node.is_item) {
+            if self.found.items.len() >= ITEMS_MAX {
+                return Err(Lost::TooMuch);
+            }
             self.found.items.push(FoundItem { context: place.context, element: place.element });
         }
         Ok(())

@@ -73,8 +73,18 @@ fn what_is_not_read_is_named() {
     assert_eq!(lost("{\"c\": 1, \"c\": 2}"), Lost::Twice);
     assert_eq!(lost("{\"a\": [{\"b\": 1, \"b\": 2}]}"), Lost::Twice);
     assert_eq!(lost(&format!("{{\"x\": {}}}", "[".repeat(1_000))), Lost::TooDeep);
-    assert_eq!(lost(&format!("{{\"a\": [{}{{}}]}}", "{},".repeat(ELEMENTS_MAX))), Lost::TooMuch);
+    let items = |count: usize| format!("{{\"a\": [{}]}}", vec!["{}"; count].join(","));
+    assert_eq!(lost(&items(ITEMS_MAX + 1)), Lost::TooMuch);
+    assert_eq!(Found::in_json(&places, &items(ITEMS_MAX)).unwrap().items().len(), ITEMS_MAX);
     assert!(Found::in_json(&places, "{\"x\": 1, \"x\": 2}").is_ok(), "nobody looks at it");
+}
+
+#[test]
+fn empty_elements_on_the_way_to_the_items_are_counted_too() {
+    let (places, _) = places(Some("/*/x/*"), &[]);
+    let elements = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
+    assert!(Found::in_json(&places, &elements(ELEMENTS_MAX)).unwrap().items().is_empty());
+    assert_eq!(Found::in_json(&places, &elements(ELEMENTS_MAX + 1)).unwrap_err(), Lost::TooMuch);
 }
 
 #[test]
