@@ -74,8 +74,8 @@ pub async fn apply(
 
     let Settled { after, mut touched, aliases, dead_letters, counters } =
         folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
-    statements::touch_dialogs(&mut transaction, &mut touched).await?;
     aliases::insert(&mut transaction, topic.topic_ref, &aliases).await?;
+    statements::touch_dialogs(&mut transaction, &mut touched).await?;
     statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
     failpoint!("after_dead_letters");
 
