@@ -66,7 +66,7 @@ impl Others<'_> {
 }
 
 /// How many aliases a message may carry.
-pub(crate) const ALIASES_MAX: usize = 4;
+pub const ALIASES_MAX: usize = 4;
 
 impl<'a> Fields<'a> {
     /// Reads one JSON object. A byte order mark before it is skipped.

@@ -27,7 +27,7 @@ pub mod v1;
 
 pub use address::{Address, AddressId, Scheme};
 pub use draft::Draft;
-pub use fields::{Others, unescape};
+pub use fields::{ALIASES_MAX, Others, unescape};
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
 pub use key::{ClientId, Partition, PartitionCount};
 pub use message::{Body, BodyHash, Message, Posted};

@@ -9,7 +9,9 @@ use service_kit::Secret;
 
 use crate::{
     connection::Target,
-    plan::{CLIENTS_MAX, CLIENTS_MIN, Mix, Plan, PlanError, SOURCES_MIN, Settings, Shard, Spread},
+    plan::{
+        ADDRESSES_MAX, CLIENTS_MAX, CLIENTS_MIN, Mix, Plan, PlanError, SOURCES_MIN, Settings, Shard, Spread,
+    },
     run::Options,
     schedule::{Rate, Schedule, parse_duration},
     send::Policy,
@@ -44,6 +46,9 @@ pub struct RunArgs {
     /// Values of external_client_id they write through; a phone is used under up to three.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(i64::from(SOURCES_MIN)..))]
     sources: u32,
+    /// Of a hundred clients so many have an address (tg:…) and no phone, and as many a phone with an alias.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=i64::from(ADDRESSES_MAX)))]
+    addresses: u32,
     /// Connections; each client's messages go over one of them, one after the other.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: u16,
@@ -101,6 +106,7 @@ impl RunArgs {
             clients: self.clients.unwrap_or_else(|| self.clients_of(messages)),
             sources: self.sources,
             spread: self.messages_per_client,
+            addresses: self.addresses,
             mix: self.mix,
             shard: self.shard,
             base_time,
@@ -155,6 +161,7 @@ impl RunArgs {
             ("connections", self.connections.to_string()),
             ("mix", self.mix.to_string()),
             ("sources", self.sources.to_string()),
+            ("addresses", self.addresses.to_string()),
             ("seed", self.seed.to_string()),
             ("shard", self.shard.to_string()),
             ("signed", self.secret_file.is_some().to_string()),

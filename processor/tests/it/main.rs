@@ -3,6 +3,7 @@
 //! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod assignment;
 mod codecs;
 mod commit_unknown;
