@@ -9,11 +9,11 @@ mod show;
 
 use std::process::ExitCode;
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use schemas::Timestamp;
 
 use self::reading::Selection;
-use crate::kafka::{client::KafkaConfig, topic::InspectError, window::Window};
+use crate::kafka::{client::KafkaConfig, window::Window};
 
 /// Which topic, and what to do with it.
 #[derive(Debug, clap::Args)]
@@ -112,37 +112,4 @@ pub async fn run(args: Args, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     };
     tokio::task::spawn_blocking(work).await.context("the command panicked")??;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Why the topic cannot be looked at; of one that is not there, how it is made.
-fn explain(error: InspectError, kafka: &KafkaConfig) -> anyhow::Error {
-    match error {
-        InspectError::NoTopic(topic) => anyhow!(
-            "topic {topic} does not exist, or this user may not look at it. It is made by\n  kafka-topics.sh \
-             --bootstrap-server {} --create --topic {topic} --partitions 3 --config cleanup.policy=delete \
-             --config message.timestamp.type=LogAppendTime --config retention.ms=2592000000 \
-             --config max.message.bytes=2097152\nin production with --replication-factor 3 and \
-             --config min.insync.replicas=2",
-            kafka.brokers
-        ),
-        error => error.into(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_topic_that_is_not_there_is_told_with_the_command_that_makes_it() {
-        let kafka = KafkaConfig {
-            brokers: "kafka:9092".to_owned(),
-            connection: None,
-            topic: "telex.quarantine".to_owned(),
-        };
-        let said = explain(InspectError::NoTopic(kafka.topic.clone()), &kafka).to_string();
-        assert!(said.contains("--bootstrap-server kafka:9092 --create --topic telex.quarantine"), "{said}");
-        let said = explain(InspectError::NoCluster, &kafka).to_string();
-        assert!(!said.contains("--create"), "{said}");
-    }
 }

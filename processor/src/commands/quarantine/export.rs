@@ -78,7 +78,7 @@ mod tests {
                 client_id: ClientId::parse(b"e60660c7-bd8f-5ba9-b814-6dbee9550932"),
                 hook: "whatsapp".to_owned(),
                 producer: "meta".to_owned(),
-                reason: "text_too_long".to_owned(),
+                reason: "too_long".to_owned(),
                 detail: "text: must have at most 65536 characters".to_owned(),
                 document: document.to_vec(),
                 content_type: "application/json".to_owned(),
@@ -94,7 +94,7 @@ mod tests {
         let expected = json!({
             "topic": "telex.quarantine", "partition": 1, "offset": 42, "appended_at": "2026-11-24T04:35:01.000000Z",
             "received_at": "2026-11-24T04:35:00.000000Z", "request_id": "r-1", "item": 3, "hook": "whatsapp",
-            "producer": "meta", "reason": "text_too_long", "detail": "text: must have at most 65536 characters",
+            "producer": "meta", "reason": "too_long", "detail": "text: must have at most 65536 characters",
             "client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932", "content_type": "application/json",
             "document": "{\"a\":1}",
         });

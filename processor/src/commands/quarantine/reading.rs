@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use anyhow::anyhow;
 use rdkafka::Message as _;
 use schemas::{Partition, Quarantined, Timestamp, quarantine::Foreign};
 
-use super::explain;
 use crate::{
     domain::{
         position::{NextOffset, Offset},
@@ -14,6 +14,7 @@ use crate::{
     kafka::{
         client::KafkaConfig,
         ffi::Headers,
+        topic::InspectError,
         window::{self, Window},
     },
     prove::{log::Log, scope::Stretch},
@@ -111,6 +112,21 @@ pub fn decode<'a>(
     Quarantined::decode(key, value, headers.filter_map(named))
 }
 
+/// Why the topic cannot be looked at; of one that is not there, how it is made.
+pub fn explain(error: InspectError, kafka: &KafkaConfig) -> anyhow::Error {
+    match error {
+        InspectError::NoTopic(topic) => anyhow!(
+            "topic {topic} does not exist, or this user may not look at it; it is made by `kafka-topics.sh \
+             --bootstrap-server {} --create --topic {topic} --partitions 3 --config cleanup.policy=delete \
+             --config message.timestamp.type=LogAppendTime --config retention.ms=2592000000 \
+             --config max.message.bytes=2097152`, in production also with `--replication-factor 3 --config \
+             min.insync.replicas=2`",
+            kafka.brokers
+        ),
+        error => error.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -130,5 +146,18 @@ mod tests {
              records of other programs: 1; the header telex_hook is missing or not what it has to be \
              (the first at partition 2, offset 0)"
         );
+    }
+
+    #[test]
+    fn a_topic_that_is_not_there_is_told_with_the_command_that_makes_it() {
+        let kafka = KafkaConfig {
+            brokers: "kafka:9092".to_owned(),
+            connection: None,
+            topic: "telex.quarantine".to_owned(),
+        };
+        let said = explain(InspectError::NoTopic(kafka.topic.clone()), &kafka).to_string();
+        assert!(said.contains("--bootstrap-server kafka:9092 --create --topic telex.quarantine"), "{said}");
+        let said = explain(InspectError::NoCluster, &kafka).to_string();
+        assert!(!said.contains("--create"), "{said}");
     }
 }

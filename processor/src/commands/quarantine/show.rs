@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use anyhow::{Context as _, ensure};
 use schemas::Partition;
 
-use super::{explain, reading::decode};
+use super::reading::{decode, explain};
 use crate::{
     commands::output::printable,
     domain::{position::Offset, record::RawRecord},
