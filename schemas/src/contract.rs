@@ -4,6 +4,8 @@
 //!
 //! The schemas are of draft 7: serialisers, code generators and AsyncAPI itself read it without being told.
 
+mod quarantine;
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -186,12 +188,17 @@ fn async_api() -> Value {
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",
-        "channels": { "messages": channel() },
+        "channels": { "messages": channel(), "quarantine": quarantine::channel() },
         "operations": {
             "sendEvents": {
                 "action": "send",
                 "summary": "ingest-api writes; everybody else reads.",
                 "channel": { "$ref": "#/channels/messages" },
+            },
+            "sendQuarantined": {
+                "action": "send",
+                "summary": "ingest-api writes; operators read (processor quarantine), and ingest-api hooks replay.",
+                "channel": { "$ref": "#/channels/quarantine" },
             },
         },
         "components": {
@@ -204,6 +211,7 @@ fn async_api() -> Value {
                     MESSAGE_RECEIVED_V1, "A client wrote something, before version 2 came.", MESSAGE_ID,
                 ),
                 "dialogClose": message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
+                "itemQuarantined": quarantine::message(),
             },
         },
     })

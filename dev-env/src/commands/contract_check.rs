@@ -13,7 +13,7 @@ use super::tools::{self, require};
 use super::with_services::Services;
 use crate::debian::{KCAT, Unpacked};
 use crate::ports::Port;
-use crate::programs::{PARTITIONS, Programs, Running, TOPIC, TOPIC_SETTINGS, post};
+use crate::programs::{Programs, Running, TOPIC, create_topics, post};
 use crate::workspace::Workspace;
 
 const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
@@ -49,7 +49,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
         topic: TOPIC.to_owned(),
     };
     let mut api = step("a topic with messages, copies, a command and garbage", || {
-        services.kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
+        create_topics(&services.kafka)?;
         let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
         api.wait_until_ready()?;
         write(&api, &programs, &kcat, &services.directory)?;

@@ -26,6 +26,7 @@ mod poison;
 mod pooler;
 mod prove;
 mod prove_log;
+mod quarantine;
 mod rebalance;
 mod replay;
 mod roles;

@@ -218,7 +218,7 @@ fn admin(telex: &Telex) -> AdminClient<DefaultClientContext> {
     config(telex).create().unwrap()
 }
 
-fn config(telex: &Telex) -> ClientConfig {
+pub fn config(telex: &Telex) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &telex.programs.kafka);
     config
