@@ -161,9 +161,7 @@ async fn a_message_of_a_source_that_the_producer_may_not_write_lies_in_quarantin
 #[case::quarantine(nothing_in_quarantine)]
 #[case::queue(nothing)]
 #[tokio::test]
-async fn the_provider_tries_again_until_every_item_is_acknowledged(
-    #[case] fate: fn(&EncodedRecord) -> Fate,
-) {
+async fn the_provider_tries_again_until_every_item_is_acknowledged(#[case] fate: fn(&EncodedRecord) -> Fate) {
     let hooked = Hooked::with(
         "all_external_client_ids = true",
         &open("whatsapp", "whatsapp-cloud", "change.answer = { try_again = 500 }"),
