@@ -223,7 +223,8 @@ fn spell(fields: &Map<String, Value>, random: &mut Random) -> Sent {
 
 /// The record's value: Telex's own fields in their order, then the producer's members as they came.
 fn value(fields: &Map<String, Value>, aliases: &[String], extras: &[String]) -> Vec<u8> {
-    let own = ["external_client_id", "client_phone", "client_address", "external_message_id", "text", "sent_at"];
+    let own =
+        ["external_client_id", "client_phone", "client_address", "external_message_id", "text", "sent_at"];
     let own = own.iter().filter_map(|name| Some(format!("\"{name}\":{}", fields.get(*name)?)));
     let aliases = (!aliases.is_empty()).then(|| format!("\"aliases\":{}", Value::from(aliases)));
     let members: Vec<String> = own.chain(aliases).chain(extras.iter().cloned()).collect();

@@ -106,7 +106,10 @@ fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
             events.iter().filter(|event| event.pointer("/data/external_client_id") == Some(&source.into()));
         events.filter_map(|event| event.get("id").and_then(Value::as_str)).collect()
     };
-    ensure!(of("a") == ["1", "2"] && of("b") == ["1"] && of("c") == ["1"], "the reader tells another story:\n{lines}");
+    ensure!(
+        of("a") == ["1", "2"] && of("b") == ["1"] && of("c") == ["1"],
+        "the reader tells another story:\n{lines}"
+    );
     let closes =
         events.iter().filter(|event| event.get("type") == Some(&"telex.dialog.close.v1".into())).count();
     ensure!(closes == 1 && events.len() == 5, "the reader tells another story:\n{lines}");

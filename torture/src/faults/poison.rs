@@ -61,7 +61,8 @@ fn poisons(round: u64, client: &str) -> Vec<Poison> {
     let two_addresses = value(
         r#"{"client_phone":"+70000000000","client_address":"tg:1","external_client_id":"poison","external_message_id":"1","text":""}"#,
     );
-    let no_address = value(r#"{"external_client_id":"poison","external_message_id":"1","text":"","aliases":["tg:1"]}"#);
+    let no_address =
+        value(r#"{"external_client_id":"poison","external_message_id":"1","text":"","aliases":["tg:1"]}"#);
     let own = identity::client_id("poison", "+70000000000");
     let own_home = identity::partition_of(own.as_bytes(), 12);
     let own_key = || Some(own.clone().into_bytes());
