@@ -259,7 +259,7 @@ fn a_proof_finds_what_was_done_to_aliases() {
     send("3", &["wa:GB.2", "tg:3"]);
     telex.wait_until_applied();
     processor.stop().unwrap();
-    for (statement, kind) in [
+    let planted = [
         ("delete from client_aliases where alias = 'wa:GB.2'", "alias_missing"),
         ("update client_aliases set record_offset = 2 where alias = 'wa:GB.2'", "alias_differs"),
         ("update client_aliases set named_at = now() where alias = 'tg:3'", "alias_differs"),
@@ -268,18 +268,18 @@ fn a_proof_finds_what_was_done_to_aliases() {
             "insert into client_aliases select 2, named_at, partition, topic_ref, client_id, 'tg:9' from client_aliases limit 1",
             "alias_unexpected",
         ),
-    ] {
-        telex.execute(&format!("create table kept as table client_aliases; {statement}"));
-        for scope in [&["--since-last"][..], &[]] {
+    ];
+    // A full proof that finds something is nothing to go on from: it comes last.
+    for scope in [&["--since-last"][..], &[]] {
+        for (statement, kind) in planted {
+            telex.execute(&format!("create table kept as table client_aliases; {statement}"));
             let report = telex.prove_with(scope);
             assert_eq!(report["verdict"], "differs", "{statement}: {report:#}");
-            let findings = report["findings"].as_array().unwrap();
-            let found = findings
-                .iter()
-                .any(|finding| finding["kind"] == kind && finding["partition"] == at["partition"]);
-            assert!(found, "{statement}: {kind}: {report:#}");
+            let mut findings = report["findings"].as_array().unwrap().iter();
+            let is_it = |found: &Value| found["kind"] == kind && found["partition"] == at["partition"];
+            assert!(findings.any(is_it), "{statement}: {kind}: {report:#}");
+            telex.execute("truncate client_aliases; insert into client_aliases table kept; drop table kept");
         }
-        telex.execute("truncate client_aliases; insert into client_aliases table kept; drop table kept");
     }
     assert_eq!(telex.prove()["verdict"], "clean");
 }
