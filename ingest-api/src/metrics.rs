@@ -11,7 +11,7 @@ service_kit::metrics! {
         /// Messages of batches answered, by code.
         ingest_batch_items_total: IntCounterVec = &["code"],
         /// Messages kept otherwise than they came, by what of them: `lone_surrogate` in the text became U+FFFD,
-        /// a `sent_at` was left out as `timestamp_out_of_range`.
+        /// a `sent_at` was left out as `timestamp_out_of_range`, an alias as `address_malformed`.
         ingest_warnings_total: IntCounterVec = &["code"],
         /// Time from a request's head to its answer.
         ingest_request_seconds: Histogram = SECONDS,

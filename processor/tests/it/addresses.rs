@@ -5,6 +5,7 @@ use std::time::Duration;
 use rdkafka::producer::Producer as _;
 use schemas::record::header;
 use serde_json::{Value, json};
+use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     fill,
@@ -164,29 +165,24 @@ fn people_shows_who_belongs_together_and_merges_nobody() {
 
 #[test]
 fn people_reaches_the_rows_of_one_client_by_indexes() {
-    let mut telex = Telex::new();
-    fill::fill(&telex, 20_000);
-    let mut processor = telex.processor();
-    telex.wait_until_applied();
-    processor.stop().unwrap();
-    telex.execute("analyze");
+    let telex = Telex::new();
     let plan: String = block_on(async {
-        use sqlx::Connection as _;
-        let mut connection = sqlx::PgConnection::connect(&telex.programs.database_url).await.unwrap();
-        let lines: Vec<String> = sqlx::query_scalar(
-            "explain select * from people where client_id = (select client_id from client_aliases limit 1)",
-        )
-        .fetch_all(&mut connection)
-        .await
-        .unwrap();
+        let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
+        // Tables that are empty, as here, are read whole wherever that is possible.
+        sqlx::raw_sql("set enable_seqscan = off").execute(&mut connection).await.unwrap();
+        let query = "explain select * from people where client_id = '00000000-0000-8000-8000-000000000000'";
+        let lines: Vec<String> = sqlx::query_scalar(query).fetch_all(&mut connection).await.unwrap();
         lines.join("\n")
     });
-    assert!(plan.contains("client_aliases_alias_idx"), "{plan}");
-    let of_subquery = "Seq Scan on client_aliases client_aliases";
-    assert!(
-        !plan.replace("Seq Scan on client_aliases\n", of_subquery).contains("Seq Scan on clients"),
-        "{plan}"
-    );
+    for index in [
+        "client_aliases_pkey",
+        "client_aliases_alias_idx",
+        "clients_pkey",
+        "clients_external_client_id_client_phone_key",
+    ] {
+        assert!(plan.contains(index), "{index}: {plan}");
+    }
+    assert!(!plan.contains("Seq Scan"), "{plan}");
 }
 
 #[test]
@@ -263,7 +259,7 @@ fn a_proof_finds_what_was_done_to_aliases() {
     send("3", &["wa:GB.2", "tg:3"]);
     telex.wait_until_applied();
     processor.stop().unwrap();
-    for (statement, kind) in [
+    let planted = [
         ("delete from client_aliases where alias = 'wa:GB.2'", "alias_missing"),
         ("update client_aliases set record_offset = 2 where alias = 'wa:GB.2'", "alias_differs"),
         ("update client_aliases set named_at = now() where alias = 'tg:3'", "alias_differs"),
@@ -272,18 +268,18 @@ fn a_proof_finds_what_was_done_to_aliases() {
             "insert into client_aliases select 2, named_at, partition, topic_ref, client_id, 'tg:9' from client_aliases limit 1",
             "alias_unexpected",
         ),
-    ] {
-        telex.execute(&format!("create table kept as table client_aliases; {statement}"));
-        for scope in [&["--since-last"][..], &[]] {
+    ];
+    // A full proof that finds something is nothing to go on from: it comes last.
+    for scope in [&["--since-last"][..], &[]] {
+        for (statement, kind) in planted {
+            telex.execute(&format!("create table kept as table client_aliases; {statement}"));
             let report = telex.prove_with(scope);
             assert_eq!(report["verdict"], "differs", "{statement}: {report:#}");
-            let findings = report["findings"].as_array().unwrap();
-            let found = findings
-                .iter()
-                .any(|finding| finding["kind"] == kind && finding["partition"] == at["partition"]);
-            assert!(found, "{statement}: {kind}: {report:#}");
+            let mut findings = report["findings"].as_array().unwrap().iter();
+            let is_it = |found: &Value| found["kind"] == kind && found["partition"] == at["partition"];
+            assert!(findings.any(is_it), "{statement}: {kind}: {report:#}");
+            telex.execute("truncate client_aliases; insert into client_aliases table kept; drop table kept");
         }
-        telex.execute("truncate client_aliases; insert into client_aliases table kept; drop table kept");
     }
     assert_eq!(telex.prove()["verdict"], "clean");
 }
