@@ -20,12 +20,12 @@ use crate::kafka::{client::KafkaConfig, window::Window};
 pub struct Args {
     /// The topic of what hooks could make no message of.
     #[arg(
-        long = "quarantine-topic",
+        long,
         env = "PROCESSOR_QUARANTINE_TOPIC",
         default_value = "telex.quarantine",
         global = true
     )]
-    topic: String,
+    quarantine_topic: String,
     #[command(subcommand)]
     command: Command,
 }
@@ -101,7 +101,7 @@ fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
 /// # Errors
 /// There is no such topic, or the brokers did not answer.
 pub async fn run(args: Args, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
-    let kafka = KafkaConfig { topic: args.topic, ..kafka.clone() };
+    let kafka = KafkaConfig { topic: args.quarantine_topic, ..kafka.clone() };
     let command = args.command;
     let work = move || match command {
         Command::List { filter, json, limit } => {
