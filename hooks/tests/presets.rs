@@ -1,5 +1,6 @@
 //! Each preset reads what its provider sends: the samples and signature vectors under `samples/` were made apart from
 //! this code, as `README.md` there says.
+#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path};
 
@@ -49,11 +50,13 @@ fn read(preset: &str, file: &str) -> Reading {
 }
 
 fn messages(reading: &Reading) -> Vec<&Message> {
-    let of = |item| match item {
-        &Item::Message { ref message, .. } => Some(&**message),
-        &Item::Bad(_) => None,
-    };
-    reading.items.iter().filter_map(of).collect()
+    fn message(item: &Item) -> Option<&Message> {
+        match item {
+            Item::Message { message, .. } => Some(message),
+            Item::Bad(_) => None,
+        }
+    }
+    reading.items.iter().filter_map(message).collect()
 }
 
 /// Source, address, id, text and time of each message.
@@ -342,7 +345,8 @@ fn an_old_signature_is_refused_where_it_has_a_time() {
     ];
     for vector in vectors() {
         let hook =
-            Hook::new(&description(preset_of(&vector.file), ""), &[vector.secret.clone()], &[]).unwrap();
+            Hook::new(&description(preset_of(&vector.file), ""), std::slice::from_ref(&vector.secret), &[])
+                .unwrap();
         let body = sample(&vector.file);
         for now in [NOW + 3_600, NOW - 3_600] {
             let outcome = check(&hook, &vector, &body, now);
