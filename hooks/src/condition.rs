@@ -18,7 +18,7 @@ pub struct Condition {
     pub at: Pointer,
     /// It is there and one of these; `true`, `false` and numbers are written as strings.
     pub is: Option<Vec<String>>,
-    /// It is absent or none of these.
+    /// It is there and none of these: what has another shape than expected is not passed over.
     pub is_not: Option<Vec<String>>,
     /// It is there and more than `null`, or not.
     pub present: Option<bool>,
@@ -53,7 +53,7 @@ impl Check {
         let is_among = |list: &[String]| word.as_deref().is_some_and(|word| list.iter().any(|it| it == word));
         let Condition { is, is_not, present, ends_with, .. } = &self.condition;
         is.as_deref().is_none_or(is_among)
-            && is_not.as_deref().is_none_or(|list| !is_among(list))
+            && is_not.as_deref().is_none_or(|list| word.is_some() && !is_among(list))
             && present.is_none_or(|asked| value.is_some_and(|value| value.is_present()) == asked)
             && ends_with.as_deref().is_none_or(|ends| {
                 word.as_deref().is_some_and(|word| ends.iter().any(|end| word.ends_with(end.as_str())))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::{
     condition::{Check, Condition},
     pointer::Pointer,
-    walk::{Found, FoundItem, Places, Slot},
+    walk::{Found, FoundItem, Places, Slot, TEXT_BYTES_MAX, WORD_BYTES_MAX},
 };
 
 /// A field as a description writes it.
@@ -50,6 +50,10 @@ pub struct Maker {
     places: Vec<(Slot, usize)>,
     when: Option<Check>,
     field: Field,
+    /// Of a value so many bytes are looked at.
+    bytes_max: usize,
+    /// It tells people or messages apart: one with U+FFFD, which stands for what could not be read, is nothing.
+    is_identifier: bool,
 }
 
 impl Field {
@@ -61,7 +65,9 @@ impl Field {
         }
         let when = self.when.as_ref().map(|condition| condition.compile(places)).transpose()?;
         let from = self.from.iter().map(|pointer| (places.slot(pointer), pointer.stars())).collect();
-        Ok(Maker { places: from, when, field: self.clone() })
+        let is_identifier = name != "text";
+        let bytes_max = if is_identifier { WORD_BYTES_MAX } else { TEXT_BYTES_MAX };
+        Ok(Maker { places: from, when, field: self.clone(), bytes_max, is_identifier })
     }
 }
 
@@ -72,8 +78,9 @@ impl Maker {
             return None;
         }
         let text_at = |(slot, stars): &(Slot, usize)| {
-            let text = found.value(*slot, *stars, item)?.text()?;
-            self.shape(&text)
+            let text = found.value(*slot, *stars, item)?.text(self.bytes_max)?;
+            let is_readable = !self.is_identifier || !text.contains(char::REPLACEMENT_CHARACTER);
+            if is_readable { self.shape(&text) } else { None }
         };
         let read = match &self.field.join {
             None => self.places.iter().find_map(text_at),
@@ -142,6 +149,7 @@ mod tests {
     #[case::letters("from = [\"/a\"]\ndigits = true", r#"{"a": "Shop"}"#, None)]
     #[case::added("from = [\"/a\"]\nadd = \"wa-\"", r#"{"a": 7}"#, Some("wa-7"))]
     #[case::only_when("from = [\"/a\"]\nwhen = { at = \"/t\", is = [\"x\"] }", r#"{"a": 7, "t": "y"}"#, None)]
+    #[case::half_a_character(r#"from = ["/a"]"#, r#"{"a": "x\ud800"}"#, None)]
     #[case::object(r#"from = ["/a"]"#, r#"{"a": {"b": 1}}"#, None)]
     fn a_field_is_made_of_the_first_place_that_holds_something(
         #[case] field: &str,

@@ -1,6 +1,10 @@
 //! A hook: a description with its secrets, ready to read requests.
 
+use std::fmt;
+
 use http::HeaderMap;
+
+use schemas::Scheme;
 
 use crate::{
     condition::Check,
@@ -16,11 +20,13 @@ use crate::{
 
 /// Places that a description may name.
 const SLOTS_MAX: usize = 64;
+/// Shorter ones can be guessed.
+const TOKEN_BYTES_MIN: usize = 8;
 /// Addresses and aliases of a client.
 const ADDRESSES_MAX: usize = 4;
 
-/// What the adapter looks at of a request, but for its body.
-#[derive(Debug, Clone, Copy)]
+/// What the adapter looks at of a request, but for its body. Debug prints nothing: any part of it may be a secret.
+#[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub headers: &'a HeaderMap,
     /// The URL as the provider knows it, with its query.
@@ -29,6 +35,12 @@ pub struct Request<'a> {
     pub path_secret: Option<&'a str>,
     /// Seconds since 1970.
     pub now: u64,
+}
+
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").finish_non_exhaustive()
+    }
 }
 
 impl Request<'_> {
@@ -42,8 +54,7 @@ impl Request<'_> {
     }
 }
 
-/// A description whose places are known, with its secrets.
-#[derive(Debug)]
+/// A description whose places are known, with its secrets. Debug prints none of them.
 pub struct Hook {
     pub(crate) kind: BodyKind,
     pub(crate) json_fields: Vec<String>,
@@ -60,6 +71,12 @@ pub struct Hook {
     signer: Signer,
     verify: Option<(Verify, Vec<String>)>,
     answer: Answer,
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hook").field("kind", &self.kind).field("signer", &self.signer).finish_non_exhaustive()
+    }
 }
 
 impl Hook {
@@ -102,6 +119,9 @@ impl Hook {
         if hook.phone.is_none() && hook.addresses.is_empty() {
             return Err("there must be a phone or an address".to_owned());
         }
+        if hook.places.is_ambiguous() {
+            return Err("a place names an element by its number where items means each".to_owned());
+        }
         if hook.places.slots() > SLOTS_MAX {
             return Err(format!("there may be {SLOTS_MAX} different places at most"));
         }
@@ -142,6 +162,9 @@ fn verify(verify: Option<&Verify>, tokens: &[String]) -> Result<Option<(Verify, 
     match (verify, tokens) {
         (None, []) => Ok(None),
         (None, _) => Err("verify_tokens: the provider does not ask for one".to_owned()),
+        (Some(_), tokens) if tokens.iter().any(|token| token.len() < TOKEN_BYTES_MIN) => {
+            Err(format!("verify_tokens: a token must have {TOKEN_BYTES_MIN} bytes at least"))
+        }
         // Until one is agreed on, every look is refused.
         (Some(verify), tokens) => Ok(Some((verify.clone(), tokens.to_vec()))),
     }
@@ -155,7 +178,15 @@ fn addresses(
     if fields.len() > ADDRESSES_MAX {
         return Err(format!("{name}: there may be {ADDRESSES_MAX} at most"));
     }
-    fields.iter().map(|field| Ok((field.scheme.clone(), field.id.compile(name, places)?))).collect()
+    let compile = |field: &AddressField| {
+        let known = Scheme::ALL.into_iter().find(|scheme| scheme.as_str() == field.scheme);
+        if !known.is_some_and(|scheme| name == "alias" || scheme.is_identity()) {
+            let schemes = Scheme::ALL.map(Scheme::as_str).join(", ");
+            return Err(format!("{name}: scheme must be one of {schemes}; username is an alias only"));
+        }
+        Ok((field.scheme.clone(), field.id.compile(name, places)?))
+    };
+    fields.iter().map(compile).collect()
 }
 
 /// A pointer goes through the arrays on the way to the items and through no other: so it is known which element is
@@ -165,6 +196,11 @@ fn check_stars(description: &Description) -> Result<(), String> {
     let ends_with_star = items.last().is_none_or(|last| *last == Step::Each);
     if !ends_with_star {
         return Err("items: it must end with *, the element that is an item".to_owned());
+    }
+    // What is around the items would be a part of each message's record.
+    let depth = items.iter().filter(|step| **step == Step::Each).count();
+    if let Some(outer) = description.text.from.iter().find(|pointer| pointer.stars() < depth) {
+        return Err(format!("text: {outer} must lie in the item"));
     }
     match pointers(description).find(|pointer| !items.starts_with(pointer.up_to_last_star())) {
         Some(pointer) => Err(format!("{pointer}: its * must be those of items, in their order")),
@@ -178,6 +214,7 @@ fn pointers(description: &Description) -> impl Iterator<Item = &Pointer> {
     let fields = fields.chain(address.iter().chain(alias).map(|address| &address.id));
     let of_fields =
         fields.flat_map(|field| field.from.iter().chain(field.when.as_ref().map(|when| &when.at)));
-    let of_time = time.iter().flat_map(|time| &time.from);
+    let of_time =
+        time.iter().flat_map(|time| time.from.iter().chain(time.when.as_ref().map(|when| &when.at)));
     of_fields.chain(of_time).chain(skip.iter().map(|skip| &skip.when.at))
 }

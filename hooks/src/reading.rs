@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use schemas::{Address, ClientId, Draft, ExternalClientId, Invalid, Message, Timestamp, Warning};
+use schemas::{
+    ALIASES_MAX, Address, ClientId, Draft, ExternalClientId, Invalid, Message, Phone, Timestamp, Warning,
+};
 
 use crate::{
     decode::{BodyKind, Fields, fields},
@@ -59,6 +61,8 @@ pub enum Reason {
     NoId,
     /// There is no text, not even an empty one.
     NoText,
+    /// Something else stands where a list of items has to be.
+    NoList,
     /// The hook's producer may not write messages of this source.
     SourceNotAllowed,
     /// A field breaks a rule of the contract.
@@ -73,6 +77,7 @@ impl Reason {
             Self::NoAddress => "no_address",
             Self::NoId => "no_message_id",
             Self::NoText => "no_text",
+            Self::NoList => "no_list",
             Self::SourceNotAllowed => "source_not_allowed",
             Self::Invalid(invalid) => invalid.reason.as_str(),
         }
@@ -85,6 +90,7 @@ impl Reason {
             Self::NoAddress => "no place of phone or address holds something".to_owned(),
             Self::NoId => "no place of id holds something".to_owned(),
             Self::NoText => "no place of text holds something".to_owned(),
+            Self::NoList => "something else stands where items says that there is a list".to_owned(),
             Self::SourceNotAllowed => {
                 "the producer may not write messages of this external_client_id".to_owned()
             }
@@ -139,25 +145,44 @@ impl Hook {
             }
         };
         let mut reading = Reading::default();
-        if found.items().is_empty() {
+        if found.items().is_empty() && !found.has_no_list() {
             reading.skipped.insert(NO_MESSAGE.to_owned(), 1);
         }
-        for item in found.items() {
-            match self.skip.iter().find(|(_, check)| check.holds(&found, *item)) {
-                Some((name, _)) => *reading.skipped.entry(name.clone()).or_default() += 1,
-                None => reading.items.push(self.item((&found, *item), text, received_at, may_write)),
+        if found.has_no_list() {
+            let document = self.signer().without_secrets(text.to_owned());
+            reading.items.push(Item::Bad(Bad { reason: Reason::NoList, client_id: None, document }));
+        }
+        let mut cutter = Cutter { text, room: text.len().saturating_mul(CUT_MAX), is_whole: false };
+        for &item in found.items() {
+            if let Some((name, _)) = self.skip.iter().find(|(_, check)| check.holds(&found, item)) {
+                *reading.skipped.entry(name.clone()).or_default() += 1;
+                continue;
             }
+            let item = self.item(&found, item, received_at, may_write).or_else(|(reason, client_id)| {
+                let cut = || match self.kind {
+                    BodyKind::Json => Some(found.cut(text, item)),
+                    // There is one item in a form, or they lie within one of its fields.
+                    BodyKind::Form | BodyKind::Query => None,
+                };
+                let Document { text, is_whole } = cutter.document(cut).ok_or(())?;
+                // In the whole there are items of others, too.
+                let client_id = client_id.filter(|_| !is_whole || found.items().len() == 1);
+                let document = self.signer().without_secrets(text);
+                Ok::<_, ()>(Item::Bad(Bad { reason, client_id, document }))
+            });
+            reading.items.extend(item);
         }
         Ok(reading)
     }
 
+    /// The message, or why there is none and whose it would be.
     fn item(
         &self,
-        (found, item): (&Found<'_>, FoundItem),
-        text: &str,
+        found: &Found<'_>,
+        item: FoundItem,
         received_at: Timestamp,
         may_write: &dyn Fn(&ExternalClientId) -> bool,
-    ) -> Item {
+    ) -> Result<Item, (Reason, Option<ClientId>)> {
         let source = self.source.make(found, item);
         let who = self.who(found, item);
         let client_id = source.as_deref().zip(who.as_ref()).and_then(|(source, who)| who.client_id(source));
@@ -167,23 +192,19 @@ impl Hook {
             }
             _ => Ok(made),
         });
-        made.unwrap_or_else(|reason| {
-            let document = match self.kind {
-                BodyKind::Json => found.cut(text, item),
-                // There is one item in a form, or they lie within one of its fields.
-                BodyKind::Form | BodyKind::Query => text.to_owned(),
-            };
-            Item::Bad(Bad { reason, client_id, document })
-        })
+        made.map_err(|reason| (reason, client_id))
     }
 
     fn who(&self, found: &Found<'_>, item: FoundItem) -> Option<Who> {
         let made =
             |(scheme, maker): &(String, Maker)| maker.make(found, item).map(|id| format!("{scheme}:{id}"));
         let phone = self.phone.as_ref().and_then(|phone| phone.make(found, item));
-        let addresses = self.addresses.iter().filter_map(made).collect();
+        let addresses: Vec<String> = self.addresses.iter().filter_map(made).collect();
+        // Digits that are no phone cost no message of somebody who has another address.
+        let phone = phone.filter(|phone| addresses.is_empty() || Phone::parse(phone).is_ok());
         let mut who = Who::of(self.identity(), phone, addresses)?;
         who.aliases.extend(self.aliases.iter().filter_map(made));
+        who.aliases.truncate(ALIASES_MAX);
         Some(who)
     }
 
@@ -213,6 +234,38 @@ impl Hook {
         };
         let (message, warnings) = Message::from_draft(draft, received_at).map_err(Reason::Invalid)?;
         Ok(Item::Message { message: Box::new(message), warnings, is_time_unreadable })
+    }
+}
+
+/// How often a request may be quarantined all over: what is around an item is quarantined with each, and may be large.
+const CUT_MAX: usize = 2;
+
+/// Makes the documents that are quarantined of one request.
+struct Cutter<'a> {
+    text: &'a str,
+    /// Bytes that documents may still have.
+    room: usize,
+    /// The whole request is quarantined, and every item lies in it.
+    is_whole: bool,
+}
+
+/// A document that is quarantined.
+struct Document {
+    text: String,
+    is_whole: bool,
+}
+
+impl Cutter<'_> {
+    /// The document of the next item; none if it lies in one already. What cannot be cut is quarantined whole.
+    fn document(&mut self, cut: impl FnOnce() -> Option<String>) -> Option<Document> {
+        if self.is_whole {
+            return None;
+        }
+        let cut = cut().filter(|cut| cut.len() <= self.room);
+        self.is_whole = cut.is_none();
+        let text = cut.unwrap_or_else(|| self.text.to_owned());
+        self.room = self.room.saturating_sub(text.len());
+        Some(Document { text, is_whole: self.is_whole })
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     jwt,
     pointer::Pointer,
     template::{Parts, Template, from_base64, from_hex},
-    walk::{Found, Places, Slot},
+    walk::{Found, Places, Slot, WORD_BYTES_MAX},
 };
 
 /// Signatures that are looked at of one request, at most.
@@ -234,6 +234,14 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
+    /// Looks at a description without secrets.
+    ///
+    /// # Errors
+    /// The rule that it breaks.
+    pub fn check(signature: &Signature, kind: BodyKind) -> Result<(), String> {
+        Method::of(signature, kind).map(drop).map_err(|problem| format!("signature: {problem}"))
+    }
+
     /// # Errors
     /// A secret or the description breaks a rule; no error holds a secret.
     pub(crate) fn new(signature: &Signature, kind: BodyKind, secrets: &[String]) -> Result<Self, String> {
@@ -296,15 +304,21 @@ impl Signer {
     /// [`Refused`]: it does not.
     pub fn body(&self, request: &Request<'_>, body: &[u8]) -> Result<(), Refused> {
         let is_proven = match &self.method {
-            Method::Hmac { digest, place } => place.any(request, body, |signature, message| {
-                let equal = |any, key: &Vec<u8>| any | digest.of(key, message).ct_eq(signature);
-                self.keys.iter().fold(Choice::from(0), equal).into()
-            })?,
-            Method::Ed25519 { place } => place.any(request, body, |signature, message| {
-                let by =
-                    |key: &Vec<u8>| UnparsedPublicKey::new(&ED25519, key).verify(message, signature).is_ok();
-                self.keys.iter().any(by)
-            })?,
+            Method::Hmac { digest, place } => {
+                let (signatures, message) = place.signed(request, body)?;
+                let made: Vec<Vec<u8>> = self.keys.iter().map(|key| digest.of(key, &message)).collect();
+                let pairs =
+                    signatures.iter().flat_map(|signature| made.iter().map(move |made| (signature, made)));
+                let equal = |any, (signature, made): (&Vec<u8>, &Vec<u8>)| any | made.ct_eq(signature);
+                pairs.fold(Choice::from(0), equal).into()
+            }
+            Method::Ed25519 { place } => {
+                let (signatures, message) = place.signed(request, body)?;
+                let by = |key: &Vec<u8>, signature: &Vec<u8>| {
+                    UnparsedPublicKey::new(&ED25519, key).verify(&message, signature).is_ok()
+                };
+                signatures.iter().any(|signature| self.keys.iter().any(|key| by(key, signature)))
+            }
             Method::Jwt { header, prefix, covered } => {
                 let value = request.headers.get(header).ok_or(Refused::NoCredential)?;
                 let value = value.to_str().map_err(|_| Refused::Malformed)?;
@@ -318,6 +332,17 @@ impl Signer {
             Method::Secret { .. } | Method::None => return self.head(request).map(drop),
         };
         if is_proven { Ok(()) } else { Err(Refused::Signature) }
+    }
+
+    /// A document without the secrets that came along in it.
+    pub(crate) fn without_secrets(&self, document: String) -> String {
+        let stands_in_it =
+            matches!(&self.method, Method::Secret { at: SecretPlace::Body(_) | SecretPlace::Query(_) });
+        if !stands_in_it {
+            return document;
+        }
+        let texts = self.keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
+        texts.fold(document, |document, secret| document.replace(secret, "***"))
     }
 
     fn is_one(&self, secret: &str) -> bool {
@@ -336,7 +361,7 @@ impl Signer {
             }
         };
         let item = *found.items().first()?;
-        found.value(*slot, 0, item)?.text().map(std::borrow::Cow::into_owned)
+        found.value(*slot, 0, item)?.text(WORD_BYTES_MAX).map(std::borrow::Cow::into_owned)
     }
 }
 
@@ -348,6 +373,9 @@ impl Method {
             Scheme::HmacSha256 => hmac(Digest::Sha256),
             Scheme::HmacSha512 => hmac(Digest::Sha512),
             Scheme::Ed25519 => Ok(Self::Ed25519 { place: Place::of(signature, kind)? }),
+            Scheme::JwtHs256 if kind == BodyKind::Query && !signature.url_hash => {
+                Err("url_hash must be true: else nothing of a query is signed")
+            }
             Scheme::JwtHs256 => Ok(Self::Jwt {
                 header: signature.header.clone().ok_or("there must be a header")?,
                 prefix: signature.prefix.clone(),
@@ -402,11 +430,15 @@ impl Digest {
 impl Place {
     fn of(signature: &Signature, kind: BodyKind) -> Result<Self, &'static str> {
         let message = signature.message.clone().ok_or("message must say what is signed")?;
-        let covers = message.covers_body() || kind == BodyKind::Query && message.covers_url();
+        let covers = match kind {
+            BodyKind::Json => message.covers_bytes(),
+            BodyKind::Form => message.covers_body(),
+            BodyKind::Query => message.covers_url(),
+        };
         let encoding = signature.encoding.filter(|encoding| *encoding != Encoding::Text);
         if !covers {
             return Err(
-                "message must hold {body}, {body-sha256} or {form}, and {url} for messages in a query",
+                "message must hold {body} or {body-sha256}, or for a form {form}, or for a query {url}",
             );
         }
         if signature.timestamp.is_some() != message.covers_timestamp() {
@@ -422,26 +454,26 @@ impl Place {
         })
     }
 
-    /// Whether one of the signatures over the message is right.
-    fn any(
-        &self,
-        request: &Request<'_>,
-        body: &[u8],
-        is_right: impl Fn(&[u8], &[u8]) -> bool,
-    ) -> Result<bool, Refused> {
+    /// The signatures that the request carries, and what they have to be of. Without one that can be read, nothing is
+    /// made of the body.
+    fn signed(&self, request: &Request<'_>, body: &[u8]) -> Result<(Vec<Vec<u8>>, Vec<u8>), Refused> {
         let timestamp = self.timestamp(request)?;
-        let parts = Parts { headers: request.headers, url: request.url, timestamp, body };
-        let message = self.message.fill(parts).ok_or(Refused::NoCredential)?;
         let lines = request.headers.get_all(&self.header).iter().filter_map(|line| line.to_str().ok());
         let each = lines.flat_map(|line| match self.separator {
             Some(separator) => line.split(separator).collect::<Vec<_>>(),
             None => vec![line],
         });
-        let mut signatures = each
+        let signatures: Vec<Vec<u8>> = each
             .filter_map(|one| one.trim().strip_prefix(self.prefix.as_str()))
             .filter_map(|one| self.encoding.decode(one))
-            .take(SIGNATURES_MAX);
-        Ok(signatures.any(|signature| is_right(&signature, &message)))
+            .take(SIGNATURES_MAX)
+            .collect();
+        if signatures.is_empty() {
+            return Err(Refused::Signature);
+        }
+        let parts = Parts { headers: request.headers, url: request.url, timestamp, body };
+        let message = self.message.fill(parts).ok_or(Refused::Malformed)?;
+        Ok((signatures, message))
     }
 
     /// The text of the timestamp's header, if it is within the tolerance; empty where there is none.

@@ -1,11 +1,13 @@
 //! What a provider signs: text with parts of the request in it, such as `{timestamp}|{body}`.
 
-use std::{borrow::Cow, str::FromStr};
+use std::str::FromStr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderMap;
 use ring::digest::{SHA256, digest};
 use serde::Deserialize;
+
+use crate::decode::{Fields, fields};
 
 /// Parts of a template, at most.
 const PARTS_MAX: usize = 16;
@@ -55,6 +57,11 @@ impl Template {
         self.0.iter().any(|part| matches!(part, Part::Body | Part::BodySha256 | Part::Form))
     }
 
+    /// Whether it holds the body byte for byte.
+    pub fn covers_bytes(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Body | Part::BodySha256))
+    }
+
     /// Whether it holds the URL with its query.
     pub fn covers_url(&self) -> bool {
         self.0.contains(&Part::Url)
@@ -70,7 +77,7 @@ impl Template {
         self.0.contains(&Part::Timestamp)
     }
 
-    /// The signed bytes; `None` if a header of it is missing.
+    /// The signed bytes; `None` if a header of it is missing, or a form has too many fields.
     pub fn fill(&self, parts: Parts<'_>) -> Option<Vec<u8>> {
         let mut filled = Vec::with_capacity(parts.body.len() + 256);
         for part in &self.0 {
@@ -82,11 +89,11 @@ impl Template {
                 }
                 Part::Url => filled.extend_from_slice(parts.url.as_bytes()),
                 Part::UrlWithoutQuery => filled.extend_from_slice(split_query(parts.url).0.as_bytes()),
-                Part::Form => sorted(parts.body).iter().for_each(|(name, value)| {
+                Part::Form => sorted(parts.body)?.iter().for_each(|(name, value)| {
                     filled.extend_from_slice(name.as_bytes());
                     filled.extend_from_slice(value.as_bytes());
                 }),
-                Part::Query => filled.extend_from_slice(query(split_query(parts.url).1).as_bytes()),
+                Part::Query => filled.extend_from_slice(query(split_query(parts.url).1)?.as_bytes()),
                 Part::Timestamp => filled.extend_from_slice(parts.timestamp.as_bytes()),
                 Part::Header(name) => filled.extend_from_slice(parts.headers.get(name)?.as_bytes()),
             }
@@ -100,17 +107,17 @@ fn split_query(url: &str) -> (&str, &str) {
 }
 
 /// The fields of a form by name and value, each pair once.
-fn sorted(form: &[u8]) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-    let mut fields: Vec<_> = form_urlencoded::parse(form).collect();
+fn sorted(form: &[u8]) -> Option<Fields<'_>> {
+    let mut fields = fields(form).ok()?;
     fields.sort();
     fields.dedup();
-    fields
+    Some(fields)
 }
 
-fn query(query: &str) -> String {
-    let fields = sorted(query.as_bytes());
+fn query(query: &str) -> Option<String> {
+    let fields = sorted(query.as_bytes())?;
     let pairs: Vec<String> = fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    if pairs.is_empty() { String::new() } else { pairs.join("&") + "." }
+    Some(if pairs.is_empty() { String::new() } else { pairs.join("&") + "." })
 }
 
 impl FromStr for Template {

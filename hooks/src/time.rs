@@ -6,6 +6,7 @@ use schemas::Timestamp;
 use serde::Deserialize;
 
 use crate::{
+    condition::Condition,
     field::{Field, Maker},
     walk::{Found, FoundItem, Places},
 };
@@ -23,6 +24,8 @@ pub struct Time {
     pub spelling: Vec<Spelling>,
     /// The offset of a time that names none, such as `+08:00`.
     pub zone: Option<String>,
+    /// It counts only if this holds.
+    pub when: Option<Condition>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -56,7 +59,7 @@ impl Time {
     /// # Errors
     /// A zone that is none, or a spelling that needs one.
     pub(crate) fn compile(&self, places: &mut Places) -> Result<Clock, String> {
-        let field = Field { from: self.from.clone(), ..Field::default() };
+        let field = Field { from: self.from.clone(), when: self.when.clone(), ..Field::default() };
         let maker = field.compile("time", places)?;
         let zone = self.zone.as_deref().map(|zone| {
             zone.parse::<FixedOffset>().map_err(|_| "time: zone must be an offset such as +08:00".to_owned())

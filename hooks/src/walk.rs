@@ -17,6 +17,11 @@ pub const ELEMENTS_MAX: usize = 4_000;
 /// Values that pointers point to, at most.
 pub const FOUND_MAX: usize = 32_000;
 
+/// Of a text so many bytes are looked at: the longest that a message may have has fewer, escapes included.
+pub const TEXT_BYTES_MAX: usize = 256 * 1024;
+/// Of any other value; the longest id has fewer.
+pub const WORD_BYTES_MAX: usize = 4 * 1024;
+
 /// The number of a pointer among those of a hook.
 pub type Slot = usize;
 
@@ -114,6 +119,12 @@ impl Places {
         self.next(node, |step| *step == Step::Each).or_else(by_index)
     }
 
+    /// Whether a place names an element by its number beside those that mean each.
+    pub fn is_ambiguous(&self) -> bool {
+        let is_each = |(step, _): &(Step, usize)| *step == Step::Each;
+        self.nodes.iter().any(|node| node.next.len() > 1 && node.next.iter().any(is_each))
+    }
+
     fn leads_on(&self, node: usize) -> bool {
         self.nodes.get(node).is_some_and(|node| !node.next.is_empty())
     }
@@ -160,22 +171,30 @@ pub enum Value<'a> {
 impl Value<'_> {
     /// What it says: a string without quotes and escapes, a number as it is written, to the last digit. Nothing
     /// for `null`, `true`, `false`, an array and an object.
-    pub fn text(&self) -> Option<Cow<'_, str>> {
+    ///
+    /// Of one with more than `bytes_max`, the beginning: what is around the items is looked at once for each.
+    pub fn text(&self, bytes_max: usize) -> Option<Cow<'_, str>> {
+        let beginning = |text| beginning(text, bytes_max);
         match self {
-            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Text(text) => Some(Cow::Borrowed(beginning(text))),
             Self::Json(json) => match json.as_bytes().first() {
-                Some(b'"') => json.get(1..json.len() - 1).map(|text| schemas::unescape(text).0),
-                Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(json)),
+                Some(b'"') => {
+                    let text = json.get(1..json.len().saturating_sub(1))?;
+                    Some(schemas::unescape(whole_escapes(beginning(text), text)).0)
+                }
+                Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(beginning(json))),
                 _ => None,
             },
         }
     }
 
-    /// What a condition compares: the text, or `true` and `false`.
+    /// What a condition compares: the text, or `true` and `false`. What is too long for a word is none.
     pub fn word(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Json(json @ ("true" | "false")) => Some(Cow::Borrowed(json)),
-            value => value.text(),
+            Self::Json(text) if text.len() > WORD_BYTES_MAX => None,
+            Self::Text(text) if text.len() > WORD_BYTES_MAX => None,
+            value => value.text(WORD_BYTES_MAX),
         }
     }
 
@@ -185,6 +204,22 @@ impl Value<'_> {
     }
 }
 
+fn beginning(text: &str, bytes_max: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
+}
+
+/// The beginning of a JSON string without the escape that it may end within.
+fn whole_escapes<'a>(beginning: &'a str, text: &str) -> &'a str {
+    /// Of two units that are one character.
+    const ESCAPE_BYTES_MAX: usize = 12;
+    if beginning.len() == text.len() {
+        return beginning;
+    }
+    let last = beginning.floor_char_boundary(beginning.len().saturating_sub(ESCAPE_BYTES_MAX));
+    let escape = beginning.get(last..).and_then(|end| end.find('\\'));
+    escape.and_then(|at| beginning.get(..last + at)).unwrap_or(beginning)
+}
+
 /// What was found.
 #[derive(Debug, Default)]
 pub struct Found<'a> {
@@ -192,6 +227,7 @@ pub struct Found<'a> {
     items: Vec<FoundItem>,
     arrays: Vec<Array>,
     elements: Vec<Element>,
+    has_no_list: bool,
 }
 
 /// One item of a document.
@@ -264,6 +300,11 @@ impl<'a> Found<'a> {
         Ok(found)
     }
 
+    /// Whether something else stands where a list has to be, on the way to the items.
+    pub const fn has_no_list(&self) -> bool {
+        self.has_no_list
+    }
+
     pub fn items(&self) -> &[FoundItem] {
         &self.items
     }
@@ -332,6 +373,9 @@ impl<'a> Walk<'_, 'a> {
     /// Passes a value and the white space behind it. Recursion ends with the pointers, which are short.
     fn value(&mut self, place: Place) -> Result<(), Lost> {
         let from = self.scanner.at();
+        if self.is_each(place) && !matches!(self.scanner.peek(), Some(b'[' | b'n')) {
+            self.found.has_no_list = true;
+        }
         let to = match self.scanner.peek() {
             Some(b'{') if self.places.leads_on(place.node) => self.object(place)?,
             Some(b'[') if self.places.leads_on(place.node) => self.array(place)?,
@@ -349,6 +393,10 @@ impl<'a> Walk<'_, 'a> {
             self.found.items.push(FoundItem { context: place.context, element: place.element });
         }
         Ok(())
+    }
+
+    fn is_each(&self, place: Place) -> bool {
+        self.places.next(place.node, |step| *step == Step::Each).is_some()
     }
 
     /// Passes an object; where it ends.
@@ -383,7 +431,7 @@ impl<'a> Walk<'_, 'a> {
     fn array(&mut self, place: Place) -> Result<usize, Lost> {
         self.scanner.passes(b'[');
         let from = self.scanner.at();
-        let is_level = self.places.next(place.node, |step| *step == Step::Each).is_some();
+        let is_level = self.is_each(place);
         let array = self.found.arrays.len();
         if is_level {
             self.found.arrays.push(Array { from, to: from, around: place.element });

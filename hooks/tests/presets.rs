@@ -221,6 +221,39 @@ fn an_event_that_is_no_message_costs_nothing(
     assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [(name.to_owned(), 1)]);
 }
 
+#[rstest]
+#[case("twilio-sms", "twilio_sms.form", "SmsStatus=received", "X=received")]
+#[case("chatwoot", "chatwoot.json", "\"message_type\"", "\"kind\"")]
+#[case("telnyx", "telnyx.json", "\"event_type\"", "\"kind\"")]
+fn a_message_that_does_not_say_what_it_is_is_kept(
+    #[case] preset: &str,
+    #[case] file: &str,
+    #[case] named: &str,
+    #[case] unnamed: &str,
+) {
+    let body = String::from_utf8(sample(file)).unwrap().replacen(named, unnamed, 1);
+    let reading = hook(preset).read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    assert_eq!((messages(&reading).len(), reading.skipped.len()), (1, 0));
+}
+
+#[rstest]
+#[case::an_unsigned_query("body = \"query\"", "message = \"{body}\"")]
+#[case::a_json_body_as_a_form("body = \"json\"", "message = \"{form}\"")]
+#[case::no_body("body = \"json\"", "message = \"{url}\"")]
+#[case::an_unknown_scheme("address = [{ scheme = \"telegramm\", id = { from = [\"/a\"] } }]", "")]
+#[case::an_identity_that_changes_hands("address = [{ scheme = \"username\", id = { from = [\"/a\"] } }]", "")]
+#[case::a_text_around_the_items("items = \"/a/*\"\ntext = { from = [\"/t\"] }", "")]
+#[case::a_number_beside_a_star(
+    "items = \"/a/*\"\ntext = { from = [\"/a/*/t\"] }\nsource = { from = [\"/a/0/s\"] }",
+    ""
+)]
+fn a_description_that_would_fail_is_refused(#[case] change: &str, #[case] of_the_signature: &str) {
+    let changes = format!("{change}\n[signature]\n{of_the_signature}");
+    let description = description("viber", &changes);
+    let problem = Hook::new(&description, &[SECRET.to_owned()], &[]).unwrap_err();
+    assert!(!problem.contains(SECRET), "{problem}");
+}
+
 #[test]
 fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
     let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
@@ -394,7 +427,7 @@ fn meta_is_answered_its_challenge_if_it_knows_the_token() {
         Hook::new(&description("whatsapp-cloud", ""), &[SECRET.to_owned()], &tokens).unwrap().verify(&request)
     };
     assert_eq!(with(&["EXAMPLE-VERIFY-TOKEN"]).as_deref(), Some("1158201444"));
-    assert_eq!(with(&["another"]), None);
+    assert_eq!(with(&["another-token"]), None);
     assert_eq!(with(&[]), None);
 }
 
@@ -408,4 +441,33 @@ fn each_preset_is_a_hook() {
     }
     let files = fs::read_dir(samples().join("../../presets")).unwrap();
     assert_eq!(files.count(), presets::ALL.len());
+}
+
+#[test]
+fn what_is_around_many_bad_items_is_not_quarantined_with_each() {
+    let around = "x".repeat(100_000);
+    let items = vec!["{}"; 500].join(",");
+    let body = format!("{{\"around\": \"{around}\", \"results\": [{items}]}}");
+    let reading = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let documents: Vec<&str> = reading
+        .items
+        .iter()
+        .map(|item| match item {
+            Item::Bad(bad) => bad.document.as_str(),
+            Item::Message { .. } => panic!("there is none"),
+        })
+        .collect();
+    assert!(documents.iter().map(|document| document.len()).sum::<usize>() <= 3 * body.len());
+    assert_eq!(documents.last(), Some(&body.as_str()), "the rest lies in the whole");
+    assert!(documents.len() <= 3, "{}", documents.len());
+}
+
+#[test]
+fn a_text_beyond_all_bounds_is_quarantined_and_not_cut() {
+    let body = String::from_utf8(sample("telnyx.json")).unwrap();
+    let body = body.replace("Hello there", &"\\u00e9".repeat(100_000));
+    let reading = hook("telnyx").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items.len()) };
+    assert_eq!(bad.reason.as_str(), "too_long");
+    assert_eq!(bad.document, body);
 }

@@ -61,7 +61,7 @@ pub enum ApiError {
     #[error("the webhook cannot be read: {0}")]
     Unreadable(Lost),
     /// The URI is too long.
-    #[error("the URI is longer than 2048 bytes")]
+    #[error("the URI is longer than 2048 bytes, or than 8192 of a webhook")]
     UriTooLong,
     #[error("there is nothing here")]
     NotFound,

@@ -41,6 +41,8 @@ service_kit::metrics! {
         ingest_producer_messages_total: IntCounterVec = &["producer", "result"],
         /// Items of providers' webhooks, by hook and by what became of them.
         ingest_hook_items_total: IntCounterVec = &["hook", "result"],
+        /// Items of webhooks that are no messages, by hook and by the name of what says so in its description.
+        ingest_hook_skipped_total: IntCounterVec = &["hook", "name"],
         /// Messages of webhooks that are kept without their time, which could not be read.
         ingest_hook_times_unreadable_total: IntCounterVec = &["hook"],
         /// Bytes of the bodies of each producer.

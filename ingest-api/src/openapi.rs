@@ -18,7 +18,8 @@ use crate::{
     dialog_close,
     error::{ApiError, PROBLEM_JSON, Unavailable},
     media::{CODINGS, Media},
-    messages, webhooks,
+    messages,
+    webhooks::{self, BODY_BYTES_MAX as WEBHOOK_BYTES_MAX},
 };
 
 const ABOUT: &str = "Takes the messages that people send to a business and keeps them, in order for each \
@@ -161,7 +162,7 @@ fn dialog_close_operation() -> Value {
 
 fn webhook_operation() -> Value {
     let mut errors = vec![
-        ApiError::BodyTooLarge(BATCH_BYTES_MAX),
+        ApiError::BodyTooLarge(WEBHOOK_BYTES_MAX),
         ApiError::RecordTooLarge,
         ApiError::NotFound,
         ApiError::Unreadable(Lost::Syntax),
@@ -188,7 +189,7 @@ fn webhook_operation() -> Value {
         "description": format!(
             "A hook of the producers file says how the body is read, how it is signed and what is answered; a \
             provider that can do nothing else sends its secret behind the name, as another segment of the path. At \
-            most {BATCH_BYTES_MAX} bytes. Answers of the status that the hook says have the body that the hook says, as \
+            most {WEBHOOK_BYTES_MAX} bytes. Answers of the status that the hook says have the body that the hook says, as \
             a rule none."
         ),
         "security": [{}],

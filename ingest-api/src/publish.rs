@@ -34,6 +34,9 @@ use crate::{
     topic_limits::{BATCH_BYTES_MAX, TopicSettings},
 };
 
+/// A webhook has half of it at most.
+const RECORD_BYTES_MAX: u32 = 2 * 1024 * 1024;
+
 /// What Kafka adds to a record (lengths, timestamps) and to a batch (its header), at most.
 const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
@@ -226,7 +229,9 @@ impl KafkaPublisher {
             .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "131072")
-            .set("message.max.bytes", "1000000")
+            // Of one record, before it is compressed: a webhook that is quarantined whole, with its headers. What a
+            // topic takes is for the topic to say.
+            .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
             .set("batch.size", batch_bytes_max.to_string())
             .create_with_context(Reports {
                 metrics: Arc::clone(&self.metrics),
@@ -282,7 +287,18 @@ impl KafkaPublisher {
     /// # Errors
     /// The brokers did not answer, or there is no such topic.
     pub fn partitions(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let name = &self.config.topic;
+        self.partitions_of(&self.config.topic, timeout)
+    }
+
+    /// The same of the quarantine's topic.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or there is no such topic.
+    pub fn quarantine_partitions(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        self.partitions_of(&self.config.quarantine_topic, timeout)
+    }
+
+    fn partitions_of(&self, name: &str, timeout: Duration) -> Result<usize, KafkaError> {
         let metadata = self.admin.inner().fetch_metadata(Some(name), timeout)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         match topic.map(|topic| (topic.error(), topic.partitions().len())) {

@@ -30,11 +30,17 @@ use crate::{
     state::Shared,
 };
 
+/// What the paths begin with.
+pub const PREFIX: &str = "/v1/hooks/";
+
 /// The route.
 pub const PATH: &str = "/v1/hooks/{name}";
 
 /// The same, with a secret behind it, for providers that can do nothing else.
 pub const PATH_WITH_SECRET: &str = "/v1/hooks/{name}/{secret}";
+
+/// Of a body: whatever it holds, it can be quarantined.
+pub const BODY_BYTES_MAX: u32 = 1024 * 1024;
 
 /// An item in the queue.
 struct Queued {
@@ -107,7 +113,7 @@ async fn keep<P: Publish>(
     request_id: &RequestId,
     body: Body,
 ) -> Result<(), ApiError> {
-    let limit = shared.limits.batch_bytes_max;
+    let limit = shared.limits.batch_bytes_max.min(BODY_BYTES_MAX);
     let claim = || claim(shared, hook, request);
     let mut received = receive_from(shared, claim, (PATH, request_id), request.headers, body, limit).await?;
     let may_write = |source: &ExternalClientId| received.principal.may_write(source).is_ok();
@@ -115,7 +121,7 @@ async fn keep<P: Publish>(
     // Whoever waits for Kafka holds no body.
     received.bytes = axum::body::Bytes::new();
     let Reading { items, skipped } = reading.map_err(|unreadable| ApiError::Unreadable(unreadable.0))?;
-    hook.count(ItemResult::Skipped, skipped.values().sum());
+    hook.count_skipped(&skipped);
     tracing::debug!(hook = hook.name(), items = items.len(), ?skipped, "webhook read");
     // The first one is paid for with the request.
     let more = u32::try_from(items.len()).unwrap_or(u32::MAX).saturating_sub(1);
@@ -249,7 +255,8 @@ fn respond(answer: &Answer, kept: Result<(), ApiError>) -> Response {
         Err(error) => error,
     };
     let code = match error {
-        ApiError::Unavailable(_) => answer.try_again,
+        // A body that did not come, or not whole, says nothing of the next one.
+        ApiError::Unavailable(_) | ApiError::BodyTimeout | ApiError::BodyBroken => answer.try_again,
         ApiError::RateLimited { .. } => answer.too_many,
         _ => return error.into_response(),
     };

@@ -80,6 +80,18 @@ fn what_is_not_read_is_named() {
 }
 
 #[test]
+fn what_is_no_list_where_a_list_has_to_be_is_seen() {
+    let (places, _) = places(Some("/a/*/b/*"), &["/a/*/b/*/c"]);
+    let has_no_list = |document: &str| Found::in_json(&places, document).unwrap().has_no_list();
+    for list in [r#"{"a": [{"b": []}]}"#, r#"{"a": null}"#, r#"{"a": [{}, {"b": null}]}"#, "{}"] {
+        assert!(!has_no_list(list), "{list}");
+    }
+    for other in [r#"{"a": {"b": []}}"#, r#"{"a": [{"b": {"c": 1}}]}"#, r#"{"a": "x"}"#] {
+        assert!(has_no_list(other), "{other}");
+    }
+}
+
+#[test]
 fn empty_elements_on_the_way_to_the_items_are_counted_too() {
     let (places, _) = places(Some("/*/x/*"), &[]);
     let elements = |count: usize| format!("[{}]", vec!["{}"; count].join(","));
@@ -94,7 +106,8 @@ fn a_field_of_a_form_may_hold_json() {
         .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
     let found = Found::in_fields(&places, &fields, &["payload".to_owned()]).unwrap();
     let item = found.items()[0];
-    let text = |at: usize| found.value(slots[at].0, 0, item).unwrap().text().unwrap().into_owned();
+    let text =
+        |at: usize| found.value(slots[at].0, 0, item).unwrap().text(WORD_BYTES_MAX).unwrap().into_owned();
     assert_eq!((text(0), text(1)), ("new".to_owned(), "7".to_owned()));
     assert_eq!(Found::in_fields(&places, &fields, &["name".to_owned()]).unwrap_err(), Lost::Syntax);
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use clap::Args;
 use hooks::{
     Description, Hook, Item, Request, presets,
-    signature::{Scheme, Signature},
+    signature::{Scheme, Signature, Signer},
 };
 use schemas::{Others, Timestamp, record};
 use serde_json::{Value, json};
@@ -50,6 +50,7 @@ impl Check {
             self.look_at_signature(&description, variable)?;
             println!("signature: right");
         }
+        Signer::check(&description.signature, description.body).map_err(anyhow::Error::msg)?;
         // Who sends it does not matter from here on.
         let unsigned = Signature { scheme: Scheme::None, ..description.signature.clone() };
         let hook = Hook::new(&Description { signature: unsigned, ..description }, &[], &[]);

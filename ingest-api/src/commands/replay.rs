@@ -48,6 +48,8 @@ struct Counts {
     still_bad: BTreeMap<&'static str, u64>,
     /// Records of another kind.
     foreign: u64,
+    /// Items of a hook of this name that another producer had, or that read another kind of body.
+    of_others: u64,
 }
 
 impl Replay {
@@ -68,11 +70,14 @@ impl Replay {
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };
         let counts = keep(hook, items, (!self.dry_run).then_some(&mut target)).await?;
         reader.await??;
-        let Counts { kept, skipped, still_bad, foreign } = counts;
+        let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
         let verb = if self.dry_run { "would be kept" } else { "are kept" };
         println!("{kept} messages {verb}, {skipped} items are no messages by now");
         for (reason, count) in still_bad {
             println!("{count} items are still none: {reason}");
+        }
+        if of_others > 0 {
+            println!("{of_others} items came to a hook of this name of another producer, and stay");
         }
         if foreign > 0 {
             println!("{foreign} records are no items of a quarantine");
@@ -99,7 +104,11 @@ async fn keep(
     let mut counts = Counts::default();
     while let Some(Found { partition, offset, item }) = items.recv().await {
         let item = match item {
-            Ok(item) if item.hook == hook.name() => item,
+            Ok(item) if item.hook == hook.name() && is_of(hook, &item) => item,
+            Ok(item) if item.hook == hook.name() => {
+                counts.of_others += 1;
+                continue;
+            }
             Ok(_) => continue,
             Err(foreign) => {
                 tracing::debug!(partition, offset, %foreign, "no item of a quarantine");
@@ -121,6 +130,11 @@ async fn keep(
         target.wait().await?;
     }
     Ok(counts)
+}
+
+/// Whether the item came to this very hook, and not to one of another producer that had its name.
+fn is_of(hook: &ProducerHook, item: &Quarantined) -> bool {
+    item.producer == hook.producer().name() && item.content_type == hook.hook().kind().media_type()
 }
 
 /// The records of an item, which is one message as a rule.

@@ -1,9 +1,9 @@
 //! A hook of a producer: what its provider sends is read as a description says (crate `hooks`), and goes on
 //! the producer's account.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hooks::{Hook, Request};
+use hooks::{Hook, Request, reading::NO_MESSAGE};
 use service_kit::prometheus::IntCounter;
 
 use super::{
@@ -20,6 +20,8 @@ pub struct ProducerHook {
     hook: Hook,
     producer: Arc<Producer>,
     items: [IntCounter; 4],
+    /// By the name of what says that an item is no message.
+    skipped: BTreeMap<String, IntCounter>,
     times_unreadable: IntCounter,
 }
 
@@ -55,7 +57,13 @@ impl ProducerHook {
         let counter = |result: ItemResult| {
             metrics.ingest_hook_items_total.with_label_values(&[name.as_str(), result.as_str()])
         };
+        let names = hook.skip_names().chain([NO_MESSAGE]);
+        let skipped = names.map(|skip| {
+            let counter = metrics.ingest_hook_skipped_total.with_label_values(&[name.as_str(), skip]);
+            (skip.to_owned(), counter)
+        });
         Self {
+            skipped: skipped.collect(),
             items: ItemResult::ALL.map(counter),
             times_unreadable: metrics.ingest_hook_times_unreadable_total.with_label_values(&[&name]),
             name,
@@ -84,6 +92,16 @@ impl ProducerHook {
         }
     }
 
+    /// Counts items that are no messages, by what says so.
+    pub fn count_skipped(&self, skipped: &BTreeMap<String, u64>) {
+        self.count(ItemResult::Skipped, skipped.values().sum());
+        for (name, items) in skipped {
+            if let Some(counter) = self.skipped.get(name) {
+                counter.inc_by(*items);
+            }
+        }
+    }
+
     /// Counts a message that is kept without its time.
     pub fn count_unreadable_time(&self) {
         self.times_unreadable.inc();
@@ -94,6 +112,10 @@ impl ProducerHook {
         for result in ItemResult::ALL {
             let labels = [self.name.as_str(), result.as_str()];
             let _absent = metrics.ingest_hook_items_total.remove_label_values(&labels).is_err();
+        }
+        for name in self.skipped.keys() {
+            let labels = [self.name.as_str(), name.as_str()];
+            let _absent = metrics.ingest_hook_skipped_total.remove_label_values(&labels).is_err();
         }
         let _absent = metrics.ingest_hook_times_unreadable_total.remove_label_values(&[&self.name]).is_err();
     }

@@ -231,6 +231,41 @@ async fn an_event_that_is_no_message_is_answered_as_kept_and_counted() {
     assert_eq!(hooked.post(WHATSAPP, &[], &sample("whatsapp_cloud_status_only.json")).await.status, 200);
     hooked.api.assert_nothing_kept();
     assert_eq!(hooked.items("whatsapp", "skipped"), 1);
+    let by_name = &hooked.api.shared.metrics.ingest_hook_skipped_total;
+    assert_eq!(by_name.with_label_values(&["whatsapp", "no_message"]).get(), 1);
+}
+
+#[tokio::test]
+async fn the_largest_webhook_can_be_quarantined_whole() {
+    let hooked = Hooked::new(&open("infobip", "infobip-sms", ""));
+    let around = "x".repeat(1_048_500);
+    let body = format!("{{\"x\": \"{around}\", \"results\": [{{}}]}}");
+    assert_eq!(hooked.post("/v1/hooks/infobip", &[], &body).await.status, 200);
+    let [record] = &hooked.api.quarantine()[..] else { panic!("one item") };
+    assert_eq!(record.value, body.as_bytes());
+    let larger = body.replace("\"x\"", "\"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\"");
+    hooked.post("/v1/hooks/infobip", &[], &larger).await.assert_problem(413, "body_too_large");
+}
+
+#[tokio::test]
+async fn a_list_that_is_none_is_quarantined_and_not_taken_for_an_event() {
+    let hooked = Hooked::new(&open("infobip", "infobip-sms", ""));
+    let body = r#"{"results": {"messageId": "1", "from": "447700900123", "text": "one"}}"#;
+    assert_eq!(hooked.post("/v1/hooks/infobip", &[], body).await.status, 200);
+    let [record] = &hooked.api.quarantine()[..] else { panic!("one item") };
+    assert!(record.headers.iter().any(|(_, value)| value == "no_list"));
+}
+
+#[tokio::test]
+async fn a_secret_in_the_body_is_not_quarantined() {
+    let hooked = Hooked::new(&hook("evolution", "evolution", ""));
+    let body = sample("evolution.json")
+        .replace("EXAMPLE-KEY-IN-THE-BODY", SECRET)
+        .replace("447700900123@s.whatsapp.net", "shop");
+    assert_eq!(hooked.post("/v1/hooks/evolution", &[], &body).await.status, 200);
+    let [record] = &hooked.api.quarantine()[..] else { panic!("one item") };
+    let document = String::from_utf8(record.value.clone()).unwrap();
+    assert!(document.contains("\"apikey\": \"***\"") && !document.contains(SECRET), "{document}");
 }
 
 #[tokio::test]

@@ -72,7 +72,15 @@ async fn send_with(plan: &Arc<Plan>, options: &Options) -> (Ended, Duration, Tal
 
 fn options(server: &Server, connections: usize) -> Options {
     let target = Target::parse(&server.url()).unwrap();
-    Options { target, connections, schedule: None, batch: None, signer: None, policy: IMPATIENT }
+    Options {
+        target,
+        connections,
+        schedule: None,
+        batch: None,
+        signer: None,
+        provider: None,
+        policy: IMPATIENT,
+    }
 }
 
 /// What the plan says must come out when everything goes well.

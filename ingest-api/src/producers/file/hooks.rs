@@ -25,8 +25,9 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     pub(super) fn hook(&mut self, raw: RawHook) -> Option<HookEntry> {
         let RawHook { name, preset, file, secrets, verify_tokens, change, identity_change } = raw;
         let place = format!("hook {name:?}");
-        if !is_name(&name) {
-            self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _"));
+        // The key of what is quarantined is a client's id or a hook's name.
+        if !is_name(&name) || schemas::ClientId::parse(name.as_bytes()).is_some() {
+            self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _, and no UUID"));
             return None;
         }
         let secrets = self.texts(&format!("{place}: secrets"), &secrets);
