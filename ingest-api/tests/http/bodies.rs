@@ -137,7 +137,7 @@ async fn a_client_without_a_phone_and_aliases_are_written_as_version_3() {
 }
 
 #[rstest]
-#[case::half_an_emoji(r#""text"":"hi \ud83d""#, "hi \u{fffd}", "/text", "lone_surrogate")]
+#[case::half_an_emoji(r#""text":"hi \ud83d""#, "hi \u{fffd}", "/text", "lone_surrogate")]
 #[case::a_clock_ahead(
     r#""text":"hi","sent_at":"9999-01-01T00:00:00Z""#,
     "hi",
