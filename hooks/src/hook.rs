@@ -203,6 +203,9 @@ fn check_stars(description: &Description) -> Result<(), String> {
         return Err(format!("text: {outer} must lie in the item"));
     }
     match pointers(description).find(|pointer| !items.starts_with(pointer.up_to_last_star())) {
+        Some(pointer) if items.is_empty() => {
+            Err(format!("{pointer}: a * needs items, which say where the messages lie"))
+        }
         Some(pointer) => Err(format!("{pointer}: its * must be those of items, in their order")),
         None => Ok(()),
     }

@@ -376,6 +376,9 @@ impl Method {
             Scheme::JwtHs256 if kind == BodyKind::Query && !signature.url_hash => {
                 Err("url_hash must be true: else nothing of a query is signed")
             }
+            Scheme::JwtHs256 if signature.message.is_some() => {
+                Err("a token has no message: its claims say what is signed")
+            }
             Scheme::JwtHs256 => Ok(Self::Jwt {
                 header: signature.header.clone().ok_or("there must be a header")?,
                 prefix: signature.prefix.clone(),
@@ -441,8 +444,12 @@ impl Place {
                 "message must hold {body} or {body-sha256}, or for a form {form}, or for a query {url}",
             );
         }
-        if signature.timestamp.is_some() != message.covers_timestamp() {
-            return Err("a timestamp must be in the message, and {timestamp} needs a timestamp");
+        match (&signature.timestamp, message.covers_timestamp()) {
+            (None, true) => {
+                return Err("message holds {timestamp}: timestamp = { header = \"...\" } must say which");
+            }
+            (Some(_), false) => return Err("message must hold {timestamp}: else the time is not signed"),
+            _ => {}
         }
         Ok(Self {
             header: signature.header.clone().ok_or("there must be a header")?,

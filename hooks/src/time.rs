@@ -66,8 +66,11 @@ impl Time {
         });
         let zone = zone.transpose()?;
         let needs_zone = self.spelling.iter().any(|it| matches!(it, Spelling::Local | Spelling::Compact));
-        if self.spelling.is_empty() || needs_zone && zone.is_none() {
-            return Err("time: there must be a spelling, and a zone for local and compact".to_owned());
+        if self.spelling.is_empty() {
+            return Err("time: there must be a spelling".to_owned());
+        }
+        if needs_zone && zone.is_none() {
+            return Err("time: local and compact need a zone, such as +08:00".to_owned());
         }
         Ok(Clock { maker, spelling: self.spelling.clone(), zone })
     }

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use clap::Args;
 use hooks::{
@@ -42,7 +42,8 @@ impl Check {
     /// Prints what is found.
     ///
     /// # Errors
-    /// The description breaks a rule, the sample cannot be read, or its signature is not right.
+    /// The description breaks a rule, the sample cannot be read or holds an item that would be quarantined, or its
+    /// signature is not right.
     #[expect(clippy::print_stdout, reason = "it is what the command is for")]
     pub fn run(self) -> anyhow::Result<()> {
         let description = self.description()?;
@@ -66,6 +67,8 @@ impl Check {
         for (name, count) in &reading.skipped {
             println!("skipped as {name}: {count}");
         }
+        let bad = reading.items.iter().filter(|item| matches!(item, Item::Bad(_))).count();
+        ensure!(bad == 0, "{bad} of {} items would be quarantined", reading.items.len());
         Ok(())
     }
 
