@@ -6,6 +6,7 @@ use anyhow::{Context as _, bail};
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
     message::{BorrowedMessage, Headers as _},
 };
 use schemas::{Quarantined, quarantine::Foreign};
@@ -30,9 +31,10 @@ pub fn read(
     mut each: impl FnMut(Found) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut client = client.clone();
-    // Nothing is ever committed under this name.
-    client.set("group.id", "telex-quarantine-replay").set("enable.auto.commit", "false");
-    client.set("auto.offset.reset", "error");
+    // Nothing is ever committed under this name, which every reader may use.
+    client.set("group.id", "telex.reader").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+    // The end may be of a transaction, after which no record comes.
+    client.set("enable.partition.eof", "true");
     let consumer: BaseConsumer = client.create()?;
     let mut ends = ends(&consumer, topic)?;
     let mut places = TopicPartitionList::new();
@@ -49,8 +51,14 @@ pub fn read(
             }
             continue;
         };
-        let record = polled.context("the quarantine cannot be read")?;
         last = Instant::now();
+        let record = match polled {
+            Err(KafkaError::PartitionEOF(ended)) => {
+                ends.retain(|(partition, ..)| *partition != ended);
+                continue;
+            }
+            polled => polled.context("the quarantine cannot be read")?,
+        };
         let (partition, offset) = (record.partition(), record.offset());
         if ends.iter().any(|(known, _, end)| *known == partition && offset < *end) {
             each(Found { partition, offset, item: decode(&record) })?;
