@@ -32,7 +32,10 @@ pub fn read(
 ) -> anyhow::Result<()> {
     let mut client = client.clone();
     // Nothing is ever committed under this name, which every reader may use.
-    client.set("group.id", "telex.reader").set("enable.auto.commit", "false").set("auto.offset.reset", "error");
+    client
+        .set("group.id", "telex.reader")
+        .set("enable.auto.commit", "false")
+        .set("auto.offset.reset", "error");
     // The end may be of a transaction, after which no record comes.
     client.set("enable.partition.eof", "true");
     let consumer: BaseConsumer = client.create()?;
