@@ -81,40 +81,53 @@ pub const SCHEMES: &str = "wa: WhatsApp's business-scoped user id; wa-lid: Whats
     chatwoot: a contact; teletype: a dialog; id: the source's own id; username: a user name, in aliases only.";
 
 fn message_received_v3() -> Value {
-    let mut schema = message_received(MESSAGE_RECEIVED_V3, OF_VERSION_3);
     let chars_max = address_chars_max();
-    schema["required"] = json!(["external_client_id", "external_message_id", "text"]);
-    schema["oneOf"] = json!([{ "required": ["client_phone"] }, { "required": ["client_address"] }]);
     let identities =
         address_pattern(Scheme::ALL.into_iter().filter(|scheme| scheme.is_identity()), IDENTIFIER);
-    schema["properties"]["client_address"] = json!({
-        "type": "string", "maxLength": chars_max, "pattern": identities,
-        "description": format!("What a client without a phone is reached by: scheme:id, byte for byte. {SCHEMES}"),
-    });
     let any = address_pattern(Scheme::ALL.into_iter(), IDENTIFIER);
-    schema["properties"]["aliases"] = json!({
-        "type": "array", "minItems": 1, "maxItems": ALIASES_MAX, "uniqueItems": true,
-        "items": { "type": "string", "maxLength": chars_max, "anyOf": [{ "pattern": PHONE }, { "pattern": any }] },
-        "description": "Other addresses of the same person, says the source: phones and scheme:id. To find who belongs together, \
-            and to show; the client is who the key says.",
+    let mut schema = message_received(MESSAGE_RECEIVED_V3, OF_VERSION_3);
+    let properties = json!({
+        "client_address": {
+            "type": "string", "maxLength": chars_max, "pattern": identities,
+            "description": format!("What a client without a phone is reached by: scheme:id, byte for byte. {SCHEMES}"),
+        },
+        "aliases": {
+            "type": "array", "minItems": 1, "maxItems": ALIASES_MAX, "uniqueItems": true,
+            "items": { "type": "string", "maxLength": chars_max, "anyOf": [{ "pattern": PHONE }, { "pattern": any }] },
+            "description": "Other addresses of the same person, says the source: phones and scheme:id. To find who belongs together, \
+                and to show; the client is who the key says.",
+        },
     });
-    schema["examples"] = json!([
-        {
-            "client_address": "wa:GB.9000000001",
-            "external_client_id": "client00000000000000000000000000",
-            "external_message_id": "wamid.1",
-            "text": "Hello",
-            "aliases": ["username:anna"],
-        },
-        {
-            "client_phone": "+70000000000",
-            "external_client_id": "client00000000000000000000000000",
-            "external_message_id": "wamid.2",
-            "text": "Hello",
-            "aliases": ["wa:GB.9000000001"],
-        },
-    ]);
+    extend(schema.get_mut("properties"), properties);
+    let more = json!({
+        "required": ["external_client_id", "external_message_id", "text"],
+        "oneOf": [{ "required": ["client_phone"] }, { "required": ["client_address"] }],
+        "examples": [
+            {
+                "client_address": "wa:GB.9000000001",
+                "external_client_id": "client00000000000000000000000000",
+                "external_message_id": "wamid.1",
+                "text": "Hello",
+                "aliases": ["username:anna"],
+            },
+            {
+                "client_phone": "+70000000000",
+                "external_client_id": "client00000000000000000000000000",
+                "external_message_id": "wamid.2",
+                "text": "Hello",
+                "aliases": ["wa:GB.9000000001"],
+            },
+        ],
+    });
+    extend(Some(&mut schema), more);
     schema
+}
+
+/// Sets members of an object.
+fn extend(object: Option<&mut Value>, members: Value) {
+    if let (Some(Value::Object(object)), Value::Object(members)) = (object, members) {
+        object.extend(members);
+    }
 }
 
 /// What all versions say of the fields that Telex looks at.
