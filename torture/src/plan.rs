@@ -126,7 +126,7 @@ fn pair(client: u64) -> (&'static str, String) {
     let person = client / 4;
     // One in five has no phone. Ids begin with zeros that count, and hold colons.
     let address = match person % 5 {
-        4 if person % 2 == 0 => format!("tg:{person:04}"),
+        4 if person.is_multiple_of(2) => format!("tg:{person:04}"),
         4 => format!("wa:GB.{person}:x"),
         _ => format!("+7999{person:07}"),
     };

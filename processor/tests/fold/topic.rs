@@ -161,7 +161,7 @@ pub fn client_id(partition: Partition, number: usize) -> ClientId {
 
 /// Phones and ids; one of each is never the client's own.
 pub fn alias(number: &u8) -> String {
-    if number % 2 == 0 { format!("+7111000000{number}") } else { format!("tg:{number}") }
+    if number.is_multiple_of(2) { format!("+7111000000{number}") } else { format!("tg:{number}") }
 }
 
 fn written(partition: Partition, offset: i64, entry: &Entry, rules: &PartitionRules) -> Record {
