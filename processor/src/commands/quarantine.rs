@@ -19,12 +19,7 @@ use crate::kafka::{client::KafkaConfig, window::Window};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The topic of what hooks could make no message of.
-    #[arg(
-        long,
-        env = "PROCESSOR_QUARANTINE_TOPIC",
-        default_value = "telex.quarantine",
-        global = true
-    )]
+    #[arg(long, env = "PROCESSOR_QUARANTINE_TOPIC", default_value = "telex.quarantine", global = true)]
     quarantine_topic: String,
     #[command(subcommand)]
     command: Command,

@@ -119,11 +119,7 @@ fn items_are_listed_newest_first_and_counted_without_a_word_of_their_clients() {
     let count = |hook: &str, reason: &str| json!({ "hook": hook, "reason": reason, "items": 1 });
     assert_eq!(
         all["counts"],
-        json!([
-            count("viber", "too_long"),
-            count("whatsapp", "no_address"),
-            count("whatsapp", "too_long")
-        ])
+        json!([count("viber", "too_long"), count("whatsapp", "no_address"), count("whatsapp", "too_long")])
     );
     let foreign = json!([{ "header": "ce_type", "records": 2, "first_partition": 0, "first_offset": 1 }]);
     assert_eq!(all["foreign_records"], foreign);
