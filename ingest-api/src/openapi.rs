@@ -194,7 +194,10 @@ fn webhook_operation() -> Value {
         ),
         "security": [{}],
         "parameters": webhook_parameters(),
-        "requestBody": { "content": { "*/*": { "schema": {} } } },
+        "requestBody": { "content": {
+            Media::Json.as_str(): { "schema": {} },
+            "application/x-www-form-urlencoded": { "schema": { "type": "object" } },
+        } },
         "responses": responses,
     })
 }
