@@ -71,32 +71,32 @@ cross join lateral (
 ) as counted;
 
 -- Which clients of one source belong to one person, as far as their messages say so: a row for each alias that links a
--- client with another one. Ask with client_id: each part reaches its rows by an index. Who is linked with whom is said
--- in both directions, and one step far; nothing is merged, so each of them may have an active dialog.
+-- client with another one. Ask with client_id, or with the pair: a client costs a few index lookups, and only lateral
+-- parts are reached by them also from a join or from the pair. Who is linked with whom is said in both directions, and
+-- one step far; nothing is merged, so each of them may have an active dialog.
 create view people as
-select linked.client_id,
+select me.id as client_id,
        me.external_client_id,
        me.client_phone as client_address,
-       linked.other_client_id,
+       other.id as other_client_id,
        other.client_phone as other_client_address,
        linked.alias,
        -- shared: both name the alias | mine: it is the other's address | theirs: it is this client's address
        linked.whose
-from (
-    select mine.client_id, theirs.client_id as other_client_id, mine.alias, 'shared' as whose
+from clients as me
+cross join lateral (
+    select theirs.client_id, mine.alias, 'shared' as whose
     from client_aliases as mine
     join client_aliases as theirs on theirs.alias = mine.alias and theirs.client_id <> mine.client_id
-    where not starts_with(mine.alias, 'username:')
+    where mine.client_id = me.id and not starts_with(mine.alias, 'username:')
     union all
-    select mine.client_id, owner.id, mine.alias, 'mine'
+    select owner.id, mine.alias, 'mine'
     from client_aliases as mine
-    join clients as namer on namer.id = mine.client_id
-    join clients as owner
-      on owner.external_client_id = namer.external_client_id and owner.client_phone = mine.alias
+    join clients as owner on owner.external_client_id = me.external_client_id and owner.client_phone = mine.alias
+    where mine.client_id = me.id
     union all
-    select owner.id, theirs.client_id, theirs.alias, 'theirs'
-    from clients as owner
-    join client_aliases as theirs on theirs.alias = owner.client_phone
+    select theirs.client_id, theirs.alias, 'theirs'
+    from client_aliases as theirs
+    where theirs.alias = me.client_phone
 ) as linked
-join clients as me on me.id = linked.client_id
-join clients as other on other.id = linked.other_client_id and other.external_client_id = me.external_client_id;
+join clients as other on other.id = linked.client_id and other.external_client_id = me.external_client_id;
