@@ -22,6 +22,7 @@ mod jwt;
 pub mod pointer;
 pub mod presets;
 pub mod reading;
+pub mod request;
 pub mod setup;
 pub mod signature;
 pub mod template;
@@ -29,5 +30,6 @@ pub mod time;
 pub mod walk;
 
 pub use description::Description;
-pub use hook::{Hook, Request};
+pub use hook::Hook;
 pub use reading::{Item, Reading, Unreadable};
+pub use request::Request;

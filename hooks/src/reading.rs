@@ -10,7 +10,8 @@ use crate::{
     decode::{BodyKind, Fields, fields},
     description::Identity,
     field::Maker,
-    hook::{Hook, Request},
+    hook::Hook,
+    request::Request,
     walk::{Found, FoundItem, Lost},
 };
 

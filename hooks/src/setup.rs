@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use subtle::{Choice, ConstantTimeEq as _};
 
-use crate::hook::Request;
+use crate::request::Request;
 
 /// The look as a description writes it: a GET whose query has these fields.
 ///

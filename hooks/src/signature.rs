@@ -14,9 +14,9 @@ use subtle::{Choice, ConstantTimeEq as _};
 
 use crate::{
     decode::{BodyKind, fields},
-    hook::Request,
     jwt,
     pointer::Pointer,
+    request::Request,
     template::{Parts, Template, from_base64, from_hex},
     walk::{Found, Places, Slot, WORD_BYTES_MAX},
 };

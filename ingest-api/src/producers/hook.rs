@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hooks::{Hook, Request, reading::NO_MESSAGE};
+use hooks::{Hook, Request, reading::NO_MESSAGE, signature::Refused};
 use service_kit::prometheus::IntCounter;
 
 use super::{
     entry::{Entry, HookEntry},
     producer::{Principal, Producer},
-    registry::Refused,
 };
 use crate::metrics::Metrics;
 
@@ -134,7 +133,7 @@ impl HookClaim<'_> {
     /// # Errors
     /// It is not from the provider.
     pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
-        self.hook.hook.signer().body(&self.request, body).map_err(Refused::Hook)?;
+        self.hook.hook.signer().body(&self.request, body)?;
         Ok(Principal::Producer(Arc::clone(&self.hook.producer)))
     }
 }

@@ -103,7 +103,7 @@ impl Claim<'_> {
         match self {
             Self::Proven(principal) => Ok(principal.clone()),
             Self::Signed(claimed) => claimed.prove(body),
-            Self::Hooked(claimed) => claimed.prove(body),
+            Self::Hooked(claimed) => claimed.prove(body).map_err(Refused::Hook),
         }
     }
 }
