@@ -31,9 +31,11 @@
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use serde::Deserialize;
-use service_kit::Secret;
 
-use self::hooks::RawHook;
+use self::{
+    hooks::RawHook,
+    reader::{RawSecret, Reader, is_name},
+};
 use super::entry::{ApiKey, Entry, Scope};
 use crate::{
     files::Files,
@@ -42,12 +44,12 @@ use crate::{
 };
 
 mod hooks;
+mod reader;
 
 /// Each has series of its own in the metrics.
 pub const PRODUCERS_MAX: usize = 256;
 /// Of one producer, of each kind; a rotation needs two.
 const CREDENTIALS_MAX: usize = 4;
-const NAME_BYTES_MAX: usize = 64;
 /// Senders give up within days.
 const TOLERANCE_SECONDS: RangeInclusive<u64> = 1..=7 * 24 * 60 * 60;
 
@@ -77,14 +79,6 @@ struct RawProducer {
     bytes: Option<RawRate>,
     #[serde(default)]
     hooks: Vec<RawHook>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSecret {
-    secret: Option<String>,
-    secret_file: Option<String>,
-    secret_env: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -143,13 +137,6 @@ fn safe_message(error: &toml::de::Error) -> &str {
     }
 }
 
-struct Reader<'a, V> {
-    directory: &'a Path,
-    files: &'a mut Files,
-    variable: V,
-    problems: Vec<String>,
-}
-
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     fn producer(&mut self, raw: RawProducer) -> Entry {
         let before = self.problems.len();
@@ -177,29 +164,11 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes, hooks }
     }
 
-    fn require(&mut self, holds: bool, rule: &str) {
-        if !holds {
-            self.problems.push(rule.to_owned());
-        }
-    }
-
     fn secret(&mut self, index: usize, raw: &RawSecret) -> Option<SigningKey> {
         let key = self
             .secret_text(raw)
             .and_then(|secret| SigningKey::parse(secret.expose().trim()).map_err(|error| error.to_string()));
         self.keep(&format!("secrets[{index}]"), key)
-    }
-
-    fn secret_text(&mut self, raw: &RawSecret) -> Result<Secret, String> {
-        let text = match (&raw.secret, &raw.secret_file, &raw.secret_env) {
-            (Some(text), None, None) => Ok(text.clone()),
-            (None, Some(file), None) => self.files.read(&self.directory.join(file)),
-            (None, None, Some(name)) => {
-                (self.variable)(name).ok_or_else(|| format!("the variable {name} is not set"))
-            }
-            _ => Err("must have one of secret, secret_file and secret_env".to_owned()),
-        };
-        text.map(Secret::from)
     }
 
     fn api_key(&mut self, index: usize, raw: &RawApiKey) -> Option<ApiKey> {
@@ -246,15 +215,6 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         );
         if all { Scope::All } else { Scope::Named { exact: exact.into_iter().collect(), prefixes } }
     }
-
-    fn keep<T>(&mut self, place: &str, value: Result<T, String>) -> Option<T> {
-        value.map_err(|problem| self.problems.push(format!("{place}: {problem}"))).ok()
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 #[cfg(test)]

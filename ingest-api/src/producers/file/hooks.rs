@@ -3,7 +3,7 @@
 use hooks::{Description, Hook, presets};
 use serde::Deserialize;
 
-use super::{RawSecret, Reader, is_name};
+use super::reader::{RawSecret, Reader, is_name};
 use crate::producers::entry::HookEntry;
 
 #[derive(Deserialize)]
