@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn each_bug_has_a_fault_or_a_test_that_exists() {
+    fn each_bug_has_a_patch_that_applies_and_a_fault_that_exists() {
         for Mutant { bug, finder, .. } in all().unwrap() {
             match finder {
                 Finder::Fault { fault, finds } => {
@@ -279,6 +279,10 @@ mod tests {
                 }
                 Finder::Test { test } => assert!(exists(&test), "{test}"),
             }
+            let patch = format!("torture/mutants/{bug}.patch");
+            let mut check = Command::new("git");
+            check.args(["apply", "--check", &patch]).current_dir(sources());
+            succeed(&mut check, &patch).unwrap();
         }
     }
 
