@@ -33,6 +33,8 @@ pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
         clients: u32::try_from(messages / 10)?,
         sources: 20,
         spread: Spread::default(),
+        // The alternatives know phones only.
+        addresses: 0,
         mix: "valid=1".parse()?,
         shard: Shard::WHOLE,
         base_time: Timestamp::from_micros(micros).context("the clock is far off")?,

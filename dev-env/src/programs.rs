@@ -10,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use crate::kafka::Kafka;
 use crate::ports::Port;
 use crate::process::{Server, Spec};
 
@@ -22,6 +23,24 @@ pub const TOPIC_SETTINGS: [(&str, &str); 3] = [
     ("message.timestamp.type", "LogAppendTime"),
     ("retention.ms", "604800000"),
 ];
+
+/// The topic of what hooks could make no message of.
+pub const QUARANTINE: &str = "telex.quarantine";
+/// Nobody shares its work by partition, and what arrives there is rare: a few, so that no broker alone holds it.
+pub const QUARANTINE_PARTITIONS: i32 = 3;
+/// Its settings: thirty days to mend a hook in, and room for a request of the size limit (1 MiB) with its headers.
+pub const QUARANTINE_SETTINGS: [(&str, &str); 4] = [
+    ("cleanup.policy", "delete"),
+    ("message.timestamp.type", "LogAppendTime"),
+    ("retention.ms", "2592000000"),
+    ("max.message.bytes", "2097152"),
+];
+
+/// Makes both topics.
+pub fn create_topics(kafka: &Kafka) -> Result<()> {
+    kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
+    kafka.create_topic(QUARANTINE, QUARANTINE_PARTITIONS, &QUARANTINE_SETTINGS)
+}
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(20);

@@ -5,6 +5,9 @@ create table telex_messages (
     appended_at         timestamp_ltz(3) metadata from 'timestamp' virtual,
     external_client_id  string,
     client_phone        string,
+    -- Instead of the phone in version 3, of a client without one: scheme:id.
+    client_address      string,
+    aliases             array<string>,
     external_message_id string,
     `text`              string,
     sent_at             string,
@@ -32,10 +35,11 @@ create table telex_messages (
 
 -- Each message once: the first of its copies.
 create view messages_once as
-select external_client_id, client_phone, external_message_id, `text`, appended_at
+select client_id, external_client_id, coalesce(client_phone, client_address) as client_address, external_message_id, `text`, appended_at
 from (
-    select *, row_number() over (partition by external_client_id, client_phone, external_message_id order by appended_at) as copy
+    select *, row_number() over (partition by client_id, external_message_id order by appended_at) as copy
     from telex_messages
-    where decode(headers['ce_type'], 'UTF-8') in ('telex.message.received.v1', 'telex.message.received.v2')
+    where decode(headers['ce_type'], 'UTF-8')
+          in ('telex.message.received.v1', 'telex.message.received.v2', 'telex.message.received.v3')
 )
 where copy = 1;

@@ -68,6 +68,7 @@ impl Application {
         let shared = Shared {
             publisher: KafkaPublisher::new(&config.kafka, Arc::clone(&metrics))?,
             topic: config.kafka.topic.clone(),
+            public_url: config.public_url.clone(),
             partition_count: config.kafka.partition_count,
             producers,
             admission: Admission::new(&config.limits, &metrics),
@@ -151,7 +152,7 @@ impl FromFiles {
     fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
         let mut problems = config.problems();
         let producers = config.producers_file.clone().map(|path| {
-            let file = ProducersFile::new(path, Arc::clone(metrics));
+            let file = ProducersFile::new(path, config.public_url.is_some(), Arc::clone(metrics));
             Reloaded::new(file, metrics.ingest_producers_reloads_total.clone()).map(Arc::new)
         });
         let certificates = config

@@ -21,6 +21,7 @@ const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
 #[command(version, long_version = crate::kafka_client::VERSION.as_str())]
+#[command(after_help = "ingest-api hooks --help: the descriptions of providers' webhooks")]
 pub struct Config {
     /// Where producers send to.
     #[arg(long, env = "INGEST_LISTEN", default_value = "127.0.0.1:8080")]
@@ -34,6 +35,9 @@ pub struct Config {
     /// Who may send, in TOML; read again when it changes.
     #[arg(long, env = "INGEST_PRODUCERS_FILE")]
     pub producers_file: Option<PathBuf>,
+    /// The URL under which providers reach this service, without a path: `https://telex.example`. Some sign it.
+    #[arg(long, env = "INGEST_PUBLIC_URL")]
+    pub public_url: Option<String>,
     /// Take messages from anybody, without credentials. For a development machine.
     #[arg(long, env = "INGEST_INSECURE_DEVELOPMENT_MODE")]
     pub insecure_development_mode: bool,
@@ -61,6 +65,9 @@ pub struct KafkaConfig {
     /// The topic.
     #[arg(long, env = "INGEST_TOPIC", default_value = "telex.messages")]
     pub topic: String,
+    /// The topic of what a provider sent as a message and what can never be one.
+    #[arg(long, env = "INGEST_QUARANTINE_TOPIC", default_value = "telex.quarantine")]
+    pub quarantine_topic: String,
     /// Partitions over which keys are spread: the number that the processors have registered.
     #[arg(long, env = "INGEST_PARTITION_COUNT")]
     pub partition_count: PartitionCount,
@@ -136,6 +143,14 @@ impl Config {
         require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
         require(!kafka.topic.is_empty(), "--topic must not be empty");
         require(
+            !kafka.quarantine_topic.is_empty() && kafka.quarantine_topic != kafka.topic,
+            "--quarantine-topic must name a topic of its own",
+        );
+        require(
+            self.public_url.as_deref().is_none_or(is_origin),
+            "--public-url must be https:// and a host, without a path",
+        );
+        require(
             kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
             "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
@@ -167,6 +182,12 @@ impl Config {
         require(limits.idle_deadline <= IDLE_MAX, "--idle-deadline-ms must be 3600000 at most");
         problems
     }
+}
+
+/// A scheme and a host, perhaps with a port.
+fn is_origin(url: &str) -> bool {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@']))
 }
 
 #[cfg(test)]
@@ -202,6 +223,21 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
         assert_eq!(config.problems().len(), 4);
+    }
+
+    #[test]
+    fn a_public_url_is_where_the_service_is_and_no_page_of_it() {
+        for (url, fits) in [
+            ("https://telex.example", true),
+            ("http://10.0.0.7:8080", true),
+            ("https://telex.example/", false),
+            ("https://telex.example/v1/hooks/whatsapp", false),
+            ("telex.example", false),
+            ("https://", false),
+        ] {
+            let config = parse(&["--insecure-development-mode", "--public-url", url]);
+            assert_eq!(config.problems().is_empty(), fits, "{url}");
+        }
     }
 
     #[test]

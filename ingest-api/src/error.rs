@@ -6,6 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
+use hooks::walk::Lost;
 use schemas::{Invalid, InvalidReason};
 use serde::Serialize;
 
@@ -56,8 +57,11 @@ pub enum ApiError {
     /// The body broke off, or its framing is wrong.
     #[error("the body could not be read to its end")]
     BodyBroken,
+    /// A provider's webhook in which not even the items can be found.
+    #[error("the webhook cannot be read: {0}")]
+    Unreadable(Lost),
     /// The URI is too long.
-    #[error("the URI is longer than 2048 bytes")]
+    #[error("the URI is longer than 2048 bytes, or than 8192 of a webhook")]
     UriTooLong,
     #[error("there is nothing here")]
     NotFound,
@@ -147,6 +151,7 @@ impl ApiError {
             Self::Invalid(Invalid { reason: InvalidReason::MalformedJson, .. })
             | Self::BodyBroken
             | Self::BodyNotDecodable
+            | Self::Unreadable(Lost::Syntax | Lost::TooDeep | Lost::Twice)
             | Self::AmbiguousLength => StatusCode::BAD_REQUEST,
             Self::HeadTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -157,9 +162,10 @@ impl ApiError {
             | Self::ClientIdNotSigned
             | Self::ClientIdMismatch
             | Self::ClientIdMalformed => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::BodyTooLarge(_) | Self::ItemTooLarge(_) | Self::RecordTooLarge => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
+            Self::BodyTooLarge(_)
+            | Self::ItemTooLarge(_)
+            | Self::RecordTooLarge
+            | Self::Unreadable(Lost::TooMuch) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) | Self::UnsupportedEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::UriTooLong => StatusCode::URI_TOO_LONG,
@@ -185,6 +191,7 @@ impl ApiError {
             Self::ClientIdMalformed => "client_id_malformed",
             Self::BodyTimeout => "body_timeout",
             Self::BodyBroken => "body_broken",
+            Self::Unreadable(_) => "webhook_not_readable",
             Self::UriTooLong => "uri_too_long",
             Self::AmbiguousLength => "ambiguous_length",
             Self::HeadTooLarge => "head_too_large",

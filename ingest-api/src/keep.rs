@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     admission::Admitted,
     error::ApiError,
-    publish::{self, Acknowledgement, Delivered, Publish},
+    publish::{self, Acknowledgement, Delivered, Destination, Publish},
     receive::Received,
     state::Shared,
 };
@@ -62,7 +62,8 @@ impl<P: Publish> Shared<P> {
         record: EncodedRecord,
         admitted: Arc<Admitted>,
     ) -> Result<Acknowledgement, ApiError> {
-        self.publisher.enqueue(record, client_id.partition(self.partition_count), admitted)
+        let to = Destination::Messages(client_id.partition(self.partition_count));
+        self.publisher.enqueue(record, to, Some(admitted))
     }
 
     /// Counts the messages that are kept otherwise than they came, and says how.

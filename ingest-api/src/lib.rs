@@ -4,8 +4,8 @@
 //! Read in the order of a request's way: [`accept`] and [`tls`] (sockets), [`connection`], [`heads`] and
 //! [`lingering`] (deadlines, framing, ends), [`router`] (routes, request ids), [`receive`] (the body, under [`admission`] or, while
 //! nobody knows who sends it, [`unproven`]; [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who
-//! sends it, and how much), the handlers [`messages`], [`batch`] and [`dialog_close`], [`keep`] and [`publish`]
-//! (Kafka, within [`topic_limits`]), [`error`] (every other answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together,
+//! sends it, and how much), the handlers [`messages`], [`batch`], [`dialog_close`] and [`webhooks`], [`keep`] and [`publish`]
+//! (Kafka, within [`topic_limits`]), [`error`] (every other answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together, [`commands`] are for those who describe hooks,
 //! [`watch`] keeps an eye on the topic;
 //! [`files`] keeps it as new as its files.
 //!
@@ -18,6 +18,7 @@ pub mod activity;
 pub mod admission;
 pub mod app;
 pub mod batch;
+pub mod commands;
 pub mod config;
 pub mod connection;
 pub mod content_type;
@@ -46,3 +47,4 @@ pub mod tls;
 pub mod topic_limits;
 pub mod unproven;
 pub mod watch;
+pub mod webhooks;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use ingest_api::{
     app::{Application, Misconfigured},
+    commands::Hooks,
     config::Config,
 };
 use service_kit::{lifecycle::stop_requested, probe, telemetry};
@@ -17,6 +18,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Exit codes: 0 stopped when asked, 1 failed, 2 the configuration has no meaning.
 #[tokio::main]
 async fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "hooks") {
+        return Hooks::parse_from(std::env::args_os().skip(1)).run().await;
+    }
     match run(Config::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<probe::NotReady>() => {

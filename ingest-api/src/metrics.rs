@@ -11,7 +11,7 @@ service_kit::metrics! {
         /// Messages of batches answered, by code.
         ingest_batch_items_total: IntCounterVec = &["code"],
         /// Messages kept otherwise than they came, by what of them: `lone_surrogate` in the text became U+FFFD,
-        /// a `sent_at` was left out as `timestamp_out_of_range`.
+        /// a `sent_at` was left out as `timestamp_out_of_range`, an alias as `address_malformed`.
         ingest_warnings_total: IntCounterVec = &["code"],
         /// Time from a request's head to its answer.
         ingest_request_seconds: Histogram = SECONDS,
@@ -39,6 +39,12 @@ service_kit::metrics! {
         ingest_authentication_failures_total: IntCounterVec = &["cause"],
         /// Messages of each producer, by what became of them.
         ingest_producer_messages_total: IntCounterVec = &["producer", "result"],
+        /// Items of providers' webhooks, by hook and by what became of them.
+        ingest_hook_items_total: IntCounterVec = &["hook", "result"],
+        /// Items of webhooks that are no messages, by hook and by the name of what says so in its description.
+        ingest_hook_skipped_total: IntCounterVec = &["hook", "name"],
+        /// Messages of webhooks that are kept without their time, which could not be read.
+        ingest_hook_times_unreadable_total: IntCounterVec = &["hook"],
         /// Bytes of the bodies of each producer.
         ingest_producer_bytes_total: IntCounterVec = &["producer"],
         /// Times that the producers file had changed, by what became of the new version.

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ::schemas::{Invalid, InvalidReason};
 use axum::http::StatusCode;
+use hooks::walk::Lost;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     error::{ApiError, PROBLEM_JSON, Unavailable},
     media::{CODINGS, Media},
     messages,
+    webhooks::{self, BODY_BYTES_MAX as WEBHOOK_BYTES_MAX},
 };
 
 const ABOUT: &str = "Takes the messages that people send to a business and keeps them, in order for each \
@@ -47,6 +49,7 @@ pub fn document() -> Value {
             messages::PATH: { "post": messages_operation() },
             batch::PATH: { "post": batch_operation() },
             dialog_close::PATH: { "post": dialog_close_operation() },
+            webhooks::PATH: { "post": webhook_operation(), "get": webhook_setup_operation() },
         },
         "components": {
             "schemas": schemas::schemas(),
@@ -155,6 +158,71 @@ fn dialog_close_operation() -> Value {
         },
         "responses": responses([kept()], errors),
     })
+}
+
+fn webhook_operation() -> Value {
+    let mut errors = vec![
+        ApiError::BodyTooLarge(WEBHOOK_BYTES_MAX),
+        ApiError::RecordTooLarge,
+        ApiError::NotFound,
+        ApiError::Unreadable(Lost::Syntax),
+        ApiError::Unreadable(Lost::TooMuch),
+    ];
+    errors.extend(unavailable(&Unavailable::ALL));
+    let mut responses = responses(
+        [as_the_hook_says(
+            "2XX",
+            "Every message is kept, and what can never be one lies \
+        in the quarantine.",
+        )],
+        errors,
+    );
+    let again = as_the_hook_says(
+        "default",
+        "Send it again: in place of 503 and 429, if the hook says another status. \
+        Without a body.",
+    );
+    responses.as_object_mut().into_iter().for_each(|responses| responses.extend([again.clone()]));
+    json!({
+        "operationId": "postWebhook",
+        "summary": "A provider's webhook, as the provider sends it",
+        "description": format!(
+            "A hook of the producers file says how the body is read, how it is signed and what is answered; a \
+            provider that can do nothing else sends its secret behind the name, as another segment of the path. At \
+            most {WEBHOOK_BYTES_MAX} bytes. Answers of the status that the hook says have the body that the hook says, as \
+            a rule none."
+        ),
+        "security": [{}],
+        "parameters": webhook_parameters(),
+        "requestBody": { "content": {
+            Media::Json.as_str(): { "schema": {} },
+            "application/x-www-form-urlencoded": { "schema": { "type": "object" } },
+        } },
+        "responses": responses,
+    })
+}
+
+fn webhook_setup_operation() -> Value {
+    let answered = as_the_hook_says("200", "The word that the provider wants to see again, as plain text.");
+    json!({
+        "operationId": "getWebhook",
+        "summary": "A provider looks whether the URL is ours",
+        "description": "Or sends its messages in the query, if the hook says so.",
+        "security": [{}],
+        "parameters": webhook_parameters(),
+        "responses": responses([answered], vec![ApiError::NotFound]),
+    })
+}
+
+fn webhook_parameters() -> Vec<Value> {
+    let name = json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" },
+        "description": "The hook." });
+    vec![name, json!({ "$ref": "#/components/parameters/RequestId" })]
+}
+
+fn as_the_hook_says(status: &str, description: &str) -> (String, Value) {
+    let response = json!({ "description": description, "headers": headers_of(StatusCode::OK) });
+    (status.to_owned(), response)
 }
 
 /// What every operation may answer besides its own errors.

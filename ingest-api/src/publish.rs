@@ -34,6 +34,9 @@ use crate::{
     topic_limits::{BATCH_BYTES_MAX, TopicSettings},
 };
 
+/// A webhook has half of it at most.
+const RECORD_BYTES_MAX: u32 = 2 * 1024 * 1024;
+
 /// What Kafka adds to a record (lengths, timestamps) and to a batch (its header), at most.
 const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
@@ -48,17 +51,26 @@ pub struct Delivered {
 /// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
 pub type Acknowledgement = oneshot::Receiver<Result<Delivered, ApiError>>;
 
+/// Where a record goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// To this partition of the topic of messages.
+    Messages(Partition),
+    /// To the topic of what can never be a message, to the partition that its key says.
+    Quarantine,
+}
+
 pub trait Publish: Send + Sync + 'static {
     /// Puts a record into the queue; records of one partition are kept in the order of these calls. Never
-    /// waits.
+    /// waits. `admitted` is the share of a request in what may be in flight.
     ///
     /// # Errors
     /// The queue refuses it.
     fn enqueue(
         &self,
         record: EncodedRecord,
-        partition: Partition,
-        admitted: Arc<Admitted>,
+        to: Destination,
+        admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError>;
 }
 
@@ -84,7 +96,7 @@ pub struct Ticket {
     since: Instant,
     /// Of a batch with this record alone, at most.
     batch_bytes: usize,
-    _admitted: Arc<Admitted>,
+    _admitted: Option<Arc<Admitted>>,
 }
 
 /// Gets the delivery reports, on the producer's thread.
@@ -213,9 +225,13 @@ impl KafkaPublisher {
             .set("message.timeout.ms", self.config.message_timeout.as_millis().to_string())
             .set("linger.ms", self.config.linger.as_millis().to_string())
             .set("compression.type", "lz4")
+            // Of records in quarantine; messages name their partition.
+            .set("partitioner", "murmur2_random")
             .set("queue.buffering.max.messages", "20000")
             .set("queue.buffering.max.kbytes", "131072")
-            .set("message.max.bytes", "1000000")
+            // Of one record, before it is compressed: a webhook that is quarantined whole, with its headers. What a
+            // topic takes is for the topic to say.
+            .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
             .set("batch.size", batch_bytes_max.to_string())
             .create_with_context(Reports {
                 metrics: Arc::clone(&self.metrics),
@@ -271,7 +287,18 @@ impl KafkaPublisher {
     /// # Errors
     /// The brokers did not answer, or there is no such topic.
     pub fn partitions(&self, timeout: Duration) -> Result<usize, KafkaError> {
-        let name = &self.config.topic;
+        self.partitions_of(&self.config.topic, timeout)
+    }
+
+    /// The same of the quarantine's topic.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or there is no such topic.
+    pub fn quarantine_partitions(&self, timeout: Duration) -> Result<usize, KafkaError> {
+        self.partitions_of(&self.config.quarantine_topic, timeout)
+    }
+
+    fn partitions_of(&self, name: &str, timeout: Duration) -> Result<usize, KafkaError> {
         let metadata = self.admin.inner().fetch_metadata(Some(name), timeout)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
         match topic.map(|topic| (topic.error(), topic.partitions().len())) {
@@ -291,7 +318,7 @@ impl KafkaPublisher {
 }
 
 /// What all clients have in common.
-fn client(config: &KafkaConfig) -> ClientConfig {
+pub fn client(config: &KafkaConfig) -> ClientConfig {
     let mut client = plain();
     // First, so that what is set below and by the caller stands in any case.
     let connection = config.connection.iter().flat_map(KafkaSettings::iter);
@@ -316,8 +343,8 @@ impl Publish for KafkaPublisher {
     fn enqueue(
         &self,
         record: EncodedRecord,
-        partition: Partition,
-        admitted: Arc<Admitted>,
+        to: Destination,
+        admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
         let producer = self.producer();
         let producer = producer.as_ref().ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
@@ -330,11 +357,13 @@ impl Publish for KafkaPublisher {
             .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
                 headers.insert(Header { key, value: Some(value.as_ref()) })
             });
-        let base = BaseRecord::with_opaque_to(&self.config.topic, ticket)
-            .partition(partition.0)
-            .key(&record.key)
-            .payload(&record.value)
-            .headers(headers);
+        let base = match to {
+            Destination::Messages(partition) => {
+                BaseRecord::with_opaque_to(&self.config.topic, ticket).partition(partition.0)
+            }
+            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, ticket),
+        };
+        let base = base.key(&record.key).payload(&record.value).headers(headers);
         match producer.send(base) {
             Ok(()) => Ok(acknowledgement),
             // Refused before it is in any batch, so its size is its own.

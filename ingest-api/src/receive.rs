@@ -19,7 +19,7 @@ use crate::{
     admission::Admitted,
     error::{ApiError, Unavailable},
     inflate,
-    producers::{Claim, Principal, Refused},
+    producers::{Claim, Principal},
     rate::Cost,
     state::Shared,
 };
@@ -49,6 +49,21 @@ pub struct Received {
 /// much; or the body is too large, too slow, broken, or encoded in a way that is not known.
 pub async fn receive<P>(
     shared: &Shared<P>,
+    place: (&'static str, &RequestId),
+    headers: &HeaderMap,
+    body: Body,
+    limit: u32,
+) -> Result<Received, ApiError> {
+    receive_from(shared, || claim(shared, headers), place, headers, body, limit).await
+}
+
+/// [`receive`], from whom `claim` says.
+///
+/// # Errors
+/// As [`receive`].
+pub async fn receive_from<'a, P>(
+    shared: &Shared<P>,
+    claim: impl FnOnce() -> Result<Claim<'a>, ApiError>,
     (route, request_id): (&'static str, &RequestId),
     headers: &HeaderMap,
     body: Body,
@@ -58,7 +73,7 @@ pub async fn receive<P>(
         return Err(ApiError::Unavailable(Unavailable::Draining));
     }
     let coding = inflate::coding(headers)?;
-    let claim = claim(shared, headers)?;
+    let claim = claim()?;
     // A declared length above the limit is refused before a byte is read.
     if body.size_hint().lower() > u64::from(limit) {
         return Err(ApiError::BodyTooLarge(limit));
@@ -103,11 +118,11 @@ fn claim<'a, P>(shared: &Shared<P>, headers: &'a HeaderMap) -> Result<Claim<'a>,
         return Ok(Claim::Proven(Principal::Anybody));
     };
     let claim = producers.current().claim(headers, unix_time().as_secs());
-    claim.map_err(|refused| unauthorized(shared, refused))
+    claim.map_err(|refused| unauthorized(shared, refused.as_str()))
 }
 
-fn unauthorized<P>(shared: &Shared<P>, refused: Refused) -> ApiError {
-    let cause = refused.as_str();
+/// Counts a request of which it is not known who sent it; `cause` is for the metric.
+pub fn unauthorized<P>(shared: &Shared<P>, cause: &'static str) -> ApiError {
     shared.metrics.ingest_authentication_failures_total.with_label_values(&[cause]).inc();
     tracing::debug!(cause, "not authenticated");
     ApiError::Unauthorized
@@ -140,14 +155,14 @@ async fn read<P>(shared: &Shared<P>, claim: &Claim<'_>, body: Body, limit: u32) 
             let raw = raw.await.inspect(whole)?;
             Ok(Read { raw, principal: principal.clone(), admitted })
         }
-        Claim::Signed(claimed) => {
-            let (stay, evicted) = shared.admission.unproven.enter(claimed.name());
+        Claim::Signed(_) | Claim::Hooked(_) => {
+            let (stay, evicted) = shared.admission.unproven.enter(claim.name());
             let raw = tokio::select! {
                 biased;
                 raw = collect(body, limit, |bytes| { stay.grow(bytes); Ok(()) }) => raw.inspect(whole)?,
                 _ = evicted => return Err(TOO_MANY),
             };
-            let principal = claimed.prove(&raw).map_err(|refused| unauthorized(shared, refused))?;
+            let principal = claim.prove(&raw).map_err(|refused| unauthorized(shared, refused.as_str()))?;
             let bytes = u32::try_from(raw.len()).unwrap_or(u32::MAX);
             let admitted = shared.admission.admit(bytes).ok_or(TOO_MANY)?;
             Ok(Read { raw, principal, admitted })

@@ -20,17 +20,22 @@ use crate::{
     messages,
     publish::Publish,
     state::Shared,
+    webhooks,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 const URI_BYTES_MAX: usize = 2_048;
+/// Some providers send a message in the query: a long one in letters beyond Latin ones, percent-encoded.
+const WEBHOOK_URI_BYTES_MAX: usize = 8_192;
 
 pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
     Router::new()
         .route(messages::PATH, post(messages::post::<P>))
         .route(batch::PATH, post(batch::post::<P>))
         .route(dialog_close::PATH, post(dialog_close::post::<P>))
+        .route(webhooks::PATH, post(webhooks::post::<P>).get(webhooks::get::<P>))
+        .route(webhooks::PATH_WITH_SECRET, post(webhooks::post::<P>).get(webhooks::get::<P>))
         .route("/openapi.json", get(docs::openapi))
         .route("/docs", get(docs::page))
         .route("/docs/page.css", get(docs::style))
@@ -88,7 +93,9 @@ fn refusal(request: &Request) -> Option<ApiError> {
         None => {}
     }
     let length = request.uri().path_and_query().map_or(0, |uri| uri.as_str().len());
-    (length > URI_BYTES_MAX).then_some(ApiError::UriTooLong)
+    let is_webhook = request.uri().path().starts_with(webhooks::PREFIX);
+    let length_max = if is_webhook { WEBHOOK_URI_BYTES_MAX } else { URI_BYTES_MAX };
+    (length > length_max).then_some(ApiError::UriTooLong)
 }
 
 /// UUIDv7: ids of later requests sort later.

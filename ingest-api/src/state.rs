@@ -16,6 +16,8 @@ pub struct Shared<P> {
     pub publisher: P,
     /// The topic's name, for the answer.
     pub topic: String,
+    /// The URL under which providers reach this service, without a path.
+    pub public_url: Option<String>,
     /// Over how many partitions keys are spread.
     pub partition_count: PartitionCount,
     /// Who may send; anybody without.

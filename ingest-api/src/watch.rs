@@ -77,16 +77,12 @@ impl Limits {
             return;
         }
         self.asked = Some(Instant::now());
-        let said = match shared.publisher.settings(QUESTION_DEADLINE).await {
-            Ok(settings) => {
-                self.remark(settings.remarks(shared.limits.body_bytes_max));
-                settings.max_message_bytes
-            }
-            Err(error) => {
-                self.remark(vec![format!("its settings cannot be read: {error}")]);
-                None
-            }
+        let (mut remarks, said) = match shared.publisher.settings(QUESTION_DEADLINE).await {
+            Ok(settings) => (settings.remarks(shared.limits.body_bytes_max), settings.max_message_bytes),
+            Err(error) => (vec![format!("its settings cannot be read: {error}")], None),
         };
+        remarks.extend(without_quarantine(shared).await);
+        self.remark(remarks);
         let in_force = shared.publisher.batch_bytes_max();
         let next = self.believed.next(in_force, is_refused, said);
         if next != in_force {
@@ -100,6 +96,20 @@ impl Limits {
         }
         self.remarks = remarks;
     }
+}
+
+/// What a person should know who has described hooks, and has not made the topic of the quarantine.
+async fn without_quarantine(shared: &Arc<Shared<KafkaPublisher>>) -> Option<String> {
+    if !shared.producers.as_ref()?.current().has_hooks() {
+        return None;
+    }
+    let asked = Arc::clone(shared);
+    let seen =
+        tokio::task::spawn_blocking(move || asked.publisher.quarantine_partitions(QUESTION_DEADLINE)).await;
+    let error = seen.ok()?.err()?;
+    Some(format!(
+        "the topic of the quarantine cannot be seen, webhooks with an item that is no message are not taken: {error}"
+    ))
 }
 
 async fn resize(shared: &Arc<Shared<KafkaPublisher>>, from: u32, to: u32) {

@@ -126,7 +126,14 @@ async fn compare(
 ) -> anyhow::Result<(Verdict, bool)> {
     let ledger = stats.take_ledger().unwrap_or_default();
     let patience = Duration::from_secs(args.verify_timeout_seconds);
-    let applied = verify::wait_until_applied(database, &stats.acknowledged(), patience).await?;
+    let applied = match &args.hook {
+        None => verify::wait_until_applied(database, &stats.acknowledged(), patience).await?,
+        // A provider is not told where its records lie.
+        Some(_) => {
+            let rows = stats.tally().kept_messages;
+            verify::wait_until_there_are(database, &plan.id_prefix(), rows, patience).await?
+        }
+    };
     let receipts = Receipts { plan, ledger: &ledger, in_batches: args.batch.is_some() };
     Ok((verify::verify(&receipts, database).await?, applied))
 }

@@ -31,6 +31,7 @@ pub struct Target {
     authority: HeaderValue,
     single: Uri,
     batch: Uri,
+    hook: Uri,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub enum Route {
     Single,
     /// A message a line, to `/v1/messages/batch`.
     Batch,
+    /// One message as a provider sends it, to `/v1/hooks/{name}`.
+    Hook,
 }
 
 /// A reply, read to its end.
@@ -96,7 +99,17 @@ impl Target {
             authority: HeaderValue::from_str(authority.as_str())?,
             single: format!("{base}/v1/messages").parse()?,
             batch: format!("{base}/v1/messages/batch").parse()?,
+            hook: format!("{base}/v1/hooks/none").parse()?,
         })
+    }
+
+    /// The same with the hook of this name.
+    ///
+    /// # Errors
+    /// The name cannot stand in a path.
+    pub fn with_hook(self, name: &str) -> anyhow::Result<Self> {
+        let path = self.single.path().trim_end_matches("messages");
+        Ok(Self { hook: format!("{path}hooks/{name}").parse().context("not a hook's name")?, ..self })
     }
 
     /// Opens a socket.
@@ -113,6 +126,7 @@ impl Target {
         let (path, content_type) = match route {
             Route::Single => (&self.single, "application/json"),
             Route::Batch => (&self.batch, "application/x-ndjson"),
+            Route::Hook => (&self.hook, "application/json"),
         };
         // hyper would leave the length of an empty body out.
         let length = HeaderValue::from(body.len());
@@ -245,6 +259,8 @@ mod tests {
         let target = Target::parse(base).unwrap();
         assert_eq!((target.host.as_str(), target.port, target.single.path()), (host, port, path));
         assert_eq!(target.batch.path(), format!("{path}/batch"));
+        let hooks = path.replace("messages", "hooks/whatsapp");
+        assert_eq!(target.with_hook("whatsapp").unwrap().hook.path(), hooks);
     }
 
     #[rstest]

@@ -135,6 +135,8 @@ pub struct StoredClient {
     pub id: Uuid,
     pub external_client_id: String,
     pub client_phone: String,
+    /// Sorted.
+    pub aliases: Vec<String>,
 }
 
 /// All rows of some clients.
@@ -187,7 +189,9 @@ impl Reader {
         .await?;
         let found = sqlx::query_as!(
             StoredClient,
-            "select id, external_client_id, client_phone from clients where id = any($1)",
+            r#"select id, external_client_id, client_phone,
+                      array(select alias from client_aliases where client_id = clients.id order by alias) as "aliases!"
+               from clients where id = any($1)"#,
             clients,
         )
         .fetch_all(&mut self.0)

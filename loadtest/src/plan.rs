@@ -22,7 +22,9 @@ use serde::Serialize;
 
 pub use flaws::{FLAWS, Flaw};
 pub use mix::{Mix, MixError};
-pub use population::{CLIENTS_MAX, CLIENTS_MIN, Client, ClientIndex, EXAMPLE_CLIENTS, SOURCES_MIN};
+pub use population::{
+    ADDRESSES_MAX, CLIENTS_MAX, CLIENTS_MIN, Client, ClientIndex, EXAMPLE_CLIENTS, SOURCES_MIN,
+};
 pub use shard::{Shard, ShardError};
 pub use spread::{Spread, SpreadError};
 
@@ -40,6 +42,8 @@ pub struct Settings {
     /// How many values of `external_client_id` they write through.
     pub sources: u32,
     pub spread: Spread,
+    /// Of a hundred clients so many have an address and no phone, and as many a phone with an alias.
+    pub addresses: u32,
     /// The shares of valid, duplicate and invalid requests.
     pub mix: Mix,
     /// Which of the processes that share the plan this one is.
@@ -57,6 +61,9 @@ pub enum PlanError {
     /// Fewer than the two example clients, or more than there are artificial phones.
     #[error("clients must lie between {CLIENTS_MIN} and {CLIENTS_MAX}")]
     Clients,
+    /// More than have a phone of their own, without which they would share it.
+    #[error("at most {ADDRESSES_MAX} of a hundred clients can be without a phone")]
+    Addresses,
     /// Too few to have one phone under several of them.
     #[error("sources must be at least {SOURCES_MIN}: one phone writes through up to as many")]
     Sources,
@@ -133,7 +140,7 @@ impl Plan {
     /// # Errors
     /// What cannot be planned.
     pub fn new(settings: Settings) -> Result<Self, PlanError> {
-        let population = Population::new(settings.clients, settings.sources, settings.spread)?;
+        let population = Population::new(&settings)?;
         let base_time = settings.base_time.as_micros().cast_unsigned();
         let run = mixed(mixed(settings.seed, settings.shard.index().into()), base_time) >> 16;
         Ok(Self { settings, population, run })
@@ -148,7 +155,7 @@ impl Plan {
         self.run
     }
 
-    /// The account and the phone of a client.
+    /// The account and the address of a client.
     pub fn client(&self, index: ClientIndex) -> Client {
         self.population.client(index)
     }
@@ -201,22 +208,25 @@ impl Plan {
         let draft = self.draft(request.original(), request.client);
         match request.kind {
             Kind::Valid | Kind::Duplicate { .. } => draft.to_json(),
-            Kind::Invalid(flaw) => flaw.spoil(&draft),
+            Kind::Invalid(flaw) => flaw.spoil(&draft.of_a_phone()),
         }
     }
 
     fn draft(&self, index: u64, client: ClientIndex) -> Draft {
         let mut draws = self.draws(Stream::Content, index);
-        let Client { external_client_id, phone } = self.client(client);
+        let Client { external_client_id, address, aliases } = self.client(client);
+        let phone = address.starts_with('+').then(|| population::spelled(&address, &mut draws));
         let before_micros = draws.random_range(0..5_000_000);
         let sent_at = Timestamp::from_micros(self.settings.base_time.as_micros() - before_micros);
         Draft {
             external_client_id,
-            client_phone: population::spelled(&phone, &mut draws),
+            client_address: phone.is_none().then_some(address),
+            client_phone: phone,
             external_message_id: format!("{}{index}", self.id_prefix()),
             text: text::compose(client, &mut draws),
             // The field is optional.
             sent_at: sent_at.filter(|_| draws.random_ratio(9, 10)).map(|time| time.to_string()),
+            aliases,
         }
     }
 
@@ -268,14 +278,25 @@ impl Plan {
 #[derive(Debug, Serialize)]
 struct Draft {
     external_client_id: String,
-    client_phone: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_phone: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<String>,
     external_message_id: String,
     text: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     sent_at: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    aliases: Vec<String>,
 }
 
 impl Draft {
+    /// The same of a client with a phone, which every flaw can spoil.
+    fn of_a_phone(self) -> Self {
+        let phone = self.client_phone.unwrap_or_else(|| population::phone(0));
+        Self { client_phone: Some(phone), client_address: None, aliases: Vec::new(), ..self }
+    }
+
     fn to_json(&self) -> Vec<u8> {
         // Writing to memory cannot fail, and every key is a string.
         serde_json::to_vec(self).unwrap_or_default()

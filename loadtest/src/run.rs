@@ -12,6 +12,7 @@ use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use crate::{
     connection::{Connection, Target},
     plan::{Plan, Request},
+    provider::Provider,
     schedule::Schedule,
     send::{GaveUp, Manner, Policy, Worker},
     sign::Signer,
@@ -30,6 +31,8 @@ pub struct Options {
     /// Messages in a request to the batch route; `None` for one message a request.
     pub batch: Option<usize>,
     pub signer: Option<Signer>,
+    /// Sends as a provider.
+    pub provider: Option<Provider>,
     pub policy: Policy,
 }
 
@@ -80,6 +83,7 @@ pub async fn run(
         start,
         batch: options.batch,
         signer: options.signer.clone(),
+        provider: options.provider.clone(),
         probes,
     };
     let mut tasks = JoinSet::new();

@@ -19,6 +19,7 @@ use crate::{
     answer::{self, Answer},
     connection::{Connection, ExchangeError, REQUEST_ID, Route},
     plan::{Kind, Plan, Request},
+    provider::Provider,
     schedule::Schedule,
     sign::Signer,
     stats::{Outcome, Settlement, Stats},
@@ -69,6 +70,8 @@ pub struct Manner {
     pub batch: Option<usize>,
     /// Who it is from; without it, nobody says.
     pub signer: Option<Signer>,
+    /// Sends each message as a provider, to its hook.
+    pub provider: Option<Provider>,
     /// Where samples are sent to whose rows are waited for.
     pub probes: Option<Probes>,
 }
@@ -187,10 +190,14 @@ impl Worker {
 
     /// An answer for each item, and the wait that the server asks for.
     async fn attempt(&mut self, request_id: &str, open: &[Item]) -> (Vec<Answer>, Option<Duration>) {
-        let route = if self.manner.batch.is_some() { Route::Batch } else { Route::Single };
-        let body = body_of(route, open);
-        let headers = match self.headers(request_id, &body) {
-            Ok(headers) => headers,
+        let route = match &self.manner {
+            Manner { provider: Some(_), .. } => Route::Hook,
+            Manner { batch: Some(_), .. } => Route::Batch,
+            _ => Route::Single,
+        };
+        let made = body_of(route, open).and_then(|body| Ok((self.headers(request_id, &body)?, body)));
+        let (headers, body) = match made {
+            Ok(made) => made,
             Err(error) => return (answer::none(&error.to_string(), open.len()), None),
         };
         let exchange = self.connection.exchange(route, headers, body);
@@ -218,16 +225,20 @@ impl Worker {
         if let Some(signer) = &self.manner.signer {
             signer.sign(&mut headers, request_id, service_kit::clock::unix_time().as_secs(), body)?;
         }
+        if let Some(provider) = &self.manner.provider {
+            provider.sign(&mut headers, body)?;
+        }
         Ok(headers)
     }
 }
 
-/// One message, or one a line.
-fn body_of(route: Route, open: &[Item]) -> Bytes {
+/// One message, as it is or as a provider sends it, or one a line.
+fn body_of(route: Route, open: &[Item]) -> anyhow::Result<Bytes> {
     /// An empty line is no item; this one is not JSON either, and ends as early.
     const EMPTY: &[u8] = b"{";
-    match (route, open) {
+    Ok(match (route, open) {
         (Route::Single, [item]) => Bytes::from(item.body.clone()),
+        (Route::Hook, [item]) => Bytes::from(Provider::body(&item.body)?),
         _ => {
             let mut body = Vec::with_capacity(open.iter().map(|item| item.body.len() + 1).sum());
             for Item { body: line, .. } in open {
@@ -236,7 +247,7 @@ fn body_of(route: Route, open: &[Item]) -> Bytes {
             }
             Bytes::from(body)
         }
-    }
+    })
 }
 
 fn asks_to_send_again(outcome: &Outcome) -> bool {

@@ -86,6 +86,26 @@ pub async fn wait_until_applied(
     }
 }
 
+/// Waits until so many messages have a row whose ids begin so; whether there are.
+///
+/// # Errors
+/// The database cannot be read.
+pub async fn wait_until_there_are(
+    database: &Database,
+    id_prefix: &str,
+    rows: u64,
+    patience: Duration,
+) -> anyhow::Result<bool> {
+    let (mut reader, end) = (database.reader().await?, Instant::now() + patience);
+    while reader.count(id_prefix).await? < rows {
+        if Instant::now() >= end {
+            return Ok(false);
+        }
+        tokio::time::sleep(WAIT).await;
+    }
+    Ok(true)
+}
+
 /// Compares all rows of the run's clients with the receipts.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ begin
                 ('clients', 'insert'),
                 ('dialogs', 'insert, update'),
                 ('messages', 'insert'),
+                ('client_aliases', 'insert'),
                 ('dead_letters', 'insert, update'),
                 ('partition_progress', 'insert, update'),
                 ('halts', 'insert'),

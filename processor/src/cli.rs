@@ -6,7 +6,8 @@ use service_kit::telemetry::{self, LogConfig};
 
 use crate::{
     commands::{
-        dead_letters, dialog_rules, dialogs, halts, health, migrate, partitions, progress, prove, run, tail,
+        dead_letters, dialog_rules, dialogs, halts, health, migrate, partitions, progress, prove, quarantine,
+        run, tail,
     },
     kafka::{
         client::{self, KafkaConfig},
@@ -52,6 +53,8 @@ enum Command {
     /// Records that could not be applied: list, show, export, replay.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// What hooks could make no message of: list, show, export. Reads Kafka alone.
+    Quarantine(quarantine::Args),
     /// Dialogs and their messages.
     #[command(subcommand)]
     Dialogs(dialogs::Command),
@@ -91,6 +94,7 @@ impl Cli {
             Command::Progress(command) => return progress::run(command, &database, &self.kafka).await,
             Command::Halts(command) => return halts::run(command, &database, &self.kafka).await,
             Command::DeadLetters(command) => return dead_letters::run(command, &database, &self.kafka).await,
+            Command::Quarantine(args) => return quarantine::run(args, &self.kafka).await,
             Command::Dialogs(command) => dialogs::run(command, &database).await?,
             Command::DialogRules(command) => dialog_rules::run(command, &database, &self.kafka).await?,
             Command::Partitions(command) => partitions::run(command, &database, &self.kafka).await?,
@@ -116,13 +120,15 @@ mod tests {
     fn the_readme_lists_settings_and_commands() {
         let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
         let mut command = Cli::command();
-        let check = |command: &clap::Command, name| {
+        let check = |command: &clap::Command, name: &str| {
             let table = service_kit::reference::settings(command);
             service_kit::reference::check(document, name, &table).unwrap();
         };
         let commands = service_kit::reference::commands(&command);
         service_kit::reference::check(document, "commands of processor", &commands).unwrap();
         check(&command, "settings of processor");
-        check(command.find_subcommand_mut("run").unwrap(), "settings of processor run");
+        for of in ["run", "quarantine"] {
+            check(command.find_subcommand_mut(of).unwrap(), &format!("settings of processor {of}"));
+        }
     }
 }

@@ -13,7 +13,11 @@ const errors = diagnostics.filter((found) => found.severity === 0);
 for (const error of errors) console.error(`${error.path.join("/")}: ${error.message}`);
 if (!parsed || errors.length > 0) process.exit(1);
 const messages = parsed.messages().all().map((message) => message.name());
-const wanted = ["telex.dialog.close.v1", "telex.message.received.v1", "telex.message.received.v2"];
+const wanted = [
+  "telex.dialog.close.v1",
+  "telex.item.quarantined.v1",
+  ...[1, 2, 3].map((version) => `telex.message.received.v${version}`),
+];
 if (wanted.some((name) => !messages.includes(name))) {
   console.error(`messages: ${messages.join(", ")}`);
   process.exit(1);

@@ -8,8 +8,9 @@ from jsonschema import Draft7Validator
 HERE = pathlib.Path(__file__).resolve().parent
 GOLDEN = HERE.parent / "tests" / "golden"
 
-# Both versions say the same of the fields that Telex looks at.
-MESSAGE_TYPES = ["telex.message.received.v1", "telex.message.received.v2"]
+# All versions say the same of the fields that versions 1 and 2 look at.
+VERSION_3 = "telex.message.received.v3"
+MESSAGE_TYPES = ["telex.message.received.v1", "telex.message.received.v2", VERSION_3]
 MESSAGE = {"external_client_id": "a", "client_phone": "+70000000000", "external_message_id": "1", "text": ""}
 WRONG_MESSAGES = [
     *({k: v for k, v in MESSAGE.items() if k != name} for name in MESSAGE),
@@ -27,7 +28,18 @@ WRONG_MESSAGES = [
     MESSAGE | {"sent_at": None},
     [],
 ]
+ADDRESS = {k: v for k, v in MESSAGE.items() if k != "client_phone"} | {"client_address": "tg:6001"}
+WRONG_ADDRESSES = [
+    MESSAGE | ADDRESS,
+    *(ADDRESS | {"client_address": address} for address in (None, "", "+70000000000", "tg:", "icq:1", "TG:1", "tg: 1")),
+    ADDRESS | {"client_address": "username:anna"},
+    ADDRESS | {"client_address": "tg:1\u0007"},
+    ADDRESS | {"client_address": "tg:" + "1" * 129},
+    *(MESSAGE | {"aliases": aliases} for aliases in (None, [], "tg:1", [1], ["x"], ["+7 000 000 00 00"], ["tg:1", "tg:1"])),
+    MESSAGE | {"aliases": ["tg:1", "tg:2", "tg:3", "tg:4", "tg:5"]},
+]
 WRONG = dict.fromkeys(MESSAGE_TYPES, WRONG_MESSAGES) | {
+    VERSION_3: [*WRONG_MESSAGES, *WRONG_ADDRESSES],
     "telex.dialog.close.v1": [{}, {"client_id": "E60660C7-BD8F-5BA9-B814-6DBEE9550932"}, {"client_id": 1}, None],
 }
 RIGHT_MESSAGES = [
@@ -35,7 +47,14 @@ RIGHT_MESSAGES = [
     MESSAGE | {"text": "а" * 16384, "external_client_id": "a" * 128, "client_phone": "+1234567"},
     MESSAGE | {"sent_at": "2026-11-24T04:34:59.500000Z", "unknown": {"deep": [1]}},
 ]
-RIGHT = dict.fromkeys(MESSAGE_TYPES, RIGHT_MESSAGES) | {
+RIGHT_ADDRESSES = [
+    ADDRESS,
+    ADDRESS | {"client_address": "instagram:" + "я" * 128, "aliases": ["+70000000000", "username:anna", "wa:GB.1"]},
+    MESSAGE | {"aliases": ["wa-lid:1"]},
+]
+# To earlier versions these are members of the sender's.
+RIGHT = dict.fromkeys(MESSAGE_TYPES, [*RIGHT_MESSAGES, MESSAGE | {"client_address": 7, "aliases": "x"}]) | {
+    VERSION_3: [*RIGHT_MESSAGES, *RIGHT_ADDRESSES],
     "telex.dialog.close.v1": [{"client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932", "unknown": 1}],
 }
 

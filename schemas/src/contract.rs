@@ -4,15 +4,19 @@
 //!
 //! The schemas are of draft 7: serialisers, code generators and AsyncAPI itself read it without being told.
 
+mod quarantine;
+
 use serde_json::{Value, json};
 
 use crate::{
+    address::{AddressId, Scheme},
+    fields::ALIASES_MAX,
     ids::{ExternalClientId, ExternalMessageId, MessageText},
-    record::{DIALOG_CLOSE, MESSAGE_RECEIVED, MESSAGE_RECEIVED_V1, header},
+    record::{DIALOG_CLOSE, MESSAGE_RECEIVED_V1, MESSAGE_RECEIVED_V2, MESSAGE_RECEIVED_V3, header},
 };
 
 /// The contract's version. Within a major, only optional fields are added.
-pub const VERSION: &str = "1.1.0";
+pub const VERSION: &str = "1.2.0";
 
 /// Neither control characters nor white space at either end, as `char::is_control` and
 /// `char::is_whitespace` know them.
@@ -37,10 +41,11 @@ const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-
 const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
 
 /// Every document: the file's name, and what it holds.
-pub fn documents() -> [(&'static str, Value); 4] {
+pub fn documents() -> [(&'static str, Value); 5] {
     [
         ("telex.message.received.v1.schema.json", message_received(MESSAGE_RECEIVED_V1, OF_VERSION_1)),
-        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED, OF_VERSION_2)),
+        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED_V2, OF_VERSION_2)),
+        ("telex.message.received.v3.schema.json", message_received_v3()),
         ("telex.dialog.close.v1.schema.json", dialog_close()),
         ("asyncapi.json", async_api()),
     ]
@@ -54,7 +59,85 @@ const OF_VERSION_2: &str = "A client wrote something. The value of a record whos
     as they came: checked for syntax and depth only, so that a name may stand twice among them, and numbers and \
     escapes in them may be more than your parser can hold.";
 
-/// What both versions say of the fields that Telex looks at.
+const OF_VERSION_3: &str = "A client wrote something, who has an address and no phone, or of whose person the source named other addresses. \
+    Everything else is as in telex.message.received.v2, and the two are one stream: the same message may come as either, \
+    and the first one counts.";
+
+/// `scheme:id` with one of the schemes, and behind it what `id`, the pattern of an identifier, takes, up to the limit.
+pub fn address_pattern(schemes: impl Iterator<Item = Scheme>, id: &str) -> String {
+    let schemes = schemes.map(Scheme::as_str).collect::<Vec<_>>().join("|");
+    // Between the first character and the last.
+    let between = format!("]{{0,{}}}", AddressId::CHARS_MAX - 2);
+    format!("^({schemes}):{}", id.trim_start_matches('^').replace("]*", &between))
+}
+
+/// The limit of `scheme:id`, in characters.
+pub fn address_chars_max() -> usize {
+    let longest = Scheme::ALL.iter().map(|scheme| scheme.as_str().len()).max().unwrap_or_default();
+    longest + 1 + AddressId::CHARS_MAX
+}
+
+/// Every scheme with what it stands for, in words.
+pub const SCHEMES: &str = "wa: WhatsApp's business-scoped user id; wa-lid: WhatsApp's hidden id; tg: Telegram; viber; instagram; \
+    messenger: Facebook's page-scoped id; vk; avito; sms: a sender without a number; sunshine: a user of Zendesk Sunshine; \
+    chatwoot: a contact; teletype: a dialog; id: the source's own id; username: a user name, in aliases only.";
+
+fn message_received_v3() -> Value {
+    let mut schema = message_received(MESSAGE_RECEIVED_V3, OF_VERSION_3);
+    let chars_max = address_chars_max();
+    let identities =
+        address_pattern(Scheme::ALL.into_iter().filter(|scheme| scheme.is_identity()), IDENTIFIER);
+    let any = address_pattern(Scheme::ALL.into_iter(), IDENTIFIER);
+    let fields = json!({
+        "client_address": {
+            "type": "string", "maxLength": chars_max, "pattern": identities,
+            "description": format!("What a client without a phone is reached by: scheme:id, byte for byte. {SCHEMES}"),
+        },
+        "aliases": {
+            "type": "array", "minItems": 1, "maxItems": ALIASES_MAX, "uniqueItems": true,
+            "items": { "type": "string", "maxLength": chars_max, "anyOf": [{ "pattern": PHONE }, { "pattern": any }] },
+            "description": "Other addresses of the same person, says the source: phones and scheme:id. To find who belongs together, \
+                and to show; the client is who the key says.",
+        },
+    });
+    if let Some(properties) = schema.get_mut("properties") {
+        extend(properties, fields);
+    }
+    let examples = json!([
+        {
+            "client_address": "wa:GB.9000000001",
+            "external_client_id": "client00000000000000000000000000",
+            "external_message_id": "wamid.1",
+            "text": "Hello",
+            "aliases": ["username:anna"],
+        },
+        {
+            "client_phone": "+70000000000",
+            "external_client_id": "client00000000000000000000000000",
+            "external_message_id": "wamid.2",
+            "text": "Hello",
+            "aliases": ["wa:GB.9000000001"],
+        },
+    ]);
+    extend(
+        &mut schema,
+        json!({
+            "required": ["external_client_id", "external_message_id", "text"],
+            "oneOf": [{ "required": ["client_phone"] }, { "required": ["client_address"] }],
+            "examples": examples,
+        }),
+    );
+    schema
+}
+
+/// Puts the members of one object into another; those that are there are replaced.
+fn extend(object: &mut Value, members: Value) {
+    if let (Value::Object(object), Value::Object(members)) = (object, members) {
+        object.extend(members);
+    }
+}
+
+/// What all versions say of the fields that Telex looks at.
 fn message_received(event_type: &str, description: &str) -> Value {
     json!({
         "$schema": DRAFT,
@@ -123,27 +206,36 @@ fn async_api() -> Value {
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",
-        "channels": { "messages": channel() },
+        "channels": { "messages": channel(), "quarantine": quarantine::channel() },
         "operations": {
             "sendEvents": {
                 "action": "send",
                 "summary": "ingest-api writes; everybody else reads.",
                 "channel": { "$ref": "#/channels/messages" },
             },
+            "sendQuarantined": {
+                "action": "send",
+                "summary": "ingest-api writes; operators read (processor quarantine), and ingest-api hooks replay.",
+                "channel": { "$ref": "#/channels/quarantine" },
+            },
         },
         "components": {
             "messages": {
-                "messageReceived": message(MESSAGE_RECEIVED, "A client wrote something.", MESSAGE_ID),
+                "messageReceived": message(MESSAGE_RECEIVED_V2, "A client with a phone wrote something.", MESSAGE_ID),
+                "messageReceivedV3": message(
+                    MESSAGE_RECEIVED_V3, "A client with another address, or with aliases, wrote something.", MESSAGE_ID,
+                ),
                 "messageReceivedV1": message(
                     MESSAGE_RECEIVED_V1, "A client wrote something, before version 2 came.", MESSAGE_ID,
                 ),
                 "dialogClose": message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
+                "itemQuarantined": quarantine::message(),
             },
         },
     })
 }
 
-/// What `ce_id` is in both versions.
+/// What `ce_id` is in all versions.
 const MESSAGE_ID: &str = "the source's id of the message";
 
 fn channel() -> Value {
@@ -153,6 +245,7 @@ fn channel() -> Value {
             client places it.",
         "messages": {
             "messageReceived": { "$ref": "#/components/messages/messageReceived" },
+            "messageReceivedV3": { "$ref": "#/components/messages/messageReceivedV3" },
             "messageReceivedV1": { "$ref": "#/components/messages/messageReceivedV1" },
             "dialogClose": { "$ref": "#/components/messages/dialogClose" },
         },

@@ -15,9 +15,10 @@ type Rule = fn(&str) -> Result<(), Violation>;
 /// # Errors
 /// The first violated rule, in the order of the contract.
 pub(crate) fn check(fields: &Fields<'_>) -> Result<(), Invalid> {
-    let rules: [(_, _, Rule); 3] = [
+    let rules: [(_, _, Rule); 4] = [
         ("/external_client_id", &fields.external_client_id, no_invisible_character),
         ("/client_phone", &fields.client_phone, no_trunk_zero),
+        ("/client_address", &fields.client_address, no_invisible_character),
         ("/external_message_id", &fields.external_message_id, no_invisible_character),
     ];
     for (pointer, field, rule) in rules {
@@ -26,6 +27,14 @@ pub(crate) fn check(fields: &Fields<'_>) -> Result<(), Invalid> {
         }
     }
     Ok(())
+}
+
+/// The same of a phone or `scheme:id`, whichever it is.
+///
+/// # Errors
+/// The violated rule.
+pub(crate) fn address(value: &str) -> Result<(), Violation> {
+    no_trunk_zero(value).and_then(|()| no_invisible_character(value))
 }
 
 /// `+44 (0)20 …`: in most countries the zero is dialled within the country only, in some it is part of the

@@ -9,17 +9,39 @@ use crate::{
     scan::{Fault, Scanner, hex_unit},
 };
 
-/// The five fields as they were found.
+/// Which members of an object are Telex's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// The five of the versions 1 and 2: `client_address` and `aliases` are a sender's.
+    Five,
+    /// Those of version 3, and of what a producer posts.
+    All,
+}
+
+/// The fields as they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a> {
     pub external_client_id: Field<'a>,
     pub client_phone: Field<'a>,
+    pub client_address: Field<'a>,
     pub external_message_id: Field<'a>,
     pub text: Field<'a>,
     pub sent_at: Field<'a>,
+    pub aliases: List<'a>,
 }
 
-/// A field, each of which holds a string.
+/// A field that holds strings.
+#[derive(Debug, Default)]
+pub(crate) enum List<'a> {
+    #[default]
+    Absent,
+    Null,
+    /// No more than are taken, and one.
+    Items(Vec<Field<'a>>),
+    OtherType,
+}
+
+/// A field that holds a string.
 #[derive(Debug, Default)]
 pub(crate) enum Field<'a> {
     #[default]
@@ -43,12 +65,15 @@ impl Others<'_> {
     }
 }
 
+/// How many aliases a message may carry.
+pub const ALIASES_MAX: usize = 4;
+
 impl<'a> Fields<'a> {
     /// Reads one JSON object. A byte order mark before it is skipped.
     ///
     /// # Errors
     /// The body is not JSON, not an object or nested too deeply, or holds one of the fields twice.
-    pub(crate) fn read(body: &'a [u8]) -> Result<(Self, Others<'a>), Invalid> {
+    pub(crate) fn read(body: &'a [u8], known: Known) -> Result<(Self, Others<'a>), Invalid> {
         let text = std::str::from_utf8(without_mark(body)).map_err(|_| fault("", Fault::Syntax))?;
         let mut scanner = Scanner::new(text);
         scanner.skip_space();
@@ -63,7 +88,7 @@ impl<'a> Fields<'a> {
             });
         }
         let mut members =
-            Members { scanner, fields: Self::default(), others: Others::default(), twice: None };
+            Members { scanner, known, fields: Self::default(), others: Others::default(), twice: None };
         members.read()?;
         match members.twice {
             None => Ok((members.fields, members.others)),
@@ -74,13 +99,15 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(crate) fn named(&mut self, name: &str) -> Option<&mut Field<'a>> {
-        match name {
-            "external_client_id" => Some(&mut self.external_client_id),
-            "client_phone" => Some(&mut self.client_phone),
-            "external_message_id" => Some(&mut self.external_message_id),
-            "text" => Some(&mut self.text),
-            "sent_at" => Some(&mut self.sent_at),
+    /// The field of a name, of those that hold one string.
+    pub(crate) fn named(&mut self, name: &str, known: Known) -> Option<&mut Field<'a>> {
+        match (name, known) {
+            ("external_client_id", _) => Some(&mut self.external_client_id),
+            ("client_phone", _) => Some(&mut self.client_phone),
+            ("client_address", Known::All) => Some(&mut self.client_address),
+            ("external_message_id", _) => Some(&mut self.external_message_id),
+            ("text", _) => Some(&mut self.text),
+            ("sent_at", _) => Some(&mut self.sent_at),
             _ => None,
         }
     }
@@ -93,6 +120,7 @@ pub(crate) fn without_mark(body: &[u8]) -> &[u8] {
 
 struct Members<'a> {
     scanner: Scanner<'a>,
+    known: Known,
     fields: Fields<'a>,
     others: Others<'a>,
     /// The first field that stands twice. Syntax comes first: reading goes on.
@@ -112,15 +140,12 @@ impl<'a> Members<'a> {
             let (name, _) = unescape(self.scanner.name().map_err(syntax)?);
             let begins = self.scanner.at();
             let value = self.scanner.value(1).map_err(|found| fault(&name, found))?;
-            match self.fields.named(&name) {
-                Some(field) => {
-                    if !matches!(field, Field::Absent) {
-                        self.twice.get_or_insert_with(|| name.into_owned());
-                    }
-                    *field = Field::of(value);
-                    self.end(&mut piece);
+            match self.take(&name, value) {
+                Taken::Other => piece = Some((piece.map_or(from, |(from, _)| from), begins + value.len())),
+                Taken::Own => self.end(&mut piece),
+                Taken::Again => {
+                    self.twice.get_or_insert_with(|| name.into_owned());
                 }
-                None => piece = Some((piece.map_or(from, |(from, _)| from), begins + value.len())),
             }
             if self.scanner.passes(b'}') {
                 break;
@@ -135,11 +160,53 @@ impl<'a> Members<'a> {
         if self.scanner.peek().is_none() { Ok(()) } else { Err(fault("", Fault::Syntax)) }
     }
 
+    fn take(&mut self, name: &str, value: &'a str) -> Taken {
+        let is_first = match (name, self.known) {
+            ("aliases", Known::All) => {
+                matches!(std::mem::replace(&mut self.fields.aliases, List::of(value)), List::Absent)
+            }
+            (name, known) => match self.fields.named(name, known) {
+                Some(field) => matches!(std::mem::replace(field, Field::of(value)), Field::Absent),
+                None => return Taken::Other,
+            },
+        };
+        if is_first { Taken::Own } else { Taken::Again }
+    }
+
     fn end(&mut self, piece: &mut Option<(usize, usize)>) {
         // A field that stands twice is refused in any case: its pieces need not be kept.
         if let (Some((from, to)), None) = (piece.take(), &self.twice) {
             self.others.0.push(self.scanner.between(from, to));
         }
+    }
+}
+
+/// What became of a member.
+enum Taken {
+    Own,
+    /// A field that stood there before.
+    Again,
+    Other,
+}
+
+impl<'a> List<'a> {
+    /// Of a value that is well-formed.
+    fn of(value: &'a str) -> Self {
+        let mut scanner = Scanner::new(value);
+        if !scanner.passes(b'[') {
+            return if value == "null" { Self::Null } else { Self::OtherType };
+        }
+        let mut items = Vec::new();
+        scanner.skip_space();
+        while items.len() <= ALIASES_MAX && !scanner.passes(b']') {
+            match scanner.value(0) {
+                Ok(item) => items.push(Field::of(item)),
+                Err(_) => return Self::OtherType,
+            }
+            scanner.passes(b',');
+            scanner.skip_space();
+        }
+        Self::Items(items)
     }
 }
 
@@ -171,7 +238,7 @@ fn fault(name: &str, found: Fault) -> Invalid {
 
 /// What stands between the quotes of a well-formed string, without its escapes; and whether single surrogates
 /// are among them, for each of which U+FFFD stands.
-fn unescape(text: &str) -> (Cow<'_, str>, bool) {
+pub fn unescape(text: &str) -> (Cow<'_, str>, bool) {
     if !text.contains('\\') {
         return (Cow::Borrowed(text), false);
     }
@@ -282,7 +349,7 @@ mod tests {
     #[case::apart(r#"{"x":1e400,"text":"a","y":"\ud83d","x":2 }"#, &["\"x\":1e400", r#""y":"\ud83d","x":2"#])]
     #[case::empty("{}", &[])]
     fn the_others_are_kept_as_they_came(#[case] body: &str, #[case] pieces: &[&str]) {
-        let (_, others) = Fields::read(body.as_bytes()).unwrap();
+        let (_, others) = Fields::read(body.as_bytes(), Known::Five).unwrap();
         assert_eq!(others.pieces().collect::<Vec<_>>(), pieces);
     }
 }

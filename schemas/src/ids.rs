@@ -175,7 +175,8 @@ macro_rules! debug_as_text {
 
 debug_as_text!(ExternalClientId, ExternalMessageId, RequestId, TraceParent);
 
-fn identifier(value: &str, chars_max: usize, length_rule: &'static str) -> Result<(), Violation> {
+/// The rules of an id that somebody else gave.
+pub(crate) fn identifier(value: &str, chars_max: usize, length_rule: &'static str) -> Result<(), Violation> {
     if value.is_empty() {
         return Err((InvalidReason::Empty, length_rule));
     }

@@ -8,20 +8,20 @@ use std::{fmt, num::NonZeroU16};
 
 use uuid::Uuid;
 
-use crate::ids::{ExternalClientId, Phone};
+use crate::{address::Address, ids::ExternalClientId};
 
 /// `UUIDv5(URL namespace, "urn:telex:client")`.
 const NAMESPACE: Uuid = Uuid::from_u128(0xc4c0de32_8e8c_5362_978a_eb3893fb468e);
 
-/// A client: `UUIDv5(NAMESPACE, external_client_id ‖ 0x00 ‖ phone)` (RFC 9562 §5.5) of the
+/// A client: `UUIDv5(NAMESPACE, external_client_id ‖ 0x00 ‖ address)` (RFC 9562 §5.5) of the
 /// normalised pair. The zero byte keeps ("ab", "c") and ("a", "bc") apart; neither part can hold it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClientId(Uuid);
 
 impl ClientId {
     /// The id of the pair.
-    pub fn of(external_client_id: &ExternalClientId, phone: &Phone) -> Self {
-        let name = [external_client_id.as_str().as_bytes(), &[0], phone.as_str().as_bytes()].concat();
+    pub fn of(external_client_id: &ExternalClientId, address: &Address) -> Self {
+        let name = [external_client_id.as_str().as_bytes(), &[0], address.as_str().as_bytes()].concat();
         Self(Uuid::new_v5(&NAMESPACE, &name))
     }
 

@@ -5,27 +5,33 @@
 //! neither HTTP, Kafka nor PostgreSQL: every function here is pure.
 //!
 //! Read in the order in which a message travels: [`batch`] (a body to its items), [`message`] (bytes to
-//! [`Message`], by way of `fields` and `scan`), `edge` (what is refused there only), [`ids`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
+//! [`Message`], by way of `fields` and `scan`), [`draft`] (fields found elsewhere to the same), `edge` (what is refused there only), [`ids`] and [`address`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
 //! topic's format, with [`v1`], which is read only). [`contract`] says the same to readers in other languages.
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod batch;
 pub mod contract;
+pub mod draft;
 mod edge;
 mod fields;
 pub mod ids;
 pub mod key;
 pub mod message;
+pub mod quarantine;
 pub mod reason;
 pub mod record;
-mod scan;
+pub mod scan;
 pub mod time;
 pub mod v1;
 
-pub use fields::Others;
+pub use address::{Address, AddressId, Scheme};
+pub use draft::Draft;
+pub use fields::{ALIASES_MAX, Others, unescape};
 pub use ids::{ExternalClientId, ExternalMessageId, MessageText, Phone, RequestId, TraceParent};
 pub use key::{ClientId, Partition, PartitionCount};
 pub use message::{Body, BodyHash, Message, Posted};
+pub use quarantine::Quarantined;
 pub use reason::{Invalid, InvalidReason, Warning};
 pub use record::{DialogClose, EncodedRecord, Envelope, Event, RecordFault, RecordView};
 pub use scan::DEPTH_MAX;

@@ -4,8 +4,9 @@
 use sha2::{Digest, Sha256};
 
 use crate::{
+    address::Address,
     edge,
-    fields::{Field, Fields, Others, optional, required},
+    fields::{ALIASES_MAX, Field, Fields, Known, List, Others, optional, required},
     ids::{ExternalClientId, ExternalMessageId, MessageText, Phone},
     key::ClientId,
     reason::{Invalid, InvalidReason, Warning},
@@ -18,10 +19,11 @@ use crate::{
 pub struct Message {
     client_id: ClientId,
     external_client_id: ExternalClientId,
-    client_phone: Phone,
+    address: Address,
     external_message_id: ExternalMessageId,
     text: MessageText,
     sent_at: Option<Timestamp>,
+    aliases: Vec<Address>,
     body: Body,
 }
 
@@ -35,7 +37,7 @@ pub struct BodyHash(pub [u8; 16]);
 pub struct Body {
     /// By the rules of the record's version: what the row keeps.
     pub hash: BodyHash,
-    /// By the rules of version 2, whichever version the record is of.
+    /// By the rules of version 2, whichever version the record is of; version 3 has the same.
     pub own: BodyHash,
 }
 
@@ -55,42 +57,70 @@ impl<'a> Posted<'a> {
     /// # Errors
     /// The first violated rule, as [`Message::parse`] has it; then what `edge` refuses.
     pub fn parse(body: &'a [u8], received_at: Timestamp) -> Result<Self, Invalid> {
-        let (fields, others) = Fields::read(body)?;
-        let refused = edge::check(&fields);
-        let (message, warnings) = Message::from_fields(fields, received_at)?;
-        refused?;
+        let (mut fields, others) = Fields::read(body, Known::All)?;
+        let sent_at = claimed(&mut fields);
+        let (message, warnings) = Message::at_the_edge(fields, sent_at, received_at)?;
         Ok(Self { message, others, warnings })
     }
 }
 
 impl Message {
-    /// Parses a JSON object by the rules of version 2. Members that Telex does not know are passed over.
+    /// Parses a JSON object by the rules of version 3. Members that Telex does not know are passed over.
     ///
     /// `received_at` bounds `sent_at`; it is an argument so that the processor, replaying the
     /// topic in ten years, comes to the same answer as the edge did.
     ///
     /// # Errors
-    /// The first violated rule: syntax before content, then the fields in the order of the
-    /// contract (`external_client_id`, `client_phone`, `external_message_id`, `text`, `sent_at`).
+    /// The first violated rule: syntax before content, then the fields in the order of the contract
+    /// (`external_client_id`, `client_phone` or `client_address`, `external_message_id`, `text`, `sent_at`,
+    /// `aliases`).
     pub fn parse(body: &[u8], received_at: Timestamp) -> Result<Self, Invalid> {
-        let (fields, _) = Fields::read(body)?;
-        Self::from_fields(fields, received_at).map(|(message, _)| message)
+        Self::read(body, Known::All, received_at)
     }
 
-    fn from_fields(mut fields: Fields<'_>, received_at: Timestamp) -> Result<(Self, Vec<Warning>), Invalid> {
-        let sent_at = std::mem::take(&mut fields.sent_at);
+    /// Parses a JSON object by the rules of version 2, to which `client_address` and `aliases` are members that
+    /// Telex does not know.
+    ///
+    /// # Errors
+    /// As [`Message::parse`].
+    pub fn parse_of_version_2(body: &[u8], received_at: Timestamp) -> Result<Self, Invalid> {
+        Self::read(body, Known::Five, received_at)
+    }
+
+    fn read(body: &[u8], known: Known, received_at: Timestamp) -> Result<Self, Invalid> {
+        let (mut fields, _) = Fields::read(body, known)?;
+        let sent_at = claimed(&mut fields);
+        Self::from_fields(fields, sent_at, received_at).map(|(message, _)| message)
+    }
+
+    /// By the rules of the contract, then by those of the edge.
+    pub(crate) fn at_the_edge(
+        fields: Fields<'_>,
+        sent_at: Result<Option<Timestamp>, Invalid>,
+        received_at: Timestamp,
+    ) -> Result<(Self, Vec<Warning>), Invalid> {
+        let refused = edge::check(&fields);
+        let read = Self::from_fields(fields, sent_at, received_at)?;
+        refused.map(|()| read)
+    }
+
+    fn from_fields(
+        mut fields: Fields<'_>,
+        sent_at: Result<Option<Timestamp>, Invalid>,
+        received_at: Timestamp,
+    ) -> Result<(Self, Vec<Warning>), Invalid> {
+        let aliases = std::mem::take(&mut fields.aliases);
         let (own, text_is_mended) = Own::parse(fields)?;
-        let sent_at = optional("/sent_at", sent_at, |v| Timestamp::parse_sent_at(&v, received_at));
-        let mut warnings: Vec<Warning> =
-            text_is_mended.then_some(Warning::HalfCharacter).into_iter().collect();
-        let sent_at = match sent_at {
-            Err(Invalid { reason: InvalidReason::TimestampOutOfRange, .. }) => {
-                warnings.push(Warning::SentAtOutOfRange);
-                None
-            }
-            read => read?,
-        };
-        Ok((own.into_message(sent_at), warnings))
+        let claimed = sent_at?;
+        let sent_at = claimed.and_then(|time| time.check_sent_at(received_at).ok());
+        let (aliases, has_left_out) = read_aliases(aliases, &own.address)?;
+        let warnings = [
+            (text_is_mended, Warning::HalfCharacter),
+            (sent_at != claimed, Warning::SentAtOutOfRange),
+            (has_left_out, Warning::AliasLeftOut),
+        ];
+        let warnings = warnings.into_iter().filter_map(|(holds, warning)| holds.then_some(warning));
+        Ok((Self { aliases, ..own.into_message(sent_at) }, warnings.collect()))
     }
 
     /// The client who wrote it.
@@ -103,9 +133,9 @@ impl Message {
         &self.external_client_id
     }
 
-    /// The client's phone, normalised.
-    pub const fn client_phone(&self) -> &Phone {
-        &self.client_phone
+    /// What the client is reached by: the other half of its identity.
+    pub const fn address(&self) -> &Address {
+        &self.address
     }
 
     /// The source's id of the message, unique per client.
@@ -122,6 +152,12 @@ impl Message {
         self.sent_at
     }
 
+    /// Other addresses of the same person, each once, without the one that is the client's. What they say of
+    /// people is not part of what the message says: they are not in its hash.
+    pub fn aliases(&self) -> &[Address] {
+        &self.aliases
+    }
+
     pub const fn body(&self) -> Body {
         self.body
     }
@@ -135,18 +171,67 @@ impl Message {
     pub fn heap_bytes(&self) -> usize {
         let texts = [
             self.external_client_id.as_str(),
-            self.client_phone.as_str(),
+            self.address.as_str(),
             self.external_message_id.as_str(),
             self.text.as_str(),
         ];
-        texts.map(str::len).iter().sum()
+        let aliases = self.aliases.iter().map(|alias| alias.as_str().len() + size_of::<Address>());
+        texts.map(str::len).iter().sum::<usize>() + aliases.sum::<usize>()
+    }
+}
+
+/// The time when it was sent, as it was written.
+fn claimed(fields: &mut Fields<'_>) -> Result<Option<Timestamp>, Invalid> {
+    optional("/sent_at", std::mem::take(&mut fields.sent_at), |text| Timestamp::parse(&text))
+}
+
+/// The aliases of the client with this address, and whether some were left out because they are no address: a
+/// user name that breaks a rule is not worth losing the message.
+fn read_aliases(aliases: List<'_>, address: &Address) -> Result<(Vec<Address>, bool), Invalid> {
+    let invalid = |reason, rule| Err(Invalid::new(reason, "/aliases", rule));
+    let items = match aliases {
+        List::Absent | List::Null => return Ok((Vec::new(), false)),
+        List::Items(items) if items.len() > ALIASES_MAX => {
+            return invalid(InvalidReason::TooLong, "must have at most 4 items");
+        }
+        List::Items(items) => items,
+        List::OtherType => return invalid(InvalidReason::WrongType, "must be an array of strings"),
+    };
+    let (mut read, mut has_left_out) = (Vec::new(), false);
+    for item in items {
+        let alias = match item {
+            Field::Text(text) => Address::parse_alias(&text).ok(),
+            Field::Mended(_) => None,
+            Field::Absent | Field::Null | Field::OtherType => {
+                return invalid(InvalidReason::WrongType, "must be an array of strings");
+            }
+        };
+        match alias {
+            Some(alias) if alias == *address || read.contains(&alias) => {}
+            Some(alias) => read.push(alias),
+            None => has_left_out = true,
+        }
+    }
+    Ok((read, has_left_out))
+}
+
+/// The one address of the two fields that may hold it.
+fn read_address<'a>(phone: Field<'a>, address: Field<'a>) -> Result<Address, Invalid> {
+    let is_empty = |field: &Field<'_>| matches!(field, Field::Absent | Field::Null);
+    match (is_empty(&phone), is_empty(&address)) {
+        (_, true) => required("/client_phone", phone, |v| Phone::parse(&v)).map(Address::Phone),
+        (true, false) => required("/client_address", address, |v| Address::parse_identity(&v)),
+        (false, false) => {
+            let rule = "must not stand beside client_phone: what a client has besides belongs into aliases";
+            Err(Invalid::new(InvalidReason::TwoAddresses, "/client_address", rule))
+        }
     }
 }
 
 /// The fields that decide who wrote what, each valid.
 pub(crate) struct Own {
     pub external_client_id: ExternalClientId,
-    pub client_phone: Phone,
+    pub address: Address,
     pub external_message_id: ExternalMessageId,
     pub text: MessageText,
 }
@@ -156,7 +241,7 @@ impl Own {
     pub fn parse(fields: Fields<'_>) -> Result<(Self, bool), Invalid> {
         let external_client_id =
             required("/external_client_id", fields.external_client_id, ExternalClientId::parse)?;
-        let client_phone = required("/client_phone", fields.client_phone, |v| Phone::parse(&v))?;
+        let address = read_address(fields.client_phone, fields.client_address)?;
         let external_message_id =
             required("/external_message_id", fields.external_message_id, ExternalMessageId::parse)?;
         let (text, is_mended) = match fields.text {
@@ -164,15 +249,16 @@ impl Own {
             text => (text, false),
         };
         let text = required("/text", text, MessageText::parse)?;
-        Ok((Self { external_client_id, client_phone, external_message_id, text }, is_mended))
+        Ok((Self { external_client_id, address, external_message_id, text }, is_mended))
     }
 
     pub fn into_message(self, sent_at: Option<Timestamp>) -> Message {
-        let Self { external_client_id, client_phone, external_message_id, text } = self;
-        let client_id = ClientId::of(&external_client_id, &client_phone);
+        let Self { external_client_id, address, external_message_id, text } = self;
+        let client_id = ClientId::of(&external_client_id, &address);
         let hash = BodyHash::of_version_2(client_id, &external_message_id, &text, sent_at);
         let body = Body { hash, own: hash };
-        Message { client_id, external_client_id, client_phone, external_message_id, text, sent_at, body }
+        let aliases = Vec::new();
+        Message { client_id, external_client_id, address, external_message_id, text, sent_at, aliases, body }
     }
 }
 
@@ -182,7 +268,9 @@ impl BodyHash {
     }
 
     /// Over the event type, the client id, the message's id, the text and `sent_at` (empty without one), with
-    /// a zero byte between them: none of them can hold one. The client id stands for source and phone.
+    /// a zero byte between them: none of them can hold one. The client id stands for source and address, and
+    /// aliases are not covered: so it is the rule of version 3 as well, and a message that is sent again with
+    /// aliases, or without, is the same.
     fn of_version_2(
         client_id: ClientId,
         id: &ExternalMessageId,
@@ -191,7 +279,7 @@ impl BodyHash {
     ) -> Self {
         let (client_id, sent_at) =
             (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
-        let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED);
+        let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED_V2);
         for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
             hasher.update([0_u8]);
             hasher.update(part);

@@ -36,6 +36,10 @@ pub enum InvalidReason {
     PhoneNotE164,
     /// A phone with a zero in brackets, which may or may not be part of the number.
     PhoneTrunkZero,
+    /// A `client_address` that is not an id in a scheme of the contract.
+    AddressMalformed,
+    /// A phone and an address at once: a client has one of them.
+    TwoAddresses,
     /// A time that is not RFC 3339.
     TimestampMalformed,
     /// A time of a version 1 record before 2000 or more than a day ahead.
@@ -44,7 +48,7 @@ pub enum InvalidReason {
 
 impl InvalidReason {
     /// Every reason why a producer's message is refused.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::MalformedJson,
         Self::MissingField,
         Self::WrongType,
@@ -59,6 +63,8 @@ impl InvalidReason {
         Self::InvisibleCharacter,
         Self::PhoneNotE164,
         Self::PhoneTrunkZero,
+        Self::AddressMalformed,
+        Self::TwoAddresses,
         Self::TimestampMalformed,
     ];
 
@@ -79,6 +85,8 @@ impl InvalidReason {
             Self::InvisibleCharacter => "invisible_character",
             Self::PhoneNotE164 => "phone_not_e164",
             Self::PhoneTrunkZero => "phone_trunk_zero",
+            Self::AddressMalformed => "address_malformed",
+            Self::TwoAddresses => "two_addresses",
             Self::TimestampMalformed => "timestamp_malformed",
             Self::TimestampOutOfRange => "timestamp_out_of_range",
         }
@@ -92,17 +100,20 @@ pub enum Warning {
     HalfCharacter,
     /// The message is kept without its `sent_at`.
     SentAtOutOfRange,
+    /// The message is kept without those of its aliases that are no address.
+    AliasLeftOut,
 }
 
 impl Warning {
     /// For metrics that start at zero, and for the contract.
-    pub const ALL: [Self; 2] = [Self::HalfCharacter, Self::SentAtOutOfRange];
+    pub const ALL: [Self; 3] = [Self::HalfCharacter, Self::SentAtOutOfRange, Self::AliasLeftOut];
 
     /// The stable code, of the reason for which a worthier field is refused.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HalfCharacter => InvalidReason::LoneSurrogate.as_str(),
             Self::SentAtOutOfRange => InvalidReason::TimestampOutOfRange.as_str(),
+            Self::AliasLeftOut => InvalidReason::AddressMalformed.as_str(),
         }
     }
 
@@ -111,6 +122,7 @@ impl Warning {
         match self {
             Self::HalfCharacter => "/text",
             Self::SentAtOutOfRange => "/sent_at",
+            Self::AliasLeftOut => "/aliases",
         }
     }
 
@@ -118,6 +130,9 @@ impl Warning {
         match self {
             Self::HalfCharacter => "one half of a surrogate pair is kept as U+FFFD",
             Self::SentAtOutOfRange => "is left out: must lie between 2000 and a day from now",
+            Self::AliasLeftOut => {
+                "an alias is left out: must be a phone, or a scheme of the contract, a colon and an id"
+            }
         }
     }
 }

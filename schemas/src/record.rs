@@ -9,6 +9,7 @@
 use std::borrow::Cow;
 
 use crate::{
+    address::Address,
     fields::Others,
     ids::{RequestId, TraceParent},
     key::{ClientId, Partition, PartitionCount},
@@ -18,8 +19,11 @@ use crate::{
     v1,
 };
 
-/// `ce_type` of a message.
-pub const MESSAGE_RECEIVED: &str = "telex.message.received.v2";
+/// `ce_type` of a message of a client with a phone, without aliases.
+pub const MESSAGE_RECEIVED_V2: &str = "telex.message.received.v2";
+/// `ce_type` of a message with `client_address` or `aliases`. A type of its own: a sender's members of these
+/// names in older records go on to mean nothing.
+pub const MESSAGE_RECEIVED_V3: &str = "telex.message.received.v3";
 /// `ce_type` of a message in records that were written before version 2: read, and written no more.
 pub const MESSAGE_RECEIVED_V1: &str = "telex.message.received.v1";
 /// `ce_type` of the command that closes a client's active dialog.
@@ -127,15 +131,23 @@ pub fn encode_message(message: &Message, others: &Others<'_>, envelope: &Envelop
     EncodedRecord {
         key: client_id.key(),
         value: message_value(message, others),
-        headers: headers(client_id, MESSAGE_RECEIVED, id, envelope),
+        headers: headers(client_id, event_type(message), id, envelope),
+    }
+}
+
+fn event_type(message: &Message) -> &'static str {
+    match message.address().phone().is_some() && message.aliases().is_empty() {
+        true => MESSAGE_RECEIVED_V2,
+        false => MESSAGE_RECEIVED_V3,
     }
 }
 
 fn message_value(message: &Message, others: &Others<'_>) -> Vec<u8> {
     let sent_at = message.sent_at().map(|time| time.to_string());
+    let address_name = if message.address().phone().is_some() { "client_phone" } else { "client_address" };
     let own = [
         ("external_client_id", Some(message.external_client_id().as_str())),
-        ("client_phone", Some(message.client_phone().as_str())),
+        (address_name, Some(message.address().as_str())),
         ("external_message_id", Some(message.external_message_id().as_str())),
         ("text", Some(message.text().as_str())),
         ("sent_at", sent_at.as_deref()),
@@ -149,6 +161,11 @@ fn message_value(message: &Message, others: &Others<'_>) -> Vec<u8> {
         value.extend_from_slice(b"\":");
         // Writing a string to memory cannot fail.
         let _always = serde_json::to_writer(&mut value, text).is_ok();
+    }
+    if !message.aliases().is_empty() {
+        value.extend_from_slice(b",\"aliases\":");
+        let aliases: Vec<&str> = message.aliases().iter().map(Address::as_str).collect();
+        let _always = serde_json::to_writer(&mut value, &aliases).is_ok();
     }
     for piece in others.pieces() {
         value.push(b',');
@@ -245,8 +262,11 @@ where
     let headers = Headers::read(record.headers);
     let envelope = headers.envelope()?;
     let event = match headers.event_type {
-        Some(b) if b == MESSAGE_RECEIVED.as_bytes() => {
+        Some(b) if b == MESSAGE_RECEIVED_V3.as_bytes() => {
             Event::MessageReceived(Box::new(Message::parse(value, envelope.received_at)?))
+        }
+        Some(b) if b == MESSAGE_RECEIVED_V2.as_bytes() => {
+            Event::MessageReceived(Box::new(Message::parse_of_version_2(value, envelope.received_at)?))
         }
         Some(b) if b == MESSAGE_RECEIVED_V1.as_bytes() => {
             Event::MessageReceived(Box::new(v1::parse(value, envelope.received_at)?))

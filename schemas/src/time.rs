@@ -56,10 +56,17 @@ impl Timestamp {
     /// # Errors
     /// The violated rule.
     pub fn parse_sent_at(value: &str, received_at: Self) -> Result<Self, (InvalidReason, &'static str)> {
-        let time = Self::parse(value)?;
+        Self::parse(value)?.check_sent_at(received_at)
+    }
+
+    /// The same of a time that is read already.
+    ///
+    /// # Errors
+    /// It is out of range.
+    pub fn check_sent_at(self, received_at: Self) -> Result<Self, (InvalidReason, &'static str)> {
         let ahead_max = i64::try_from(AHEAD_MAX.as_micros()).unwrap_or(i64::MAX);
-        match EARLIEST <= time && time.0 <= received_at.0.saturating_add(ahead_max) {
-            true => Ok(time),
+        match EARLIEST <= self && self.0 <= received_at.0.saturating_add(ahead_max) {
+            true => Ok(self),
             false => Err((InvalidReason::TimestampOutOfRange, "must lie between 2000 and a day from now")),
         }
     }

@@ -53,7 +53,7 @@ impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let sent_at = self.sent_at.map(|time| time.to_string());
         let known = [
-            ("client_phone", Some(self.own.client_phone.as_str())),
+            ("client_phone", Some(self.own.address.as_str())),
             ("external_client_id", Some(self.own.external_client_id.as_str())),
             ("external_message_id", Some(self.own.external_message_id.as_str())),
             ("sent_at", sent_at.as_deref()),

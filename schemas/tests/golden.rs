@@ -8,13 +8,14 @@
 )]
 
 use schemas::{
-    ClientId, DialogClose, EncodedRecord, Envelope, Event, PartitionCount, Posted, RecordView, RequestId,
-    Timestamp, TraceParent, record,
+    Address, ClientId, DialogClose, EncodedRecord, Envelope, Event, PartitionCount, Posted, RecordView,
+    RequestId, Timestamp, TraceParent, record,
 };
 use serde_json::Value;
 
 const OF_VERSION_1: &str = include_str!("golden/telex.message.received.v1.json");
 const OF_VERSION_2: &str = include_str!("golden/telex.message.received.v2.json");
+const OF_VERSION_3: &str = include_str!("golden/telex.message.received.v3.json");
 const CLOSE: &str = include_str!("golden/telex.dialog.close.v1.json");
 
 fn text(value: &Value) -> String {
@@ -59,10 +60,10 @@ fn read(golden: &str) -> Event {
 }
 
 /// What every version of the message says, and the hash of its body by its version's rules.
-fn assert_is_the_message(event: &Event, body_hash: &str) {
+fn assert_is_the_message(event: &Event, address: &str, body_hash: &str) {
     let Event::MessageReceived(message) = event else { panic!("{event:?}") };
     assert_eq!(message.external_client_id().as_str(), "client00000000000000000000000000");
-    assert_eq!(message.client_phone().as_str(), "+70000000000");
+    assert_eq!(message.address().as_str(), address);
     assert_eq!(message.external_message_id().as_str(), "wamid.1");
     assert_eq!(message.text().as_str(), "Привет, \"Telex\" 👋\n");
     assert_eq!(message.sent_at(), Some(Timestamp::parse("2026-11-24T04:34:59.5Z").unwrap()));
@@ -72,17 +73,29 @@ fn assert_is_the_message(event: &Event, body_hash: &str) {
 
 #[test]
 fn a_message_of_version_1_is_read_as_ever() {
-    assert_is_the_message(&read(OF_VERSION_1), "d32a2be1f0e164bec3a036d39825055f");
+    assert_is_the_message(&read(OF_VERSION_1), "+70000000000", "d32a2be1f0e164bec3a036d39825055f");
 }
 
 #[test]
 fn a_message_of_version_2_is_written_and_read_as_ever() {
-    written(OF_VERSION_2, |input, envelope| {
-        let body = text(input);
-        let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-        record::encode_message(&posted.message, &posted.others, envelope)
-    });
-    assert_is_the_message(&read(OF_VERSION_2), "d71014ef9eb1f365ad6dcf4f9fa84945");
+    written(OF_VERSION_2, encode_posted);
+    assert_is_the_message(&read(OF_VERSION_2), "+70000000000", "d71014ef9eb1f365ad6dcf4f9fa84945");
+}
+
+#[test]
+fn a_message_of_version_3_is_written_and_read_as_ever() {
+    written(OF_VERSION_3, encode_posted);
+    let event = read(OF_VERSION_3);
+    assert_is_the_message(&event, "wa:GB.9000000001", "f9a358b6c695053ec8638fbffc5e434d");
+    let Event::MessageReceived(message) = event else { panic!("{event:?}") };
+    let aliases: Vec<&str> = message.aliases().iter().map(Address::as_str).collect();
+    assert_eq!(aliases, ["+70000000000", "username:аnna"]);
+}
+
+fn encode_posted(input: &Value, envelope: &Envelope) -> EncodedRecord {
+    let body = text(input);
+    let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
+    record::encode_message(&posted.message, &posted.others, envelope)
 }
 
 #[test]

@@ -6,12 +6,12 @@ use sha2::{Digest as _, Sha256};
 /// `UUIDv5(URL namespace, "urn:telex:client")`, as the contract states it.
 const CLIENT_NAMESPACE: u128 = 0xc4c0_de32_8e8c_5362_978a_eb38_93fb_468e;
 
-/// The id of a client: UUIDv5 of source, a zero byte and the normalised phone.
-pub fn client_id(external_client_id: &str, phone: &str) -> String {
+/// The id of a client: UUIDv5 of source, a zero byte and the normalised address.
+pub fn client_id(external_client_id: &str, address: &str) -> String {
     let mut name = CLIENT_NAMESPACE.to_be_bytes().to_vec();
     name.extend(external_client_id.as_bytes());
     name.push(0);
-    name.extend(phone.as_bytes());
+    name.extend(address.as_bytes());
     uuid(sha1(&name).first_chunk().copied().unwrap_or_default(), 5)
 }
 

@@ -31,8 +31,10 @@ pub struct Sent {
 pub struct Message {
     pub client_id: String,
     pub external_client_id: String,
-    /// Normalised.
-    pub client_phone: String,
+    /// A normalised phone, or a scheme and an id.
+    pub address: String,
+    /// Other addresses that this sending names, each once, and not the client's own.
+    pub aliases: Vec<String>,
     /// Unique per client.
     pub external_message_id: String,
     pub text: String,
@@ -68,8 +70,20 @@ pub fn message(plan: Plan, number: u64) -> Sent {
     spell(&original(plan, number), &mut Random::new(plan.seed, number))
 }
 
-/// The type of the event that a message is.
+/// The type of the event that a message with a phone and without aliases is.
 pub const MESSAGE_TYPE: &str = "telex.message.received.v2";
+/// The type of any other message.
+pub const MESSAGE_TYPE_WITH_ADDRESSES: &str = "telex.message.received.v3";
+
+impl Message {
+    /// The type of the event that it is.
+    pub fn event_type(&self) -> &'static str {
+        match self.address.starts_with('+') && self.aliases.is_empty() {
+            true => MESSAGE_TYPE,
+            false => MESSAGE_TYPE_WITH_ADDRESSES,
+        }
+    }
+}
 
 /// The headers of a message's record, as an API with the contract in hand writes them.
 pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
@@ -77,7 +91,7 @@ pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
         ("ce_specversion", "1.0"),
         ("ce_id", &message.external_message_id),
         ("ce_source", "torture"),
-        ("ce_type", MESSAGE_TYPE),
+        ("ce_type", message.event_type()),
         ("ce_time", "2026-11-24T00:00:00.000000Z"),
         ("content-type", "application/json"),
         ("x-request-id", request_id),
@@ -87,8 +101,8 @@ pub fn headers(message: &Message, request_id: &str) -> Vec<Header> {
 
 /// The id of a client by its number.
 pub fn client(plan: Plan, number: u64) -> String {
-    let (source, phone) = pair(number % plan.clients);
-    identity::client_id(source, &phone)
+    let (source, address) = pair(number % plan.clients);
+    identity::client_id(source, &address)
 }
 
 fn kind(seed: u64, number: u64) -> Kind {
@@ -109,14 +123,21 @@ fn is_new(seed: u64, number: u64) -> bool {
 
 fn pair(client: u64) -> (&'static str, String) {
     let source = usize::try_from(client % 4).ok().and_then(|at| SOURCES.get(at)).copied();
-    (source.unwrap_or("tg"), format!("+7999{:07}", client / 4))
+    let person = client / 4;
+    // One in five has no phone. Ids begin with zeros that count, and hold colons.
+    let address = match person % 5 {
+        4 if person.is_multiple_of(2) => format!("tg:{person:04}"),
+        4 => format!("wa:GB.{person}:x"),
+        _ => format!("+7999{person:07}"),
+    };
+    (source.unwrap_or("tg"), address)
 }
 
 /// The fields of a new message, in their canonical spelling.
 fn original(plan: Plan, number: u64) -> Map<String, Value> {
     let Plan { seed, clients } = plan;
     let mut random = Random::new(seed ^ 0x6f72_6967, number);
-    let (source, phone) = pair(random.below(clients));
+    let (source, address) = pair(random.below(clients));
     let text = match random.below(10) {
         0 => String::new(),
         1 => "quotes \" and \\ and / and \u{7} and \u{1f600} and </script>".to_owned(),
@@ -125,7 +146,7 @@ fn original(plan: Plan, number: u64) -> Map<String, Value> {
     };
     let mut fields = Map::new();
     fields.insert("external_client_id".to_owned(), source.into());
-    fields.insert("client_phone".to_owned(), phone.into());
+    fields.insert(address_name(&address).to_owned(), address.into());
     fields.insert("external_message_id".to_owned(), format!("m-{seed:x}-{number}").into());
     fields.insert("text".to_owned(), text.into());
     if random.chance(40) {
@@ -134,18 +155,52 @@ fn original(plan: Plan, number: u64) -> Map<String, Value> {
     fields
 }
 
+/// The member that holds an address.
+fn address_name(address: &str) -> &'static str {
+    if address.starts_with('+') { "client_phone" } else { "client_address" }
+}
+
+/// Other addresses of a person as a producer writes them, and as they are kept. They are no part of the message: the
+/// same one names others when it is sent again.
+fn aliases(address: &str, random: &mut Random) -> (Option<String>, Vec<String>) {
+    if !random.chance(30) {
+        return (None, Vec::new());
+    }
+    let person = address.bytes().map(u64::from).sum::<u64>() % 50;
+    let (mut written, mut kept) = (Vec::new(), Vec::new());
+    for _ in 0..=random.below(4).min(3) {
+        let (spelled, canonical) = match random.below(6) {
+            0 => (address.to_owned(), None),
+            1 => (format!("+7 (888) {person:07}"), Some(format!("+7888{person:07}"))),
+            2 => ("username:a\\u200bb".to_owned(), None),
+            kind => {
+                let id = format!("{}:{person}", if kind == 3 { "username" } else { "viber" });
+                (id.clone(), Some(id))
+            }
+        };
+        written.push(format!("\"{spelled}\""));
+        if let Some(alias) = canonical.filter(|alias| !kept.contains(alias)) {
+            kept.push(alias);
+        }
+    }
+    (Some(format!("[{}]", written.join(", "))), kept)
+}
+
 /// The same message as another producer would write it: other order, white space, spelling.
 fn spell(fields: &Map<String, Value>, random: &mut Random) -> Sent {
     let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let extras = extras(random);
+    let address = format!("{}{}", text("client_phone"), text("client_address"));
+    let (written, aliases) = aliases(&address, random);
     let message = Message {
-        client_id: identity::client_id(&text("external_client_id"), &text("client_phone")),
+        client_id: identity::client_id(&text("external_client_id"), &address),
         external_client_id: text("external_client_id"),
-        client_phone: text("client_phone"),
         external_message_id: text("external_message_id"),
         text: text("text"),
         sent_at: fields.get("sent_at").and_then(Value::as_str).map(str::to_owned),
-        value: value(fields, &extras),
+        value: value(fields, &aliases, &extras),
+        address,
+        aliases,
     };
     let mut parts: Vec<String> = fields
         .iter()
@@ -159,6 +214,7 @@ fn spell(fields: &Map<String, Value>, random: &mut Random) -> Sent {
             format!("{space}\"{name}\"{space}:{space}{value}")
         })
         .chain(extras)
+        .chain(written.map(|aliases| format!("\"aliases\": {aliases}")))
         .collect();
     let turn = usize::try_from(random.below(parts.len() as u64)).unwrap_or_default();
     parts.rotate_left(turn);
@@ -166,10 +222,12 @@ fn spell(fields: &Map<String, Value>, random: &mut Random) -> Sent {
 }
 
 /// The record's value: Telex's own fields in their order, then the producer's members as they came.
-fn value(fields: &Map<String, Value>, extras: &[String]) -> Vec<u8> {
-    let own = ["external_client_id", "client_phone", "external_message_id", "text", "sent_at"];
+fn value(fields: &Map<String, Value>, aliases: &[String], extras: &[String]) -> Vec<u8> {
+    let own =
+        ["external_client_id", "client_phone", "client_address", "external_message_id", "text", "sent_at"];
     let own = own.iter().filter_map(|name| Some(format!("\"{name}\":{}", fields.get(*name)?)));
-    let members: Vec<String> = own.chain(extras.iter().cloned()).collect();
+    let aliases = (!aliases.is_empty()).then(|| format!("\"aliases\":{}", Value::from(aliases)));
+    let members: Vec<String> = own.chain(aliases).chain(extras.iter().cloned()).collect();
     format!("{{{}}}", members.join(",")).into_bytes()
 }
 
@@ -194,15 +252,18 @@ fn spell_phone(phone: &str) -> Value {
 }
 
 fn invalid(random: &mut Random) -> String {
-    const BODIES: [&str; 6] = [
+    const BODIES: [&str; 9] = [
         r#"{"external_client_id":"tg","client_phone":"+79990000000","external_message_id":"1"}"#,
         r#"{"external_client_id":"tg","client_phone":"89990000000","external_message_id":"1","text":"x"}"#,
         r#"{"external_client_id":"tg","client_phone":"+79990000000","external_message_id":"1","text":"\u0000"}"#,
         r#"{"external_client_id":"","client_phone":"+79990000000","external_message_id":"1","text":"x"}"#,
         r#"{"external_client_id":"tg","client_phone":"+79990000000","text":"x","text":"y","external_message_id":"1"}"#,
+        r#"{"external_client_id":"tg","client_phone":"+79990000000","client_address":"tg:1","external_message_id":"1","text":"x"}"#,
+        r#"{"external_client_id":"tg","client_address":"username:x","external_message_id":"1","text":"x"}"#,
+        r#"{"external_client_id":"tg","client_address":"tg:1","external_message_id":"1","text":"x","aliases":["a","b","c","d","e"]}"#,
         "{",
     ];
-    let at = usize::try_from(random.below(6)).unwrap_or_default();
+    let at = usize::try_from(random.below(9)).unwrap_or_default();
     BODIES.get(at).copied().unwrap_or("{").to_owned()
 }
 
@@ -234,6 +295,11 @@ mod tests {
         ids.dedup();
         assert!((930..990).contains(&valid), "{valid}");
         assert!((30..100).contains(&(valid - ids.len())), "{} repetitions", valid - ids.len());
+        let messages = || sent.iter().filter_map(|sent| sent.message.as_ref());
+        let without_phone = messages().filter(|message| !message.address.starts_with('+')).count();
+        let naming = messages().filter(|message| !message.aliases.is_empty()).count();
+        assert!((100..300).contains(&without_phone), "{without_phone}");
+        assert!((150..350).contains(&naming), "{naming}");
     }
 
     #[test]

@@ -69,15 +69,15 @@ impl Worker {
     pub(super) async fn take(&mut self, plan: &Plan, request: &Request) -> Result<Done> {
         let client = plan.client(request.client);
         let id = plan.external_message_id(request);
-        let key = format!("seen:{}:{}:{id}", client.external_client_id, client.phone);
+        let key = format!("seen:{}:{}:{id}", client.external_client_id, client.address);
         if self.redis.command(&["GET", &key]).await? != Answer::Nil {
             return Ok(Done::Duplicate);
         }
-        let lock = format!("lock:{}:{}", client.external_client_id, client.phone);
+        let lock = format!("lock:{}:{}", client.external_client_id, client.address);
         if !self.lock(&lock).await? {
             return Ok(Done::Dropped);
         }
-        self.store(request.index, [&client.external_client_id, &client.phone, &id, &plan.text(request)])
+        self.store(request.index, [&client.external_client_id, &client.address, &id, &plan.text(request)])
             .await?;
         self.redis.command(&["SETEX", &key, "3600", "1"]).await?;
         self.redis.command(&["EVAL", UNLOCK, "1", &lock, &self.token]).await?;
@@ -168,7 +168,7 @@ pub(super) async fn prepare(lab: &Lab, database: &str) -> Result<String> {
 pub(super) async fn prepare_clients(url: &str, plan: &Plan) -> Result<()> {
     let clients = (0..plan.settings().clients).map(|index| plan.client(loadtest::plan::ClientIndex(index)));
     let (sources, phones): (Vec<String>, Vec<String>) =
-        clients.map(|client| (client.external_client_id, client.phone)).unzip();
+        clients.map(|client| (client.external_client_id, client.address)).unzip();
     let mut connection = PgConnection::connect(url).await?;
     sqlx::query(
         "insert into clients (external_client_id, client_phone) select * from unnest($1::text[], $2::text[])",

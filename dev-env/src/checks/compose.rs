@@ -124,8 +124,8 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "condition: service_healthy", "condition: service_completed_successfully", "depends"),
     (
         FILES[0],
-        "      kafka:\n        condition: service_healthy\n    restart: on-failure:5",
-        "      postgres:\n        condition: service_healthy\n    restart: on-failure:5",
+        "    kafka:\n      condition: service_healthy\n  restart: on-failure:5",
+        "    postgres:\n      condition: service_healthy\n  restart: on-failure:5",
         "depends",
     ),
     (FILES[0], "secrets: [grafana-admin]", "secrets: []", "secrets"),
@@ -151,6 +151,8 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "--partitions=${TELEX_PARTITIONS:-12}", "--partitions=24", "topic"),
     (FILES[0], "INGEST_TOPIC: telex.messages", "INGEST_TOPIC: messages", "topic"),
     (FILES[0], "LogAppendTime", "CreateTime", "topic"),
+    (FILES[0], "max.message.bytes=2097152", "max.message.bytes=1048588", "topic"),
+    (FILES[0], "QUARANTINE_TOPIC: telex.quarantine", "QUARANTINE_TOPIC: quarantine", "topic"),
     (FILES[0], "PROCESSOR_KAFKA_BROKERS: kafka:19092", "PROCESSOR_KAFKA_BROKERS: kafka:29092", "addresses"),
     (FILES[0], "http://ingest-api:8080", "http://ingest-api:80", "addresses"),
     (FILES[2], "@postgres:5432", "@postgres:5433", "addresses"),
@@ -189,7 +191,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
     wiring::dependencies(&mut findings, &services);
     wiring::secrets(&mut findings, &compose, &services, files);
     wiring::mounts(&mut findings, &compose, &services, files);
-    wiring::topic(&mut findings, &services);
+    wiring::topics(&mut findings, &services);
     wiring::addresses(&mut findings, &services, files);
     wiring::scraped(&mut findings, &services, &document(files.get("monitoring/prometheus/prometheus.yml"))?);
     let expected = [
@@ -201,6 +203,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         "processor-1",
         "processor-2",
         "prometheus",
+        "quarantine",
         "topic",
     ];
     let always: BTreeSet<&str> =

@@ -161,6 +161,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         ".sqlx",
         "migrations",
         "dev-env",
+        "hooks",
         "ingest-api",
         "loadtest",
         "processor",

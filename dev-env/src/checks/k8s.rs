@@ -99,10 +99,14 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "min.insync.replicas: 2\n    retention", "min.insync.replicas: 1\n    retention", "topic"),
     (PROD, "retention.ms: 1209600000", "retention.ms: 3600000", "topic"),
     (DEV, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
+    (PROD, "name: telex.quarantine\n  namespace", "name: quarantine\n  namespace", "topic"),
+    (PROD, "retention.ms: 2592000000", "retention.ms: 604800000", "topic"),
+    (PROD, "max.message.bytes: 2097152", "max.message.bytes: 1048588", "topic"),
     (PROD, "      - Write\n", "      - All\n", "acl"),
     (PROD, "      - Read\n", "      - Write\n", "acl"),
     (PROD, "      - Alter\n", "", "acl"),
     (PROD, "name: data-team.", "name: telex", "acl"),
+    (PROD, "        name: telex.quarantine\n", "        name: telex.messages\n", "acl"),
     (PROD, "value: verify-full", "value: require", "tls"),
     (PROD, "security.protocol=sasl_ssl", "security.protocol=sasl_plaintext", "tls"),
     (PROD, "  instances: 3", "  instances: 1", "production"),
@@ -167,7 +171,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         wiring::selectors(&mut findings, &objects);
         scaling::partitions(&mut findings, &objects);
         scaling::lag(&mut findings, &objects);
-        scaling::topic(&mut findings, &objects, build == PROD);
+        scaling::topics(&mut findings, &objects, build == PROD);
         scaling::rights(&mut findings, &objects);
         network::flows(&mut findings, &objects);
     }

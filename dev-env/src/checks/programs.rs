@@ -16,8 +16,11 @@ pub const NAMES: [&str; 3] = ["ingest-api", "processor", "loadtest"];
 const DRIVER_VARIABLES: [&str; 2] = ["PGSSLMODE", "PGSSLROOTCERT"];
 
 /// What a container's environment holds for a command that a person starts beside the container's own.
-const BESIDE: [(&str, &str, &str); 2] =
-    [("processor", "prove", "PROCESSOR_PROVE_DIRECTORY"), ("processor", "halts resume", "USER")];
+const BESIDE: [(&str, &str, &str); 3] = [
+    ("processor", "prove", "PROCESSOR_PROVE_DIRECTORY"),
+    ("processor", "halts resume", "USER"),
+    ("processor", "quarantine list", "PROCESSOR_QUARANTINE_TOPIC"),
+];
 
 /// A setting as `--help` tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use super::tools::{self, require};
 use super::with_services::Services;
 use crate::debian::{KCAT, Unpacked};
 use crate::ports::Port;
-use crate::programs::{PARTITIONS, Programs, Running, TOPIC, TOPIC_SETTINGS, post};
+use crate::programs::{Programs, Running, TOPIC, create_topics, post};
 use crate::workspace::Workspace;
 
 const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
@@ -49,7 +49,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
         topic: TOPIC.to_owned(),
     };
     let mut api = step("a topic with messages, copies, a command and garbage", || {
-        services.kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
+        create_topics(&services.kafka)?;
         let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
         api.wait_until_ready()?;
         write(&api, &programs, &kcat, &services.directory)?;
@@ -62,7 +62,8 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Of client a the messages 1, 2 and 1 again, and a command; of client b the message 1; and a record that is none.
+/// Of client a the messages 1, 2 and 1 again, and a command; of clients b and c, who has no phone, the message 1; and a
+/// record that is none.
 fn write(api: &Running, programs: &Programs, kcat: &Unpacked, directory: &Path) -> Result<()> {
     let address = api.address.context("an ingest API has an address")?;
     let send = |path: &str, body: &str| -> Result<Value> {
@@ -80,6 +81,8 @@ fn write(api: &Running, programs: &Programs, kcat: &Unpacked, directory: &Path) 
     for (source, id) in [("a", "2"), ("a", "1"), ("b", "1")] {
         send("/v1/messages", &message(source, id))?;
     }
+    let without_phone = r#"{"external_client_id":"c","client_address":"tg:6001","external_message_id":"1","text":"","aliases":["username:c"]}"#;
+    send("/v1/messages", without_phone)?;
     let client = kept.get("client_id").and_then(Value::as_str).context("the answer names no client")?;
     send(&format!("/v1/clients/{client}/dialog/close"), "{}")?;
     let garbage = directory.join("garbage.txt");
@@ -103,10 +106,13 @@ fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
             events.iter().filter(|event| event.pointer("/data/external_client_id") == Some(&source.into()));
         events.filter_map(|event| event.get("id").and_then(Value::as_str)).collect()
     };
-    ensure!(of("a") == ["1", "2"] && of("b") == ["1"], "the reader tells another story:\n{lines}");
+    ensure!(
+        of("a") == ["1", "2"] && of("b") == ["1"] && of("c") == ["1"],
+        "the reader tells another story:\n{lines}"
+    );
     let closes =
         events.iter().filter(|event| event.get("type") == Some(&"telex.dialog.close.v1".into())).count();
-    ensure!(closes == 1 && events.len() == 4, "the reader tells another story:\n{lines}");
+    ensure!(closes == 1 && events.len() == 5, "the reader tells another story:\n{lines}");
     let again = run()?;
     ensure!(again.is_empty(), "the group reads again what it has read:\n{again}");
     Ok(())
@@ -126,9 +132,10 @@ fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
         types.lines().any(|line| line.split_whitespace().eq([count.to_string(), format!("ce_type={name}")]))
     };
     ensure!(counted(4, "telex.message.received.v2"), "types: {types}");
+    ensure!(counted(1, "telex.message.received.v3"), "types: {types}");
     ensure!(counted(1, "telex.dialog.close.v1"), "types: {types}");
-    ensure!(lines(&["keys"])? == 6, "keys: there are six records");
-    ensure!(lines(&["since", "0"])? == 6, "since: there are six records");
+    ensure!(lines(&["keys"])? == 7, "keys: there are seven records");
+    ensure!(lines(&["since", "0"])? == 7, "since: there are seven records");
     ensure!(ask(&["everything"])?.contains("Привет"), "everything: a text is missing");
     ensure!(ask(&["partition", "0"])?.contains("nobody"), "partition: a record is missing");
     ensure!(lines(&["newest"])? >= 1, "newest: nothing");

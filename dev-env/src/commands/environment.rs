@@ -9,7 +9,7 @@ use crate::install::Installation;
 use crate::kafka::{self, Kafka};
 use crate::ports::Port;
 use crate::postgres::{self, DATABASE, Postgres};
-use crate::programs::{PARTITIONS, Programs, Running, TOPIC, TOPIC_SETTINGS};
+use crate::programs::{PARTITIONS, Programs, QUARANTINE, Running, TOPIC, create_topics};
 
 /// A complete Telex. Dropping it kills all of it.
 pub struct Environment {
@@ -31,8 +31,8 @@ impl Environment {
             database_url: postgres.database_url(DATABASE),
             topic: TOPIC.to_owned(),
         };
-        step(&format!("topic {TOPIC} with {PARTITIONS} partitions"), || {
-            kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)
+        step(&format!("topics {TOPIC} with {PARTITIONS} partitions, {QUARANTINE}"), || {
+            create_topics(&kafka)
         })?;
         step("tables", || programs.require_processor(&["migrate"]))?;
         let (ingest_api, processors) = step("one ingest-api and two processors", || {

@@ -11,12 +11,12 @@ use super::steps::{say, step};
 use super::tools;
 use super::with_services::{self, Services};
 use crate::ports::Port;
-use crate::programs::{PARTITIONS, Programs, TOPIC, TOPIC_SETTINGS};
+use crate::programs::{Programs, TOPIC, create_topics};
 use crate::workspace::Workspace;
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
-const OPERATIONS: usize = 3;
+const OPERATIONS: usize = 4;
 const REQUESTS_MIN: u64 = 2_000;
 
 /// Runs it; its exit code is ours.
@@ -31,7 +31,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
         topic: TOPIC.to_owned(),
     };
     let mut api = step("one ingest-api", || {
-        services.kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
+        create_topics(&services.kafka)?;
         let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
         api.wait_until_ready()?;
         Ok(api)
@@ -60,7 +60,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     }
     let few = requests.values().any(|count| *count < REQUESTS_MIN) || requests.len() < OPERATIONS;
     if few {
-        bail!("each of {OPERATIONS} operations is to get {REQUESTS_MIN} requests: raise max-examples");
+        bail!("each of {OPERATIONS} routes is to get {REQUESTS_MIN} requests: raise max-examples");
     }
     Ok(ExitCode::SUCCESS)
 }

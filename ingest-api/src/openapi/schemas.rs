@@ -1,9 +1,10 @@
 //! The document's schemas: what a body may hold, and what an answer holds.
 
 use ::schemas::{
-    DEPTH_MAX, ExternalClientId, ExternalMessageId, Invalid, InvalidReason, MessageText, Warning,
+    ALIASES_MAX, DEPTH_MAX, ExternalClientId, ExternalMessageId, Invalid, InvalidReason, MessageText, Scheme,
+    Warning,
     batch::ITEMS_MAX,
-    contract::{CLIENT_ID, NO_NUL},
+    contract::{CLIENT_ID, NO_NUL, SCHEMES, address_chars_max, address_pattern},
 };
 use serde_json::{Value, json};
 
@@ -43,7 +44,7 @@ pub(super) fn schemas() -> Value {
         },
         "ClientId": {
             "type": "string", "pattern": CLIENT_ID, "examples": ["e60660c7-bd8f-5ba9-b814-6dbee9550932"],
-            "description": "UUIDv5 of the normalised pair (`external_client_id`, `client_phone`); every answer \
+            "description": "UUIDv5 of the normalised pair (`external_client_id`, `client_phone` or `client_address`); every answer \
                 that takes a message holds it.",
         },
         "DialogClose": {
@@ -112,7 +113,8 @@ pub(super) fn example_message() -> Value {
 fn message() -> Value {
     json!({
         "type": "object",
-        "required": ["external_client_id", "client_phone", "external_message_id", "text"],
+        "required": ["external_client_id", "external_message_id", "text"],
+        "oneOf": [one_address("client_phone", "client_address"), one_address("client_address", "client_phone")],
         "properties": {
             "external_client_id": {
                 "type": "string", "minLength": 1, "maxLength": ExternalClientId::CHARS_MAX,
@@ -120,9 +122,17 @@ fn message() -> Value {
                 "description": "The outside system's account (the source), kept as it is.",
             },
             "client_phone": {
-                "type": "string", "pattern": PHONE,
+                "type": ["string", "null"], "pattern": PHONE,
                 "description": "E.164 with separators: the same number in another spelling is the same client. Not `+44 (0)20 …`: \
                     whether that zero belongs to the number, only its country knows.",
+            },
+            "client_address": {
+                "type": ["string", "null"], "maxLength": address_chars_max(),
+                "pattern": address_pattern(Scheme::ALL.into_iter().filter(|scheme| scheme.is_identity()), VISIBLE),
+                "description": format!(
+                    "What a client without a phone is reached by, byte for byte: a scheme, a colon, an id. {SCHEMES}"
+                ),
+                "examples": ["wa:GB.9000000001"],
             },
             "external_message_id": {
                 "type": "string", "minLength": 1, "maxLength": ExternalMessageId::CHARS_MAX,
@@ -138,6 +148,12 @@ fn message() -> Value {
                 "description": "When it was sent, says the producer: from 2000 to a day from now. Shown, never \
                     ordered by. Another time is left out, and the answer says so.",
             },
+            "aliases": {
+                "type": ["array", "null"], "maxItems": ALIASES_MAX, "items": { "type": "string" },
+                "description": "Other addresses of the same person: phones and `scheme:id`, also `username:…`. They say who belongs \
+                    together and are no part of the body. One that is no address is left out, and the answer says so.",
+                "examples": [["wa:GB.9000000001", "username:anna"]],
+            },
         },
         "additionalProperties": true,
         "description": format!(
@@ -147,6 +163,14 @@ fn message() -> Value {
             stand twice."
         ),
         "examples": [example_message()],
+    })
+}
+
+/// One of the two members that hold an address, and not the other.
+fn one_address(name: &str, other: &str) -> Value {
+    json!({
+        "required": [name],
+        "properties": { name: { "type": "string" }, other: { "type": "null" } },
     })
 }
 

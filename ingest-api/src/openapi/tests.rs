@@ -1,3 +1,4 @@
+use hooks::walk::Lost;
 use rstest::rstest;
 
 use super::*;
@@ -54,6 +55,7 @@ fn every_error_is_told() {
         ApiError::ClientIdMalformed,
         ApiError::BodyTimeout,
         ApiError::BodyBroken,
+        ApiError::Unreadable(Lost::Syntax),
         ApiError::UriTooLong,
         ApiError::NotFound,
         ApiError::AmbiguousLength,
@@ -78,6 +80,7 @@ fn every_error_is_told() {
         | ApiError::ClientIdMalformed
         | ApiError::BodyTimeout
         | ApiError::BodyBroken
+        | ApiError::Unreadable(_)
         | ApiError::UriTooLong
         | ApiError::NotFound
         | ApiError::AmbiguousLength

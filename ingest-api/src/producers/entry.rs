@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
+use hooks::Hook;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -20,6 +21,17 @@ pub struct Entry {
     pub messages: Option<Rate>,
     /// Bytes a second.
     pub bytes: Option<Rate>,
+    pub hooks: Vec<HookEntry>,
+}
+
+/// A hook as the file describes it.
+#[derive(Debug)]
+pub struct HookEntry {
+    /// The last segment of its path.
+    pub name: String,
+    pub hook: Hook,
+    /// A change of the identity that somebody wants, by this hook's name.
+    pub identity_change: Option<String>,
 }
 
 /// The digest of an API key: the key itself is not known here.

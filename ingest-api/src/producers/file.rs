@@ -14,6 +14,14 @@
 //! all_external_client_ids = false               # or all
 //! messages = { per_second = 500, burst = 1000 } # no limit if left out; burst = one second if left out
 //! bytes = { per_second = 1000000 }
+//!
+//! [[producers.hooks]]                           # a provider's webhook: POST /v1/hooks/whatsapp
+//! name = "whatsapp"
+//! preset = "whatsapp-cloud"                     # or `file = "my-provider.toml"`, relative to this file
+//! secrets = [{ secret_file = "meta.secret" }]   # with which the provider signs; all listed are valid together
+//! verify_tokens = [{ secret_env = "META_TOKEN" }] # with which it looks whether the URL is ours, if it does
+//! change = { identity = "provider_id_first" }   # values of the description that are other ones here
+//! identity_change = "whatsapp"                  # says that a changed identity is wanted: clients become others
 //! ```
 //!
 //! `timestamp_tolerance_seconds` is widened for a sender that signs once and repeats the same bytes: after an hour
@@ -23,8 +31,11 @@
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use serde::Deserialize;
-use service_kit::Secret;
 
+use self::{
+    hooks::RawHook,
+    reader::{RawSecret, Reader, is_name},
+};
 use super::entry::{ApiKey, Entry, Scope};
 use crate::{
     files::Files,
@@ -32,11 +43,13 @@ use crate::{
     signature::{SigningKey, TOLERANCE},
 };
 
+mod hooks;
+mod reader;
+
 /// Each has series of its own in the metrics.
 pub const PRODUCERS_MAX: usize = 256;
 /// Of one producer, of each kind; a rotation needs two.
 const CREDENTIALS_MAX: usize = 4;
-const NAME_BYTES_MAX: usize = 64;
 /// Senders give up within days.
 const TOLERANCE_SECONDS: RangeInclusive<u64> = 1..=7 * 24 * 60 * 60;
 
@@ -64,14 +77,8 @@ struct RawProducer {
     all_external_client_ids: bool,
     messages: Option<RawRate>,
     bytes: Option<RawRate>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSecret {
-    secret: Option<String>,
-    secret_file: Option<String>,
-    secret_env: Option<String>,
+    #[serde(default)]
+    hooks: Vec<RawHook>,
 }
 
 #[derive(Deserialize)]
@@ -130,20 +137,13 @@ fn safe_message(error: &toml::de::Error) -> &str {
     }
 }
 
-struct Reader<'a, V> {
-    directory: &'a Path,
-    files: &'a mut Files,
-    variable: V,
-    problems: Vec<String>,
-}
-
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     fn producer(&mut self, raw: RawProducer) -> Entry {
         let before = self.problems.len();
         self.require(is_name(&raw.name), "name must be 1 to 64 of a-z, 0-9, - and _");
         self.require(
-            raw.secrets.len() + raw.api_keys.len() > 0,
-            "there must be a credential: an entry in secrets or in api_keys",
+            raw.secrets.len() + raw.api_keys.len() + raw.hooks.len() > 0,
+            "there must be a credential: an entry in secrets or in api_keys, or a hook",
         );
         self.require(
             raw.secrets.len() <= CREDENTIALS_MAX && raw.api_keys.len() <= CREDENTIALS_MAX,
@@ -157,29 +157,16 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let (messages, bytes) = (self.rate("messages", raw.messages), self.rate("bytes", raw.bytes));
         let scope =
             self.scope(raw.all_external_client_ids, raw.external_client_ids, raw.external_client_id_prefixes);
+        let hooks = raw.hooks.into_iter().filter_map(|hook| self.hook(hook)).collect();
         for problem in self.problems.iter_mut().skip(before) {
             *problem = format!("producer {:?}: {problem}", raw.name);
         }
-        Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes }
-    }
-
-    fn require(&mut self, holds: bool, rule: &str) {
-        if !holds {
-            self.problems.push(rule.to_owned());
-        }
+        Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes, hooks }
     }
 
     fn secret(&mut self, index: usize, raw: &RawSecret) -> Option<SigningKey> {
-        let text = match (&raw.secret, &raw.secret_file, &raw.secret_env) {
-            (Some(text), None, None) => Ok(text.clone()),
-            (None, Some(file), None) => self.files.read(&self.directory.join(file)),
-            (None, None, Some(name)) => {
-                (self.variable)(name).ok_or_else(|| format!("the variable {name} is not set"))
-            }
-            _ => Err("must have one of secret, secret_file and secret_env".to_owned()),
-        };
-        let key = text
-            .map(Secret::from)
+        let key = self
+            .secret_text(raw)
             .and_then(|secret| SigningKey::parse(secret.expose().trim()).map_err(|error| error.to_string()));
         self.keep(&format!("secrets[{index}]"), key)
     }
@@ -228,15 +215,6 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         );
         if all { Scope::All } else { Scope::Named { exact: exact.into_iter().collect(), prefixes } }
     }
-
-    fn keep<T>(&mut self, place: &str, value: Result<T, String>) -> Option<T> {
-        value.map_err(|problem| self.problems.push(format!("{place}: {problem}"))).ok()
-    }
-}
-
-fn is_name(name: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&name.len())
-        && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
 }
 
 #[cfg(test)]

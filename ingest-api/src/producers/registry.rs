@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, header};
 use super::{
     entry::ApiKey,
     file,
+    hook::{self, HookClaim, ProducerHook},
     producer::{Principal, Producer},
 };
 use crate::{
@@ -46,6 +47,8 @@ pub enum Refused {
     Signature,
     /// Nobody's API key.
     ApiKey,
+    /// A provider's webhook whose signature or secret is not the hook's.
+    Hook(hooks::signature::Refused),
 }
 
 impl Refused {
@@ -58,6 +61,7 @@ impl Refused {
             Self::ProducerNotNamed => "producer_not_named",
             Self::Signature => "signature",
             Self::ApiKey => "api_key",
+            Self::Hook(refused) => refused.as_str(),
         }
     }
 }
@@ -66,6 +70,7 @@ impl Refused {
 #[derive(Debug)]
 pub struct Producers {
     by_name: BTreeMap<String, Arc<Producer>>,
+    hooks: BTreeMap<String, Arc<ProducerHook>>,
     secrets: usize,
 }
 
@@ -76,6 +81,31 @@ pub enum Claim<'a> {
     Proven(Principal),
     /// A signature, which the body has to prove.
     Signed(Claimed<'a>),
+    /// A provider's webhook, the same.
+    Hooked(HookClaim<'a>),
+}
+
+impl Claim<'_> {
+    /// The producer, as far as the head names one.
+    pub fn name(&self) -> Option<&str> {
+        match self {
+            Self::Proven(principal) => Some(principal.name()),
+            Self::Signed(claimed) => claimed.name(),
+            Self::Hooked(claimed) => Some(claimed.hook.producer().name()),
+        }
+    }
+
+    /// Who sent `body`, which is as it was sent.
+    ///
+    /// # Errors
+    /// Nobody who is known.
+    pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
+        match self {
+            Self::Proven(principal) => Ok(principal.clone()),
+            Self::Signed(claimed) => claimed.prove(body),
+            Self::Hooked(claimed) => claimed.prove(body).map_err(Refused::Hook),
+        }
+    }
 }
 
 /// A signature that one of the producers may have made.
@@ -126,6 +156,16 @@ impl Producers {
         Ok(Claim::Signed(Claimed { producers: Arc::clone(self), named, signed, now }))
     }
 
+    /// The hook of this name.
+    pub fn hook(&self, name: &str) -> Option<&Arc<ProducerHook>> {
+        self.hooks.get(name)
+    }
+
+    /// Whether there is a hook at all.
+    pub fn has_hooks(&self) -> bool {
+        !self.hooks.is_empty()
+    }
+
     /// The producer that the request names, if it names one.
     fn named(&self, headers: &HeaderMap) -> Result<Option<&Arc<Producer>>, Refused> {
         let Some(name) = headers.get(PRODUCER_HEADER) else {
@@ -162,13 +202,15 @@ fn api_key(headers: &HeaderMap) -> Result<ApiKey, Refused> {
 /// Where the producers are written down.
 pub struct ProducersFile {
     path: PathBuf,
+    /// Whether the URL is known under which providers reach this service.
+    has_public_url: bool,
     metrics: Arc<Metrics>,
 }
 
 impl ProducersFile {
     /// The file at `path`.
-    pub const fn new(path: PathBuf, metrics: Arc<Metrics>) -> Self {
-        Self { path, metrics }
+    pub const fn new(path: PathBuf, has_public_url: bool, metrics: Arc<Metrics>) -> Self {
+        Self { path, has_public_url, metrics }
     }
 }
 
@@ -180,22 +222,32 @@ impl Load for ProducersFile {
     #[expect(clippy::disallowed_methods, reason = "the file names variables that hold secrets")]
     fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Vec<String>> {
         let entries = file::read(&self.path, files, |name| std::env::var(name).ok())?;
+        let problems = hook::problems(&entries, self.has_public_url, |name| previous?.hook(name));
+        if !problems.is_empty() {
+            return Err(problems);
+        }
         let now = Instant::now();
-        let made = entries.into_iter().map(|entry| {
+        let (mut by_name, mut hooks) = (BTreeMap::new(), BTreeMap::new());
+        for mut entry in entries {
             let former = previous.and_then(|previous| previous.by_name.get(&entry.name));
-            let producer = Producer::new(entry, former.map(Arc::as_ref), &self.metrics, now);
-            (producer.name().to_owned(), Arc::new(producer))
-        });
-        let by_name: BTreeMap<_, _> = made.collect();
-        let former = previous.iter().flat_map(|previous| &previous.by_name);
-        for (_, gone) in former.filter(|(name, _)| !by_name.contains_key(*name)) {
-            gone.forget(&self.metrics);
+            let of_producer = std::mem::take(&mut entry.hooks);
+            let producer = Arc::new(Producer::new(entry, former.map(Arc::as_ref), &self.metrics, now));
+            hooks.extend(of_producer.into_iter().map(|hook| {
+                (hook.name.clone(), Arc::new(ProducerHook::new(hook, Arc::clone(&producer), &self.metrics)))
+            }));
+            by_name.insert(producer.name().to_owned(), producer);
+        }
+        if let Some(previous) = previous {
+            let gone = previous.by_name.iter().filter(|(name, _)| !by_name.contains_key(*name));
+            gone.for_each(|(_, gone)| gone.forget(&self.metrics));
+            let gone = previous.hooks.iter().filter(|(name, _)| !hooks.contains_key(*name));
+            gone.for_each(|(_, gone)| gone.forget(&self.metrics));
         }
         let secrets = by_name.values().map(|producer| producer.secrets()).sum();
         if secrets > SECRETS_TRIED_MAX {
             tracing::info!(secrets, "signed requests must name their producer in x-telex-producer");
         }
-        Ok(Producers { by_name, secrets })
+        Ok(Producers { by_name, hooks, secrets })
     }
 }
 

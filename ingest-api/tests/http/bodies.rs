@@ -53,6 +53,13 @@ async fn invalid_utf8_is_refused() {
 #[case::phone_without_plus(&with("client_phone", "70000000000"), "phone_not_e164", "/client_phone")]
 #[case::phone_in_arabic_digits(&with("client_phone", "+7\u{660}\u{660}\u{660}\u{660}\u{660}\u{660}\u{660}"), "phone_not_e164", "/client_phone")]
 #[case::phone_with_a_right_to_left_mark(&with("client_phone", "\u{200f}+70000000000"), "phone_not_e164", "/client_phone")]
+#[case::phone_and_address(&with("client_address", "tg:1"), "two_addresses", "/client_address")]
+#[case::no_address(&with("client_phone", Value::Null).replace(r#""client_phone":null,"#, ""), "missing_field", "/client_phone")]
+#[case::unknown_scheme(&with("client_phone", "icq:1").replace("client_phone", "client_address"), "address_malformed", "/client_address")]
+#[case::user_name_as_address(&with("client_phone", "username:SECRET").replace("client_phone", "client_address"), "address_malformed", "/client_address")]
+#[case::invisible_in_the_address(&with("client_phone", "tg:a\u{200b}").replace("client_phone", "client_address"), "invisible_character", "/client_address")]
+#[case::aliases_of_another_type(&with("aliases", "tg:1"), "wrong_type", "/aliases")]
+#[case::five_aliases(&with("aliases", vec!["tg:1"; 5]), "too_long", "/aliases")]
 #[case::time_malformed(&with("sent_at", "SECRET"), "timestamp_malformed", "/sent_at")]
 #[tokio::test]
 async fn a_broken_rule_is_named_with_its_field(
@@ -110,6 +117,25 @@ async fn other_members_travel_as_they_came(#[case] members: &str) {
     assert_eq!(written, [expected.clone(), expected]);
 }
 
+#[tokio::test]
+async fn a_client_without_a_phone_and_aliases_are_written_as_version_3() {
+    let api = Api::new();
+    let said = json!({
+        "aliases": ["+7 (000) 000-00-00", "tg:6001", "username:anna"], "client_address": "tg:6001",
+        "external_client_id": "shop", "external_message_id": "m-1", "text": "Hello",
+    });
+    let answer = api.post(MESSAGES, said.to_string()).await;
+    assert_eq!(answer.status, 202, "{}", answer.text);
+    assert_eq!(answer.json()["warnings"], Value::Null);
+    let records = api.records();
+    let [(record, _)] = records.as_slice() else { panic!("{records:?}") };
+    assert!(record.headers.contains(&("ce_type", "telex.message.received.v3".into())));
+    assert_eq!(
+        String::from_utf8_lossy(&record.value),
+        r#"{"external_client_id":"shop","client_address":"tg:6001","external_message_id":"m-1","text":"Hello","aliases":["+70000000000","username:anna"]}"#
+    );
+}
+
 #[rstest]
 #[case::half_an_emoji(r#""text":"hi \ud83d""#, "hi \u{fffd}", "/text", "lone_surrogate")]
 #[case::a_clock_ahead(
@@ -123,6 +149,12 @@ async fn other_members_travel_as_they_came(#[case] members: &str) {
     "hi",
     "/sent_at",
     "timestamp_out_of_range"
+)]
+#[case::an_alias_that_is_none(
+    r#""text":"hi","aliases":["username:a\u200bb","12025550143"]"#,
+    "hi",
+    "/aliases",
+    "address_malformed"
 )]
 #[tokio::test]
 async fn a_triviality_does_not_cost_the_message_and_is_said(

@@ -25,7 +25,7 @@ use ingest_api::{
     files::Reloaded,
     metrics::Metrics,
     producers::ProducersFile,
-    publish::{Acknowledgement, Delivered, Publish},
+    publish::{Acknowledgement, Delivered, Destination, Publish},
     router::router,
     state::Shared,
 };
@@ -53,6 +53,7 @@ type Decide = Box<dyn Fn(&EncodedRecord) -> Fate + Send + Sync>;
 /// Remembers the records that entered its queue.
 pub struct Memory {
     records: Mutex<Vec<(EncodedRecord, Partition)>>,
+    quarantine: Mutex<Vec<(EncodedRecord, Partition)>>,
     unanswered: Mutex<Vec<oneshot::Sender<Result<Delivered, ApiError>>>>,
     fate: Decide,
 }
@@ -61,15 +62,18 @@ impl Publish for Memory {
     fn enqueue(
         &self,
         record: EncodedRecord,
-        partition: Partition,
-        _admitted: Arc<Admitted>,
+        to: Destination,
+        _admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
         let (reply, acknowledgement) = oneshot::channel();
         let fate = (self.fate)(&record);
         if let Fate::Refused(error) = fate {
             return Err(error);
         }
-        let mut records = self.records.lock().unwrap();
+        let (mut records, partition) = match to {
+            Destination::Messages(partition) => (self.records.lock().unwrap(), partition),
+            Destination::Quarantine => (self.quarantine.lock().unwrap(), Partition(0)),
+        };
         let offset = i64::try_from(records.len()).unwrap();
         records.push((record, partition));
         match fate {
@@ -131,13 +135,15 @@ impl Api {
         let shared = Arc::new(Shared {
             publisher: Memory {
                 records: Mutex::default(),
+                quarantine: Mutex::default(),
                 unanswered: Mutex::default(),
                 fate: Box::new(fate),
             },
             topic: "telex.messages".to_owned(),
+            public_url: config.public_url.clone(),
             partition_count: config.kafka.partition_count,
             producers: config.producers_file.map(|path| {
-                let file = ProducersFile::new(path, Arc::clone(&metrics));
+                let file = ProducersFile::new(path, config.public_url.is_some(), Arc::clone(&metrics));
                 let reloads = metrics.ingest_producers_reloads_total.clone();
                 Arc::new(Reloaded::new(file, reloads).unwrap())
             }),
@@ -165,6 +171,11 @@ impl Api {
 
     pub fn records(&self) -> Vec<(EncodedRecord, Partition)> {
         self.shared.publisher.records.lock().unwrap().clone()
+    }
+
+    /// What lies in quarantine.
+    pub fn quarantine(&self) -> Vec<EncodedRecord> {
+        self.shared.publisher.quarantine.lock().unwrap().iter().map(|(record, _)| record.clone()).collect()
     }
 
     /// Nothing entered the queue, and nothing is in flight any more.

@@ -14,6 +14,7 @@ mod harness;
 mod server;
 mod tls;
 mod unavailable;
+mod webhooks;
 mod wire;
 
 /// Where the fuzz target has the same module.

@@ -11,7 +11,7 @@ use dev_env::{
     install::Installation,
     kafka::{self, Kafka, admin},
     ports::Port,
-    programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    programs::{PARTITIONS, Programs, QUARANTINE_PARTITIONS, QUARANTINE_SETTINGS, Running, TOPIC_SETTINGS},
     workspace::Workspace,
 };
 use rdkafka::{
@@ -79,8 +79,37 @@ impl Api {
         Self { running, kafka, topic, directories: vec![directory] }
     }
 
+    /// A topic for what can never be a message, and the setting that names it.
+    pub fn quarantine_topic() -> (String, String) {
+        let topic = format!("telex_test_{}", uuid::Uuid::from_u128(random()).simple());
+        let kafka = variable("TELEX_TEST_KAFKA").parse().unwrap();
+        admin::create_topic(kafka, &topic, QUARANTINE_PARTITIONS, &QUARANTINE_SETTINGS).unwrap();
+        let setting = format!("--quarantine-topic={topic}");
+        (topic, setting)
+    }
+
+    /// Where a program lies.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        PathBuf::from(variable("TELEX_BIN_DIR")).join(name)
+    }
+
+    /// Which topic of which Kafka it is about.
+    pub fn kafka_arguments(&self) -> [String; 3] {
+        [
+            format!("--kafka-brokers={}", self.kafka),
+            format!("--topic={}", self.topic),
+            format!("--partition-count={PARTITIONS}"),
+        ]
+    }
+
     /// Posts a body; the answer's status and JSON.
     pub fn post(&self, path: &str, headers: &str, body: &[u8]) -> (u16, Value) {
+        let (status, body) = self.post_any(path, headers, body);
+        (status, serde_json::from_str(&body).unwrap())
+    }
+
+    /// Posts a body; the answer's status and text.
+    pub fn post_any(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(self.running.address.unwrap()).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let length = body.len();
@@ -94,23 +123,29 @@ impl Api {
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap())
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
     }
 
     pub fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {
         self.post(path, "content-type: application/json\r\n", body.to_string().as_bytes())
     }
 
-    /// Everything that the topic holds, partition by partition.
+    /// Everything that the topic of messages holds, partition by partition.
     pub fn topic(&self) -> Vec<Found> {
+        self.read(&self.topic)
+    }
+
+    /// Everything that a topic holds.
+    pub fn read(&self, topic: &str) -> Vec<Found> {
         let consumer = self.consumer();
         let mut wanted = 0;
         let mut assignment = TopicPartitionList::new();
-        for partition in 0..PARTITIONS {
-            let (low, high) = self.watermarks(&consumer, partition);
+        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(10)).unwrap();
+        for partition in metadata.topics()[0].partitions() {
+            let (low, high) = watermarks(&consumer, topic, partition.id());
             assert_eq!(low, 0);
             wanted += usize::try_from(high).unwrap();
-            assignment.add_partition_offset(&self.topic, partition, Offset::Beginning).unwrap();
+            assignment.add_partition_offset(topic, partition.id(), Offset::Beginning).unwrap();
         }
         consumer.assign(&assignment).unwrap();
         let mut found = Vec::new();
@@ -123,18 +158,6 @@ impl Api {
         }
         found.sort_by_key(|record| (record.partition, record.offset));
         found
-    }
-
-    /// A new partition has no leader for a moment.
-    fn watermarks(&self, consumer: &BaseConsumer, partition: i32) -> (i64, i64) {
-        let started = Instant::now();
-        loop {
-            match consumer.fetch_watermarks(&self.topic, partition, Duration::from_secs(10)) {
-                Ok(watermarks) => return watermarks,
-                Err(error) => assert!(started.elapsed() < Duration::from_secs(30), "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(100));
-        }
     }
 
     /// Gives the topic these settings, and the defaults for all others.
@@ -157,6 +180,18 @@ impl Api {
 
     fn consumer(&self) -> BaseConsumer {
         self.client().set("group.id", "reader").set("enable.auto.commit", "false").create().unwrap()
+    }
+}
+
+/// A new partition has no leader for a moment.
+fn watermarks(consumer: &BaseConsumer, topic: &str, partition: i32) -> (i64, i64) {
+    let started = Instant::now();
+    loop {
+        match consumer.fetch_watermarks(topic, partition, Duration::from_secs(10)) {
+            Ok(watermarks) => return watermarks,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(30), "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 

@@ -18,3 +18,4 @@ mod stop;
 mod strangers;
 mod topic;
 mod topic_limit;
+mod webhooks;

@@ -2,14 +2,17 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use clap::Args;
 use schemas::Timestamp;
 use service_kit::Secret;
 
 use crate::{
     connection::Target,
-    plan::{CLIENTS_MAX, CLIENTS_MIN, Mix, Plan, PlanError, SOURCES_MIN, Settings, Shard, Spread},
+    plan::{
+        ADDRESSES_MAX, CLIENTS_MAX, CLIENTS_MIN, Mix, Plan, PlanError, SOURCES_MIN, Settings, Shard, Spread,
+    },
+    provider::Provider,
     run::Options,
     schedule::{Rate, Schedule, parse_duration},
     send::Policy,
@@ -44,6 +47,9 @@ pub struct RunArgs {
     /// Values of external_client_id they write through; a phone is used under up to three.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(i64::from(SOURCES_MIN)..))]
     sources: u32,
+    /// Of a hundred clients so many have an address (tg:…) and no phone, and as many a phone with an alias.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=i64::from(ADDRESSES_MAX)))]
+    addresses: u32,
     /// Connections; each client's messages go over one of them, one after the other.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: u16,
@@ -59,6 +65,9 @@ pub struct RunArgs {
     /// Sends one of n parts of the plan, as i/n with i from 0: so that several processes share it. --rate and --messages are those of the whole.
     #[arg(long, default_value_t = Shard::WHOLE)]
     shard: Shard,
+    /// Sends each message as WhatsApp's Cloud API does, to the hook of this name, and signs as Meta does with --secret-file; loadtest/README.md says what the hook has to say.
+    #[arg(long, requires = "secret_file", conflicts_with_all = ["batch", "producer"])]
+    pub hook: Option<String>,
     /// Signs each request (Standard Webhooks) with the secret in this file.
     #[arg(long, env = "LOADTEST_SECRET_FILE", value_name = "PATH")]
     secret_file: Option<PathBuf>,
@@ -101,6 +110,7 @@ impl RunArgs {
             clients: self.clients.unwrap_or_else(|| self.clients_of(messages)),
             sources: self.sources,
             spread: self.messages_per_client,
+            addresses: self.addresses,
             mix: self.mix,
             shard: self.shard,
             base_time,
@@ -134,16 +144,30 @@ impl RunArgs {
     /// # Errors
     /// There is no secret in the file.
     pub fn options(&self) -> anyhow::Result<Options> {
-        let signer = self.secret_file.as_ref().map(|path| {
-            let secret = std::fs::read_to_string(path).context("the secret cannot be read");
-            Signer::new(&secret?, self.producer.as_deref()).with_context(|| path.display().to_string())
+        ensure!(
+            self.hook.is_none() || !self.mix.has_invalid() && self.addresses == 0,
+            "a provider sends valid messages of clients with phones: --hook needs --mix valid=95,duplicate=5 --addresses 0"
+        );
+        let secret = self.secret_file.as_ref().map(|path| {
+            std::fs::read_to_string(path).with_context(|| format!("the secret in {}", path.display()))
         });
+        let secret = secret.transpose()?;
+        let (signer, provider) = match (&secret, &self.hook) {
+            (Some(secret), None) => (Some(Signer::new(secret, self.producer.as_deref())), None),
+            (Some(secret), Some(_)) => (None, Some(Provider::new(secret))),
+            (None, _) => (None, None),
+        };
+        let target = self.url.clone();
         Ok(Options {
-            target: self.url.clone(),
+            target: match &self.hook {
+                Some(name) => target.with_hook(name)?,
+                None => target,
+            },
             connections: usize::from(self.connections),
             schedule: self.schedule(),
             batch: self.batch.map(usize::from),
             signer: signer.transpose()?,
+            provider: provider.transpose()?,
             policy: Policy::PATIENT,
         })
     }
@@ -155,6 +179,7 @@ impl RunArgs {
             ("connections", self.connections.to_string()),
             ("mix", self.mix.to_string()),
             ("sources", self.sources.to_string()),
+            ("addresses", self.addresses.to_string()),
             ("seed", self.seed.to_string()),
             ("shard", self.shard.to_string()),
             ("signed", self.secret_file.is_some().to_string()),
@@ -165,6 +190,7 @@ impl RunArgs {
         };
         settings.extend(self.rate.map(|rate| ("rate", rate.to_string())));
         settings.extend(self.duration.map(|duration| ("duration", format!("{}s", duration.as_secs()))));
+        settings.extend(self.hook.as_ref().map(|hook| ("hook", hook.clone())));
         settings.extend(self.batch.map(|batch| ("batch", batch.to_string())));
         settings
     }

@@ -34,6 +34,8 @@ enum Edit {
     Member(&'static str, &'static [u8]),
     /// One member of this many letters.
     Overlong(&'static str, usize),
+    /// These bytes as address, and no phone.
+    Address(&'static [u8]),
     /// One member a second time.
     Twice(&'static str),
     /// A member of brackets within brackets.
@@ -61,6 +63,7 @@ impl Flaw {
             Edit::Append(tail) => [draft.to_json().as_slice(), tail].concat(),
             Edit::Remove(name) => object(&without(draft, name), None),
             Edit::Member(name, value) => object(&without(draft, name), Some((name, value))),
+            Edit::Address(value) => object(&without(draft, "client_phone"), Some(("client_address", value))),
             Edit::Overlong(name, letters) => {
                 let value = format!("\"{}\"", "x".repeat(letters));
                 object(&without(draft, name), Some((name, value.as_bytes())))
@@ -111,11 +114,11 @@ const NOT_JSON: Flaw = Flaw {
 
 /// Every way to be invalid.
 pub const FLAWS: &[Flaw] = {
-    use Edit::{Append, Cut, Member, Nest, Overlong, Remove, Replace, Twice, Wrap};
+    use Edit::{Address, Append, Cut, Member, Nest, Overlong, Remove, Replace, Twice, Wrap};
     use InvalidReason::{
-        ControlCharacter, DuplicateKey, Empty, InvisibleCharacter, LoneSurrogate, MalformedJson,
-        MissingField, NulCharacter, PhoneNotE164, PhoneTrunkZero, SurroundingWhiteSpace, TimestampMalformed,
-        TooDeep, TooLong, WrongType,
+        AddressMalformed, ControlCharacter, DuplicateKey, Empty, InvisibleCharacter, LoneSurrogate,
+        MalformedJson, MissingField, NulCharacter, PhoneNotE164, PhoneTrunkZero, SurroundingWhiteSpace,
+        TimestampMalformed, TooDeep, TooLong, TwoAddresses, WrongType,
     };
 
     const fn flaw(name: &'static str, reason: InvalidReason, edit: Edit) -> Flaw {
@@ -171,6 +174,14 @@ pub const FLAWS: &[Flaw] = {
             PhoneNotE164,
             Member("client_phone", br#""\u200f+70000000000""#),
         ),
+        flaw("a phone and an address", TwoAddresses, Member("client_address", b"\"tg:6001\"")),
+        flaw("a phone as address", AddressMalformed, Address(b"\"+70000000000\"")),
+        flaw("a scheme that nobody knows", AddressMalformed, Address(b"\"icq:6001\"")),
+        flaw("a user name as address", AddressMalformed, Address(b"\"username:anna\"")),
+        flaw("an address without an id", Empty, Address(b"\"tg:\"")),
+        flaw("a zero width space in the address", InvisibleCharacter, Address(br#""tg:a\u200bb""#)),
+        flaw("a word as aliases", WrongType, Member("aliases", b"\"tg:6001\"")),
+        flaw("five aliases", TooLong, Member("aliases", br#"["tg:1","tg:2","tg:3","tg:4","tg:5"]"#)),
         flaw("yesterday as sent_at", TimestampMalformed, Member("sent_at", b"\"yesterday\"")),
     ]
 };

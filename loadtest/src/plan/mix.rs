@@ -41,6 +41,11 @@ impl Mix {
         self.valid > 0
     }
 
+    /// Whether anything is sent that has to be refused.
+    pub const fn has_invalid(self) -> bool {
+        self.invalid > 0
+    }
+
     pub(super) fn pick(self, draws: &mut Xoshiro256PlusPlus) -> Share {
         let drawn = draws.random_range(0..self.valid + self.duplicate + self.invalid);
         match drawn {

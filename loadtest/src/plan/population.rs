@@ -1,11 +1,11 @@
-//! Who writes: clients by number, their accounts and phones, and how unevenly they write.
+//! Who writes: clients by number, their accounts and addresses, and how unevenly they write.
 //!
 //! A client's number says everything about it, so that a population of any size takes no memory.
 
 use rand::{RngExt as _, rngs::Xoshiro256PlusPlus};
-use schemas::{ClientId, ExternalClientId, Phone, ids::Violation};
+use schemas::{Address, ClientId, ExternalClientId, ids::Violation};
 
-use super::{PlanError, Spread, mixed};
+use super::{PlanError, Settings, Spread, mixed};
 
 /// The example clients of the specification come first: one phone, two sources.
 pub const EXAMPLE_CLIENTS: u32 = 2;
@@ -14,6 +14,10 @@ pub const CLIENTS_MIN: u32 = EXAMPLE_CLIENTS;
 pub const CLIENTS_MAX: u32 = 10_000_000;
 /// A phone is used through up to three sources.
 pub const SOURCES_MIN: u32 = 3;
+/// So many of a hundred clients have a phone that nobody shares.
+pub const ADDRESSES_MAX: u32 = 50;
+/// What the addresses of clients without a phone begin with.
+const SCHEMES: [&str; 4] = ["wa:GB.", "tg:", "viber:", "wa-lid:"];
 
 /// The number of a client. Low numbers write much, high numbers little.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,8 +27,10 @@ pub struct ClientIndex(pub u32);
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Client {
     pub external_client_id: String,
-    /// The phone, without separators. All begin with `+7000`, which nobody has.
-    pub phone: String,
+    /// A phone without separators, or `scheme:id`. All phones begin with `+7000`, which nobody has.
+    pub address: String,
+    /// What each of its messages names besides, sorted.
+    pub aliases: Vec<String>,
 }
 
 impl Client {
@@ -34,7 +40,7 @@ impl Client {
     /// The pair is not a valid one, which the tests of this crate rule out.
     pub fn client_id(&self) -> Result<ClientId, Violation> {
         let source = ExternalClientId::parse(self.external_client_id.as_str())?;
-        Ok(ClientId::of(&source, &Phone::parse(&self.phone)?))
+        Ok(ClientId::of(&source, &Address::parse(&self.address)?))
     }
 }
 
@@ -44,17 +50,22 @@ pub(super) struct Population {
     clients: u32,
     sources: u32,
     spread: Spread,
+    addresses: u32,
 }
 
 impl Population {
-    pub(super) fn new(clients: u32, sources: u32, spread: Spread) -> Result<Self, PlanError> {
+    pub(super) fn new(settings: &Settings) -> Result<Self, PlanError> {
+        let Settings { clients, sources, spread, addresses, .. } = *settings;
         if !(CLIENTS_MIN..=CLIENTS_MAX).contains(&clients) {
             return Err(PlanError::Clients);
         }
         if sources < SOURCES_MIN {
             return Err(PlanError::Sources);
         }
-        Ok(Self { clients, sources, spread })
+        if addresses > ADDRESSES_MAX {
+            return Err(PlanError::Addresses);
+        }
+        Ok(Self { clients, sources, spread, addresses })
     }
 
     pub(super) fn pick(self, draws: &mut Xoshiro256PlusPlus) -> ClientIndex {
@@ -65,10 +76,11 @@ impl Population {
     }
 
     /// Of every ten clients, five have a phone of their own, two share one and three share
-    /// another, each through a source of its own.
+    /// another, each through a source of its own. Of the first five some have another address instead, and of
+    /// the others as many name one as an alias.
     pub(super) fn client(self, index: ClientIndex) -> Client {
         let Some(place) = index.0.checked_sub(EXAMPLE_CLIENTS) else {
-            return Client { external_client_id: source(index.0), phone: phone(0) };
+            return Client { external_client_id: source(index.0), address: phone(0), aliases: Vec::new() };
         };
         let (person, nth_source) = match place % 10 {
             alone @ 0..=4 => (alone, 0),
@@ -78,15 +90,33 @@ impl Population {
         let person = 1 + place / 10 * 7 + person;
         let first_source = mixed(u64::from(person), 0) % u64::from(self.sources);
         let source_of_client = (first_source + u64::from(nth_source)) % u64::from(self.sources);
-        Client { external_client_id: source(source_of_client), phone: phone(person) }
+        let external_client_id = source(source_of_client);
+        let (address, aliases) = match (self.has_another(person), place % 10) {
+            (false, _) => (phone(person), Vec::new()),
+            (true, 0..=4) => (another(person), vec![phone(person), format!("username:lt_{person}")]),
+            (true, _) => (phone(person), vec![another(person)]),
+        };
+        Client { external_client_id, address, aliases }
     }
+
+    /// Whether a person has another address than a phone: of both halves of the clients twice the share of all.
+    fn has_another(self, person: u32) -> bool {
+        mixed(u64::from(person), 1) % 100 < u64::from(2 * self.addresses)
+    }
+}
+
+/// An address of a person that is no phone.
+fn another(person: u32) -> String {
+    let scheme = usize::try_from(person % 4).ok().and_then(|at| SCHEMES.get(at)).copied();
+    format!("{}9{person:07}", scheme.unwrap_or("tg:"))
 }
 
 fn source(number: impl Into<u64>) -> String {
     format!("client{:026}", number.into())
 }
 
-fn phone(person: u32) -> String {
+/// The phone of a person.
+pub(super) fn phone(person: u32) -> String {
     format!("+7000{person:07}")
 }
 

@@ -15,6 +15,7 @@ fn settings() -> Settings {
         clients: 2_000,
         sources: 20,
         spread: Spread::default(),
+        addresses: 10,
         shard: Shard::WHOLE,
         mix: "valid=90,duplicate=5,invalid=5".parse().unwrap(),
         base_time: base_time(),
@@ -96,7 +97,11 @@ fn every_valid_body_is_accepted_as_a_message_of_the_client_that_the_plan_names()
     let mut ids = BTreeSet::new();
     for request in plan.requests().filter(|request| request.expected_status() == 202) {
         let message = parse(&plan.body(&request)).unwrap();
-        assert_eq!(message.client_id(), plan.client(request.client).client_id().unwrap());
+        let client = plan.client(request.client);
+        assert_eq!(message.client_id(), client.client_id().unwrap());
+        let mut aliases: Vec<&str> = message.aliases().iter().map(schemas::Address::as_str).collect();
+        aliases.sort_unstable();
+        assert_eq!(aliases, client.aliases);
         let new = ids.insert((message.client_id(), message.external_message_id().to_string()));
         assert_eq!(new, request.kind == Kind::Valid);
     }
@@ -126,13 +131,39 @@ fn one_phone_writes_through_several_sources() {
     let plan = plan();
     let mut sources = BTreeMap::<String, BTreeSet<String>>::new();
     for request in plan.requests().filter(|request| request.kind == Kind::Valid) {
-        let Client { external_client_id, phone } = plan.client(request.client);
-        assert!(phone.starts_with("+7000"), "{phone}");
-        sources.entry(phone).or_default().insert(external_client_id);
+        let Client { external_client_id, address, .. } = plan.client(request.client);
+        if address.starts_with('+') {
+            assert!(address.starts_with("+7000"), "{address}");
+            sources.entry(address).or_default().insert(external_client_id);
+        }
     }
     let shared = |count| sources.values().filter(|sources| sources.len() == count).count();
     assert!(shared(2) > 100 && shared(3) > 100, "{} and {}", shared(2), shared(3));
     assert!(shared(1) > shared(2) + shared(3));
+}
+
+#[test]
+fn some_clients_have_an_address_and_no_phone_and_as_many_a_phone_with_an_alias() {
+    let counts = |addresses: u32| {
+        let plan = Plan::new(Settings { addresses, ..settings() }).unwrap();
+        let clients: Vec<Client> = (0..2_000).map(|index| plan.client(ClientIndex(index))).collect();
+        let without = clients.iter().filter(|client| !client.address.starts_with('+')).count();
+        let naming = clients.iter().filter(|client| !client.aliases.is_empty()).count();
+        for client in clients {
+            let mut aliases = client.aliases.clone();
+            aliases.sort();
+            aliases.dedup();
+            assert_eq!(aliases, client.aliases);
+            assert!(!aliases.contains(&client.address));
+        }
+        (without, naming - without)
+    };
+    assert_eq!(counts(0), (0, 0));
+    let (without, with) = counts(10);
+    assert!((140..260).contains(&without) && (120..280).contains(&with), "{without} and {with}");
+    let (half, _) = counts(ADDRESSES_MAX);
+    assert_eq!(half, 1_000);
+    assert_eq!(Plan::new(Settings { addresses: 51, ..settings() }).unwrap_err(), PlanError::Addresses);
 }
 
 #[test]
@@ -155,7 +186,10 @@ fn the_example_clients_write_several_messages_each_whatever_the_seed() {
             {
                 let index = ClientIndex(client);
                 let pair = plan.client(index);
-                assert_eq!((pair.external_client_id.as_str(), pair.phone.as_str()), (source, "+70000000000"));
+                assert_eq!(
+                    (pair.external_client_id.as_str(), pair.address.as_str()),
+                    (source, "+70000000000")
+                );
                 let valid = |request: &Request| request.client == index && request.kind == Kind::Valid;
                 assert!(plan.requests().filter(valid).count() >= 5);
             }

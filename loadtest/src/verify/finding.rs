@@ -1,4 +1,4 @@
-//! What can be wrong, each with its name; never a phone or a text.
+//! What can be wrong, each with its name; never an address or a text.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -28,8 +28,10 @@ pub enum Finding {
     NoDialog { message: String },
     /// More than one active dialog.
     SeveralActive { client: String, dialogs: usize },
-    /// No client, or another source or phone.
+    /// No client, or another source or address.
     WrongClient { client: String },
+    /// An alias that its messages name is not there.
+    NoAlias { client: String },
     /// Rows of this run under clients who did not write them.
     Strays { rows: u64 },
 }
@@ -48,6 +50,7 @@ impl Finding {
             Self::NoDialog { .. } => "no_dialog",
             Self::SeveralActive { .. } => "several_active",
             Self::WrongClient { .. } => "wrong_client",
+            Self::NoAlias { .. } => "no_alias",
             Self::Strays { .. } => "strays",
         }
     }
@@ -73,6 +76,7 @@ impl fmt::Display for Finding {
                 write!(f, "client {client} has {dialogs} active dialogs")
             }
             Self::WrongClient { client } => write!(f, "client {client} is missing, or another one"),
+            Self::NoAlias { client } => write!(f, "client {client} lacks an alias that its messages name"),
             Self::Strays { rows } => {
                 write!(f, "{rows} rows of this run under clients who did not write them")
             }

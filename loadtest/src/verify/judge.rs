@@ -180,10 +180,16 @@ fn judge_client(
     let planned = receipts.plan.client(expected.client);
     let id = planned.client_id().map(schemas::ClientId::key).unwrap_or_default();
     let is_right = client.is_some_and(|client| {
-        client.external_client_id == planned.external_client_id && client.client_phone == planned.phone
+        client.external_client_id == planned.external_client_id && client.client_phone == planned.address
     });
     if has_messages && !is_right {
         findings.add(Finding::WrongClient { client: id.clone() });
+    }
+    // A run with another share of addresses may have named more.
+    let has_aliases =
+        |client: &StoredClient| planned.aliases.iter().all(|alias| client.aliases.contains(alias));
+    if has_messages && client.is_some_and(|client| !has_aliases(client)) {
+        findings.add(Finding::NoAlias { client: id.clone() });
     }
     let active = dialogs.iter().filter(|dialog| dialog.is_active).count();
     if active > 1 {

@@ -26,6 +26,7 @@ fn well() -> Case {
         clients: 2,
         sources: 3,
         spread: Spread::default(),
+        addresses: 10,
         mix: "valid=80,duplicate=10,invalid=10".parse().unwrap(),
         shard: Shard::WHOLE,
         base_time: Timestamp::parse("2026-11-24T12:00:00Z").unwrap(),
@@ -55,7 +56,8 @@ fn well() -> Case {
     rows.client = Some(StoredClient {
         id: client_id,
         external_client_id: client.external_client_id,
-        client_phone: client.phone,
+        client_phone: client.address,
+        aliases: client.aliases,
     });
     Case { plan, ledger, rows }
 }

@@ -31,7 +31,7 @@ async fn what_a_run_left_is_clean_also_beside_the_rows_of_others() {
 }
 
 /// What is done to the tables, and what has to be said of them.
-const PLANTED: [(&str, &str, &str); 8] = [
+const PLANTED: [(&str, &str, &str); 9] = [
     ("lost", "delete from messages where record_offset = (select max(record_offset) from messages)", "missing"),
     (
         "doubled",
@@ -59,6 +59,7 @@ const PLANTED: [(&str, &str, &str); 8] = [
         "several_active",
     ),
     ("no_dialog", "delete from dialogs where client_id = (select client_id from messages limit 1)", "no_dialog"),
+    ("no_alias", "delete from client_aliases", "no_alias"),
     ("no_client", "delete from clients where id = (select client_id from messages limit 1)", "wrong_client"),
 ];
 

@@ -100,7 +100,15 @@ impl Tables {
         sqlx::query("insert into clients values ($1, $2, $3, now())")
             .bind(id)
             .bind(client.external_client_id)
-            .bind(client.phone)
+            .bind(client.address)
+            .execute(&mut self.connection)
+            .await
+            .unwrap();
+        sqlx::query("insert into client_aliases select $1, now(), $2, 1, $3, unnest($4::text[])")
+            .bind(place.offset)
+            .bind(place.partition)
+            .bind(id)
+            .bind(client.aliases)
             .execute(&mut self.connection)
             .await
             .unwrap();
@@ -136,6 +144,7 @@ fn plan() -> Plan {
         clients: 40,
         sources: 5,
         spread: Spread::default(),
+        addresses: 20,
         mix: "valid=80,duplicate=10,invalid=10".parse().unwrap(),
         shard: Shard::WHOLE,
         base_time: Timestamp::parse("2026-11-24T12:00:00Z").unwrap(),

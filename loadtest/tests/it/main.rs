@@ -37,8 +37,18 @@ fn plan(messages: u64) -> Arc<Plan> {
     let clients = u32::try_from(messages / 10).unwrap().max(2);
     let (spread, shard) = (Spread::default(), Shard::WHOLE);
     Arc::new(
-        Plan::new(Settings { seed: 1, messages, clients, sources: 10, spread, mix, shard, base_time })
-            .unwrap(),
+        Plan::new(Settings {
+            seed: 1,
+            messages,
+            clients,
+            sources: 10,
+            spread,
+            addresses: 10,
+            mix,
+            shard,
+            base_time,
+        })
+        .unwrap(),
     )
 }
 
@@ -62,7 +72,15 @@ async fn send_with(plan: &Arc<Plan>, options: &Options) -> (Ended, Duration, Tal
 
 fn options(server: &Server, connections: usize) -> Options {
     let target = Target::parse(&server.url()).unwrap();
-    Options { target, connections, schedule: None, batch: None, signer: None, policy: IMPATIENT }
+    Options {
+        target,
+        connections,
+        schedule: None,
+        batch: None,
+        signer: None,
+        provider: None,
+        policy: IMPATIENT,
+    }
 }
 
 /// What the plan says must come out when everything goes well.

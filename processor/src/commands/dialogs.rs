@@ -1,7 +1,7 @@
 //! `processor dialogs`: a client's dialogs and their messages, for a person who is allowed to read them.
 
 use anyhow::bail;
-use schemas::{ClientId, ExternalClientId, Phone};
+use schemas::{Address, ClientId, ExternalClientId};
 use sqlx::PgConnection;
 
 use super::output::{printable, say};
@@ -15,9 +15,9 @@ pub enum Command {
         /// The client as its source calls it.
         #[arg(long)]
         external_client_id: String,
-        /// Its phone.
-        #[arg(long)]
-        client_phone: String,
+        /// Its phone, or scheme:id.
+        #[arg(long, visible_alias = "client-phone")]
+        client_address: String,
         /// Messages to show.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
@@ -29,14 +29,14 @@ pub enum Command {
 /// # Errors
 /// PostgreSQL did not answer, or there is no such client.
 pub async fn run(command: Command, database: &Database) -> anyhow::Result<()> {
-    let Command::Show { external_client_id, client_phone, limit } = command;
-    let (external, phone) = match (ExternalClientId::parse(&external_client_id), Phone::parse(&client_phone))
-    {
-        (Ok(external), Ok(phone)) => (external, phone),
-        (Err(_), _) => bail!("--external-client-id is none"),
-        (_, Err(_)) => bail!("--client-phone is none"),
-    };
-    let client_id = ClientId::of(&external, &phone);
+    let Command::Show { external_client_id, client_address, limit } = command;
+    let (external, address) =
+        match (ExternalClientId::parse(&external_client_id), Address::parse(&client_address)) {
+            (Ok(external), Ok(address)) => (external, address),
+            (Err(_), _) => bail!("--external-client-id is none"),
+            (_, Err(_)) => bail!("--client-address is none"),
+        };
+    let client_id = ClientId::of(&external, &address);
     let mut connection = database.reader().await?;
     show(&mut connection, client_id, limit).await
 }

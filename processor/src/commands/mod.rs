@@ -10,6 +10,7 @@ pub mod output;
 pub mod partitions;
 pub mod progress;
 pub mod prove;
+pub mod quarantine;
 pub mod run;
 pub mod tail;
 pub mod topic;

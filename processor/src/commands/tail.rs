@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::bail;
-use schemas::{ClientId, Envelope, Event, ExternalClientId, Partition, Phone, RecordFault, Timestamp};
+use schemas::{Address, ClientId, Envelope, Event, ExternalClientId, Partition, RecordFault, Timestamp};
 use serde_json::{Value, json};
 
 use super::output::printable;
@@ -24,12 +24,12 @@ pub struct Args {
     /// Only records of this client.
     #[arg(long, value_parser = parse_client_id, conflicts_with = "external_client_id")]
     client_id: Option<ClientId>,
-    /// Only messages of this source; with --client-phone, all records of that client.
+    /// Only messages of this source; with --client-address, all records of that client.
     #[arg(long)]
     external_client_id: Option<String>,
-    /// The client's phone.
-    #[arg(long, requires = "external_client_id")]
-    client_phone: Option<String>,
+    /// The client's phone, or scheme:id.
+    #[arg(long, visible_alias = "client-phone", requires = "external_client_id")]
+    client_address: Option<String>,
     /// Only this partition.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
@@ -48,7 +48,7 @@ pub struct Args {
     /// End after this many records.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
-    /// Show phones and texts.
+    /// Show addresses and texts.
     #[arg(long)]
     content: bool,
     /// One JSON object a line.
@@ -107,10 +107,10 @@ fn filter(args: &Args) -> anyhow::Result<Filter> {
         return Ok(args.client_id.map_or(Filter::All, Filter::Client));
     };
     let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is none") };
-    match args.client_phone.as_deref().map(Phone::parse) {
+    match args.client_address.as_deref().map(Address::parse) {
         None => Ok(Filter::Source(source)),
-        Some(Ok(phone)) => Ok(Filter::Client(ClientId::of(&source, &phone))),
-        Some(Err(_)) => bail!("--client-phone is none"),
+        Some(Ok(address)) => Ok(Filter::Client(ClientId::of(&source, &address))),
+        Some(Err(_)) => bail!("--client-address is none"),
     }
 }
 
@@ -137,8 +137,8 @@ fn as_text(record: &RawRecord, content: &Content, show_content: bool) -> String 
             if !show_content {
                 return line;
             }
-            let (phone, text) = (message.client_phone().as_str(), printable(message.text().as_str()));
-            format!("{line}  {phone}  {text}")
+            let (address, text) = (printable(message.address().as_str()), printable(message.text().as_str()));
+            format!("{line}  {address}  {text}")
         }
         Ok((Event::DialogClose(close), _)) => format!("{place}  close    {}", close.client_id.as_uuid()),
         Err(fault) => format!("{place}  {}: {fault}", fault.as_str()),

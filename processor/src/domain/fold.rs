@@ -14,6 +14,7 @@ use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{
+    alias::{self, NewAlias},
     batch::Batch,
     counters::Counters,
     dead_letter::DeadLetterReason,
@@ -138,6 +139,8 @@ pub struct Settled<'a> {
     pub after: ClientStates,
     /// Dialogs whose latest message is to be noted.
     pub touched: Vec<TouchedDialog>,
+    /// Aliases to be written, if they are not there.
+    pub aliases: Vec<NewAlias<'a>>,
     /// Dead letters to be written.
     pub dead_letters: Vec<(&'a Record, DeadLetterReason)>,
     /// What became of the records, by partition.
@@ -325,9 +328,12 @@ impl<'a> Folded<'a> {
     ) -> Result<Settled<'a>, ForeignWrite> {
         let Self { messages, touched, mut after, mut repeats, mut dead_letters, mut counters, .. } = self;
         let touched = touch_inserted(touched, &messages, inserted, &mut after);
-        for NewMessage { record, received, opens, .. } in messages {
+        let mut aliases = Vec::new();
+        for message in messages {
+            let NewMessage { record, received, opens, .. } = message;
             let (partition, offset) = (record.raw.partition, record.raw.offset);
             if inserted.contains(&(partition, offset)) {
+                aliases.extend(NewAlias::of(&message));
                 stored.insert(key(received), received.message.body());
                 counters.entry(partition).or_default().messages += 1;
             } else if opens {
@@ -346,7 +352,7 @@ impl<'a> Folded<'a> {
                 dead_letters.push((record, DeadLetterReason::ConflictingDuplicate));
             }
         }
-        Ok(Settled { after, touched, dead_letters, counters })
+        Ok(Settled { after, touched, aliases: alias::first_named(aliases), dead_letters, counters })
     }
 }
 

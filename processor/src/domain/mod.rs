@@ -2,10 +2,11 @@
 //! above it (tests/layers.rs).
 //!
 //! In the order of a record's way: [`position`] and [`seat`] (where), [`record`] (as it was read), [`rules`] and
-//! [`decode`] (what it says), [`batch`], [`fold`] (what it does), [`counters`], [`applied`] and [`progress`] (what was
+//! [`decode`] (what it says), [`batch`], [`fold`] and [`alias`] (what it does), [`counters`], [`applied`] and [`progress`] (what was
 //! done). [`dead_letter`], [`halt`] and [`obstacle`] say when not to go on, [`intervention`] and [`replay`] what a person
 //! may do about it.
 
+pub mod alias;
 pub mod applied;
 pub mod batch;
 pub mod counters;

@@ -3,7 +3,7 @@
 //! [`context`] (callbacks become events),
 //! [`poller`] (the thread that reads), [`continuity`] (offsets that no record has), [`transactions`] (of Kafka, that do
 //! not end). [`producer`] writes what a person
-//! replays, [`tail`] shows the topic. [`ffi`] fills two holes in rust-rdkafka.
+//! replays, [`tail`] shows the topic, [`window`] finds what was appended when. [`ffi`] fills two holes in rust-rdkafka.
 
 pub mod client;
 pub mod context;
@@ -15,3 +15,4 @@ pub mod reading;
 pub mod tail;
 pub mod topic;
 pub mod transactions;
+pub mod window;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use rdkafka::{
     Offset as KafkaOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext},
@@ -18,6 +18,7 @@ use schemas::{Partition, Timestamp};
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
     topic::{self, Inspector},
+    window::at_time,
 };
 use crate::domain::record::RawRecord;
 
@@ -123,22 +124,4 @@ fn places(
         places.insert(partition, (from, end));
     }
     Ok(places)
-}
-
-/// The first record appended then or later; `None` if there is none.
-fn at_time(
-    consumer: &BaseConsumer<DefaultConsumerContext>,
-    topic: &str,
-    partition: Partition,
-    time: Timestamp,
-) -> anyhow::Result<Option<i64>> {
-    let mut asked = TopicPartitionList::new();
-    asked.add_partition_offset(topic, partition.0, KafkaOffset::Offset(time.as_millis()))?;
-    let answered = consumer.offsets_for_times(asked, REQUEST_DEADLINE)?;
-    let element = answered.find_partition(topic, partition.0).context("the brokers left a partition out")?;
-    element.error()?;
-    Ok(match element.offset() {
-        KafkaOffset::Offset(offset) => Some(offset),
-        _ => None,
-    })
 }

@@ -96,7 +96,7 @@ pub async fn clients(
         client_rows.extend(rows.into_iter().map(|row| ClientRow {
             id: ClientId::from_uuid(row.id),
             external_client_id: keys.digest(row.external_client_id.as_bytes()),
-            client_phone: keys.digest(row.client_phone.as_bytes()),
+            address: keys.digest(row.client_phone.as_bytes()),
             of_pair: structure::of_pair(&row.external_client_id, &row.client_phone),
             created_at: row.created_at.timestamp_micros(),
         }));

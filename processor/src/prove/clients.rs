@@ -1,13 +1,15 @@
 //! The history of each client, one client after the other: its records in their order through the
 //! [`Model`], and what comes out compared with the rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use schemas::{ClientId, Partition, PartitionCount, Timestamp};
 use uuid::Uuid;
 
 use super::{
-    Proof, Worker, before,
+    Proof, Worker,
+    aliases::{self, AliasRow, Aliases, NamedAlias},
+    before,
     columns::{self, failed},
     entries::{ClientRecord, ClientRow, DialogRow, Found, GoneMessage, Kind, NULL},
     model::{Dialog, Model, Outcome},
@@ -36,6 +38,9 @@ struct Client<'a> {
     row: Option<&'a ClientRow>,
     /// Its messages whose records are gone.
     gone: &'a [GoneMessage],
+    /// What its records name, in their order, and the rows of that.
+    named: &'a [NamedAlias],
+    aliases: &'a [AliasRow],
     /// The latest messages of dialogs that were opened before the records, as far as they were looked up.
     latest: &'a HashMap<Uuid, Option<Timestamp>>,
 }
@@ -67,20 +72,27 @@ impl Clients {
         let (mut rows, mut dialogs, mut gone) = (Vec::new(), Vec::new(), Vec::new());
         tables.iter().try_for_each(|table| table.gone.read(bucket, &mut gone))?;
         gone.sort_unstable_by_key(GoneMessage::order);
+        let (mut named, mut aliases) = (Vec::new(), Vec::new());
+        read.iter().try_for_each(|read| read.aliases.read(bucket, &mut named))?;
+        named.sort_unstable_by_key(NamedAlias::order);
         match proof.scope {
             Scope::Full => {
                 tables.iter().try_for_each(|table| table.clients.read(bucket, &mut rows))?;
                 tables.iter().try_for_each(|table| table.dialogs.read(bucket, &mut dialogs))?;
+                tables.iter().try_for_each(|table| table.aliases.read(bucket, &mut aliases))?;
             }
             Scope::SinceLast => {
                 let mut touched: Vec<_> = records.iter().map(|record| record.client.as_uuid()).collect();
                 touched.dedup();
                 let before = before::clients(&mut worker.connection, &proof.keys, &touched);
                 (rows, dialogs) = worker.runtime.block_on(before)?;
+                let before = aliases::of_clients(&mut worker.connection, &proof.keys, &touched);
+                aliases = worker.runtime.block_on(before)?;
             }
         }
         rows.sort_unstable_by_key(|row| row.id);
         dialogs.sort_unstable_by_key(DialogRow::order);
+        aliases.sort_unstable_by_key(|row| row.client);
         let latest = if proof.takes_anything() {
             let latest = before::latest(&mut worker.connection, proof, (&records, &dialogs));
             worker.runtime.block_on(latest)?
@@ -91,6 +103,8 @@ impl Clients {
         let mut record_groups = records.chunk_by(|a, b| a.client == b.client).peekable();
         let mut dialog_groups = dialogs.chunk_by(|a, b| a.client_id == b.client_id).peekable();
         let mut gone_groups = gone.chunk_by(|a, b| a.client == b.client).peekable();
+        let mut named_groups = named.chunk_by(|a, b| a.client == b.client).peekable();
+        let mut alias_groups = aliases.chunk_by(|a, b| a.client == b.client).peekable();
         let mut rows = rows.iter().peekable();
         loop {
             let first = [
@@ -98,6 +112,7 @@ impl Clients {
                 dialog_groups.peek().and_then(|group| group.first()).map(|dialog| dialog.client_id),
                 rows.peek().map(|row| row.id),
                 gone_groups.peek().and_then(|group| group.first()).map(|message| message.client),
+                alias_groups.peek().and_then(|group| group.first()).map(|row| row.client),
             ];
             let Some(id) = first.into_iter().flatten().min() else { return Ok(()) };
             let of_it = |client: Option<ClientId>| client == Some(id);
@@ -111,6 +126,12 @@ impl Clients {
                     .unwrap_or_default(),
                 row: rows.next_if(|row| row.id == id),
                 gone: gone_groups.next_if(|group| of_it(group.first().map(|m| m.client))).unwrap_or_default(),
+                named: named_groups
+                    .next_if(|group| of_it(group.first().map(|n| n.client)))
+                    .unwrap_or_default(),
+                aliases: alias_groups
+                    .next_if(|group| of_it(group.first().map(|a| a.client)))
+                    .unwrap_or_default(),
                 latest: &latest,
             };
             self.client(proof, read, &client);
@@ -131,17 +152,22 @@ impl Clients {
         let (earlier, later) = client.dialogs.split_at(earlier);
         let active = before::active(proof, client.records, (earlier, later), client.latest);
         self.model.start(active);
-        let mut first = None;
+        let (mut first, mut filed) = (None, HashSet::new());
         for record in client.records {
             let outcome = self.model.step(record);
             if matches!(outcome, Outcome::Message(_)) {
                 first.get_or_insert(record);
+                if !client.named.is_empty() {
+                    filed.insert(record.place());
+                }
             }
             self.count(proof, record.partition, outcome);
             self.record(read, record, outcome);
         }
         let rows = active.and(earlier.last()).into_iter().chain(later);
         self.dialogs(proof, rows);
+        let Client { named, aliases: rows, gone, .. } = *client;
+        aliases::compare(proof, &Aliases { named, filed: &filed, rows, gone }, &mut self.findings);
         self.row(proof, client, (first, !earlier.is_empty() || !client.gone.is_empty()));
     }
 
@@ -242,7 +268,7 @@ impl Clients {
             (Some(row), Some(first)) => {
                 let differences = failed([
                     ("external_client_id", row.external_client_id == first.external_client_id),
-                    ("client_phone", row.client_phone == first.client_phone),
+                    ("client_phone", row.address == first.address),
                     ("created_at", known || row.created_at == first.appended_at.as_micros()),
                 ]);
                 if !differences.is_empty() {

@@ -130,6 +130,8 @@ macro_rules! entry {
     };
 }
 
+pub(super) use entry;
+
 /// What a row at a place is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -220,9 +222,9 @@ entry! {
         offset: Offset,
         appended_at: Timestamp,
         said: Said,
-        /// Digests of the client's `external_client_id` and `client_phone`; 0 if the record does not tell.
+        /// Digests of the client's `external_client_id` and its address; 0 if the record does not tell.
         external_client_id: u64,
-        client_phone: u64,
+        address: u64,
         /// The message row at its place.
         message: Found,
         /// The dialog of that row.
@@ -278,9 +280,9 @@ entry! {
     /// A row of `clients`.
     ClientRow {
         id: ClientId,
-        /// Digests of what its source and its phone are.
+        /// Digests of what its source and its address are.
         external_client_id: u64,
-        client_phone: u64,
+        address: u64,
         /// The client that these two make.
         of_pair: ClientId,
         /// Microseconds since 1970.
@@ -360,7 +362,7 @@ mod tests {
                 appended_at: Timestamp::from_millis(5).unwrap(),
                 said,
                 external_client_id: 3,
-                client_phone: 4,
+                address: 4,
                 message,
                 dialog,
                 dead_letter,
@@ -380,7 +382,7 @@ mod tests {
         survives(&ClientRow {
             id: client,
             external_client_id: 1,
-            client_phone: 2,
+            address: 2,
             of_pair: ClientId::from_uuid(Uuid::nil()),
             created_at: -1,
         });

@@ -6,7 +6,7 @@
 //! workers at once, and no step sorts more than fits in memory:
 //!
 //! 1. [`tables`]: the rows, in the order in which they lie there, into buckets: messages and dead letters
-//!    by the *slice* of the log that their records are in, clients and dialogs by client.
+//!    by the *slice* of the log that their records are in, clients, dialogs and aliases by client.
 //! 2. [`records`]: the log, slice by slice. What stands at a record's place is compared with the record;
 //!    what its client's history decides (duplicate or not, which dialog) goes into that client's bucket.
 //! 3. [`clients`]: the buckets. The records of each client go through the model in their order; out come
@@ -37,9 +37,10 @@
 //! **What it says beyond.** Records of the log that are not applied yet are counted, and told beside the verdict.
 //!
 //! [`snapshot`] of the tables, [`scope`] of the proof, [`log`] of the topic; [`copy`], [`entries`] and
-//! [`spill`] carry the rows; [`structure`] compares rows with each other; [`before`] and [`proofs`] let a proof go on from the last; [`columns`] names what
+//! [`spill`] carry the rows; [`aliases`] are compared apart; [`structure`] compares rows with each other; [`before`] and [`proofs`] let a proof go on from the last; [`columns`] names what
 //! differs; [`report`] is the verdict.
 
+pub mod aliases;
 pub mod baseline;
 pub mod before;
 pub mod clients;
@@ -108,14 +109,22 @@ struct Memory {
     clients: usize,
     gone: usize,
     records: usize,
+    aliases: usize,
 }
 
 impl Memory {
     /// The shares of a worker, in proportion to what a usual topic brings.
     const fn of(memory_max: usize, jobs: usize) -> Self {
-        let eighth = memory_max / 8 / jobs;
-        let clients = eighth / 2;
-        Self { placed: 2 * eighth, dialogs: eighth, clients, gone: clients, records: 4 * eighth }
+        let share = memory_max / 32 / jobs;
+        Self {
+            placed: 8 * share,
+            dialogs: 4 * share,
+            clients: 2 * share,
+            gone: 2 * share,
+            records: 14 * share,
+            // Twice: those of rows, and those of records.
+            aliases: share,
+        }
     }
 }
 

@@ -153,7 +153,7 @@ mod tests {
             appended_at: Timestamp::from_millis(1_000 + offset).unwrap(),
             said,
             external_client_id: 0,
-            client_phone: 0,
+            address: 0,
             message: Found::Nothing,
             dialog: Uuid::nil(),
             dead_letter: Found::Nothing,

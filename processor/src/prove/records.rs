@@ -9,7 +9,9 @@ use tokio::runtime::Runtime;
 use uuid::Uuid;
 
 use super::{
-    Proof, Worker, before,
+    Proof, Worker,
+    aliases::{self, NamedAlias},
+    before,
     columns::{self, unexpected},
     copy::Expected,
     entries::{ClientRecord, Found, Kind, Place, PlacedRow, Said},
@@ -47,6 +49,8 @@ pub type RowOf = (Place, Kind);
 pub struct Records {
     /// What the clients' histories have to decide.
     pub clients: Spill<ClientRecord>,
+    /// What the records name, by client.
+    pub aliases: Spill<NamedAlias>,
     /// The columns in which a row differs from its record, should it turn out that the record wants it.
     pub differing: HashMap<RowOf, Vec<&'static str>>,
     /// By reason.
@@ -72,6 +76,7 @@ impl Records {
     pub fn new(proof: &Proof<'_>) -> Self {
         Self {
             clients: Spill::new(proof.buckets, proof.memory.records),
+            aliases: Spill::new(proof.buckets, proof.memory.aliases),
             differing: HashMap::new(),
             dead_letters: BTreeMap::new(),
             dead_letters_of: vec![0; proof.spans.spans.len()],
@@ -190,6 +195,8 @@ impl Records {
         (messages, letters): (&[PlacedRow], &[PlacedRow]),
     ) -> anyhow::Result<()> {
         let (proof, place, body) = (at.proof, at.place(), message.body());
+        let to = (&proof.keys, proof.buckets, proof.directory);
+        aliases::keep(&mut self.aliases, to, at.record, message)?;
         let digest = self.message_digest(at, message, envelope);
         let row = self.chosen(at, messages, digest);
         if let Some(row) = row.filter(|row| row.digest != digest && self.differing.len() < NAMED_MAX) {
@@ -207,7 +214,7 @@ impl Records {
         let said = Said::Message { id: proof.keys.wide_digest(id.as_bytes()), body, idle_gap };
         let record = ClientRecord {
             external_client_id: proof.keys.digest(source.as_str().as_bytes()),
-            client_phone: proof.keys.digest(message.client_phone().as_str().as_bytes()),
+            address: proof.keys.digest(message.address().as_str().as_bytes()),
             message: found(row, digest),
             dialog: row.map(|row| row.dialog).unwrap_or_default(),
             dead_letter: found(letter, letter_digest),
@@ -367,7 +374,7 @@ impl At<'_> {
             appended_at: self.record.appended_at(),
             said,
             external_client_id: 0,
-            client_phone: 0,
+            address: 0,
             message: Found::Nothing,
             dialog: Uuid::nil(),
             dead_letter: Found::Nothing,

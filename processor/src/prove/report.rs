@@ -95,6 +95,8 @@ pub struct Rows {
     pub dead_letters: i64,
     /// Dialogs that are not closed.
     pub active_dialogs: i64,
+    /// Of `client_aliases`.
+    pub client_aliases: i64,
 }
 
 impl std::ops::AddAssign for Rows {
@@ -104,6 +106,7 @@ impl std::ops::AddAssign for Rows {
         self.messages += more.messages;
         self.dead_letters += more.dead_letters;
         self.active_dialogs += more.active_dialogs;
+        self.client_aliases += more.client_aliases;
     }
 }
 

@@ -6,7 +6,7 @@
 //! What only a record tells is not seen here: a text that was changed, a message that was deleted together with
 //! its count, a duplicate that was counted as a command.
 
-use schemas::{ClientId, ExternalClientId, Phone, Timestamp};
+use schemas::{Address, ClientId, ExternalClientId, Timestamp};
 use uuid::Uuid;
 
 use super::{
@@ -28,9 +28,9 @@ pub struct Rows<'a> {
 }
 
 /// The client of a pair as a row spells it; nil if by the rules of today it is no pair.
-pub fn of_pair(external_client_id: &str, client_phone: &str) -> ClientId {
-    match (ExternalClientId::parse(external_client_id), Phone::parse(client_phone)) {
-        (Ok(id), Ok(phone)) => ClientId::of(&id, &phone),
+pub fn of_pair(external_client_id: &str, address: &str) -> ClientId {
+    match (ExternalClientId::parse(external_client_id), Address::parse(address)) {
+        (Ok(id), Ok(address)) => ClientId::of(&id, &address),
         (Ok(_) | Err(_), _) => ClientId::from_uuid(Uuid::nil()),
     }
 }

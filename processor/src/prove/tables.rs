@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     Proof, Worker,
+    aliases::AliasRow,
     columns::unexpected,
     copy::{self, Expected, Fields},
     entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
@@ -23,7 +24,8 @@ pub const REJECTED: &str = "rejected_by_database";
 const PIECE_PAGES: i64 = 4_096;
 
 /// The tables in the order in which they are read.
-pub const TABLES: [Table; 4] = [Table::Messages, Table::Dialogs, Table::Clients, Table::DeadLetters];
+pub const TABLES: [Table; 5] =
+    [Table::Messages, Table::Dialogs, Table::Clients, Table::Aliases, Table::DeadLetters];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Table {
@@ -31,6 +33,7 @@ pub enum Table {
     DeadLetters,
     Dialogs,
     Clients,
+    Aliases,
 }
 
 impl Table {
@@ -40,6 +43,7 @@ impl Table {
             Self::DeadLetters => "dead_letters",
             Self::Dialogs => "dialogs",
             Self::Clients => "clients",
+            Self::Aliases => "client_aliases",
         }
     }
 
@@ -57,6 +61,7 @@ impl Table {
                 "client_id, id, opened_at, closed_at, close_reason, last_message_at, topic_ref, partition, opened_offset"
             }
             Self::Clients => "id, created_at, external_client_id, client_phone",
+            Self::Aliases => AliasRow::COLUMNS,
         }
     }
 }
@@ -86,6 +91,8 @@ pub struct TableRows {
     /// Dialogs, by client.
     pub dialogs: Spill<DialogRow>,
     pub clients: Spill<ClientRow>,
+    /// By client.
+    pub aliases: Spill<AliasRow>,
     /// Messages whose records are gone, by client.
     pub gone: Spill<GoneMessage>,
     pub rows: Rows,
@@ -100,6 +107,7 @@ impl TableRows {
             placed: Spill::new(proof.spans.slices, proof.memory.placed),
             dialogs: Spill::new(proof.buckets, proof.memory.dialogs),
             clients: Spill::new(proof.buckets, proof.memory.clients),
+            aliases: Spill::new(proof.buckets, proof.memory.aliases),
             gone: Spill::new(proof.buckets, proof.memory.gone),
             rows: Rows::default(),
             findings: Findings::default(),
@@ -170,6 +178,12 @@ impl TableRows {
                 let client = client(proof, row)?;
                 let bucket = proof.keys.bucket(client.id, proof.buckets);
                 Ok(self.clients.push(bucket, &client, proof.directory)?)
+            }
+            Table::Aliases => {
+                self.rows.client_aliases += 1;
+                let alias = AliasRow::of(&proof.keys, row)?;
+                let bucket = proof.keys.bucket(alias.client, proof.buckets);
+                Ok(self.aliases.push(bucket, &alias, proof.directory)?)
             }
         }
     }
@@ -249,7 +263,7 @@ fn client(proof: &Proof<'_>, mut row: Fields<'_>) -> anyhow::Result<ClientRow> {
         id,
         created_at,
         external_client_id: proof.keys.digest(source),
-        client_phone: proof.keys.digest(phone),
+        address: proof.keys.digest(phone),
         // Computed only where no record tells.
         of_pair: if proof.takes_anything() {
             structure::of_pair(&String::from_utf8_lossy(source), &String::from_utf8_lossy(phone))

@@ -9,6 +9,7 @@ use schemas::{ClientId, Partition};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
+    aliases,
     classify::StoreError,
     progress::{self, Advance},
     registry::Topic,
@@ -71,8 +72,9 @@ pub async fn apply(
         look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
     stored.extend(existing);
 
-    let Settled { after, mut touched, dead_letters, counters } =
+    let Settled { after, mut touched, aliases, dead_letters, counters } =
         folded.settle(&inserted, stored).map_err(ApplyError::Foreign)?;
+    aliases::insert(&mut transaction, topic.topic_ref, &aliases).await?;
     statements::touch_dialogs(&mut transaction, &mut touched).await?;
     statements::insert_dead_letters(&mut transaction, topic.topic_ref, &dead_letters).await?;
     failpoint!("after_dead_letters");

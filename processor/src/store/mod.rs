@@ -2,9 +2,10 @@
 //! (which topic, which partitions), [`rules`] (what is in force from which offset on), [`progress`] (who
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
 //! decided), [`reopen`] (a topic created again, accepted by a person), [`letters`] (dead letters to be read and
-//! replayed), [`statements`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
+//! replayed), [`statements`] and [`aliases`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
 //! error asks the caller to do), [`migrations`] (which of them are applied?), [`schema`] (are the tables those of them?).
 
+pub mod aliases;
 pub mod apply;
 pub mod classify;
 pub mod halts;

@@ -96,7 +96,7 @@ pub async fn insert_clients(
     let messages = || clients.iter().map(|client| &client.first.message);
     let ids: Vec<Uuid> = messages().map(|message| message.client_id().as_uuid()).collect();
     let external: Vec<&str> = messages().map(|message| message.external_client_id().as_str()).collect();
-    let phones: Vec<&str> = messages().map(|message| message.client_phone().as_str()).collect();
+    let phones: Vec<&str> = messages().map(|message| message.address().as_str()).collect();
     let created_at: Vec<DateTime<Utc>> = clients.iter().map(|client| client.created_at.to_utc()).collect();
     within_deadline(
         sqlx::query!(
@@ -122,7 +122,7 @@ pub async fn owner_of_pair(
     let id = sqlx::query_scalar!(
         "select id from clients where external_client_id = $1 and client_phone = $2",
         message.external_client_id().as_str(),
-        message.client_phone().as_str(),
+        message.address().as_str(),
     );
     Ok(within_deadline(id.fetch_optional(connection)).await?.map(ClientId::from_uuid))
 }

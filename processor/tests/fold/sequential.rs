@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     tables::{DialogRow, MessageRow, Tables},
-    topic::{Says, Topic, TopicPartition, client_id, is_quiet},
+    topic::{Says, Topic, TopicPartition, alias, client_id, is_quiet},
 };
 
 #[derive(Default)]
@@ -54,7 +54,7 @@ fn fold_partition(topic_id: Uuid, partition: &TopicPartition, tables: &mut Table
                 }
                 continue;
             }
-            Says::Message { id, text } => (id, text),
+            Says::Message { id, text, .. } => (id, text),
         };
         match client.texts.get(&message) {
             Some(first) if *first == text => {
@@ -69,6 +69,11 @@ fn fold_partition(topic_id: Uuid, partition: &TopicPartition, tables: &mut Table
             None => client.texts.insert(message, text),
         };
         counters.messages += 1;
+        if let Says::Message { aliases, .. } = &entry.says {
+            for named in aliases {
+                tables.aliases.entry((id, alias(named))).or_insert(place);
+            }
+        }
         tables.clients.entry(id).or_insert(now);
         let gap_ms = gap_ms(partition, entry.client, offset);
         if let (Some(dialog), Some(last), Some(gap)) = (client.active, client.last, gap_ms)

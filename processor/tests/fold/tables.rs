@@ -33,6 +33,8 @@ pub struct Tables {
     pub clients: BTreeMap<ClientId, Timestamp>,
     pub dialogs: BTreeMap<(ClientId, Uuid), DialogRow>,
     pub messages: BTreeMap<(ClientId, String), MessageRow>,
+    /// By whom each is named first.
+    pub aliases: BTreeMap<(ClientId, String), (Partition, Offset)>,
     pub dead_letters: BTreeMap<(Partition, Offset), &'static str>,
     pub progress: BTreeMap<Partition, (i64, Counters)>,
 }
@@ -56,7 +58,14 @@ impl Tables {
         let refused = folded.messages.iter().filter(|message| !inserted.contains(&place(message.record)));
         let mut stored = tables.bodies(refused.map(|message| fold::key(message.received)).collect());
         stored.extend(existing);
-        let Settled { after, touched, dead_letters, counters } = folded.settle(&inserted, stored).unwrap();
+        let Settled { after, touched, aliases, dead_letters, counters } =
+            folded.settle(&inserted, stored).unwrap();
+        let mut written = HashSet::new();
+        for alias in aliases {
+            let key = (alias.client_id, alias.alias.as_str().to_owned());
+            assert!(written.insert(key.clone()), "one statement names an alias once");
+            tables.aliases.entry(key).or_insert((alias.raw.partition, alias.raw.offset));
+        }
         for dialog in touched {
             let row = tables.dialogs.get_mut(&(dialog.client_id, dialog.id)).unwrap();
             row.last_message_at = dialog.last_message_at;

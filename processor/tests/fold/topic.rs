@@ -24,7 +24,12 @@ const BASE_MS: i64 = 1_764_000_000_000;
 /// What a record says, before it is written down as bytes.
 #[derive(Debug, Clone)]
 pub enum Says {
-    Message { id: u8, text: u8 },
+    /// The aliases are in no order, and some stand twice.
+    Message {
+        id: u8,
+        text: u8,
+        aliases: Vec<u8>,
+    },
     Close,
     Nothing,
 }
@@ -70,7 +75,8 @@ pub fn topics() -> impl Strategy<Value = Topic> {
 
 fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let says = prop_oneof![
-        12 => (0..8_u8, prop_oneof![8 => Just(0_u8), 1 => Just(1)]).prop_map(|(id, text)| Says::Message { id, text }),
+        12 => (0..8_u8, prop_oneof![8 => Just(0_u8), 1 => Just(1)], aliases())
+            .prop_map(|(id, text, aliases)| Says::Message { id, text, aliases }),
         2 => Just(Says::Close),
         1 => Just(Says::Nothing),
     ];
@@ -85,6 +91,10 @@ fn entries() -> impl Strategy<Value = Vec<Entry>> {
         };
         steps.into_iter().map(entry).collect()
     })
+}
+
+fn aliases() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![2 => Just(Vec::new()), 1 => prop::collection::vec(0..6_u8, 1..5)]
 }
 
 fn versions() -> impl Strategy<Value = Vec<Version>> {
@@ -132,7 +142,7 @@ fn client(partition: Partition, number: usize) -> Client {
     let parsed = ExternalClientId::parse(external).unwrap();
     let candidates = (0..).map(|n: u32| {
         let phone = format!("+7000000{n:04}");
-        Client { external, id: ClientId::of(&parsed, &Phone::parse(&phone).unwrap()), phone }
+        Client { external, id: ClientId::of(&parsed, &Phone::parse(&phone).unwrap().into()), phone }
     });
     candidates.filter(|client| client.id.partition(count()) == partition).nth(number).unwrap()
 }
@@ -149,13 +159,19 @@ pub fn client_id(partition: Partition, number: usize) -> ClientId {
     known(partition, number).id
 }
 
+/// Phones and ids; one of each is never the client's own.
+pub fn alias(number: &u8) -> String {
+    if number.is_multiple_of(2) { format!("+7111000000{number}") } else { format!("tg:{number}") }
+}
+
 fn written(partition: Partition, offset: i64, entry: &Entry, rules: &PartitionRules) -> Record {
     let appended_at = Timestamp::from_millis(entry.appended_ms).unwrap();
     let Client { external, phone, id: client_id } = known(partition, entry.client);
-    let event = match entry.says {
-        Says::Message { id, text } => {
+    let event = match &entry.says {
+        Says::Message { id, text, aliases } => {
+            let aliases: Vec<String> = aliases.iter().map(alias).collect();
             let body = format!(
-                r#"{{"external_client_id":"{external}","client_phone":"{phone}","external_message_id":"m-{id}","text":"{text}"}}"#
+                r#"{{"external_client_id":"{external}","client_phone":"{phone}","external_message_id":"m-{id}","text":"{text}","aliases":{aliases:?}}}"#
             );
             Event::MessageReceived(Box::new(Message::parse(body.as_bytes(), appended_at).unwrap()))
         }

@@ -23,7 +23,7 @@ fn simultaneous_first_messages_of_one_client_through_two_api_instances_open_one_
     let report = telex.assert_clean();
     assert_eq!(
         report["rows"],
-        json!({"clients": 20, "dialogs": 20, "messages": 40, "dead_letters": 0, "active_dialogs": 20})
+        json!({"clients": 20, "dialogs": 20, "messages": 40, "dead_letters": 0, "active_dialogs": 20, "client_aliases": 0})
     );
 }
 
@@ -57,7 +57,7 @@ fn a_dialog_closed_over_http_ends_among_its_clients_messages() {
     let report = telex.assert_clean();
     assert_eq!(
         report["rows"],
-        json!({"clients": 2, "dialogs": 3, "messages": 3, "dead_letters": 0, "active_dialogs": 1})
+        json!({"clients": 2, "dialogs": 3, "messages": 3, "dead_letters": 0, "active_dialogs": 1, "client_aliases": 0})
     );
     assert_eq!(telex.number("select sum(commands)::bigint from partition_progress"), 3);
 }

@@ -64,7 +64,7 @@ fn message_close_and_message_in_one_batch_are_two_dialogs() {
     let report = telex.assert_clean();
     assert_eq!(
         report["rows"],
-        json!({"clients": 1, "dialogs": 2, "messages": 2, "dead_letters": 0, "active_dialogs": 1})
+        json!({"clients": 1, "dialogs": 2, "messages": 2, "dead_letters": 0, "active_dialogs": 1, "client_aliases": 0})
     );
     assert_eq!(report["commands"], 1);
     assert_eq!(telex.number("select count(distinct dialog_id) from messages"), 2);

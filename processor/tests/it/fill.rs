@@ -68,13 +68,19 @@ pub fn fill(telex: &Telex, records: u32) -> Filled {
 }
 
 fn received(client: u32, id: u32, text: u32) -> Event {
-    let body = json!({
+    let mut body = json!({
         "external_client_id": format!("source-{}", client % 7),
-        "client_phone": format!("+7{client:010}"),
         "external_message_id": format!("message-{id}"),
         "text": format!("The text of message {text}, about as long as what people write in a chat."),
         "sent_at": "2026-11-24T04:35:00.123456Z",
     });
+    match client % 10 {
+        9 => body["client_address"] = format!("tg:{client}").into(),
+        _ => body["client_phone"] = format!("+7{client:010}").into(),
+    }
+    if client % 5 == 4 {
+        body["aliases"] = json!([format!("wa:GB.{}", client % 50), format!("username:{}", text % 3)]);
+    }
     Event::MessageReceived(Box::new(Message::parse(body.to_string().as_bytes(), now()).unwrap()))
 }
 

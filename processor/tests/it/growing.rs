@@ -27,7 +27,7 @@ fn numbered(api: &Running, client: &str, numbers: std::ops::Range<u32>) {
 fn partition_of(client: &str, count: i32) -> i32 {
     let external = ExternalClientId::parse(client).unwrap();
     let phone = Phone::parse("+7 (000) 000-00-00").unwrap();
-    ClientId::of(&external, &phone).partition(PartitionCount::new(count).unwrap()).0
+    ClientId::of(&external, &phone.into()).partition(PartitionCount::new(count).unwrap()).0
 }
 
 fn api_with(telex: &mut Telex, partition_count: i32) -> Running {

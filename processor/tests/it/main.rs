@@ -3,6 +3,7 @@
 //! runs the programs as they are shipped, from `TELEX_BIN_DIR`; nearly every test ends in `processor prove`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
+mod addresses;
 mod assignment;
 mod codecs;
 mod commit_unknown;
@@ -25,6 +26,7 @@ mod poison;
 mod pooler;
 mod prove;
 mod prove_log;
+mod quarantine;
 mod rebalance;
 mod replay;
 mod roles;

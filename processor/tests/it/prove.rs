@@ -166,6 +166,8 @@ fn a_proof_that_spills_to_disk_on_many_workers_says_what_one_in_memory_says() {
          update dialogs set closed_at = closed_at + interval '1 second' where opened_offset % 3 = 0;
          delete from dialogs where opened_offset % 501 = 4;
          delete from clients where client_phone like '%77';
+         delete from client_aliases where record_offset % 3 = 0;
+         update client_aliases set named_at = named_at + interval '1 second' where record_offset % 5 = 1;
          update dead_letters set value = 'x' where reason = 'malformed_json' and record_offset % 2 = 0;
          delete from dead_letters where reason = 'conflicting_duplicate' and record_offset % 7 = 0",
     );

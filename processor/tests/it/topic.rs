@@ -111,7 +111,7 @@ impl Writer {
 
 pub fn client_id(client: &str) -> ClientId {
     let phone = Phone::parse("+70000000000").unwrap();
-    ClientId::of(&ExternalClientId::parse(client).unwrap(), &phone)
+    ClientId::of(&ExternalClientId::parse(client).unwrap(), &phone.into())
 }
 
 /// The partition of a client.
@@ -218,7 +218,7 @@ fn admin(telex: &Telex) -> AdminClient<DefaultClientContext> {
     config(telex).create().unwrap()
 }
 
-fn config(telex: &Telex) -> ClientConfig {
+pub fn config(telex: &Telex) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &telex.programs.kafka);
     config

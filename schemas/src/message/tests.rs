@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod addresses;
+
 fn now() -> Timestamp {
     Timestamp::parse("2026-11-24T12:00:00Z").unwrap()
 }
@@ -173,8 +175,14 @@ fn what_the_edge_refuses_is_read_as_it_stands_from_the_topic() {
         ("external_client_id", "shop\u{200b}", InvalidReason::InvisibleCharacter),
         ("external_message_id", "m\u{ad}1", InvalidReason::InvisibleCharacter),
         ("client_phone", "+44 (0)20 7946 0958", InvalidReason::PhoneTrunkZero),
+        ("client_address", "tg:a\u{200b}", InvalidReason::InvisibleCharacter),
     ] {
-        let body = with(field, json!(value));
+        let mut body = valid();
+        if field == "client_address" {
+            body.remove("client_phone");
+        }
+        body.insert(field.to_owned(), json!(value));
+        let body = Value::Object(body).to_string();
         let invalid = post(&body).unwrap_err();
         assert_eq!((invalid.reason, invalid.pointer), (reason, format!("/{field}")));
         assert!(Message::parse(body.as_bytes(), now()).is_ok());

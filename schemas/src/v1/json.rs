@@ -12,7 +12,7 @@ use serde::de::{
 use serde_json::{Number, Value};
 
 use crate::{
-    fields::{Field, Fields},
+    fields::{Field, Fields, Known},
     ids::no_nul,
     reason::{Invalid, InvalidReason},
 };
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for MessageSeed<'_> {
         let findings = self.0;
         let mut raw = RawMessage::default();
         while let Some(Text(key)) = map.next_key()? {
-            let Some(field) = raw.fields.named(&key) else {
+            let Some(field) = raw.fields.named(&key, Known::Five) else {
                 extra_field(findings, &mut raw.extra, key.into_owned(), &mut map)?;
                 continue;
             };

@@ -33,7 +33,7 @@ fn a_message_is_read_and_hashed_canonically() {
         "external_message_id":"m-1", "external_client_id":"shop", "alpha":null,
         "sent_at":"2026-11-24T14:59:00+03:00" } "#;
     let (message, canonical) = read(body.as_bytes(), now()).unwrap();
-    assert_eq!(message.client_phone().as_str(), "+70000000000");
+    assert_eq!(message.address().as_str(), "+70000000000");
     assert_eq!(parse(body).unwrap().body().hash, BodyHash::of(&canonical));
     assert_eq!(
         String::from_utf8(canonical).unwrap(),

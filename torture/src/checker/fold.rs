@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     Evidence, Violation,
-    tables::{ClientRow, DeadLetterRow, DialogRow, MessageRow, ProgressRow, Tables},
+    tables::{AliasRow, ClientRow, DeadLetterRow, DialogRow, MessageRow, ProgressRow, Tables},
 };
 use crate::{
     history::{Attempt, Name},
@@ -109,9 +109,16 @@ impl<'a> Fold<'a> {
         self.bodies.insert((client_id, &message.external_message_id), body);
         self.tables.clients.entry(client_id.to_owned()).or_insert_with(|| ClientRow {
             external_client_id: message.external_client_id.clone(),
-            client_phone: message.client_phone.clone(),
+            address: message.address.clone(),
             created_at: appended_at,
         });
+        for alias in &message.aliases {
+            self.tables.aliases.entry((client_id.to_owned(), alias.clone())).or_insert(AliasRow {
+                partition,
+                offset: record.offset,
+                named_at: appended_at,
+            });
+        }
         if !self.active.contains_key(client_id) {
             let topic_id = self.evidence.log.topic_id;
             let id = identity::dialog_id(topic_id, partition, record.offset, record.timestamp_ms);

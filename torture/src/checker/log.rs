@@ -6,7 +6,7 @@ use super::{Evidence, Violation};
 use crate::{
     history::{Attempt, Class, Name},
     identity,
-    plan::{self, Message},
+    plan::Message,
     wire::batch::Record,
 };
 
@@ -73,7 +73,7 @@ fn check_records<'a>(
 fn is_record_of(record: &Record, message: &Message) -> bool {
     record.key.as_deref() == Some(message.client_id.as_bytes())
         && record.value.as_deref() == Some(&message.value)
-        && record.header("ce_type") == Some(plan::MESSAGE_TYPE)
+        && record.header("ce_type") == Some(message.event_type())
         && record.header("ce_id") == Some(&message.external_message_id)
 }
 

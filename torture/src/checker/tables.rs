@@ -31,8 +31,17 @@ pub struct ProgressRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientRow {
     pub external_client_id: String,
-    pub client_phone: String,
+    /// The column is called `client_phone`.
+    pub address: String,
     pub created_at: i64,
+}
+
+/// A row of `client_aliases`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AliasRow {
+    pub partition: i32,
+    pub offset: i64,
+    pub named_at: i64,
 }
 
 /// A row of `dialogs`.
@@ -76,6 +85,8 @@ pub struct Tables {
     pub progress: BTreeMap<i32, ProgressRow>,
     /// By id.
     pub clients: BTreeMap<String, ClientRow>,
+    /// By client and alias.
+    pub aliases: BTreeMap<(String, String), AliasRow>,
     /// By client and id.
     pub dialogs: BTreeMap<(String, String), DialogRow>,
     /// By client and the source's id.
@@ -126,6 +137,12 @@ impl Tables {
                 "select id, external_client_id, client_phone, (extract(epoch from created_at) * 1000000)::bigint
                  from clients",
                 |columns| Ok((columns.text()?, client_row(columns)?)),
+            )?,
+            aliases: read(
+                database,
+                "select client_id, alias, partition, record_offset, (extract(epoch from named_at) * 1000000)::bigint
+                 from client_aliases",
+                |columns| Ok(((columns.text()?, columns.text()?), alias_row(columns)?)),
             )?,
             dialogs: read(
                 database,
@@ -178,9 +195,13 @@ fn progress_row(columns: &mut Columns) -> Result<ProgressRow> {
 fn client_row(columns: &mut Columns) -> Result<ClientRow> {
     Ok(ClientRow {
         external_client_id: columns.text()?,
-        client_phone: columns.text()?,
+        address: columns.text()?,
         created_at: columns.number()?,
     })
+}
+
+fn alias_row(columns: &mut Columns) -> Result<AliasRow> {
+    Ok(AliasRow { partition: columns.number()?, offset: columns.number()?, named_at: columns.number()? })
 }
 
 fn dialog_row(columns: &mut Columns) -> Result<DialogRow> {
@@ -222,6 +243,7 @@ pub fn compare(expected: &Tables, found: &Tables) -> Vec<Violation> {
     let mut violations = Vec::new();
     differences("P2", "progress", &expected.progress, &found.progress, &mut violations);
     differences("P3", "clients", &expected.clients, &found.clients, &mut violations);
+    differences("P3", "aliases", &expected.aliases, &found.aliases, &mut violations);
     differences("P3", "dialogs", &expected.dialogs, &found.dialogs, &mut violations);
     differences("P3", "messages", &expected.messages, &found.messages, &mut violations);
     differences("P9", "dead letters", &expected.dead_letters, &found.dead_letters, &mut violations);

@@ -57,6 +57,12 @@ fn poisons(round: u64, client: &str) -> Vec<Poison> {
             r#"{{"client_phone":"+70000000000","external_client_id":"poison","external_message_id":"{round}","text":"{text}"}}"#
         ).into_bytes())
     };
+    let value = |text: &str| Some(text.as_bytes().to_vec());
+    let two_addresses = value(
+        r#"{"client_phone":"+70000000000","client_address":"tg:1","external_client_id":"poison","external_message_id":"1","text":""}"#,
+    );
+    let no_address =
+        value(r#"{"external_client_id":"poison","external_message_id":"1","text":"","aliases":["tg:1"]}"#);
     let own = identity::client_id("poison", "+70000000000");
     let own_home = identity::partition_of(own.as_bytes(), 12);
     let own_key = || Some(own.clone().into_bytes());
@@ -72,6 +78,8 @@ fn poisons(round: u64, client: &str) -> Vec<Poison> {
         poison("too_long", own_home, own_key(), message(&"x".repeat(900_000)), headers()),
         poison("key_mismatch", home, key(), message("x"), headers()),
         poison("wrong_partition", (own_home + 1) % 12, own_key(), message("x"), headers()),
+        poison("two_addresses", own_home, own_key(), two_addresses, with_addresses()),
+        poison("missing_field", own_home, own_key(), no_address, with_addresses()),
         poison("unknown_type", home, key(), message("x"), with_type("telex.unknown.v1")),
         poison(
             "bad_header",
@@ -85,6 +93,10 @@ fn poisons(round: u64, client: &str) -> Vec<Poison> {
 
 fn headers() -> Vec<Header> {
     with_type(plan::MESSAGE_TYPE)
+}
+
+fn with_addresses() -> Vec<Header> {
+    with_type(plan::MESSAGE_TYPE_WITH_ADDRESSES)
 }
 
 fn with_type(event_type: &str) -> Vec<Header> {

@@ -9,6 +9,7 @@ use crate::checks::Findings;
 use crate::checks::dockerfile::port;
 use crate::checks::files::Files;
 use crate::checks::yaml::Look as _;
+use crate::programs;
 
 /// Who waits for whom, and for what.
 pub fn dependencies(findings: &mut Findings, services: &[Service<'_>]) {
@@ -35,8 +36,10 @@ pub fn dependencies(findings: &mut Findings, services: &[Service<'_>]) {
     };
     for (name, other) in [
         ("topic", "kafka"),
+        ("quarantine", "kafka"),
         ("migrate", "postgres"),
         ("ingest-api", "topic"),
+        ("ingest-api", "quarantine"),
         ("processor-1", "migrate"),
         ("processor-1", "topic"),
     ] {
@@ -134,27 +137,32 @@ pub fn mounts(findings: &mut Findings, compose: &Value, services: &[Service<'_>]
     }
 }
 
-/// The topic that is made is the one that is written and read, and has the partitions over which keys are spread.
-pub fn topic(findings: &mut Findings, services: &[Service<'_>]) {
-    let maker = services
-        .iter()
-        .find(|it| it.name == "topic")
-        .map(|it| resolved_all(it.value.texts("/command")))
-        .unwrap_or_default();
-    let argument = |name: &str| {
-        let prefix = format!("--{name}=");
-        maker.iter().find_map(|it| it.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+/// The topics that are made are those that are written and read; that of messages has the partitions over which keys
+/// are spread.
+pub fn topics(findings: &mut Findings, services: &[Service<'_>]) {
+    let makers: [(&str, &[(&str, &str)]); 2] =
+        [("topic", &programs::TOPIC_SETTINGS), ("quarantine", &programs::QUARANTINE_SETTINGS)];
+    let of = |maker: &str| {
+        let maker = services.iter().find(|it| it.name == maker);
+        maker.map(|it| resolved_all(it.value.texts("/command"))).unwrap_or_default()
     };
-    for (name, value) in crate::programs::TOPIC_SETTINGS {
-        let is_set = maker.contains(&format!("--config={name}={value}"));
-        findings.require(is_set, "topic", "topic", format!("{name} must be {value}"));
+    let argument = |maker: &str, name: &str| {
+        let prefix = format!("--{name}=");
+        of(maker).iter().find_map(|it| it.strip_prefix(&prefix)).unwrap_or_default().to_owned()
+    };
+    for (maker, settings) in makers {
+        for (name, value) in settings {
+            let is_set = of(maker).contains(&format!("--config={name}={value}"));
+            findings.require(is_set, "topic", maker, format!("{name} must be {value}"));
+        }
     }
     for service in services.iter().filter(|it| it.image.is_some()) {
         let variables: BTreeMap<_, _> = service.invocation().variables.into_iter().collect();
         for (name, value) in variables {
             let expected = match name.as_str() {
-                "INGEST_TOPIC" | "PROCESSOR_TOPIC" => argument("topic"),
-                "INGEST_PARTITION_COUNT" => argument("partitions"),
+                "INGEST_TOPIC" | "PROCESSOR_TOPIC" => argument("topic", "topic"),
+                "INGEST_PARTITION_COUNT" => argument("topic", "partitions"),
+                "INGEST_QUARANTINE_TOPIC" | "PROCESSOR_QUARANTINE_TOPIC" => argument("quarantine", "topic"),
                 _ => continue,
             };
             findings.require(

@@ -1,8 +1,11 @@
 //! Partitions, pods, and who may do what with the topic.
 
+use serde_json::Value;
+
 use super::objects::{Objects, place};
 use crate::checks::Findings;
 use crate::checks::yaml::Look as _;
+use crate::programs::{QUARANTINE, QUARANTINE_SETTINGS, TOPIC};
 
 const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 
@@ -15,8 +18,7 @@ fn variable(objects: &Objects, workload: &str, name: &str) -> String {
 
 /// No more processors than partitions, no keys beyond them, and never none.
 pub fn partitions(findings: &mut Findings, objects: &Objects) {
-    let partitions =
-        objects.of("KafkaTopic").next().and_then(|it| it.number("/spec/partitions")).unwrap_or(0);
+    let partitions = objects.get("KafkaTopic", TOPIC).number("/spec/partitions").unwrap_or(0);
     let spread = variable(objects, "ingest-api", "INGEST_PARTITION_COUNT");
     let holds = spread.parse::<i64>().is_ok_and(|spread| spread <= partitions);
     findings.require(
@@ -72,19 +74,36 @@ pub fn lag(findings: &mut Findings, objects: &Objects) {
     }
 }
 
-/// The topic is the one that both programs use, with the settings that `processor run` asks for.
-pub fn topic(findings: &mut Findings, objects: &Objects, is_production: bool) {
-    let Some(topic) = objects.of("KafkaTopic").next() else {
-        findings.note("topic", "k8s", "there is no topic");
-        return;
-    };
-    let name = topic.text("/metadata/name");
-    for (workload, setting) in [("ingest-api", "INGEST_TOPIC"), ("processor", "PROCESSOR_TOPIC")] {
+/// The topics are those that the programs use: that of messages with the settings that `processor run` asks for, the
+/// quarantine with those that it is made with everywhere.
+pub fn topics(findings: &mut Findings, objects: &Objects, is_production: bool) {
+    for (name, workload, setting) in [
+        (TOPIC, "ingest-api", "INGEST_TOPIC"),
+        (TOPIC, "processor", "PROCESSOR_TOPIC"),
+        (QUARANTINE, "operator", "PROCESSOR_QUARANTINE_TOPIC"),
+    ] {
         let used = variable(objects, workload, setting);
         findings.require(used == name, "topic", workload, format!("uses {used}, the topic is {name}"));
     }
+    for name in [TOPIC, QUARANTINE] {
+        topic(findings, objects.get("KafkaTopic", name), is_production);
+    }
+    let quarantine = objects.get("KafkaTopic", QUARANTINE);
+    for (name, value) in QUARANTINE_SETTINGS {
+        let is_set = setting(quarantine, name) == value;
+        findings.require(is_set, "topic", &place(quarantine), format!("{name} must be {value}"));
+    }
+    let by_size = setting(objects.get("KafkaTopic", TOPIC), "retention.bytes");
+    findings.require(by_size == "-1", "topic", TOPIC, "retention.bytes must be -1");
+}
+
+fn setting(topic: &Value, name: &str) -> String {
     let config = topic.at("/spec/config").as_object();
-    let value = |name: &str| config.and_then(|it| it.get(name)).map(|it| it.text("")).unwrap_or_default();
+    config.and_then(|it| it.get(name)).map(|it| it.text("")).unwrap_or_default()
+}
+
+fn topic(findings: &mut Findings, topic: &Value, is_production: bool) {
+    let value = |name: &str| setting(topic, name);
     let number = |name: &str| value(name).parse::<i64>().unwrap_or(0);
     let mut require = |holds: bool, problem: &str| findings.require(holds, "topic", &place(topic), problem);
     require(value("cleanup.policy") == "delete", "cleanup.policy must be delete");
@@ -93,7 +112,6 @@ pub fn topic(findings: &mut Findings, objects: &Objects, is_production: bool) {
         "message.timestamp.type must be LogAppendTime",
     );
     require(number("retention.ms") >= WEEK_MS, "retention.ms must be a week at least");
-    require(value("retention.bytes") == "-1", "retention.bytes must be -1");
     if is_production {
         require(number("min.insync.replicas") >= 2, "min.insync.replicas must be 2 at least");
         require(value("unclean.leader.election.enable") == "false", "unclean elections must be off");
@@ -101,42 +119,43 @@ pub fn topic(findings: &mut Findings, objects: &Objects, is_production: bool) {
     }
 }
 
-/// What a user of Kafka may do with a kind of resource, and has to be able to.
-fn allowed(user: &str, kind: &str) -> &'static [&'static str] {
-    match (user, kind) {
-        ("telex-ingest-api", "topic") => &["Describe", "DescribeConfigs", "Write"],
-        ("telex-processor", "topic") => &["Describe", "DescribeConfigs", "Read"],
-        ("telex-processor" | "telex-operator" | "telex-data", "group") => &["Read"],
-        ("telex-operator", "topic") => &["Alter", "Describe", "DescribeConfigs", "Read", "Write"],
-        ("telex-data", "topic") => &["Describe", "Read"],
+/// What a user of Kafka may do with a resource, and with a topic has to be able to.
+fn allowed(user: &str, kind: &str, name: &str) -> &'static [&'static str] {
+    match (user, kind, name) {
+        ("telex-ingest-api", "topic", TOPIC | QUARANTINE) => &["Describe", "DescribeConfigs", "Write"],
+        ("telex-processor", "topic", TOPIC) => &["Describe", "DescribeConfigs", "Read"],
+        ("telex-processor" | "telex-operator" | "telex-data", "group", _) => &["Read"],
+        ("telex-operator", "topic", TOPIC) => &["Alter", "Describe", "DescribeConfigs", "Read", "Write"],
+        ("telex-operator", "topic", QUARANTINE) => &["Describe", "Read"],
+        ("telex-data", "topic", TOPIC) => &["Describe", "Read"],
         _ => &[],
     }
 }
 
 /// Least rights at the brokers (S19).
 pub fn rights(findings: &mut Findings, objects: &Objects) {
-    let topic = ["Alter", "Describe", "DescribeConfigs", "Read", "Write"];
     for user in objects.of("KafkaUser") {
         let name = user.text("/metadata/name");
         let is_scram = user.text("/spec/authentication/type") == "scram-sha-512";
         findings.require(is_scram, "acl", &place(user), "shows no password");
         let mut held = Vec::new();
         for acl in user.list("/spec/authorization/acls") {
-            let kind = acl.text("/resource/type");
+            let (kind, resource) = (acl.text("/resource/type"), acl.text("/resource/name"));
             // A member of that group takes partitions away from the processors.
-            let is_theirs = kind != "group"
-                || name == "telex-processor"
-                || !"telex.processor".starts_with(&acl.text("/resource/name"));
+            let is_theirs =
+                kind != "group" || name == "telex-processor" || !"telex.processor".starts_with(&resource);
             findings.require(is_theirs, "acl", &place(user), "may join the processors' group");
             for operation in acl.texts("/operations") {
-                let may = allowed(&name, &kind).contains(&operation.as_str());
-                findings.require(may, "acl", &place(user), format!("may {operation} the {kind}"));
-                held.push((kind.clone(), operation));
+                let may = allowed(&name, &kind, &resource).contains(&operation.as_str());
+                findings.require(may, "acl", &place(user), format!("may {operation} the {kind} {resource}"));
+                held.push((resource.clone(), operation));
             }
         }
-        for operation in topic.iter().filter(|it| allowed(&name, "topic").contains(it)) {
-            let has = held.contains(&("topic".to_owned(), (*operation).to_owned()));
-            findings.require(has, "acl", &place(user), format!("may not {operation} the topic"));
+        for topic in [TOPIC, QUARANTINE] {
+            for operation in allowed(&name, "topic", topic) {
+                let has = held.contains(&(topic.to_owned(), (*operation).to_owned()));
+                findings.require(has, "acl", &place(user), format!("may not {operation} the topic {topic}"));
+            }
         }
     }
 }

@@ -17,12 +17,13 @@ use crate::programs::{Running, TOPIC, post};
 
 /// Series that none of this brings about, and what would. Expressions with them are checked against the documents
 /// and, if they are alerts, by promtool alone.
-pub const RARE: [(&str, &str); 5] = [
+pub const RARE: [(&str, &str); 6] = [
     ("processor_partition_waiting", "a partition has no leader"),
     ("processor_differences_total", "the database moves back"),
     ("processor_ambiguous_commits_total", "the answer to a COMMIT is lost"),
     ("processor_rebuilds_total", "the Kafka client hangs for 40 s"),
     ("ingest_tls_reloads_total", "a certificate changes"),
+    ("ingest_hook_items_total", "a provider sends to a hook"),
 ];
 
 const API_KEY: &str = "monitoring-check-of-telex-0123456789";

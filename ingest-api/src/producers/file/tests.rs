@@ -77,7 +77,7 @@ fn every_problem_is_told_at_once_with_its_producer_and_rule() {
         [
             r#"producer "short": secrets[0]: must have 24 to 64 bytes, has 23"#,
             r#"producer "Nobody!": name must be 1 to 64 of a-z, 0-9, - and _"#,
-            r#"producer "Nobody!": there must be a credential: an entry in secrets or in api_keys"#,
+            r#"producer "Nobody!": there must be a credential: an entry in secrets or in api_keys, or a hook"#,
             r#"producer "Nobody!": messages: per_second and burst must be 1 at least"#,
             r#"producer "Nobody!": external_client_ids: " " is not an external_client_id"#,
         ]

@@ -34,6 +34,7 @@ fn entry(name: &str, secrets: &[u8]) -> Entry {
         scope: Scope::All,
         messages: None,
         bytes: None,
+        hooks: Vec::new(),
     }
 }
 
@@ -43,7 +44,7 @@ fn producers(entries: Vec<Entry>) -> Arc<Producers> {
     let made = entries
         .into_iter()
         .map(|entry| (entry.name.clone(), Arc::new(Producer::new(entry, None, &metrics, Instant::now()))));
-    Arc::new(Producers { by_name: made.collect(), secrets })
+    Arc::new(Producers { by_name: made.collect(), hooks: BTreeMap::new(), secrets })
 }
 
 /// A request signed with the key of this number.
@@ -69,10 +70,7 @@ fn headers(all: &[(&'static str, &str)]) -> HeaderMap {
 
 /// Who sent a request with this body, from its head to its last byte.
 fn authenticate(producers: &Arc<Producers>, headers: &HeaderMap, body: &[u8]) -> Result<Principal, Refused> {
-    match producers.claim(headers, NOW)? {
-        Claim::Proven(principal) => Ok(principal),
-        Claim::Signed(claimed) => claimed.prove(body),
-    }
+    producers.claim(headers, NOW)?.prove(body)
 }
 
 fn sender(producers: &Arc<Producers>, headers: &HeaderMap) -> Result<String, Refused> {

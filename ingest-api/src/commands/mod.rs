@@ -1,0 +1,70 @@
+//! `ingest-api hooks …`: the descriptions of hooks for those who write them, and what they once could not read.
+
+mod check;
+mod quarantine;
+mod replay;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use hooks::presets;
+
+/// Descriptions of providers' webhooks: which ones come with this program, what one makes of a sample, and what was
+/// quarantined until one was mended.
+#[derive(Debug, Parser)]
+#[command(name = "ingest-api hooks", bin_name = "ingest-api hooks")]
+pub struct Hooks {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The presets: name, provider, and whether its signature was held against a vector of somebody else.
+    List,
+    /// The text of a preset, to begin a description of one's own with.
+    Show { preset: String },
+    /// Look at a description, and at what it makes of a sample.
+    Check(check::Check),
+    /// Read items of the quarantine again, with the description as it is now, and keep those that are messages.
+    Replay(replay::Replay),
+}
+
+impl Hooks {
+    /// Runs the command. Exit codes: 0 done, 1 not.
+    pub async fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::List => list(),
+            Command::Show { preset } => show(&preset),
+            Command::Check(check) => check.run(),
+            Command::Replay(replay) => replay.run().await,
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("ingest-api hooks: {error:#}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn list() -> anyhow::Result<()> {
+    for (name, text) in presets::ALL {
+        let description = presets::read(text, toml::Table::new()).map_err(anyhow::Error::msg)?;
+        let verified = if description.signature_verified { "" } else { "  (signature unverified)" };
+        println!("{name:20} {}{verified}", description.title);
+    }
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "it is what the command is for")]
+fn show(preset: &str) -> anyhow::Result<()> {
+    let text = presets::text(preset);
+    print!(
+        "{}",
+        text.ok_or_else(|| anyhow::anyhow!("there is no preset {preset:?}: see ingest-api hooks list"))?
+    );
+    Ok(())
+}

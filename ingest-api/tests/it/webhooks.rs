@@ -1,0 +1,117 @@
+//! A provider's webhook over a real Kafka: what can never be a message lies in the quarantine, and is a message
+//! once the hook's description was mended.
+
+use std::{path::PathBuf, process::Command};
+
+use dev_env::workspace::Workspace;
+
+use crate::harness::Api;
+
+/// Two messages, of which the one without a phone has an id that the description does not name yet.
+const BODY: &str = r#"{"account": "a1", "list": [
+    {"id": "m-1", "phone": "447700900123", "text": "first"},
+    {"id": "m-2", "user": "u-7", "text": "second"}]}"#;
+
+const DESCRIPTION: &str = r#"
+title = "A provider of the test"
+body = "json"
+items = "/list/*"
+source = { from = ["/account"] }
+phone = { from = ["/list/*/phone"], digits = true, plus = true }
+id = { from = ["/list/*/id"] }
+text = { from = ["/list/*/text"] }
+signature = { scheme = "secret", at = "header:x-secret" }
+"#;
+
+const MENDED: &str = r#"
+[[address]]
+scheme = "id"
+id = { from = ["/list/*/user"] }
+"#;
+
+/// A directory with a producers file and a description, for as long as it is held.
+struct Files(PathBuf);
+
+impl Files {
+    fn new() -> Self {
+        let directory =
+            Workspace::find().unwrap().dev().join("it").join(format!("hooks-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let producers = "[[producers]]\nname = \"test\"\nall_external_client_ids = true\n\
+            [[producers.hooks]]\nname = \"provider\"\nfile = \"provider.toml\"\n\
+            secrets = [{ secret = \"a-secret-of-thirty-two-characters\" }]\n";
+        std::fs::write(directory.join("producers.toml"), producers).unwrap();
+        let files = Self(directory);
+        files.describe(DESCRIPTION);
+        files
+    }
+
+    fn describe(&self, text: &str) {
+        std::fs::write(self.0.join("provider.toml"), text).unwrap();
+    }
+
+    fn producers(&self) -> String {
+        format!("--producers-file={}", self.0.join("producers.toml").display())
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.0).is_err();
+    }
+}
+
+/// The command's output; it has to succeed.
+fn replay(api: &Api, files: &Files, quarantine: &str, more: &[&str]) -> String {
+    let mut command = Command::new(api.binary("ingest-api"));
+    command.args(["hooks", "replay", "--hook=provider", &files.producers(), quarantine]).args(more);
+    let output = command.args(api.kafka_arguments()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[test]
+fn what_was_quarantined_is_a_message_once_the_description_was_mended() {
+    let files = Files::new();
+    let (topic, setting) = Api::quarantine_topic();
+    let api = Api::with(&[&files.producers(), &setting]);
+    let post = || {
+        api.post_any("/v1/hooks/provider", "x-secret: a-secret-of-thirty-two-characters\r\n", BODY.as_bytes())
+    };
+    assert_eq!(post(), (200, String::new()));
+    assert_eq!(api.topic().len(), 1);
+    let quarantined = api.read(&topic);
+    assert_eq!(quarantined.len(), 1, "{quarantined:?}");
+    assert_eq!(quarantined[0].header("telex_reason"), Some("no_address"));
+    assert_eq!(quarantined[0].value["list"].as_array().unwrap().len(), 1);
+    assert_eq!(quarantined[0].value["account"], "a1");
+
+    let unchanged = replay(&api, &files, &setting, &[]);
+    assert!(unchanged.contains("0 messages") && unchanged.contains("still none: no_address"), "{unchanged}");
+    files.describe(&format!("{DESCRIPTION}{MENDED}"));
+    assert!(replay(&api, &files, &setting, &["--dry-run"]).contains("1 messages would be kept"));
+    assert_eq!(api.topic().len(), 1);
+    assert!(replay(&api, &files, &setting, &[]).contains("1 messages are kept"));
+    let records = api.topic();
+    let second = records.iter().find(|record| record.value["external_message_id"] == "m-2").unwrap();
+    assert_eq!((records.len(), &second.value["client_address"]), (2, &serde_json::json!("id:u-7")));
+    let received = quarantined[0].header("ce_time");
+    assert_eq!(second.header("ce_time"), received, "it came when it came");
+}
+
+#[test]
+fn without_the_topic_of_the_quarantine_nothing_is_answered_as_kept() {
+    let files = Files::new();
+    let api = Api::with(&[
+        &files.producers(),
+        "--quarantine-topic=telex_test_nowhere",
+        "--message-timeout-ms=6000",
+    ]);
+    let (status, _) = api.post_any(
+        "/v1/hooks/provider",
+        "x-secret: a-secret-of-thirty-two-characters\r\n",
+        BODY.as_bytes(),
+    );
+    assert_eq!(status, 503, "the provider tries again");
+}
