@@ -66,7 +66,7 @@ fn page(summary: &Summary) -> String {
 
 fn figures(text: &mut String, summary: &Summary) {
     text.push_str("| figure | median | runs |\n|---|---|---|\n");
-    let rows: [(&str, &[f64]); 9] = [
+    let rows: [(&str, &[f64]); 13] = [
         ("`copy_rows_per_s`, the limit", &summary.copy_rows_per_s),
         ("`drain_records_per_s`, the processor", &summary.drain_records_per_s),
         ("`debezium_rows_per_s`", &summary.debezium_rows_per_s),
@@ -74,6 +74,10 @@ fn figures(text: &mut String, summary: &Summary) {
         ("`http_noop_rps`", &summary.http_noop_rps),
         ("`ingest_single_rps`", &summary.ingest_single_rps),
         ("`ingest_batch_messages_per_s`", &summary.ingest_batch_messages_per_s),
+        ("`ingest_signed_rps`", &summary.ingest_signed_rps),
+        ("`ingest_webhook_rps`", &summary.ingest_webhook_rps),
+        ("ingest API, CPU µs a signed message", &summary.signed_cpu_micros),
+        ("ingest API, CPU µs a webhook", &summary.webhook_cpu_micros),
         ("processor, CPU µs a record, draining", &summary.drain_cpu_micros),
         ("processor, peak RSS in MiB, draining", &summary.drain_peak_rss_mib),
     ];

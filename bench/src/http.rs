@@ -11,13 +11,19 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use axum::{Router, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    http::{HeaderMap, StatusCode},
+    routing::post,
+};
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     task::JoinSet,
 };
+
+use crate::usage;
 
 /// Connections at once, each with a request on its way: so many share a batch to Kafka.
 pub const CONNECTIONS: usize = 1_024;
@@ -30,23 +36,43 @@ const WARM_UP: Duration = Duration::from_secs(1);
 
 /// A request as it goes over the wire.
 pub fn request(path: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
-    let length = body.len();
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nhost: telex\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n\r\n"
-    );
-    [head.as_bytes(), body].concat()
+    request_with(path, content_type, &HeaderMap::new(), body)
 }
 
-/// Requests a second that are answered with 202, over so many connections, for so long after a warm-up.
+/// The same with further headers.
+pub fn request_with(path: &str, content_type: &str, headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let mut request = format!(
+        "POST {path} HTTP/1.1\r\nhost: telex\r\ncontent-type: {content_type}\r\ncontent-length: {length}\r\n"
+    )
+    .into_bytes();
+    for (name, value) in headers {
+        request.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    request.extend(b"\r\n");
+    request.extend(body);
+    request
+}
+
+/// What a server did under as much load as it takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Load {
+    /// Requests a second that were answered with 202.
+    pub per_second: f64,
+    /// Processor time of the server for each of them, in microseconds.
+    pub cpu_micros: f64,
+}
+
+/// Sends to the server of that process, over so many connections, for so long after a warm-up.
 ///
 /// # Errors
 /// Nobody answers, or with something else than a 202.
-pub async fn rate(
-    address: SocketAddr,
+pub async fn load(
+    (address, pid): (SocketAddr, u32),
     requests: Arc<Vec<Vec<u8>>>,
     connections: usize,
     duration: Duration,
-) -> Result<f64> {
+) -> Result<Load> {
     let (answered, over) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
     let mut senders = JoinSet::new();
     for connection in 0..connections {
@@ -65,15 +91,16 @@ pub async fn rate(
         });
     }
     tokio::time::sleep(WARM_UP).await;
-    let (start, before) = (Instant::now(), answered.load(Ordering::Relaxed));
+    let (start, used, before) = (Instant::now(), usage::of(pid), answered.load(Ordering::Relaxed));
     tokio::time::sleep(duration).await;
-    let count = answered.load(Ordering::Relaxed) - before;
-    let rate = count as f64 / start.elapsed().as_secs_f64();
+    let count = (answered.load(Ordering::Relaxed) - before) as f64;
+    let (elapsed, used) = (start.elapsed(), usage::of(pid) - used);
     over.store(true, Ordering::Relaxed);
     while let Some(sender) = senders.join_next().await {
         sender.context("a sender failed")??;
     }
-    Ok(rate)
+    let cpu_micros = used.as_secs_f64() * 1e6 / f64::max(count, 1.0);
+    Ok(Load { per_second: count / elapsed.as_secs_f64(), cpu_micros })
 }
 
 /// A connection and what has come over it so far.

@@ -133,8 +133,16 @@ impl Lab {
     /// # Errors
     /// It does not start.
     pub fn ingest_api(&self, topic: &str) -> Result<Running> {
+        self.ingest_api_with(topic, &[])
+    }
+
+    /// An ingest API with further arguments, ready; with a producers file among them not in development mode.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn ingest_api_with(&self, topic: &str, arguments: &[&str]) -> Result<Running> {
         let programs = self.programs(topic, "postgres");
-        let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, &[])?;
+        let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, arguments)?;
         api.wait_until_ready()?;
         Ok(api)
     }

@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`cli`], [`run`] (which measurement comes when), [`lab`] (the servers, a topic and a
 //! database for each), [`usage`] (what a process has used), then a file for each row of the table:
-//! [`backlog`], [`copy`], [`drain`], [`debezium`], [`redis`], [`http`], [`end_to_end`]; at last
+//! [`backlog`], [`copy`], [`drain`], [`debezium`], [`redis`], [`http`], [`webhook`], [`end_to_end`]; at last
 //! [`summary`] (figures, medians, verdicts) and [`document`] (docs/benchmarks.md).
 //!
 //! Its SQL is text and not checked at compile time: its databases are made by the run, some of them with the
@@ -23,3 +23,4 @@ pub mod redis;
 pub mod run;
 pub mod summary;
 pub mod usage;
+pub mod webhook;

@@ -20,6 +20,7 @@ use crate::{
     lab::Lab,
     redis::{self, Redis, Way},
     summary::{Machine, Summary},
+    webhook,
 };
 
 /// A part of the run.
@@ -238,8 +239,8 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
     let batch = |from| backlog::batch_request(&plan, from, from + backlog::BATCH);
     let batches =
         Arc::new((0..POOL).step_by(usize::try_from(backlog::BATCH)?).map(batch).collect::<Vec<_>>());
-    let rate = |address, requests: &Arc<Vec<Vec<u8>>>, connections| {
-        lab.runtime.block_on(http::rate(address, Arc::clone(requests), connections, size.http))
+    let load = |server, requests: &Arc<Vec<Vec<u8>>>, connections| {
+        lab.runtime.block_on(http::load(server, Arc::clone(requests), connections, size.http))
     };
     let noop = step("HTTP, a handler that does nothing", || {
         let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
@@ -249,20 +250,26 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
         let mut server = Server::spawn(spec)?;
         server
             .wait_until_ready(Duration::from_secs(10), |_| std::net::TcpStream::connect(address).is_ok())?;
-        rate(address, &singles, http::CONNECTIONS)
+        load((address, server.pid()), &singles, http::CONNECTIONS)
     })?;
-    summary.http_noop_rps.push(noop);
+    summary.http_noop_rps.push(noop.per_second);
     let topic = format!("bench.http{number}");
     lab.topic(&topic)?;
     let mut api = lab.ingest_api(&topic)?;
-    let address = api.address.context("the ingest API has no address")?;
-    summary
-        .ingest_single_rps
-        .push(step("HTTP, single messages", || rate(address, &singles, http::CONNECTIONS))?);
-    let batches_per_second =
-        step("HTTP, batches of 100", || rate(address, &batches, http::CONNECTIONS_WITH_BATCHES))?;
-    summary.ingest_batch_messages_per_s.push(batches_per_second * backlog::BATCH as f64);
+    let server = (api.address.context("the ingest API has no address")?, api.server.pid());
+    let single = step("HTTP, single messages", || load(server, &singles, http::CONNECTIONS))?;
+    summary.ingest_single_rps.push(single.per_second);
+    let batch = step("HTTP, batches of 100", || load(server, &batches, http::CONNECTIONS_WITH_BATCHES))?;
+    summary.ingest_batch_messages_per_s.push(batch.per_second * backlog::BATCH as f64);
     api.stop()?;
+    let topic = format!("bench.webhook{number}");
+    let pair = step("HTTP, signed messages and webhooks", || {
+        webhook::measure(lab, &topic, 400 + u64::from(number), size.http)
+    })?;
+    summary.ingest_signed_rps.push(pair.signed.per_second);
+    summary.ingest_webhook_rps.push(pair.webhook.per_second);
+    summary.signed_cpu_micros.push(pair.signed.cpu_micros);
+    summary.webhook_cpu_micros.push(pair.webhook.cpu_micros);
     // What it left in the page cache is written before the next measurement.
     interrupt::pause(Duration::from_secs(2))?;
     Ok(())

@@ -94,6 +94,16 @@ pub enum Identity {
     ProviderIdFirst,
 }
 
+impl Identity {
+    /// As a description writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PhoneFirst => "phone_first",
+            Self::ProviderIdFirst => "provider_id_first",
+        }
+    }
+}
+
 /// What is answered.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 use anyhow::Context as _;
 use clap::Args;
 use hooks::Item;
-use schemas::{Envelope, ExternalClientId, Others, Quarantined, record};
+use schemas::{Envelope, ExternalClientId, Others, Quarantined, Timestamp, record};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::quarantine::{self, Found};
@@ -32,6 +32,9 @@ pub struct Replay {
     /// The producers file.
     #[arg(long, env = "INGEST_PRODUCERS_FILE")]
     producers_file: PathBuf,
+    /// Only items that came at this time (RFC 3339) or later.
+    #[arg(long, value_parser = parse_time)]
+    since: Option<Timestamp>,
     /// Read and count only.
     #[arg(long)]
     dry_run: bool,
@@ -68,7 +71,8 @@ impl Replay {
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };
-        let counts = keep(hook, items, (!self.dry_run).then_some(&mut target)).await?;
+        let selection = Selection { hook, since: self.since };
+        let counts = keep(selection, items, (!self.dry_run).then_some(&mut target)).await?;
         reader.await??;
         let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
         let verb = if self.dry_run { "would be kept" } else { "are kept" };
@@ -96,14 +100,22 @@ impl Replay {
     }
 }
 
+/// Which items are read again.
+#[derive(Clone, Copy)]
+struct Selection<'a> {
+    hook: &'a ProducerHook,
+    since: Option<Timestamp>,
+}
+
 async fn keep(
-    hook: &ProducerHook,
+    Selection { hook, since }: Selection<'_>,
     mut items: mpsc::Receiver<Found>,
     mut target: Option<&mut Target>,
 ) -> anyhow::Result<Counts> {
     let mut counts = Counts::default();
     while let Some(Found { partition, offset, item }) = items.recv().await {
         let item = match item {
+            Ok(item) if since.is_some_and(|since| item.received_at < since) => continue,
             Ok(item) if item.hook == hook.name() && is_of(hook, &item) => item,
             Ok(item) if item.hook == hook.name() => {
                 counts.of_others += 1;
@@ -130,6 +142,10 @@ async fn keep(
         target.wait().await?;
     }
     Ok(counts)
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
+    Timestamp::parse(text).map_err(|(_, rule)| rule)
 }
 
 /// Whether the item came to this very hook, and not to one of another producer that had its name.

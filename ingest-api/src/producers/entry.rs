@@ -2,7 +2,8 @@
 
 use std::{collections::HashSet, fmt, time::Duration};
 
-use hooks::Hook;
+use hooks::{Hook, description::Identity};
+use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
 
@@ -30,8 +31,16 @@ pub struct HookEntry {
     /// The last segment of its path.
     pub name: String,
     pub hook: Hook,
-    /// A change of the identity that somebody wants, by this hook's name.
-    pub identity_change: Option<String>,
+    pub identity_change: Option<IdentityChange>,
+}
+
+/// A change of a hook's identity that somebody wants. It names the hook and the new identity, so that one which stays
+/// in the file allows nothing else.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityChange {
+    pub hook: String,
+    pub to: Identity,
 }
 
 /// The digest of an API key: the key itself is not known here.

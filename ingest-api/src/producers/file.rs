@@ -21,7 +21,7 @@
 //! secrets = [{ secret_file = "meta.secret" }]   # with which the provider signs; all listed are valid together
 //! verify_tokens = [{ secret_env = "META_TOKEN" }] # with which it looks whether the URL is ours, if it does
 //! change = { identity = "provider_id_first" }   # values of the description that are other ones here
-//! identity_change = "whatsapp"                  # says that a changed identity is wanted: clients become others
+//! identity_change = { hook = "whatsapp", to = "provider_id_first" } # this change is wanted: clients become others
 //! ```
 //!
 //! `timestamp_tolerance_seconds` is widened for a sender that signs once and repeats the same bytes: after an hour

@@ -152,12 +152,13 @@ pub(super) fn problems<'a>(
         if hook.signer().signs_url() && !has_public_url {
             problems.push(format!("hook {name:?}: its provider signs the URL: --public-url must say it"));
         }
-        let former = previous(name).map(|previous| previous.hook.identity());
-        let is_wanted = identity_change.as_ref() == Some(name);
-        if former.is_some_and(|former| former != hook.identity()) && !is_wanted {
+        let (former, to) = (previous(name).map(|previous| previous.hook.identity()), hook.identity());
+        let is_wanted = identity_change.as_ref().is_some_and(|wanted| wanted.hook == *name && wanted.to == to);
+        if former.is_some_and(|former| former != to) && !is_wanted {
             problems.push(format!(
                 "hook {name:?}: identity has changed, which makes other clients of those who have several \
-                 addresses: identity_change = {name:?} says that this is wanted"
+                 addresses: identity_change = {{ hook = {name:?}, to = {:?} }} says that this is wanted",
+                to.as_str()
             ));
         }
     }

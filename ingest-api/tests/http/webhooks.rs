@@ -344,6 +344,11 @@ async fn a_changed_identity_takes_effect_only_if_it_is_wanted_by_name() {
     };
     let other = "change.identity = \"provider_id_first\"";
     assert_eq!(rewrite(other), "PhoneFirst", "the former file stays in force");
-    assert_eq!(rewrite(&format!("{other}\nidentity_change = \"another\"")), "PhoneFirst");
-    assert_eq!(rewrite(&format!("{other}\nidentity_change = \"whatsapp\"")), "ProviderIdFirst");
+    let wanted = |hook, to| format!("identity_change = {{ hook = \"{hook}\", to = \"{to}\" }}");
+    for not_this in [wanted("another", "provider_id_first"), wanted("whatsapp", "phone_first")] {
+        assert_eq!(rewrite(&format!("{other}\n{not_this}")), "PhoneFirst");
+    }
+    let this = wanted("whatsapp", "provider_id_first");
+    assert_eq!(rewrite(&format!("{other}\n{this}")), "ProviderIdFirst");
+    assert_eq!(rewrite(&this), "ProviderIdFirst", "the way back has to be wanted, too");
 }

@@ -45,8 +45,9 @@ pub fn documented(
 ) -> Result<()> {
     let workloads = objects.workloads();
     let of = |name: &str| workloads.iter().find(|it| it.name() == name);
-    let (Some(operator), Some(processor)) = (of("operator"), of("processor")) else {
-        findings.note("documented", "k8s", "there is no CronJob operator, or no processor");
+    let (Some(operator), Some(hooks), Some(processor)) = (of("operator"), of("operator-hooks"), of("processor"))
+    else {
+        findings.note("documented", "k8s", "there is no CronJob operator or operator-hooks, or no processor");
         return Ok(());
     };
     let mut seen = 0_u32;
@@ -55,7 +56,9 @@ pub fn documented(
             let place = format!("{document}:{}", index + 1);
             for command in commands(line, &AS_OPERATOR) {
                 seen += 1;
-                refusals(findings, &place, &invocation(operator, objects, &command), programs)?;
+                let is_hooks = command.first().is_some_and(|first| first == "hooks");
+                let place_to_stand = if is_hooks { hooks } else { operator };
+                refusals(findings, &place, place_to_stand, &invocation(place_to_stand, objects, &command), programs)?;
             }
             for command in commands(line, &AS_PROCESSOR) {
                 seen += 1;

@@ -13,7 +13,7 @@ use crate::checks::yaml::Look as _;
 type Flow = (&'static str, &'static str, i64);
 
 /// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash.
-const FLOWS: [Flow; 14] = [
+const FLOWS: [Flow; 15] = [
     ("/traefik", "ingest-api", 8080),
     ("loadtest", "ingest-api", 8080),
     ("/monitoring", "ingest-api", 9101),
@@ -21,6 +21,7 @@ const FLOWS: [Flow; 14] = [
     ("ingest-api", "kafka", 9093),
     ("processor", "kafka", 9093),
     ("operator", "kafka", 9093),
+    ("operator-hooks", "kafka", 9093),
     ("prove", "kafka", 9093),
     ("/reader", "kafka", 9094),
     ("processor", "postgres", 5432),

@@ -27,6 +27,13 @@ pub fn partitions(findings: &mut Findings, objects: &Objects) {
         "ingest-api",
         format!("keys go to {spread} of {partitions} partitions"),
     );
+    let replayed = variable(objects, "operator-hooks", "INGEST_PARTITION_COUNT");
+    findings.require(
+        replayed == spread,
+        "partitions",
+        "operator-hooks",
+        format!("replays to {replayed} partitions where the API writes to {spread}"),
+    );
     for scaled in objects.of("ScaledObject") {
         let (least, most) = (scaled.number("/spec/minReplicaCount"), scaled.number("/spec/maxReplicaCount"));
         let at_most = most.is_some_and(|most| most <= partitions);
@@ -80,6 +87,9 @@ pub fn topics(findings: &mut Findings, objects: &Objects, is_production: bool) {
     for (name, workload, setting) in [
         (TOPIC, "ingest-api", "INGEST_TOPIC"),
         (TOPIC, "processor", "PROCESSOR_TOPIC"),
+        (TOPIC, "operator-hooks", "INGEST_TOPIC"),
+        (QUARANTINE, "ingest-api", "INGEST_QUARANTINE_TOPIC"),
+        (QUARANTINE, "operator-hooks", "INGEST_QUARANTINE_TOPIC"),
         (QUARANTINE, "operator", "PROCESSOR_QUARANTINE_TOPIC"),
     ] {
         let used = variable(objects, workload, setting);

@@ -4,7 +4,7 @@ use hooks::{Description, Hook, presets};
 use serde::Deserialize;
 
 use super::reader::{RawSecret, Reader, is_name};
-use crate::producers::entry::HookEntry;
+use crate::producers::entry::{HookEntry, IdentityChange};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,7 +18,7 @@ pub(super) struct RawHook {
     verify_tokens: Vec<RawSecret>,
     #[serde(default)]
     change: toml::Table,
-    identity_change: Option<String>,
+    identity_change: Option<IdentityChange>,
 }
 
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
