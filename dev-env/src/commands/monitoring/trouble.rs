@@ -17,13 +17,12 @@ use crate::programs::{Running, TOPIC, post};
 
 /// Series that none of this brings about, and what would. Expressions with them are checked against the documents
 /// and, if they are alerts, by promtool alone.
-pub const RARE: [(&str, &str); 6] = [
+pub const RARE: [(&str, &str); 5] = [
     ("processor_partition_waiting", "a partition has no leader"),
     ("processor_differences_total", "the database moves back"),
     ("processor_ambiguous_commits_total", "the answer to a COMMIT is lost"),
     ("processor_rebuilds_total", "the Kafka client hangs for 40 s"),
     ("ingest_tls_reloads_total", "a certificate changes"),
-    ("ingest_hook_items_total", "a provider sends to a hook"),
 ];
 
 const API_KEY: &str = "monitoring-check-of-telex-0123456789";
@@ -32,8 +31,19 @@ const PRODUCERS: &str = r#"
 name = "monitoring-check"
 api_keys = [{ sha256 = "77d786b029358b8150eb68de42eb70a014230dee1401769ca0a0818c004ad883" }]
 all_external_client_ids = true
+
+[[producers.hooks]]
+name = "bot"
+preset = "telegram"
+secrets = [{ secret = "bot-of-the-monitoring-check" }]
 "#;
 const MESSAGE: &str = r#"{"external_client_id":"monitoring","client_phone":"+70000000000","external_message_id":"1","text":""}"#;
+/// A message to a bot, one that does not say who wrote it, and one of a group.
+const WEBHOOKS: [&str; 3] = [
+    r#"{"message":{"message_id":1,"from":{"id":5},"chat":{"id":5,"type":"private"},"date":1795494900,"text":""}}"#,
+    r#"{"message":{"message_id":2,"chat":{"id":5,"type":"private"},"date":1795494900,"text":""}}"#,
+    r#"{"message":{"message_id":3,"from":{"id":5},"chat":{"id":6,"type":"group"},"date":1795494900,"text":""}}"#,
+];
 
 /// A second ingest API, which knows its producers and gives up soon.
 pub fn strict_api(environment: &Environment, directory: &Path) -> Result<Running> {
@@ -61,6 +71,11 @@ pub fn make(
     expect(strict, "/v1/messages", "", MESSAGE, 401)?;
     let credential = format!("authorization: Bearer {API_KEY}\r\n");
     expect(strict, "/v1/messages", &credential, MESSAGE, 202)?;
+
+    let credential_of_the_bot = "x-telegram-bot-api-secret-token: bot-of-the-monitoring-check\r\n";
+    for webhook in WEBHOOKS {
+        expect(strict, "/v1/hooks/bot", credential_of_the_bot, webhook, 200)?;
+    }
 
     environment.kafka.freeze();
     let unknown = expect(strict, "/v1/messages", &credential, MESSAGE, 503);
