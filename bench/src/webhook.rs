@@ -47,7 +47,8 @@ pub struct Pair {
 /// # Errors
 /// The API does not start, or answers something else than a 202.
 pub fn measure(lab: &Lab, topic: &str, seed: u64, duration: Duration) -> Result<Pair> {
-    for (file, text) in [("producers.toml", PRODUCERS), ("bench.key", KEY), ("bench.app-secret", APP_SECRET)] {
+    for (file, text) in [("producers.toml", PRODUCERS), ("bench.key", KEY), ("bench.app-secret", APP_SECRET)]
+    {
         fs::write(lab.directory.join(file), text)?;
     }
     let plan = backlog::plan(POOL, seed)?;
@@ -55,9 +56,8 @@ pub fn measure(lab: &Lab, topic: &str, seed: u64, duration: Duration) -> Result<
     let producers = format!("--producers-file={}", lab.directory.join("producers.toml").display());
     let mut api = lab.ingest_api_with(topic, &[&producers])?;
     let server = (api.address.context("the ingest API has no address")?, api.server.pid());
-    let load = |requests| {
-        lab.runtime.block_on(http::load(server, Arc::new(requests), http::CONNECTIONS, duration))
-    };
+    let load =
+        |requests| lab.runtime.block_on(http::load(server, Arc::new(requests), http::CONNECTIONS, duration));
     let pair = Pair { signed: load(signed(&plan)?)?, webhook: load(webhooks(&plan)?)? };
     api.stop()?;
     Ok(pair)

@@ -106,7 +106,12 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "retention.ms: 1209600000", "retention.ms: 3600000", "topic"),
     (DEV, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
     (PROD, "name: telex.quarantine\n  namespace", "name: quarantine\n  namespace", "topic"),
-    (PROD, "QUARANTINE_TOPIC\n          value: telex.quarantine", "QUARANTINE_TOPIC\n          value: quarantine", "topic"),
+    (
+        PROD,
+        "QUARANTINE_TOPIC\n          value: telex.quarantine",
+        "QUARANTINE_TOPIC\n          value: quarantine",
+        "topic",
+    ),
     (PROD, "retention.ms: 2592000000", "retention.ms: 604800000", "topic"),
     (PROD, "max.message.bytes: 2097152", "max.message.bytes: 1048588", "topic"),
     (PROD, "      - Write\n", "      - All\n", "acl"),

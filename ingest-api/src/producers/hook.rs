@@ -153,7 +153,8 @@ pub(super) fn problems<'a>(
             problems.push(format!("hook {name:?}: its provider signs the URL: --public-url must say it"));
         }
         let (former, to) = (previous(name).map(|previous| previous.hook.identity()), hook.identity());
-        let is_wanted = identity_change.as_ref().is_some_and(|wanted| wanted.hook == *name && wanted.to == to);
+        let is_wanted =
+            identity_change.as_ref().is_some_and(|wanted| wanted.hook == *name && wanted.to == to);
         if former.is_some_and(|former| former != to) && !is_wanted {
             problems.push(format!(
                 "hook {name:?}: identity has changed, which makes other clients of those who have several \

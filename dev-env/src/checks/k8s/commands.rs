@@ -45,7 +45,8 @@ pub fn documented(
 ) -> Result<()> {
     let workloads = objects.workloads();
     let of = |name: &str| workloads.iter().find(|it| it.name() == name);
-    let (Some(operator), Some(hooks), Some(processor)) = (of("operator"), of("operator-hooks"), of("processor"))
+    let (Some(operator), Some(hooks), Some(processor)) =
+        (of("operator"), of("operator-hooks"), of("processor"))
     else {
         findings.note("documented", "k8s", "there is no CronJob operator or operator-hooks, or no processor");
         return Ok(());
@@ -58,7 +59,13 @@ pub fn documented(
                 seen += 1;
                 let is_hooks = command.first().is_some_and(|first| first == "hooks");
                 let place_to_stand = if is_hooks { hooks } else { operator };
-                refusals(findings, &place, place_to_stand, &invocation(place_to_stand, objects, &command), programs)?;
+                refusals(
+                    findings,
+                    &place,
+                    place_to_stand,
+                    &invocation(place_to_stand, objects, &command),
+                    programs,
+                )?;
             }
             for command in commands(line, &AS_PROCESSOR) {
                 seen += 1;
