@@ -232,7 +232,8 @@ fn differences(beliefs: &[Belief], rows: &[Progress], halted: &[Partition]) -> V
     let differing = beliefs.iter().filter_map(|belief| {
         let difference = match rows.iter().find(|row| row.partition == belief.partition) {
             None => Difference::MissingRow,
-            Some(row) if row.owner_epoch != belief.owner_epoch => Difference::OwnerEpoch,
+            Some(row) if row.owner_epoch > belief.owner_epoch => Difference::OwnerEpoch,
+            Some(row) if row.owner_epoch < belief.owner_epoch => Difference::OlderEpoch,
             Some(row) if row.next_offset < belief.next_offset => Difference::NextOffset,
             Some(_) if halted.contains(&belief.partition) => Difference::Halt,
             Some(_) => return None,
@@ -372,7 +373,7 @@ mod tests {
         assert_eq!(found(&[row(10, 3)], &[]), None);
         assert_eq!(found(&[row(12, 3)], &[]), None, "a commit is under way");
         assert_eq!(found(&[row(9, 3)], &[]), Some(Difference::NextOffset));
-        assert_eq!(found(&[row(10, 2)], &[]), Some(Difference::OwnerEpoch), "the database has moved back");
+        assert_eq!(found(&[row(10, 2)], &[]), Some(Difference::OlderEpoch), "the database has moved back");
         assert_eq!(found(&[row(12, 4)], &[]), Some(Difference::OwnerEpoch), "another owner");
         assert_eq!(found(&[], &[]), Some(Difference::MissingRow));
         assert_eq!(found(&[row(10, 3)], &[Partition(1)]), Some(Difference::Halt));

@@ -51,6 +51,22 @@ pub struct Taker {
 /// A verdict on each partition, before any epoch is raised.
 type Verdicts = Vec<(Partition, Result<Sound, Answer>)>;
 
+/// The rows that there are.
+struct Rows {
+    found: HashMap<Partition, Progress>,
+    /// The first partition that could not be registered, and why: so those behind it could not either.
+    unanswered: Option<(Partition, Obstacle)>,
+}
+
+impl Rows {
+    /// What keeps a new partition from being registered, which is all that is wrong with it.
+    fn waits_for(&self, standing: &Standing<'_>, partition: Partition) -> Option<Obstacle> {
+        let (first, obstacle) = self.unanswered.as_ref()?;
+        let is_new = standing.row.is_none() && standing.halt.is_none() && partition >= *first;
+        is_new.then(|| obstacle.clone())
+    }
+}
+
 impl Taker {
     /// The number of the registered topic.
     pub fn topic_ref(&self) -> TopicRef {
@@ -98,11 +114,12 @@ impl Taker {
                 registered: &self.registered,
                 found: &found,
                 halt: halt.and_then(Option::as_ref),
-                row: rows.get(partition),
+                row: rows.found.get(partition),
             };
-            match decide_standing(&standing) {
-                Ok(row) => open.push((standing, row)),
-                Err(takeover) => verdicts.push((*partition, Err(Answer::Taken(takeover)))),
+            match (decide_standing(&standing), rows.waits_for(&standing, *partition)) {
+                (Ok(row), _) => open.push((standing, row)),
+                (Err(_), Some(obstacle)) => verdicts.push((*partition, Err(Answer::Waits(obstacle)))),
+                (Err(takeover), None) => verdicts.push((*partition, Err(Answer::Taken(takeover)))),
             }
         }
         let rules = self.rules(connection, open.iter().map(|(_, row)| row.partition).collect()).await?;
@@ -125,28 +142,40 @@ impl Taker {
         Ok(verdicts)
     }
 
-    /// The rows of the partitions. One that the topic got since it was registered has none yet.
+    /// The rows of the partitions. Those that the topic got since it was registered have none yet: they are registered
+    /// in their order, since the registry knows how many there are and not which, up to the first whose log does not
+    /// answer.
     async fn rows(
         &self,
         connection: &mut PgConnection,
         partitions: &[Partition],
         found: &TopicIdentity,
-    ) -> Result<HashMap<Partition, Progress>, Obstacle> {
+    ) -> Result<Rows, Obstacle> {
         let (topic, topic_ref) = (self.registered.topic, self.topic_ref());
-        let mut rows = progress::load(connection, topic_ref, partitions).await?;
+        let (mut rows, mut unanswered) = (progress::load(connection, topic_ref, partitions).await?, None);
         let (first, count) = (topic.partition_count.get(), found.partition_count.get());
         if rows.len() < partitions.len() && first < count && found.topic_id == topic.topic_id {
             let more: Vec<Partition> = (first..count).map(Partition).collect();
             let ranges = self.inspector.ask(move |inspector| inspector.log_ranges(&more)).await?;
-            // All or none: the registry knows how many partitions there are, not which.
-            let starts: Option<Vec<(Partition, Offset)>> =
-                ranges.into_iter().map(|(partition, range)| Some((partition, range.ok()?.start))).collect();
-            if let Some(starts) = starts {
+            let mut starts = Vec::new();
+            for partition in (first..count).map(Partition) {
+                match ranges.get(&partition) {
+                    Some(Ok(range)) => starts.push((partition, range.start)),
+                    other => {
+                        let code = other.and_then(|range| range.as_ref().err());
+                        let why = code.map_or_else(|| "no answer".to_owned(), |code| format!("{code:?}"));
+                        let why = format!("partition {partition} is not registered: {why}");
+                        unanswered = Some((partition, Obstacle::LogRange(why)));
+                        break;
+                    }
+                }
+            }
+            if !starts.is_empty() {
                 registry::register_more(connection, topic_ref, &starts).await?;
                 rows = progress::load(connection, topic_ref, partitions).await?;
             }
         }
-        Ok(rows.into_iter().map(|row| (row.partition, row)).collect())
+        Ok(Rows { found: rows.into_iter().map(|row| (row.partition, row)).collect(), unanswered })
     }
 
     /// What the records of the partitions mean. Read between the rows and the compare-and-set on them: a change of

@@ -3,7 +3,11 @@
 
 use schemas::{Address, ClientId, Partition};
 
-use crate::domain::{fold::NewMessage, position::Offset, record::RawRecord};
+use crate::domain::{
+    decode::{Received, Record},
+    position::Offset,
+    record::RawRecord,
+};
 
 /// An alias to be written, if it is not there.
 #[derive(Debug, Clone, Copy)]
@@ -16,8 +20,7 @@ pub struct NewAlias<'a> {
 
 impl<'a> NewAlias<'a> {
     /// Those of a message.
-    pub fn of(message: &NewMessage<'a>) -> impl Iterator<Item = Self> {
-        let NewMessage { record, received, .. } = *message;
+    pub fn of(record: &'a Record, received: &'a Received) -> impl Iterator<Item = Self> {
         let client_id = received.message.client_id();
         received.message.aliases().iter().map(move |alias| Self { client_id, alias, raw: &record.raw })
     }

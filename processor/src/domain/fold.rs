@@ -333,7 +333,7 @@ impl<'a> Folded<'a> {
             let NewMessage { record, received, opens, .. } = message;
             let (partition, offset) = (record.raw.partition, record.raw.offset);
             if inserted.contains(&(partition, offset)) {
-                aliases.extend(NewAlias::of(&message));
+                aliases.extend(NewAlias::of(record, received));
                 stored.insert(key(received), received.message.body());
                 counters.entry(partition).or_default().messages += 1;
             } else if opens {

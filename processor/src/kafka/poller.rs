@@ -418,16 +418,16 @@ impl Poller {
                 self.log(code, &error);
                 self.report(Report::Trouble(Trouble::UnknownTopic))
             }
-            Some(code) if topic::is_unreadable(&code) => {
-                self.log(code, &error);
-                self.report(Report::Trouble(Trouble::Batch))
-            }
             Some(code) => {
                 if leaves_out(code) {
                     self.routes.values_mut().for_each(|route| route.continuity.doubt());
                 }
                 self.log(code, &error);
-                Ok(())
+                if topic::is_unreadable(&code) {
+                    self.report(Report::Trouble(Trouble::Batch))
+                } else {
+                    Ok(())
+                }
             }
             None => Err(error),
         }

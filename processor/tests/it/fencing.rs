@@ -3,8 +3,14 @@
 use std::time::Duration;
 
 use processor::{
-    domain::position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
-    store::progress::{self, Advance},
+    domain::{
+        halt::StopReason,
+        position::{LastRecord, NextOffset, Offset, RecordDigest, TopicRef},
+    },
+    store::{
+        halts::{self, Halt, Recorded, SeenRow},
+        progress::{self, Advance},
+    },
 };
 use schemas::Partition;
 use sqlx::{Connection as _, PgConnection};
@@ -35,8 +41,8 @@ fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
     assert!(frozen.server.is_running(), "being fenced is no reason to end");
 }
 
-#[test]
-fn an_owner_of_an_older_epoch_moves_nothing() {
+/// With rows that somebody owned once.
+fn registered() -> Telex {
     let mut telex = Telex::new();
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
@@ -44,6 +50,42 @@ fn an_owner_of_an_older_epoch_moves_nothing() {
         telex.number("select count(*) from partition_progress where owner_epoch > 0") == 12
     });
     processor.stop().unwrap();
+    telex
+}
+
+#[test]
+fn a_halt_is_written_only_on_the_row_that_was_seen_and_keeps_everybody_from_taking_it() {
+    let telex = registered();
+    block_on(async {
+        let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
+        let (topic, partition) = (TopicRef(1), Partition(3));
+        let read = progress::load(&mut connection, topic, &[partition]).await.unwrap();
+        let (at, epoch) = (read[0].next_offset, read[0].owner_epoch);
+        let [(_, raised)] = progress::take(&mut connection, topic, &read, "owner").await.unwrap()[..] else {
+            panic!("not taken")
+        };
+        let stale = [
+            SeenRow::Absent,
+            SeenRow::Read(at, epoch),
+            SeenRow::Read(NextOffset(at.0 + 1), raised),
+            SeenRow::Owned(epoch),
+        ];
+        let halt = |seen| Halt { partition, reason: StopReason::UnregisteredPartition, seen };
+        for seen in stale {
+            let recorded = halts::record(&mut connection, topic, &halt(seen), "late").await.unwrap();
+            assert_eq!(recorded, Recorded::Fenced, "{seen:?}");
+        }
+        let recorded = halts::record(&mut connection, topic, &halt(SeenRow::Read(at, raised)), "owner").await;
+        assert_eq!(recorded.unwrap(), Recorded::Standing);
+        let read = progress::load(&mut connection, topic, &[partition, Partition(4)]).await.unwrap();
+        let taken = progress::take(&mut connection, topic, &read, "next").await.unwrap();
+        assert_eq!(taken.iter().map(|(partition, _)| partition.0).collect::<Vec<_>>(), [4]);
+    });
+}
+
+#[test]
+fn an_owner_of_an_older_epoch_moves_nothing() {
+    let telex = registered();
     block_on(async {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
         let topic = TopicRef(1);

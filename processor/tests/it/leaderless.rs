@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use dev_env::programs::PARTITIONS;
+use processor::kafka::{client::KafkaConfig, topic::Inspector};
+use schemas::Partition;
 use serde_json::Value;
 
 use crate::{
@@ -76,6 +78,44 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
 }
 
+/// The partitions of whose logs the watchdog learns the end.
+fn log_ends(telex: &Telex) -> BTreeSet<i32> {
+    let (brokers, topic) = (telex.programs.kafka.clone(), telex.programs.topic.clone());
+    let inspector = Inspector::new(&KafkaConfig { brokers, connection: None, topic }).unwrap();
+    let all: Vec<Partition> = (0..PARTITIONS).map(Partition).collect();
+    inspector.log_ends(&all).unwrap().into_iter().map(|(partition, _)| partition.0).collect()
+}
+
+#[test]
+fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() {
+    let (mut telex, _servers) = Telex::with_own_servers();
+    topic::committed(&telex);
+    let mut second = SecondBroker::start(&telex.directory);
+    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    let mut processor = telex.processor();
+    processor.wait_until_ready().unwrap();
+    telex.wait_until_applied();
+    processor.stop().unwrap();
+    telex.programs.require_processor(&["partitions", "grow", "--to=18", "--yes"]).unwrap();
+    let led = |broker| topic::led_by(&telex, broker);
+    wait_for("leaders", SOON, || led(1).len() + led(2).len() == 18);
+    let first_away = *led(2).range(PARTITIONS..).next().unwrap();
+    second.kill();
+    wait_for("the loss to be known", SOON, || led(2).is_empty());
+
+    let processor = telex.processor();
+    wait_for("those that cannot be registered, by name", SOON, || {
+        let body = readiness(&processor).1;
+        (first_away..18).all(|p| body.contains(&format!("partition {p} not taken up: log_range")))
+    });
+    assert_eq!(telex.halts(), Vec::<Value>::new());
+    assert_eq!(metric(&processor, "processor_owned_partitions"), Some(i64::from(first_away)));
+    second.start_again();
+    wait_for("readiness", SOON, || readiness(&processor).0 == 200);
+    assert_eq!(metric(&processor, "processor_owned_partitions"), Some(18));
+    telex.assert_clean();
+}
+
 #[test]
 fn a_partition_that_loses_its_leader_excuses_itself_alone() {
     let (mut telex, _servers) = Telex::with_own_servers();
@@ -94,6 +134,10 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
     for partition in (0..PARTITIONS).filter(|partition| !away.contains(partition)) {
         writer.messages(&client_of(partition), 2..4);
     }
+    wait_for("the loss to be known", SOON, || topic::led_by(&telex, 2).is_empty());
+    let answering = log_ends(&telex);
+    assert_eq!(answering.len() + away.len(), PARTITIONS as usize, "{answering:?}");
+    assert!(answering.is_disjoint(&away), "{answering:?}");
     std::thread::sleep(Duration::from_secs(25));
     let applied = i64::from(2 * PARTITIONS) + 2 * (i64::from(PARTITIONS) - away.len() as i64);
     assert_eq!(telex.number("select count(*) from messages"), applied);

@@ -49,7 +49,7 @@ fn an_older_database_under_a_running_processor_is_filled_up_although_no_record_c
                 owner_epoch = 0, owner = null; commit;",
     );
     wait_for("the messages", NOTICED, || telex.number("select count(*) from messages") == 5);
-    assert_eq!(metric(&processor, &differences("owner_epoch")), Some(12));
+    assert_eq!(metric(&processor, &differences("older_epoch")), Some(12));
     assert_eq!(telex.assert_clean()["rows"]["messages"], 5);
 }
 

@@ -68,6 +68,38 @@ fn crc32c(bytes: &[u8]) -> u32 {
     !crc
 }
 
+/// A client steps over a batch with a wrong checksum, and says so: its offsets are no markers.
+#[test]
+fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_explained_away() {
+    let (mut telex, servers) = Telex::with_own_servers();
+    let OwnServers { kafka: _kafka, postgres: _postgres } = servers;
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let processor = telex.processor();
+    writer.messages("client", 0..3);
+    telex.assert_clean();
+    processor.server.freeze();
+    std::thread::sleep(Duration::from_millis(200));
+    writer.messages("client", 3..5);
+    writer.messages("client", 5..7);
+    let sound = Batch::second(&telex, partition);
+    let mut broken = Batch::second(&telex, partition);
+    broken.has_a_wrong_checksum();
+    broken.write();
+    processor.server.thaw();
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
+    let halt = &telex.halts()[0];
+    assert_eq!((&halt["partition"], &halt["numbers"]["offset"]), (&partition.into(), &3.into()), "{halt:#}");
+    let counted =
+        format!("select next_offset * 10 + control from partition_progress where partition = {partition}");
+    assert_eq!(telex.number(&counted), 30);
+
+    sound.write();
+    let (p, code) = (partition.to_string(), halt["reason"].as_str().unwrap());
+    let place = ["--from", "3", "--to", "3", "--reason-code", code, "--yes"];
+    telex.say(&[&["halts", "resume", "--partition", &p], &place[..]].concat());
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 7);
+}
+
 #[rstest]
 #[case::codec(Batch::has_unknown_codec)]
 #[case::checksum(Batch::has_a_wrong_checksum)]

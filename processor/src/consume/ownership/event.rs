@@ -48,8 +48,10 @@ pub enum Event {
 pub enum Difference {
     /// The row stands before what was committed: the database has moved back.
     NextOffset,
-    /// Another owner, a change of the rules, or a database that has moved back.
+    /// Another owner, or a change of the rules: epochs only rise.
     OwnerEpoch,
+    /// The epoch is one from before: the database has moved back.
+    OlderEpoch,
     MissingRow,
     Halt,
     /// The topic of this name has another id, or is in another cluster.
@@ -63,6 +65,7 @@ impl Difference {
         match self {
             Self::NextOffset => "next_offset",
             Self::OwnerEpoch => "owner_epoch",
+            Self::OlderEpoch => "older_epoch",
             Self::MissingRow => "missing_row",
             Self::Halt => "halt",
             Self::Topic => "topic",
@@ -74,7 +77,9 @@ impl Difference {
     pub(super) const fn delay(self) -> Duration {
         match self {
             Self::OwnerEpoch => super::RETAKE_DELAY,
-            Self::NextOffset | Self::MissingRow | Self::Halt | Self::Topic | Self::Log => Duration::ZERO,
+            Self::NextOffset | Self::OlderEpoch | Self::MissingRow | Self::Halt | Self::Topic | Self::Log => {
+                Duration::ZERO
+            }
         }
     }
 }
