@@ -212,9 +212,9 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_the_settings() {
+    fn the_page_of_settings_lists_them() {
         use clap::CommandFactory as _;
-        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md"));
         let table = service_kit::reference::settings(&Config::command());
         service_kit::reference::check(document, "settings of ingest-api", &table).unwrap();
     }

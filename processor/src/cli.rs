@@ -117,8 +117,8 @@ mod tests {
     }
 
     #[test]
-    fn the_readme_lists_settings_and_commands() {
-        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md"));
+    fn the_page_of_settings_lists_them_and_the_commands() {
+        let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md"));
         let mut command = Cli::command();
         let check = |command: &clap::Command, name: &str| {
             let table = service_kit::reference::settings(command);

@@ -1,4 +1,4 @@
-//! The producers file, in TOML:
+//! The producers file, in TOML (docs/producers.md tells its readers of each key):
 //!
 //! ```toml
 //! [[producers]]
