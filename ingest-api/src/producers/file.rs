@@ -10,7 +10,7 @@
 //! timestamp_tolerance_seconds = 300             # how old a signed request may be; 300 if left out, a week at most
 //! api_keys = [{ sha256 = "9f86d081…" }]         # of the key; the key itself is with the producer only
 //! external_client_ids = ["client-17"]           # exactly these,
-//! external_client_id_prefixes = ["crm-"]        # and those that begin so,
+//! external_client_id_prefixes = ["crm-", "wa-"] # and those that begin so: the hook's sources, too,
 //! all_external_client_ids = false               # or all
 //! messages = { per_second = 500, burst = 1000 } # no limit if left out; burst = one second if left out
 //! bytes = { per_second = 1000000 }

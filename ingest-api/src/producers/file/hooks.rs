@@ -30,17 +30,17 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _, and no UUID"));
             return None;
         }
-        let secrets = self.texts(&format!("{place}: secrets"), &secrets);
-        let tokens = self.texts(&format!("{place}: verify_tokens"), &verify_tokens);
+        let secrets = self.texts("secrets", &secrets);
+        let tokens = self.texts("verify_tokens", &verify_tokens);
         let description = self.description(preset.as_deref(), file.as_deref(), change);
         let hook = description.and_then(|description| Hook::new(&description, &secrets?, &tokens?));
         let hook = self.keep(&place, hook)?;
         Some(HookEntry { name, hook, identity_change })
     }
 
-    fn texts(&mut self, place: &str, raw: &[RawSecret]) -> Result<Vec<String>, String> {
+    fn texts(&mut self, key: &str, raw: &[RawSecret]) -> Result<Vec<String>, String> {
         let texts = raw.iter().map(|raw| self.secret_text(raw).map(|text| text.expose().trim().to_owned()));
-        texts.collect::<Result<_, _>>().map_err(|problem| format!("{place}: {problem}"))
+        texts.collect::<Result<_, _>>().map_err(|problem| format!("{key}: {problem}"))
     }
 
     fn description(
