@@ -11,6 +11,7 @@
 
 pub mod address;
 pub mod batch;
+mod close;
 pub mod contract;
 pub mod draft;
 mod edge;

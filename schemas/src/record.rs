@@ -10,6 +10,7 @@ use std::borrow::Cow;
 
 use crate::{
     address::Address,
+    close,
     fields::Others,
     ids::{RequestId, TraceParent},
     key::{ClientId, Partition, PartitionCount},
@@ -271,7 +272,9 @@ where
         Some(b) if b == MESSAGE_RECEIVED_V1.as_bytes() => {
             Event::MessageReceived(Box::new(v1::parse(value, envelope.received_at)?))
         }
-        Some(b) if b == DIALOG_CLOSE.as_bytes() => Event::DialogClose(parse_dialog_close(value)?),
+        Some(b) if b == DIALOG_CLOSE.as_bytes() => {
+            Event::DialogClose(DialogClose { client_id: close::client_id(value)? })
+        }
         Some(_) => return Err(RecordFault::UnknownType),
         None => return Err(RecordFault::BadHeader(header::TYPE)),
     };
@@ -329,16 +332,4 @@ impl<'a> Headers<'a> {
         let trace_parent = self.trace_parent.and_then(text).and_then(|p| TraceParent::parse(p).ok());
         Ok(Envelope { received_at, request_id, trace_parent })
     }
-}
-
-fn parse_dialog_close(value: &[u8]) -> Result<DialogClose, Invalid> {
-    use crate::reason::InvalidReason::{MalformedJson, MissingField, WrongType};
-
-    let value: serde_json::Value = serde_json::from_slice(value)
-        .map_err(|_| Invalid::new(MalformedJson, "", "must be one JSON document in UTF-8"))?;
-    let id = value.get("client_id").ok_or_else(|| Invalid::new(MissingField, "/client_id", "is required"))?;
-    id.as_str()
-        .and_then(|id| ClientId::parse(id.as_bytes()))
-        .map(|client_id| DialogClose { client_id })
-        .ok_or_else(|| Invalid::new(WrongType, "/client_id", "must be a client id"))
 }

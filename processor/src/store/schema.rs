@@ -89,10 +89,10 @@ async fn look(connection: &mut PgConnection) -> Result<BTreeMap<String, Found>, 
                                                where attrelid = indrelid and attnum = indkey[at]
                                                  and attcollation <> indcollation[at])
                                   then ' in another collation' else '' end
+                          || case when indisunique then '' else ' not unique' end
                           || case when indisvalid and indisready and indimmediate then '' else ' not valid' end,
                       false
                from relation join pg_index on indrelid = id join pg_class on pg_class.oid = indexrelid
-               where indisunique
                union all
                select 'constraint ' || conname, 'on ' || name || ' ' || pg_get_constraintdef(pg_constraint.oid, true), false
                from relation join pg_constraint on conrelid = id
