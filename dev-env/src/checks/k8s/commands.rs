@@ -58,18 +58,12 @@ pub fn documented(
             for command in commands(line, &AS_OPERATOR) {
                 seen += 1;
                 let is_hooks = command.first().is_some_and(|first| first == "hooks");
-                let place_to_stand = if is_hooks { hooks } else { operator };
-                refusals(
-                    findings,
-                    &place,
-                    place_to_stand,
-                    &invocation(place_to_stand, objects, &command),
-                    programs,
-                )?;
+                let workload = if is_hooks { hooks } else { operator };
+                refusals(findings, &place, (workload, &command), objects, programs)?;
             }
             for command in commands(line, &AS_PROCESSOR) {
                 seen += 1;
-                refusals(findings, &place, &invocation(processor, objects, &command), programs)?;
+                refusals(findings, &place, (processor, &command), objects, programs)?;
                 let looks = LOOKS.iter().any(|it| command.join(" ").starts_with(it));
                 findings.require(
                     looks,
@@ -87,10 +81,12 @@ pub fn documented(
 fn refusals(
     findings: &mut Findings,
     place: &str,
-    invocation: &Invocation,
+    (workload, command): (&Workload<'_>, &[String]),
+    objects: &Objects,
     programs: &Programs,
 ) -> Result<()> {
-    for refusal in programs.refusals("processor", invocation)? {
+    let program = workload.program().unwrap_or_default();
+    for refusal in programs.refusals(program, &invocation(workload, objects, command))? {
         findings.note("documented", place, refusal);
     }
     Ok(())
