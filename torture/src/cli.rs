@@ -57,6 +57,9 @@ enum Command {
         /// How long, in seconds.
         #[arg(long, default_value_t = 2_700, value_parser = clap::value_parser!(u64).range(60..=172_800))]
         duration: u64,
+        /// Only these: a round of all takes some ten minutes on two cores.
+        #[arg(long = "fault")]
+        faults: Vec<String>,
     },
     /// Write docs/torture.md from the last long run and the last run of planted bugs.
     Page,
@@ -106,9 +109,12 @@ impl Cli {
             Command::Mutants { bugs } => {
                 mutants::run(&mut Bench::start(&self, &workspace, seed)?, &workspace, bugs)?
             }
-            Command::Long { duration } => {
+            Command::Long { duration, faults } => {
+                let only = faults.iter().map(|id| faults::find(id)).collect::<Result<Vec<_>>>()?;
+                let all = FAULTS.iter().filter(|fault| fault.tier != Tier::Quick).collect();
+                let faults = if only.is_empty() { all } else { only };
                 let bench = Bench::start(&self, &workspace, seed)?;
-                long::run(&bench, &workspace, Duration::from_secs(*duration))?
+                long::run(&bench, &workspace, Duration::from_secs(*duration), &faults)?
             }
         };
         Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })

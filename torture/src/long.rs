@@ -14,7 +14,7 @@ use dev_env::{interrupt, workspace::Workspace};
 
 use crate::{
     bench::{Bench, say},
-    faults::{FAULTS, Fault, How, Needs, Stage, Tier},
+    faults::{Fault, How, Needs, Stage},
     ground::Ground,
     random::Random,
     report::Report,
@@ -48,13 +48,19 @@ struct Run<'a> {
     start: Instant,
     duration: Duration,
     bench: &'a Bench,
+    faults: &'a [&'static Fault],
 }
 
-/// Runs for a time; whether everything held.
+/// Lets these faults happen for a time; whether everything held.
 ///
 /// # Errors
 /// Interrupted, or nothing gets under way.
-pub fn run(bench: &Bench, workspace: &Workspace, duration: Duration) -> Result<bool> {
+pub fn run(
+    bench: &Bench,
+    workspace: &Workspace,
+    duration: Duration,
+    faults: &[&'static Fault],
+) -> Result<bool> {
     let report = Report {
         seed: bench.seed,
         version: version(workspace),
@@ -63,13 +69,14 @@ pub fn run(bench: &Bench, workspace: &Workspace, duration: Duration) -> Result<b
         rate: bench.stage.options.rate,
         ..Report::default()
     };
-    let run = Run { report: Mutex::new(report), start: Instant::now(), duration, bench };
+    let run = Run { report: Mutex::new(report), start: Instant::now(), duration, bench, faults };
     let ended = thread::scope(|scope| {
-        let tracks = [Track::Small, Track::Three, Track::Own].map(|track| {
-            let run = &run;
-            scope.spawn(move || run.track(track))
-        });
-        tracks.map(|track| track.join().unwrap_or_else(|_| bail!("a track panicked")))
+        let wanted = [Track::Small, Track::Three, Track::Own].into_iter();
+        let wanted = wanted.filter(|track| faults.iter().any(|fault| track.has(fault)));
+        let run = &run;
+        let tracks: Vec<_> = wanted.map(|track| scope.spawn(move || run.track(track))).collect();
+        let ended = tracks.into_iter();
+        ended.map(|track| track.join().unwrap_or_else(|_| bail!("a track panicked"))).collect::<Vec<_>>()
     });
     let Run { report, start, .. } = run;
     let mut report = report.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -90,8 +97,7 @@ impl Run<'_> {
         let mut options = options.clone();
         options.directory.clone_from(&directory);
         let mut stage = Stage::new(installation.clone(), directory, options);
-        let faults: Vec<&Fault> =
-            FAULTS.iter().filter(|fault| fault.tier != Tier::Quick && track.has(fault)).collect();
+        let faults: Vec<&Fault> = self.faults.iter().copied().filter(|fault| track.has(fault)).collect();
         let ended = match track {
             Track::Small => self.heal(&mut stage, Needs::Small, Bag::new(faults, self.bench.seed)),
             Track::Three => self.heal(&mut stage, Needs::Three, Bag::new(faults, self.bench.seed + 1)),
@@ -254,6 +260,7 @@ fn version(workspace: &Workspace) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::faults::{FAULTS, Tier};
 
     #[test]
     fn each_fault_comes_once_before_one_comes_again() {
