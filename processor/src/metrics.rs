@@ -46,7 +46,7 @@ service_kit::metrics! {
         processor_partition_halted: IntGaugeVec = &["partition", "reason"],
         /// Partitions of ours that cannot be taken up now, by what is in the way: database, brokers, log_range, no_record, row_moves, unknown_halt, deadline.
         processor_partition_waiting: IntGaugeVec = &["partition", "reason"],
-        /// Partitions taken up again because the rows or the topic were not what their owner believed, by what differed: next_offset, owner_epoch, missing_row, halt, topic, log.
+        /// Partitions taken up again because the rows or the topic were not what their owner believed, by what differed: next_offset, owner_epoch, older_epoch, missing_row, halt, topic, log.
         processor_differences_total: IntCounterVec = &["difference"],
         /// Records of an owned partition that are not applied yet.
         processor_lag_records: IntGaugeVec = &["partition"],
