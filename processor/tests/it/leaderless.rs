@@ -96,9 +96,9 @@ fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() 
     processor.wait_until_ready().unwrap();
     telex.wait_until_applied();
     processor.stop().unwrap();
-    telex.programs.require_processor(&["partitions", "grow", "--to=18", "--yes"]).unwrap();
+    telex.programs.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
     let led = |broker| topic::led_by(&telex, broker);
-    wait_for("leaders", SOON, || led(1).len() + led(2).len() == 18);
+    wait_for("leaders", SOON, || led(1).len() + led(2).len() == 24);
     let first_away = *led(2).range(PARTITIONS..).next().unwrap();
     second.kill();
     wait_for("the loss to be known", SOON, || led(2).is_empty());
@@ -106,13 +106,13 @@ fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() 
     let processor = telex.processor();
     wait_for("those that cannot be registered, by name", SOON, || {
         let body = readiness(&processor).1;
-        (first_away..18).all(|p| body.contains(&format!("partition {p} not taken up: log_range")))
+        (first_away..24).all(|p| body.contains(&format!("partition {p} not taken up: log_range")))
     });
     assert_eq!(telex.halts(), Vec::<Value>::new());
     assert_eq!(metric(&processor, "processor_owned_partitions"), Some(i64::from(first_away)));
     second.start_again();
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
-    assert_eq!(metric(&processor, "processor_owned_partitions"), Some(18));
+    assert_eq!(metric(&processor, "processor_owned_partitions"), Some(24));
     telex.assert_clean();
 }
 
