@@ -136,7 +136,11 @@ impl Hook {
         may_write: &dyn Fn(&ExternalClientId) -> bool,
     ) -> Result<Reading, Unreadable> {
         let text = std::str::from_utf8(document).map_err(|_| Lost::Syntax)?;
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+        // What is cut out of a document is read again without its mark; a form has none, but a field's name may begin so.
+        let text = match self.kind {
+            BodyKind::Json => text.strip_prefix('\u{feff}').unwrap_or(text),
+            BodyKind::Form | BodyKind::Query => text,
+        };
         let decoded: Fields<'_>;
         let found = match self.kind {
             BodyKind::Json => Found::in_json(&self.places, text)?,

@@ -8,16 +8,21 @@ use std::{fs, path::Path};
 
 use proptest::prelude::*;
 
-fn samples() -> Vec<Vec<u8>> {
-    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples"));
+fn files_in(folder: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     files.map(|path| fs::read(path).unwrap()).collect()
+}
+
+#[test]
+fn what_the_fuzzer_began_with_and_what_it_found_is_read_or_refused() {
+    files_in("../fuzz/corpus/hook").iter().for_each(|body| property::hook(body));
 }
 
 proptest! {
     #[test]
     fn a_sample_that_was_damaged_is_read_or_refused(
-        sample in prop::sample::select(samples()),
+        sample in prop::sample::select(files_in("tests/samples")),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_usize..4), 1..6),
     ) {
         let mut body = sample;
