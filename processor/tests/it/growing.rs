@@ -6,7 +6,10 @@ use dev_env::{ports::Port, programs::Running};
 use schemas::{ClientId, ExternalClientId, PartitionCount, Phone};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Telex, block_on, keep, message, wait_for};
+use crate::{
+    harness::{Telex, block_on, keep, message, wait_for},
+    topic,
+};
 
 /// Messages whose order in their client is not that of their numbers.
 const OUT_OF_ORDER: &str = "
@@ -37,20 +40,6 @@ fn api_with(telex: &mut Telex, partition_count: i32) -> Running {
     api
 }
 
-fn raise_in_place(telex: &Telex, count: usize) {
-    use rdkafka::admin::{AdminOptions, NewPartitions};
-    let kafka = processor::kafka::client::KafkaConfig {
-        brokers: telex.programs.kafka.clone(),
-        connection: None,
-        topic: telex.programs.topic.clone(),
-    };
-    let admin = processor::kafka::client::admin(&kafka).unwrap();
-    let partitions = NewPartitions::new(&kafka.topic, count);
-    let made =
-        block_on(async { admin.create_partitions([&partitions], &AdminOptions::new()).await.unwrap() });
-    made[0].as_ref().unwrap();
-}
-
 #[test]
 fn a_topic_grows_from_12_to_24_partitions_at_2000_messages_a_second() {
     let mut telex = Telex::new();
@@ -68,7 +57,7 @@ fn a_topic_grows_from_12_to_24_partitions_at_2000_messages_a_second() {
     }
 
     // In place, by whatever tool: nothing happens but that rows are made.
-    raise_in_place(&telex, 24);
+    topic::raise_in_place(&telex, 24);
     wait_for("the new partitions to be registered", Duration::from_secs(90), || {
         telex.number("select count(*) from partition_progress where owner_epoch > 0") == 24
     });

@@ -96,7 +96,7 @@ fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() 
     processor.wait_until_ready().unwrap();
     telex.wait_until_applied();
     processor.stop().unwrap();
-    telex.programs.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
+    topic::raise_in_place(&telex, 24);
     let led = |broker| topic::led_by(&telex, broker);
     wait_for("leaders", SOON, || led(1).len() + led(2).len() == 24);
     let first_away = *led(2).range(PARTITIONS..).next().unwrap();

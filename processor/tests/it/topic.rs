@@ -9,7 +9,7 @@ use dev_env::{
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
-    admin::{AdminClient, AdminOptions, AlterConfig, ResourceSpecifier},
+    admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
     message::{Header, OwnedHeaders},
@@ -151,6 +151,15 @@ pub fn led_by(telex: &Telex, broker: i32) -> BTreeSet<i32> {
     let metadata = consumer.fetch_metadata(Some(&telex.programs.topic), Duration::from_secs(20)).unwrap();
     let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
     partitions.filter(|partition| partition.leader() == broker).map(|partition| partition.id()).collect()
+}
+
+/// Gives the topic more partitions as somebody does who does not know Telex: nobody registers them.
+pub fn raise_in_place(telex: &Telex, count: usize) {
+    let partitions = NewPartitions::new(&telex.programs.topic, count);
+    let made = block_on(async {
+        admin(telex).create_partitions([&partitions], &AdminOptions::new()).await.unwrap()
+    });
+    made[0].as_ref().unwrap();
 }
 
 /// Removes the records of a partition before an offset, as retention does.
