@@ -13,6 +13,7 @@ const SOON: Duration = Duration::from_secs(90);
 
 /// Where the fields of a record batch are (magic 2).
 const LENGTH: usize = 8;
+const MAGIC: usize = 16;
 const CRC: usize = 17;
 const ATTRIBUTES: usize = 21;
 const HEAD: usize = 12;
@@ -52,6 +53,11 @@ impl Batch {
         self.log[self.at + CRC..self.at + CRC + 4].copy_from_slice(&crc.to_be_bytes());
     }
 
+    /// Of a version of the format that is to come.
+    fn has_an_unknown_format(&mut self) {
+        self.log[self.at + MAGIC] = 9;
+    }
+
     fn has_a_wrong_checksum(&mut self) {
         self.log[self.at + CRC] ^= 0xff;
     }
@@ -66,6 +72,38 @@ fn crc32c(bytes: &[u8]) -> u32 {
         }
     }
     !crc
+}
+
+#[test]
+fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_does() {
+    let (mut telex, servers) = Telex::with_own_servers();
+    let OwnServers { kafka: _kafka, postgres: _postgres } = servers;
+    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let mut processor = telex.processor();
+    writer.messages("client", 0..3);
+    telex.assert_clean();
+    writer.messages("client", 3..5);
+    telex.assert_clean();
+    processor.stop().unwrap();
+    let sound = Batch::second(&telex, partition);
+    let mut broken = Batch::second(&telex, partition);
+    broken.has_a_wrong_checksum();
+    broken.write();
+
+    let processor = telex.processor();
+    let by_name = format!("partition {partition} not taken up: no_record");
+    wait_for("the partition to wait, by name", SOON, || readiness(&processor).1.contains(&by_name));
+    let waits = format!("processor_partition_waiting{{partition=\"{partition}\",reason=\"no_record\"}}");
+    assert_eq!(metric(&processor, &waits), Some(1));
+    let beside = client_beside("client");
+    writer.messages(&beside, 0..2);
+    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 7);
+    assert!(telex.halts().is_empty());
+
+    sound.write();
+    writer.messages("client", 5..6);
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 8);
+    assert_eq!(metric(&processor, &waits), None);
 }
 
 /// A client steps over a batch with a wrong checksum, and says so: its offsets are no markers.
@@ -103,6 +141,7 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
 #[rstest]
 #[case::codec(Batch::has_unknown_codec)]
 #[case::checksum(Batch::has_a_wrong_checksum)]
+#[case::format(Batch::has_an_unknown_format)]
 fn a_batch_that_no_client_can_read_halts_its_partition_and_the_others_go_on(
     #[case] break_it: fn(&mut Batch),
 ) {
