@@ -66,7 +66,7 @@ fn page(summary: &Summary) -> String {
 
 fn figures(text: &mut String, summary: &Summary) {
     text.push_str("| figure | median | runs |\n|---|---|---|\n");
-    let rows: [(&str, &[f64]); 13] = [
+    let rows: [(&str, &[f64]); 14] = [
         ("`copy_rows_per_s`, the limit", &summary.copy_rows_per_s),
         ("`drain_records_per_s`, the processor", &summary.drain_records_per_s),
         ("`debezium_rows_per_s`", &summary.debezium_rows_per_s),
@@ -76,6 +76,7 @@ fn figures(text: &mut String, summary: &Summary) {
         ("`ingest_batch_messages_per_s`", &summary.ingest_batch_messages_per_s),
         ("`ingest_signed_rps`", &summary.ingest_signed_rps),
         ("`ingest_webhook_rps`", &summary.ingest_webhook_rps),
+        ("ingest API, CPU µs a message, unsigned", &summary.single_cpu_micros),
         ("ingest API, CPU µs a signed message", &summary.signed_cpu_micros),
         ("ingest API, CPU µs a webhook", &summary.webhook_cpu_micros),
         ("processor, CPU µs a record, draining", &summary.drain_cpu_micros),

@@ -259,6 +259,7 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
     let server = (api.address.context("the ingest API has no address")?, api.server.pid());
     let single = step("HTTP, single messages", || load(server, &singles, http::CONNECTIONS))?;
     summary.ingest_single_rps.push(single.per_second);
+    summary.single_cpu_micros.push(single.cpu_micros);
     let batch = step("HTTP, batches of 100", || load(server, &batches, http::CONNECTIONS_WITH_BATCHES))?;
     summary.ingest_batch_messages_per_s.push(batch.per_second * backlog::BATCH as f64);
     api.stop()?;
