@@ -106,7 +106,8 @@ fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_do
     assert_eq!(metric(&processor, &waits), None);
 }
 
-/// A client steps over a batch with a wrong checksum, and says so: its offsets are no markers.
+/// A client that meets a batch of an unknown format goes on one offset behind its first (librdkafka 2.12.1,
+/// `rd_kafka_msgset_reader_peek_msg_version`): if it held one record, with the next batch.
 #[test]
 fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_explained_away() {
     let (mut telex, servers) = Telex::with_own_servers();
@@ -117,16 +118,20 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
     telex.assert_clean();
     processor.server.freeze();
     std::thread::sleep(Duration::from_millis(200));
-    writer.messages("client", 3..5);
-    writer.messages("client", 5..7);
+    writer.messages("client", 3..4);
+    writer.messages("client", 4..6);
     let sound = Batch::second(&telex, partition);
     let mut broken = Batch::second(&telex, partition);
-    broken.has_a_wrong_checksum();
+    broken.has_an_unknown_format();
     broken.write();
     processor.server.thaw();
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = &telex.halts()[0];
-    assert_eq!((&halt["partition"], &halt["numbers"]["offset"]), (&partition.into(), &3.into()), "{halt:#}");
+    assert_eq!(
+        (&halt["partition"], &halt["numbers"]["expected"]),
+        (&partition.into(), &3.into()),
+        "{halt:#}"
+    );
     let counted =
         format!("select next_offset * 10 + control from partition_progress where partition = {partition}");
     assert_eq!(telex.number(&counted), 30);
@@ -135,7 +140,7 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
     let (p, code) = (partition.to_string(), halt["reason"].as_str().unwrap());
     let place = ["--from", "3", "--to", "3", "--reason-code", code, "--yes"];
     telex.say(&[&["halts", "resume", "--partition", &p], &place[..]].concat());
-    assert_eq!(telex.assert_clean()["rows"]["messages"], 7);
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 6);
 }
 
 #[rstest]
