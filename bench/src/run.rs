@@ -75,7 +75,7 @@ const QUICK: Size = Size {
     warm_up: Duration::from_secs(30),
 };
 
-/// Requests that were written beforehand, in each of the two ways to send them.
+/// Requests that were written beforehand, in each of the ways to send them.
 const POOL: u64 = 20_000;
 
 /// Where the summary is left.
@@ -264,9 +264,8 @@ fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
     summary.ingest_batch_messages_per_s.push(batch.per_second * backlog::BATCH as f64);
     api.stop()?;
     let topic = format!("bench.webhook{number}");
-    let pair = step("HTTP, signed messages and webhooks", || {
-        webhook::measure(lab, &topic, 400 + u64::from(number), size.http)
-    })?;
+    let pair =
+        step("HTTP, signed messages and webhooks", || webhook::measure(lab, &topic, &plan, size.http))?;
     summary.ingest_signed_rps.push(pair.signed.per_second);
     summary.ingest_webhook_rps.push(pair.webhook.per_second);
     summary.signed_cpu_micros.push(pair.signed.cpu_micros);

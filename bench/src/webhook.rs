@@ -9,13 +9,9 @@ use axum::http::HeaderMap;
 use loadtest::{plan::Plan, provider::Provider, sign::Signer};
 
 use crate::{
-    backlog,
     http::{self, Load},
     lab::Lab,
 };
-
-/// Messages that are written beforehand, in each of the two forms.
-const POOL: u64 = 20_000;
 
 const KEY: &str = "whsec_dGhpcyBpcyBhIGtleSBvZiAzMiBieXRlcy4gYWJjZGU=";
 const APP_SECRET: &str = "an app secret of the bench";
@@ -42,23 +38,22 @@ pub struct Pair {
     pub webhook: Load,
 }
 
-/// Sends signed messages, then webhooks.
+/// Sends the plan's messages signed, then as webhooks.
 ///
 /// # Errors
 /// The API does not start, or answers something else than a 202.
-pub fn measure(lab: &Lab, topic: &str, seed: u64, duration: Duration) -> Result<Pair> {
+pub fn measure(lab: &Lab, topic: &str, plan: &Plan, duration: Duration) -> Result<Pair> {
     for (file, text) in [("producers.toml", PRODUCERS), ("bench.key", KEY), ("bench.app-secret", APP_SECRET)]
     {
         fs::write(lab.directory.join(file), text)?;
     }
-    let plan = backlog::plan(POOL, seed)?;
     lab.topic(topic)?;
     let producers = format!("--producers-file={}", lab.directory.join("producers.toml").display());
     let mut api = lab.ingest_api_with(topic, &[&producers])?;
     let server = (api.address.context("the ingest API has no address")?, api.server.pid());
     let load =
         |requests| lab.runtime.block_on(http::load(server, Arc::new(requests), http::CONNECTIONS, duration));
-    let pair = Pair { signed: load(signed(&plan)?)?, webhook: load(webhooks(&plan)?)? };
+    let pair = Pair { signed: load(signed(plan)?)?, webhook: load(webhooks(plan)?)? };
     api.stop()?;
     Ok(pair)
 }
@@ -70,7 +65,7 @@ fn signed(plan: &Plan) -> Result<Vec<Vec<u8>>> {
         signer.sign(&mut headers, &format!("bench-{index}"), now, &body)?;
         Ok(http::request_with("/v1/messages", "application/json", &headers, &body))
     };
-    (0..POOL).map(request).collect()
+    (0..plan.settings().messages).map(request).collect()
 }
 
 fn webhooks(plan: &Plan) -> Result<Vec<Vec<u8>>> {
@@ -80,5 +75,5 @@ fn webhooks(plan: &Plan) -> Result<Vec<Vec<u8>>> {
         provider.sign(&mut headers, &body)?;
         Ok(http::request_with("/v1/hooks/whatsapp", "application/json", &headers, &body))
     };
-    (0..POOL).map(request).collect()
+    (0..plan.settings().messages).map(request).collect()
 }

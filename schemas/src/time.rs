@@ -1,7 +1,7 @@
 //! A point in time as Telex keeps it: UTC with microseconds, which is what PostgreSQL keeps, so
 //! that a time survives the way from JSON to a row and back unchanged.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -16,6 +16,15 @@ const EARLIEST: Timestamp = Timestamp(946_684_800_000_000);
 
 /// How far ahead of the receiver a producer's clock may be.
 const AHEAD_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// For command lines: [`Timestamp::parse`], whose rule is the error.
+impl FromStr for Timestamp {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::parse(text).map_err(|(_, rule)| rule)
+    }
+}
 
 impl Timestamp {
     /// 1970-01-01T00:00:00Z.

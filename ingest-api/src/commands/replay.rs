@@ -33,7 +33,7 @@ pub struct Replay {
     #[arg(long, env = "INGEST_PRODUCERS_FILE")]
     producers_file: PathBuf,
     /// Only items that came at this time (RFC 3339) or later.
-    #[arg(long, value_parser = parse_time)]
+    #[arg(long)]
     since: Option<Timestamp>,
     /// Read and count only.
     #[arg(long)]
@@ -142,10 +142,6 @@ async fn keep(
         target.wait().await?;
     }
     Ok(counts)
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
-    Timestamp::parse(text).map_err(|(_, rule)| rule)
 }
 
 /// Whether the item came to this very hook, and not to one of another producer that had its name.

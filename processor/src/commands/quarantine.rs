@@ -73,10 +73,10 @@ struct Filter {
     #[arg(long)]
     reason: Option<String>,
     /// Only what was appended at this time (RFC 3339) or later.
-    #[arg(long, value_parser = parse_time)]
+    #[arg(long)]
     since: Option<Timestamp>,
     /// Only what was appended before this time (RFC 3339).
-    #[arg(long, value_parser = parse_time)]
+    #[arg(long)]
     until: Option<Timestamp>,
 }
 
@@ -85,10 +85,6 @@ impl Filter {
         let Self { hook, reason, since, until } = self;
         Selection { hook, reason, window: Window { since, until } }
     }
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
-    Timestamp::parse(text).map_err(|(_, rule)| rule)
 }
 
 /// Does it.

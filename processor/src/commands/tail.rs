@@ -37,7 +37,7 @@ pub struct Args {
     #[arg(long, requires = "partition", conflicts_with_all = ["since", "from_beginning"])]
     from_offset: Option<i64>,
     /// Begin with what was appended at this time (RFC 3339) or later.
-    #[arg(long, value_parser = parse_time, conflicts_with = "from_beginning")]
+    #[arg(long, conflicts_with = "from_beginning")]
     since: Option<Timestamp>,
     /// Begin with the oldest record.
     #[arg(long)]
@@ -195,8 +195,4 @@ fn shown(value: &[u8]) -> Value {
 
 fn parse_client_id(text: &str) -> Result<ClientId, &'static str> {
     ClientId::parse(text.as_bytes()).ok_or("must be a client id, in lower case with hyphens")
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, &'static str> {
-    Timestamp::parse(text).map_err(|(_, rule)| rule)
 }

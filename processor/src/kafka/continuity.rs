@@ -93,16 +93,16 @@ impl Continuity {
     }
 }
 
-/// Whether an error of the consumer may mean that it has left something out.
+/// Whether an error is about the bytes of a batch, which are the same however often it is fetched: a codec, a
+/// format or a checksum. Everything else passes.
+pub const fn is_unreadable(code: &Code) -> bool {
+    matches!(code, Code::NotImplemented | Code::BadMessage | Code::BadCompression | Code::InvalidMessage)
+}
+
+/// Whether an error of the consumer may mean that it has left something out: what it cannot read, and an answer that
+/// ends within a batch.
 pub const fn leaves_out(code: Code) -> bool {
-    matches!(
-        code,
-        Code::BadMessage
-            | Code::NotImplemented
-            | Code::BadCompression
-            | Code::InvalidMessage
-            | Code::Underflow
-    )
+    is_unreadable(&code) || matches!(code, Code::Underflow)
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 use super::{
     context::{Callback, Context},
-    continuity::{Continuity, Explained, leaves_out},
+    continuity::{Continuity, Explained, is_unreadable, leaves_out},
     topic,
     transactions::OpenTransactions,
 };
@@ -423,11 +423,7 @@ impl Poller {
                     self.routes.values_mut().for_each(|route| route.continuity.doubt());
                 }
                 self.log(code, &error);
-                if topic::is_unreadable(&code) {
-                    self.report(Report::Trouble(Trouble::Batch))
-                } else {
-                    Ok(())
-                }
+                if is_unreadable(&code) { self.report(Report::Trouble(Trouble::Batch)) } else { Ok(()) }
             }
             None => Err(error),
         }

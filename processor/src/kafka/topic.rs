@@ -25,6 +25,7 @@ use uuid::Uuid;
 
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
+    continuity::is_unreadable,
     ffi::{self, LogEdge},
 };
 use crate::domain::{
@@ -85,18 +86,6 @@ const RANGE_DEADLINE: Duration = Duration::from_secs(4);
 
 /// How long a single record may take.
 pub const RECORD_DEADLINE: Duration = Duration::from_secs(5);
-
-/// Whether an error is about the bytes of a batch, which are the same however often it is fetched: a codec, a
-/// format or a checksum. Everything else passes.
-pub const fn is_unreadable(code: &RDKafkaErrorCode) -> bool {
-    matches!(
-        code,
-        RDKafkaErrorCode::NotImplemented
-            | RDKafkaErrorCode::BadMessage
-            | RDKafkaErrorCode::BadCompression
-            | RDKafkaErrorCode::InvalidMessage
-    )
-}
 
 pub struct Inspector {
     topic: String,
