@@ -84,6 +84,10 @@ torture-mutants: tools ## Plant bugs in a copy of it, and see that the torture f
 torture: tools ## Fault after fault for a long time: make torture DURATION=2700 RATE=500
 	$(TORTURE) --rate $(or $(RATE),500) long $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
+.PHONY: restore-drill
+restore-drill: tools ## Back up, go on under load, restore to AGO=300 seconds ago, compare everything
+	$(TORTURE) --restore-ago $(or $(AGO),300) run --fault F20 $(ARGS)
+
 .PHONY: torture-page
 torture-page: tools ## Write docs/torture.md from the last long run
 	$(TORTURE) page

@@ -43,6 +43,7 @@ impl Bench {
             variant: Variant::Single,
             is_planted: false,
             catch_up: Duration::from_secs(60),
+            restore_ago: Duration::from_secs(cli.restore_ago),
         };
         let stage = Stage::new(installation, directory.clone(), options);
         Ok(Self { stage, seed, directory, keep: cli.keep })

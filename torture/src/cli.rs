@@ -32,6 +32,9 @@ pub struct Cli {
     /// Messages offered a second to each Telex.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..=5_000), global = true)]
     pub rate: u64,
+    /// How far back a restored database goes, in seconds (F20).
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(5..=3_600), global = true)]
+    pub restore_ago: u64,
     /// Keep the logs and data also of runs that held.
     #[arg(long, global = true)]
     pub keep: bool,

@@ -48,8 +48,8 @@ pub struct Ground {
     pub brokers: Brokers,
     /// PostgreSQL, the one that can be written to.
     pub postgres: Postgres,
-    /// How many standbys there have been.
-    pub standbys: u32,
+    /// How many PostgreSQLs have taken the place of the first.
+    successors: u32,
 }
 
 impl Ground {
@@ -77,7 +77,7 @@ impl Ground {
             directory: directory.to_owned(),
             brokers,
             postgres: Postgres::start(installation, postgres::Options::on_free_port(directory))?,
-            standbys: 0,
+            successors: 0,
         })
     }
 
@@ -121,6 +121,12 @@ impl Ground {
         world.complete()?;
         world.warm_up()?;
         Ok(world)
+    }
+
+    /// Where the data of PostgreSQL's successor go.
+    pub fn next_data(&mut self) -> PathBuf {
+        self.successors += 1;
+        self.directory.join(format!("successor-{}", self.successors))
     }
 
     /// The nodes.

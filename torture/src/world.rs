@@ -66,6 +66,8 @@ pub struct Options {
     pub is_planted: bool,
     /// How long the lag may take to be nothing once everything is healed (P11).
     pub catch_up: Duration,
+    /// How far back a restored database goes (F20).
+    pub restore_ago: Duration,
 }
 
 pub struct World {

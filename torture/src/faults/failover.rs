@@ -1,23 +1,15 @@
 //! Failover to a standby that had not yet received everything: the next offsets go back.
 
-use std::{
-    fs,
-    os::unix::fs::{MetadataExt as _, chown},
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
-use dev_env::{
-    interrupt,
-    postgres::{self, Postgres},
-};
+use anyhow::{Result, bail};
+use dev_env::interrupt;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
+use super::base_backup::BaseBackup;
 use crate::{checker::Violation, ground::Ground, verdict::Strike, wire::postgres::Connection, world::World};
 
 /// A database that has moved back is noticed within this time, also where no record comes (A1).
@@ -67,10 +59,12 @@ fn fail_over(
     ground: &mut Ground,
     before_death: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<Lost> {
-    ground.standbys += 1;
-    let directory = ground.directory.join(format!("standby-{}", ground.standbys));
-    copy(&ground.postgres, &directory)?;
-    let standby = Postgres::start(&ground.installation, postgres::Options::on_free_port(&directory))?;
+    let directory = ground.next_data();
+    let backup = BaseBackup::take(&ground.postgres, &directory)?;
+    let port = ground.postgres.address().port();
+    let settings =
+        format!("primary_conninfo = 'host=127.0.0.1 port={port} user=telex'\nwal_receiver_timeout = 0\n");
+    let standby = backup.start(&ground.installation, "standby.signal", &settings)?;
     world.wait("the standby to answer", Duration::from_secs(30), |world| {
         Ok(Connection::open(standby.address(), &world.database).is_ok())
     })?;
@@ -94,44 +88,12 @@ fn fail_over(
     ground.postgres.kill();
     at_standby.query("select pg_promote(true, 30)")?;
     world.proxy.point_at(standby.address());
-    ground.postgres = standby;
+    let lost = std::mem::replace(&mut ground.postgres, standby);
+    fs::remove_dir_all(lost.data())?;
     let after = world.applied()?;
     world.sampler.new_timeline();
     if after >= before {
         bail!("next offsets did not go back: {before} applied before, {after} after");
     }
     Ok(Lost { bytes: written - received, records: before - after })
-}
-
-/// Copies the primary while it runs, as `pg_basebackup` does, for a standby that follows it.
-fn copy(primary: &Postgres, directory: &Path) -> Result<()> {
-    let (from, to) = (primary.data(), directory.join("postgres"));
-    fs::create_dir_all(&to)?;
-    let mut session = Connection::open(primary.address(), "postgres")?;
-    session.query("select pg_backup_start('copy', true)")?;
-    let entries = fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()?;
-    let wanted = entries.iter().map(fs::DirEntry::path).filter(|path| !path.ends_with("pg_wal"));
-    // What the server removes while it is copied is not needed.
-    let status = Command::new("cp").arg("-a").args(wanted).arg(&to).stderr(Stdio::null()).status()?;
-    if !to.join("PG_VERSION").exists() {
-        bail!("the copy failed: {status}");
-    }
-    fs::remove_file(to.join("postmaster.pid")).ok();
-    fs::remove_file(to.join("postmaster.opts")).ok();
-    fs::create_dir(to.join("pg_wal"))?;
-    let label = session.query("select labelfile from pg_backup_stop(true)")?;
-    let label = label.into_iter().flatten().flatten().next().context("no label")?;
-    fs::write(to.join("backup_label"), label)?;
-    fs::write(to.join("standby.signal"), "")?;
-    let port = primary.address().port();
-    let mut settings = fs::read_to_string(to.join("postgresql.auto.conf")).unwrap_or_default();
-    settings.push_str(&format!("primary_conninfo = 'host=127.0.0.1 port={port} user=telex'\n"));
-    settings.push_str("wal_receiver_timeout = 0\n");
-    fs::write(to.join("postgresql.auto.conf"), settings)?;
-    let owner = fs::metadata(&from)?;
-    fs::set_permissions(&to, owner.permissions())?;
-    for name in ["", "pg_wal", "backup_label", "standby.signal", "postgresql.auto.conf"] {
-        chown(to.join(name), Some(owner.uid()), Some(owner.gid()))?;
-    }
-    Ok(())
 }
