@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{domain::position::Offset, kafka::topic::TopicIdentity};
 
-/// Registers the topic with its partitions, ends every halt of `former`, and writes down who did it, in
-/// one transaction.
+/// Registers the topic with its partitions, each of which follows the dialog rules that `former` followed last, ends
+/// every halt of `former`, and writes down who did it, in one transaction.
 #[expect(clippy::disallowed_methods, reason = "not a batch: a person accepts a topic")]
 pub async fn accept_topic(
     connection: &mut PgConnection,
@@ -37,6 +37,28 @@ pub async fn accept_topic(
             decision.reason,
             decision.note,
             decision.operator,
+        )
+        .execute(&mut *transaction),
+    )
+    .await?;
+    // Its first version, whatever number it had. A version without rules ends them, as none does.
+    within_deadline(
+        sqlx::query!(
+            "with latest as (select max(version) as version from dialog_rule_starts where topic_ref = $1),
+             born as (
+                 select topic_ref, partition, birth_offset from topics join partition_progress using (topic_ref)
+                 where topic_id = $2 and exists (select from latest where version is not null)
+             ),
+             rules as (
+                 insert into dialog_rules (topic_ref, version, external_client_id_prefix, idle_gap_seconds)
+                 select (select topic_ref from born limit 1), 1, external_client_id_prefix, idle_gap_seconds
+                 from dialog_rules join latest using (version)
+                 where topic_ref = $1
+             )
+             insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
+             select topic_ref, partition, 1, birth_offset from born",
+            former.topic_ref.0,
+            identity.topic_id,
         )
         .execute(&mut *transaction),
     )
