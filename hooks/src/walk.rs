@@ -4,11 +4,18 @@
 //! An element of an array on the way to the items is remembered with its place in the text, so that a document can
 //! be cut down to one item ([`Found::cut`]).
 
+mod places;
+mod value;
+
 use std::{borrow::Cow, collections::HashMap};
 
 use schemas::scan::{Fault, Scanner};
 
-use crate::pointer::{Pointer, STARS_MAX, Step};
+pub use self::{
+    places::{Places, Slot},
+    value::{TEXT_BYTES_MAX, Value, WORD_BYTES_MAX},
+};
+use crate::pointer::STARS_MAX;
 
 /// Items of a request, at most.
 pub const ITEMS_MAX: usize = 1_000;
@@ -16,14 +23,6 @@ pub const ITEMS_MAX: usize = 1_000;
 pub const ELEMENTS_MAX: usize = 4_000;
 /// Values that pointers point to, at most.
 pub const FOUND_MAX: usize = 32_000;
-
-/// Of a text so many bytes are looked at: the longest that a message may have has fewer, escapes included.
-pub const TEXT_BYTES_MAX: usize = 256 * 1024;
-/// Of any other value; the longest id has fewer.
-pub const WORD_BYTES_MAX: usize = 4 * 1024;
-
-/// The number of a pointer among those of a hook.
-pub type Slot = usize;
 
 /// Why nothing is found in a document.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -45,94 +44,6 @@ impl From<Fault> for Lost {
             Fault::TooDeep => Self::TooDeep,
         }
     }
-}
-
-/// Where the pointers of a hook part: its root is node 0.
-#[derive(Debug, Default)]
-pub struct Places {
-    nodes: Vec<Node>,
-    slots: Vec<Pointer>,
-}
-
-#[derive(Debug, Default)]
-struct Node {
-    next: Vec<(Step, usize)>,
-    slot: Option<Slot>,
-    /// An element of this array is an item.
-    is_item: bool,
-}
-
-impl Places {
-    /// For items at this place. Without one, the document is the item.
-    pub fn new(items: Option<&Pointer>) -> Self {
-        let mut places = Self { nodes: vec![Node::default()], slots: Vec::new() };
-        let node = items.map_or(0, |items| places.reach(items.steps()));
-        if let Some(node) = places.nodes.get_mut(node) {
-            node.is_item = true;
-        }
-        places
-    }
-
-    /// Points to one more place; the same slot for the same place.
-    pub fn slot(&mut self, pointer: &Pointer) -> Slot {
-        let reached = self.reach(pointer.steps());
-        let next = self.slots.len();
-        let Some(node) = self.nodes.get_mut(reached) else { return next };
-        let slot = *node.slot.get_or_insert(next);
-        if slot == next {
-            self.slots.push(pointer.clone());
-        }
-        slot
-    }
-
-    /// How many places there are.
-    pub const fn slots(&self) -> usize {
-        self.slots.len()
-    }
-
-    fn reach(&mut self, steps: &[Step]) -> usize {
-        let mut at = 0;
-        for step in steps {
-            let after = self.next(at, |known| known == step);
-            at = after.unwrap_or_else(|| {
-                self.nodes.push(Node::default());
-                let made = self.nodes.len() - 1;
-                if let Some(node) = self.nodes.get_mut(at) {
-                    node.next.push((step.clone(), made));
-                }
-                made
-            });
-        }
-        at
-    }
-
-    fn next(&self, node: usize, is: impl Fn(&Step) -> bool) -> Option<usize> {
-        self.nodes.get(node)?.next.iter().find(|(step, _)| is(step)).map(|(_, node)| *node)
-    }
-
-    fn named(&self, node: usize, name: &str) -> Option<usize> {
-        self.next(node, |step| matches!(step, Step::Name(known) if known == name))
-    }
-
-    fn element(&self, node: usize, index: usize) -> Option<usize> {
-        let by_index = || index_text(index).and_then(|text| self.named(node, &text));
-        self.next(node, |step| *step == Step::Each).or_else(by_index)
-    }
-
-    /// Whether a place names an element by its number beside those that mean each.
-    pub fn is_ambiguous(&self) -> bool {
-        let is_each = |(step, _): &(Step, usize)| *step == Step::Each;
-        self.nodes.iter().any(|node| node.next.len() > 1 && node.next.iter().any(is_each))
-    }
-
-    fn leads_on(&self, node: usize) -> bool {
-        self.nodes.get(node).is_some_and(|node| !node.next.is_empty())
-    }
-}
-
-/// Only the first few elements of an array can be named by their number.
-fn index_text(index: usize) -> Option<String> {
-    (index < 100).then(|| index.to_string())
 }
 
 /// Which element of each array on the way to a value.
@@ -157,67 +68,6 @@ impl Context {
         }
         self
     }
-}
-
-/// A value that a pointer points to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// As JSON has it.
-    Json(&'a str),
-    /// Of a form or a query: text that needs no reading.
-    Text(Cow<'a, str>),
-}
-
-impl Value<'_> {
-    /// What it says: a string without quotes and escapes, a number as it is written, to the last digit. Nothing
-    /// for `null`, `true`, `false`, an array and an object.
-    ///
-    /// Of one with more than `bytes_max`, the beginning: what is around the items is looked at once for each.
-    pub fn text(&self, bytes_max: usize) -> Option<Cow<'_, str>> {
-        let beginning = |text| beginning(text, bytes_max);
-        match self {
-            Self::Text(text) => Some(Cow::Borrowed(beginning(text))),
-            Self::Json(json) => match json.as_bytes().first() {
-                Some(b'"') => {
-                    let text = json.get(1..json.len().saturating_sub(1))?;
-                    Some(schemas::unescape(whole_escapes(beginning(text), text)).0)
-                }
-                Some(b'-' | b'0'..=b'9') => Some(Cow::Borrowed(beginning(json))),
-                _ => None,
-            },
-        }
-    }
-
-    /// What a condition compares: the text, or `true` and `false`. What is too long for a word is none.
-    pub fn word(&self) -> Option<Cow<'_, str>> {
-        match self {
-            Self::Json(json @ ("true" | "false")) => Some(Cow::Borrowed(json)),
-            Self::Json(text) if text.len() > WORD_BYTES_MAX => None,
-            Self::Text(text) if text.len() > WORD_BYTES_MAX => None,
-            value => value.text(WORD_BYTES_MAX),
-        }
-    }
-
-    /// Whether there is more than `null`.
-    pub fn is_present(&self) -> bool {
-        *self != Self::Json("null")
-    }
-}
-
-fn beginning(text: &str, bytes_max: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes_max)).unwrap_or(text)
-}
-
-/// The beginning of a JSON string without the escape that it may end within.
-fn whole_escapes<'a>(beginning: &'a str, text: &str) -> &'a str {
-    /// Of two units that are one character.
-    const ESCAPE_BYTES_MAX: usize = 12;
-    if beginning.len() == text.len() {
-        return beginning;
-    }
-    let last = beginning.floor_char_boundary(beginning.len().saturating_sub(ESCAPE_BYTES_MAX));
-    let escape = beginning.get(last..).and_then(|end| end.find('\\'));
-    escape.and_then(|at| beginning.get(..last + at)).unwrap_or(beginning)
 }
 
 /// What was found.
@@ -290,11 +140,11 @@ impl<'a> Found<'a> {
             seen.push(node);
             if json.iter().any(|field| field == name) {
                 found.read_json(places, node, text)?;
-            } else if let Some(slot) = places.nodes.get(node).and_then(|node| node.slot) {
+            } else if let Some(slot) = places.slot_at(node) {
                 found.values.insert((slot, Context::default()), Value::Text(Cow::Borrowed(text)));
             }
         }
-        if places.nodes.first().is_some_and(|root| root.is_item) {
+        if places.is_item(0) {
             found.items = vec![FoundItem { context: Context::default(), element: None }];
         }
         Ok(found)
@@ -373,7 +223,7 @@ impl<'a> Walk<'_, 'a> {
     /// Passes a value and the white space behind it. Recursion ends with the pointers, which are short.
     fn value(&mut self, place: Place) -> Result<(), Lost> {
         let from = self.scanner.at();
-        if self.is_each(place) && !matches!(self.scanner.peek(), Some(b'[' | b'n')) {
+        if self.places.is_each(place.node) && !matches!(self.scanner.peek(), Some(b'[' | b'n')) {
             self.found.has_no_list = true;
         }
         let to = match self.scanner.peek() {
@@ -381,22 +231,17 @@ impl<'a> Walk<'_, 'a> {
             Some(b'[') if self.places.leads_on(place.node) => self.array(place)?,
             _ => from + self.scanner.value(place.depth)?.len(),
         };
-        let node = self.places.nodes.get(place.node);
-        if let Some(slot) = node.and_then(|node| node.slot) {
+        if let Some(slot) = self.places.slot_at(place.node) {
             let text = self.scanner.between(from, to);
             self.found.keep(slot, place.context, Value::Json(text))?;
         }
-        if node.is_some_and(|node| node.is_item) {
+        if self.places.is_item(place.node) {
             if self.found.items.len() >= ITEMS_MAX {
                 return Err(Lost::TooMuch);
             }
             self.found.items.push(FoundItem { context: place.context, element: place.element });
         }
         Ok(())
-    }
-
-    fn is_each(&self, place: Place) -> bool {
-        self.places.next(place.node, |step| *step == Step::Each).is_some()
     }
 
     /// Passes an object; where it ends.
@@ -431,7 +276,7 @@ impl<'a> Walk<'_, 'a> {
     fn array(&mut self, place: Place) -> Result<usize, Lost> {
         self.scanner.passes(b'[');
         let from = self.scanner.at();
-        let is_level = self.is_each(place);
+        let is_level = self.places.is_each(place.node);
         let array = self.found.arrays.len();
         if is_level {
             self.found.arrays.push(Array { from, to: from, around: place.element });

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::{
     body::Body,
     extract::{Extension, Path, State},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use hooks::{Item, Reading, Request, decode::BodyKind, description::Answer, reading::Bad, signature::Head};
@@ -51,45 +51,31 @@ struct Queued {
 /// What the path holds.
 type Segments = Path<Vec<(String, String)>>;
 
-/// A webhook.
-pub async fn post<P: Publish>(
+/// A webhook; by GET, a provider that looks whether the URL is ours, or one that sends its messages in the query.
+pub async fn answer<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,
     segments: Segments,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Body,
+    request: axum::extract::Request,
 ) -> Response {
     let Some((hook, secret)) = named(&shared, &segments) else {
         return ApiError::NotFound.into_response();
     };
+    let (Parts { method, uri, headers, .. }, body) = request.into_parts();
     let url = url(&shared, &uri);
     let request = Request { headers: &headers, url: &url, path_secret: secret, now: unix_time().as_secs() };
+    let body = match method {
+        Method::POST => body,
+        _ if hook.hook().kind() == BodyKind::Query => Body::empty(),
+        _ => {
+            return match hook.hook().verify(&request) {
+                Some(echo) => ([(header::CONTENT_TYPE, "text/plain")], echo).into_response(),
+                None => unauthorized(&shared, "verify_token").into_response(),
+            };
+        }
+    };
     let kept = keep(&shared, &hook, request, &request_id, body).await;
     respond(hook.hook().answer(), kept)
-}
-
-/// A provider that looks whether the URL is ours, or one that sends its messages in the query.
-pub async fn get<P: Publish>(
-    State(shared): State<Arc<Shared<P>>>,
-    Extension(request_id): Extension<RequestId>,
-    segments: Segments,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let Some((hook, secret)) = named(&shared, &segments) else {
-        return ApiError::NotFound.into_response();
-    };
-    let url = url(&shared, &uri);
-    let request = Request { headers: &headers, url: &url, path_secret: secret, now: unix_time().as_secs() };
-    if hook.hook().kind() == BodyKind::Query {
-        let kept = keep(&shared, &hook, request, &request_id, Body::empty()).await;
-        return respond(hook.hook().answer(), kept);
-    }
-    match hook.hook().verify(&request) {
-        Some(echo) => ([(header::CONTENT_TYPE, "text/plain")], echo).into_response(),
-        None => unauthorized(&shared, "verify_token").into_response(),
-    }
 }
 
 /// The hook that the path names, and the secret behind it.

@@ -3,15 +3,18 @@
 //! One mutex around plain values: the load tester runs on one thread, so nobody ever waits for it,
 //! and no reader sees half of an update. Never holds a phone or a text.
 
+mod settlement;
+
 use std::{
     collections::{BTreeMap, HashSet},
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use hdrhistogram::Histogram;
 
+pub use self::settlement::{Outcome, Settlement, Unexpected};
+use self::settlement::{kind_name, receipt};
 use crate::{
     ledger::{Ledger, Place, Receipt},
     plan::{ClientIndex, Kind, Request},
@@ -65,43 +68,6 @@ pub struct Lag {
     pub records: u64,
     /// How long ago the oldest of them was acknowledged.
     pub age: Duration,
-}
-
-/// How a request came to its end.
-#[derive(Debug)]
-pub struct Settlement<'a> {
-    /// The id of its last attempt.
-    pub request_id: &'a str,
-    pub outcome: Outcome,
-    /// From when it was due.
-    pub latency: Duration,
-    /// How many attempts were made before.
-    pub attempt: u32,
-    pub place: Option<Place>,
-}
-
-/// A request that ended otherwise than planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unexpected {
-    /// Its place in the plan.
-    pub index: u64,
-    /// The id of its last attempt, to look for in the logs.
-    pub request_id: String,
-    /// What it was meant to show.
-    pub kind: &'static str,
-    pub expected: u16,
-    pub outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    Reply {
-        status: u16,
-        /// The problem's `code`, if there was one.
-        code: Option<String>,
-    },
-    /// Without a reply that settles it; the last reason.
-    NoReply(String),
 }
 
 /// What the progress line shows.
@@ -342,43 +308,9 @@ impl Receipts {
     }
 }
 
-/// A 4xx says that nothing was kept, everything else but a 202 says nothing.
-fn receipt(outcome: &Outcome, attempt: u32, place: Option<Place>) -> Receipt {
-    match outcome {
-        Outcome::Reply { status: 202, .. } => Receipt::Kept { at_once: attempt == 0, place },
-        Outcome::Reply { status: 400..=499, .. } if attempt == 0 => Receipt::Refused,
-        Outcome::Reply { .. } | Outcome::NoReply(_) => Receipt::Open,
-    }
-}
-
 /// The latency that this share of the requests did not exceed.
 pub fn quantile(latency: &Histogram<u64>, share: f64) -> Duration {
     Duration::from_micros(latency.value_at_quantile(share))
-}
-
-fn kind_name(kind: &Kind) -> &'static str {
-    match kind {
-        Kind::Valid => "a valid message",
-        Kind::Duplicate { .. } => "a duplicate",
-        Kind::Invalid(flaw) => flaw.name,
-    }
-}
-
-impl fmt::Display for Unexpected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, expected, request_id, outcome, .. } = self;
-        write!(f, "{kind}: expected {expected}, got {outcome} (x-request-id {request_id})")
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Reply { status, code: Some(code) } => write!(f, "{status} {code}"),
-            Self::Reply { status, code: None } => write!(f, "{status}"),
-            Self::NoReply(reason) => write!(f, "no answer: {reason}"),
-        }
-    }
 }
 
 #[cfg(test)]

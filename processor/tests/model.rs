@@ -6,6 +6,8 @@
 //! What decides is the production code: [`judge`], [`guard`], [`PartitionState::arrive`]. What the rest of
 //! the model does is what PostgreSQL does with a row: the compare-and-set locks it until its transaction
 //! ends.
+//!
+//! The file is long because a model is one: its properties mean something only beside all that may happen.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "how much was explored")]
 

@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::pointer::Pointer;
 
 const NESTED: &str = r#"{"v": 2, "entry": [ {"id": "e0", "list": [{"x": "a"}, {"x": "b"} ]},
     {"list": [], "id": "e1"}, {"id": "e2", "list": [ {"x": {"deep": [1]}, "y": 5} ] } ], "z": [7, 8]}"#;

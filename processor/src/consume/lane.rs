@@ -5,6 +5,7 @@
 //! partition is released, fenced or halted.
 
 mod clock;
+mod next;
 mod outcome;
 mod refusal;
 
@@ -16,7 +17,7 @@ use std::{
 
 pub use clock::AttemptClock;
 
-use schemas::{ClientId, Partition, Timestamp};
+use schemas::{Partition, Timestamp};
 use service_kit::{retry::Backoff, spans::Spans};
 use sqlx::PgConnection;
 use tokio::{
@@ -27,17 +28,16 @@ use tokio::{
 
 use crate::{
     consume::{
-        attempt::{Ended, Outcome, Work, attempt},
+        attempt::{Ended, Outcome, Work},
         dialogs::{CacheBudget, DialogCache},
         part::PartLimit,
         partition::{Arrival, PartitionState},
         pending::{BatchConfig, Pending},
     },
     domain::{
-        batch::{Batch, Run},
+        batch::Batch,
         dead_letter::DeadLetterConfig,
         decode::{Content, Record},
-        fold::ClientStates,
         halt::StopReason,
         position::{NextOffset, OwnerEpoch},
         rules::PartitionRules,
@@ -322,88 +322,6 @@ impl Lane {
             self.part_limit.shrink(work.batch().len());
             self.settle(Arc::clone(work.batch()));
         }
-    }
-
-    /// Starts the next attempt, if none is under way and something is due.
-    fn start_next(&mut self) {
-        let now = Instant::now();
-        let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Waiting { work, until } if until <= now => self.still_owned(work),
-            Phase::Idle => None,
-            other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
-                self.phase = other;
-                return;
-            }
-        };
-        let Some(work) = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now)) else {
-            self.clock.answered();
-            return;
-        };
-        self.clock.tried(now);
-        let cached = match &work {
-            Work::Apply(batch) => self.cached(batch),
-            Work::Settle(_) => ClientStates::new(),
-        };
-        let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
-        let attempt =
-            service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
-        self.phase = Phase::Busy { work, attempt, since: now };
-    }
-
-    fn next_part(&mut self) -> Option<Work> {
-        while let Some(part) = self.parts.pop_front() {
-            let (part, rest) = self.part_limit.cut(part);
-            if let Some(rest) = rest {
-                self.parts.push_front(rest);
-            }
-            if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
-                return Some(work);
-            }
-        }
-        None
-    }
-
-    fn next_batch(&mut self, now: Instant) -> Option<Work> {
-        self.pending.due_at().filter(|due| *due <= now)?;
-        let partitions = &self.partitions;
-        let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
-        self.parts.push_back(batch);
-        self.next_part()
-    }
-
-    /// The work, reduced to partitions that are still owned by the same stretch of ownership.
-    fn still_owned(&self, work: Work) -> Option<Work> {
-        let runs: Vec<Run> = work.batch().runs.iter().filter(|run| self.owns(run)).cloned().collect();
-        let batch = Arc::new(Batch { runs });
-        (!batch.is_empty()).then_some(match work {
-            Work::Apply(_) => Work::Apply(batch),
-            Work::Settle(_) => Work::Settle(batch),
-        })
-    }
-
-    fn owns(&self, run: &Run) -> bool {
-        self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
-    }
-
-    fn cached(&mut self, batch: &Batch) -> ClientStates {
-        let mut states = ClientStates::new();
-        let mut asked: HashSet<ClientId> = HashSet::new();
-        for run in &batch.runs {
-            let Some(partition) = self.partitions.get_mut(&run.partition) else {
-                continue;
-            };
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                if asked.insert(client)
-                    && let Some(state) = partition.cache.find(client)
-                {
-                    states.insert(client, state);
-                }
-            }
-        }
-        let lookups = &self.metrics.processor_cache_lookups_total;
-        lookups.with_label_values(&["hit"]).inc_by(states.len() as u64);
-        lookups.with_label_values(&["miss"]).inc_by((asked.len() - states.len()) as u64);
-        states
     }
 
     async fn fenced(&mut self, partition: Partition) {

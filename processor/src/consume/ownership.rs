@@ -4,6 +4,7 @@
 #![deny(clippy::wildcard_enum_match_arm)]
 
 mod event;
+mod log;
 mod view;
 mod waiting;
 
@@ -41,10 +42,6 @@ const TRY_AGAIN: (Duration, Duration) = (Duration::from_millis(100), Duration::f
 /// The same where a transaction holds the row: the server ends it within `idle_in_transaction_session_timeout`, and
 /// the partition is to go on at once.
 const ROW_MOVES: Duration = Duration::from_secs(1);
-
-/// A batch that cannot be read is asked for again for this long before its partition halts: a broker that is just
-/// being repaired gets a chance.
-const UNREADABLE_AFTER: Duration = Duration::from_secs(10);
 
 /// What a partition that the group has given us is, here.
 #[derive(Debug)]
@@ -335,56 +332,6 @@ impl Ownerships {
         acts.push(Act::Show(Shown::Halted(partition, reason.clone())));
         acts.push(Act::Record(ticket, Halt { partition, reason: reason.clone(), seen }));
         Ownership::Halted { reason, record: Recording::Writing(ticket) }
-    }
-
-    /// The log of an active partition was looked at.
-    fn sighted(
-        &mut self,
-        partition: Partition,
-        mut active: Active,
-        (sighted, now): (Sighted, Instant),
-        acts: &mut Vec<Act>,
-    ) -> Ownership {
-        match sighted {
-            Sighted::Sound(at) => active.looked_at = at,
-            Sighted::Unreadable(offset, _) if offset != active.next_offset.offset() => {}
-            Sighted::Unreadable(offset, error) => match active.unreadable_since {
-                Some((at, since)) if at == offset && now.duration_since(since) >= UNREADABLE_AFTER => {
-                    let seen = SeenRow::Owned(active.owner_epoch);
-                    leave(partition, Ownership::Active(active), acts);
-                    return self.halt(partition, StopReason::UnreadableBatch { offset, error }, seen, acts);
-                }
-                Some((at, _)) if at == offset => {}
-                Some(_) | None => active.unreadable_since = Some((offset, now)),
-            },
-        }
-        Ownership::Active(active)
-    }
-
-    fn note_log_ends(&mut self, ends: Vec<(Partition, Offset)>) {
-        for (partition, end) in ends {
-            if let Some(Ownership::Active(active)) = self.partitions.get_mut(&partition) {
-                // Of the two who name it, one counts what an open transaction holds back, which waits, too.
-                active.log_end = active.log_end.max(end);
-            }
-        }
-    }
-
-    /// Brings gauges up to date, and copies next offsets to the group.
-    fn tick(&mut self, unix_seconds: i64, acts: &mut Vec<Act>) {
-        let mut moved = Vec::new();
-        for (partition, ownership) in &mut self.partitions {
-            let Ownership::Active(active) = ownership else { continue };
-            let lag = (active.log_end.0 - active.next_offset.0).max(0);
-            let age_seconds = active.waiting.age_seconds(lag, unix_seconds);
-            acts.push(Act::Show(Shown::Lag { partition: *partition, records: lag, age_seconds }));
-            if !std::mem::replace(&mut active.is_mirrored, true) {
-                moved.push((*partition, active.next_offset));
-            }
-        }
-        if !moved.is_empty() {
-            acts.push(Act::Order(Order::Mirror(moved)));
-        }
     }
 
     const fn next(&mut self) -> u64 {

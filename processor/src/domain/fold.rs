@@ -7,6 +7,9 @@
 //! the message comes, or one that may have been idle), it is looked up before: [`lookups`] names these
 //! messages. Where it does not (the dialog stays active anyway, or the client is new and can have no
 //! message yet), the insert itself answers, and [`Folded::settle`] tells the duplicates from the new ones.
+//!
+//! The file is long because it is one function: what goes in, what comes out, and both halves of it. Who changes one
+//! has to see the others.
 
 use std::collections::{HashMap, HashSet};
 

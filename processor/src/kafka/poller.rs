@@ -5,7 +5,9 @@
 //! Only partitions with a route are read. A record of any other is left over from a former
 //! assignment and dropped.
 
+mod backpressure;
 mod ends;
+mod trouble;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -21,11 +23,11 @@ use rdkafka::{
     types::RDKafkaErrorCode,
 };
 use schemas::Partition;
-use tokio::sync::mpsc::{Sender, error::TrySendError};
+use tokio::sync::mpsc::Sender;
 
 use super::{
     context::{Callback, Context},
-    continuity::{Continuity, Explained, is_unreadable, leaves_out},
+    continuity::{Continuity, Explained},
     topic,
     transactions::OpenTransactions,
 };
@@ -94,18 +96,8 @@ const CHUNK_BYTES_MAX: usize = 512 * 1024;
 /// Chunks in the channel of a lane.
 pub const CHUNKS_MAX: usize = 16;
 
-/// Before a full lane's partitions are paused, it gets this long to make room: a pause throws away
-/// what the client has already fetched.
-const PAUSE_AFTER: Duration = Duration::from_millis(200);
-
 /// How long `poll` may wait: the longest delay of an order.
 const POLL_MAX: Duration = Duration::from_millis(20);
-
-/// How often it is reported that another topic is read.
-const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// The same error of the client is logged once in this time.
-const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 struct Route {
     assignment_epoch: AssignmentEpoch,
@@ -324,140 +316,6 @@ impl Poller {
             self.flush(lane)?;
         }
         Ok(())
-    }
-
-    /// Hands the open chunk to its lane, or, when the lane stays full, pauses the lane's partitions.
-    fn flush(&mut self, lane: usize) -> KafkaResult<()> {
-        let Some(outlet) = self.outlets.get_mut(lane).filter(|outlet| !outlet.open.is_empty()) else {
-            return Ok(());
-        };
-        outlet.open_bytes = 0;
-        let mut chunk = std::mem::take(&mut outlet.open);
-        if outlet.backlog.is_empty() {
-            let deadline = Instant::now() + PAUSE_AFTER;
-            loop {
-                match outlet.sender.try_send(chunk) {
-                    Ok(()) => return Ok(()),
-                    // The lane has ended: its supervisor sees that.
-                    Err(TrySendError::Closed(_)) => return Ok(()),
-                    Err(TrySendError::Full(refused)) => chunk = refused,
-                }
-                if Instant::now() >= deadline {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
-        outlet.backlog.push_back(chunk);
-        self.pause(lane)
-    }
-
-    fn pause(&mut self, lane: usize) -> KafkaResult<()> {
-        let readable = self.routes.iter().filter(|(partition, route)| {
-            route.lane == lane && route.has_delivered && !self.paused.contains(*partition)
-        });
-        let partitions: Vec<Partition> = readable.map(|(partition, _)| *partition).collect();
-        if partitions.is_empty() {
-            return Ok(());
-        }
-        self.consumer.pause(&self.list(partitions.iter().copied()))?;
-        self.paused.extend(partitions);
-        self.count_paused();
-        Ok(())
-    }
-
-    /// Offers the lanes what they could not take, and resumes the partitions of those that took all.
-    fn empty_backlogs(&mut self) -> KafkaResult<()> {
-        let mut emptied = Vec::new();
-        for (lane, outlet) in
-            self.outlets.iter_mut().enumerate().filter(|(_, outlet)| !outlet.backlog.is_empty())
-        {
-            while let Some(chunk) = outlet.backlog.pop_front() {
-                if let Err(TrySendError::Full(chunk)) = outlet.sender.try_send(chunk) {
-                    outlet.backlog.push_front(chunk);
-                    break;
-                }
-            }
-            if outlet.backlog.is_empty() {
-                emptied.push(lane);
-            }
-        }
-        if emptied.is_empty() {
-            return Ok(());
-        }
-        // Only what was paused here and still has a route: a halted partition stays paused.
-        let paused = self.paused.iter().copied().filter(|partition| {
-            self.routes.get(partition).is_some_and(|route| emptied.contains(&route.lane))
-        });
-        let resumed: Vec<Partition> = paused.collect();
-        self.consumer.resume(&self.list(resumed.iter().copied()))?;
-        self.paused.retain(|partition| !resumed.contains(partition));
-        self.count_paused();
-        Ok(())
-    }
-
-    /// Ends the thread for an error that does not pass; logs the others, each kind once in a while.
-    fn weigh(&mut self, error: KafkaError) -> KafkaResult<()> {
-        if matches!(error, KafkaError::MessageConsumptionFatal(_))
-            || self.consumer.client().fatal_error().is_some()
-        {
-            return Err(error);
-        }
-        match error.rdkafka_error_code() {
-            // The partition is dead to this consumer: taken up again, it halts with the numbers.
-            Some(code @ (RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange)) => {
-                self.log(code, &error);
-                self.report(Report::Trouble(Trouble::OutOfRange))
-            }
-            Some(
-                code @ (RDKafkaErrorCode::UnknownTopicOrPartition
-                | RDKafkaErrorCode::UnknownTopic
-                | RDKafkaErrorCode::UnknownPartition
-                | RDKafkaErrorCode::UnknownTopicId),
-            ) => {
-                self.log(code, &error);
-                self.report(Report::Trouble(Trouble::UnknownTopic))
-            }
-            Some(code) => {
-                if leaves_out(code) {
-                    self.routes.values_mut().for_each(|route| route.continuity.doubt());
-                }
-                self.log(code, &error);
-                if is_unreadable(&code) { self.report(Report::Trouble(Trouble::Batch)) } else { Ok(()) }
-            }
-            None => Err(error),
-        }
-    }
-
-    /// Until the supervisor has found out, which may take a while: not every broker knows the new topic at once.
-    fn report_another_topic(&mut self) -> KafkaResult<()> {
-        let now = Instant::now();
-        if self.other_reported_at.is_some_and(|at| now - at < REPORT_INTERVAL) {
-            return Ok(());
-        }
-        self.other_reported_at = Some(now);
-        tracing::warn!("the topic was created again, nothing more is read of it");
-        self.report(Report::Trouble(Trouble::UnknownTopic))
-    }
-
-    /// If nobody listens, the supervisor has ended, and the next turn with it.
-    fn report(&self, report: Report) -> KafkaResult<()> {
-        let _ended = self.reports.blocking_send(report).is_err();
-        Ok(())
-    }
-
-    fn log(&mut self, code: RDKafkaErrorCode, error: &KafkaError) {
-        let now = Instant::now();
-        let is_recent =
-            |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
-        if !self.logged.is_some_and(is_recent) {
-            self.logged = Some((code, now));
-            tracing::warn!(%error, "kafka cannot be read, trying again");
-        }
-    }
-
-    fn count_paused(&self) {
-        self.metrics.processor_paused_partitions.set(i64::try_from(self.paused.len()).unwrap_or(i64::MAX));
     }
 
     fn list(&self, partitions: impl IntoIterator<Item = Partition>) -> TopicPartitionList {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use schemas::{PartitionCount, Timestamp};
 
-use super::*;
+use super::{log::UNREADABLE_AFTER, *};
 use crate::{consume::lane::LaneReport, domain::rules::PartitionRules};
 
 const P: Partition = Partition(3);

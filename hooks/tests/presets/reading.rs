@@ -1,38 +1,10 @@
-//! Each preset reads what its provider sends: the samples and signature vectors under `samples/` were made apart from
-//! this code, as `README.md` there says.
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
+//! What is read of the samples: messages, what is none, and what can never be one.
 
-use std::{fs, path::Path};
-
-use hooks::{
-    Description, Hook, Item, Reading, Request, presets,
-    reading::Reason,
-    signature::{Head, Refused},
-};
-use http::{HeaderMap, HeaderName};
+use hooks::{Hook, Item, Reading, reading::Reason};
 use rstest::rstest;
 use schemas::{Message, Timestamp};
-use serde_json::Value;
-use toml::Table;
 
-/// 2026-11-24T04:35:00Z, when all samples were sent.
-const NOW: u64 = 1_795_494_900;
-const SECRET: &str = "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS";
-
-fn samples() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/samples"))
-}
-
-/// A sample, without its last newline.
-fn sample(file: &str) -> Vec<u8> {
-    let mut body = fs::read(samples().join(file)).unwrap();
-    body.truncate(body.trim_ascii_end().len());
-    body
-}
-
-fn description(preset: &str, changes: &str) -> Description {
-    presets::read(presets::text(preset).unwrap(), toml::from_str::<Table>(changes).unwrap()).unwrap()
-}
+use super::{SECRET, description, sample};
 
 /// A hook of which it does not matter who sends.
 fn hook(preset: &str) -> Hook {
@@ -236,24 +208,6 @@ fn a_message_that_does_not_say_what_it_is_is_kept(
     assert_eq!((messages(&reading).len(), reading.skipped.len()), (1, 0));
 }
 
-#[rstest]
-#[case::an_unsigned_query("body = \"query\"", "message = \"{body}\"")]
-#[case::a_json_body_as_a_form("body = \"json\"", "message = \"{form}\"")]
-#[case::no_body("body = \"json\"", "message = \"{url}\"")]
-#[case::an_unknown_scheme("address = [{ scheme = \"telegramm\", id = { from = [\"/a\"] } }]", "")]
-#[case::an_identity_that_changes_hands("address = [{ scheme = \"username\", id = { from = [\"/a\"] } }]", "")]
-#[case::a_text_around_the_items("items = \"/a/*\"\ntext = { from = [\"/t\"] }", "")]
-#[case::a_number_beside_a_star(
-    "items = \"/a/*\"\ntext = { from = [\"/a/*/t\"] }\nsource = { from = [\"/a/0/s\"] }",
-    ""
-)]
-fn a_description_that_would_fail_is_refused(#[case] change: &str, #[case] of_the_signature: &str) {
-    let changes = format!("{change}\n[signature]\n{of_the_signature}");
-    let description = description("viber", &changes);
-    let problem = Hook::new(&description, &[SECRET.to_owned()], &[]).unwrap_err();
-    assert!(!problem.contains(SECRET), "{problem}");
-}
-
 #[test]
 fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
     let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
@@ -286,161 +240,6 @@ fn the_identity_is_the_phone_unless_it_is_asked_otherwise_and_the_rest_are_alias
     let (phone, id) = ("+447700900123".to_owned(), "wa:GB.7".to_owned());
     assert_eq!(read("phone_first"), (phone.clone(), vec![id.clone()]));
     assert_eq!(read("provider_id_first"), (id, vec![phone]));
-}
-
-/// The signature vectors: file, and what its provider put into the head.
-struct Vector {
-    file: String,
-    secret: String,
-    url: String,
-    headers: HeaderMap,
-}
-
-fn vectors() -> Vec<Vector> {
-    let text = fs::read_to_string(samples().join("signatures.json")).unwrap();
-    let document: Value = serde_json::from_str(&text).unwrap();
-    let vector = |vector: &Value| {
-        let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();
-        let headers = vector["headers"].as_object().unwrap().iter();
-        let headers = headers.map(|(name, value)| {
-            (name.parse::<HeaderName>().unwrap(), value.as_str().unwrap().parse().unwrap())
-        });
-        Vector { file: text("file"), secret: text("secret"), url: text("url"), headers: headers.collect() }
-    };
-    document["vectors"].as_array().unwrap().iter().map(vector).collect()
-}
-
-fn preset_of(file: &str) -> &'static str {
-    match file {
-        "whatsapp_cloud.json" => "whatsapp-cloud",
-        "waha.json" => "waha",
-        "viber.json" => "viber",
-        "chatwoot.json" => "chatwoot",
-        "sinch_conversation.json" => "sinch-conversation",
-        "twilio_sms.form" => "twilio-sms",
-        "twilio_whatsapp.form" => "twilio-whatsapp",
-        "plivo.form" => "plivo",
-        "vonage_messages.json" => "vonage-messages",
-        "messagebird_sms.form" => "messagebird-sms",
-        "telnyx.json" => "telnyx",
-        other => panic!("{other} has no preset"),
-    }
-}
-
-fn check(hook: &Hook, vector: &Vector, body: &[u8], now: u64) -> Result<(), Refused> {
-    let request = Request { headers: &vector.headers, url: &vector.url, path_secret: None, now };
-    assert!(matches!(hook.signer().head(&request), Ok(Head::NeedsBody) | Err(Refused::Timestamp)));
-    hook.signer().body(&request, body)
-}
-
-#[test]
-fn each_vector_is_proven_and_nothing_else_is() {
-    let vectors = vectors();
-    assert_eq!(vectors.len(), 11);
-    for vector in &vectors {
-        let (file, preset) = (&vector.file, preset_of(&vector.file));
-        let description = description(preset, "");
-        assert!(description.signature_verified, "{preset} does not say that it is");
-        let with = |secrets: &[&str]| {
-            let secrets: Vec<String> = secrets.iter().map(|it| (*it).to_owned()).collect();
-            Hook::new(&description, &secrets, &[]).unwrap()
-        };
-        // Another secret, as a base64 public key or as text.
-        let other = "3oTXMhBEPoYU6oNThqb8xJBO3cAfMP0nKmLOXRMVFpY=";
-        let (own, body) = (with(&[&vector.secret]), sample(file));
-        assert_eq!(check(&own, vector, &body, NOW), Ok(()), "{file}");
-        assert_eq!(check(&with(&[other, &vector.secret]), vector, &body, NOW), Ok(()), "{file}: rotated");
-        assert_eq!(check(&with(&[other]), vector, &body, NOW), Err(Refused::Signature), "{file}");
-        for at in [0, body.len() / 2, body.len() - 1] {
-            let mut changed = body.clone();
-            changed[at] ^= 1;
-            assert_eq!(check(&own, vector, &changed, NOW), Err(Refused::Signature), "{file}, byte {at}");
-        }
-        let another_url = Vector {
-            url: format!("{}?x=1", vector.url),
-            headers: vector.headers.clone(),
-            file: file.clone(),
-            secret: String::new(),
-        };
-        let signs_url = !vector.url.is_empty();
-        assert_eq!(check(&own, &another_url, &body, NOW).is_err(), signs_url, "{file}: another URL");
-    }
-}
-
-#[test]
-fn an_old_signature_is_refused_where_it_has_a_time() {
-    let timed = [
-        "chatwoot.json",
-        "sinch_conversation.json",
-        "telnyx.json",
-        "vonage_messages.json",
-        "messagebird_sms.form",
-    ];
-    for vector in vectors() {
-        let hook =
-            Hook::new(&description(preset_of(&vector.file), ""), std::slice::from_ref(&vector.secret), &[])
-                .unwrap();
-        let body = sample(&vector.file);
-        for now in [NOW + 3_600, NOW - 3_600] {
-            let outcome = check(&hook, &vector, &body, now);
-            assert_eq!(outcome.is_err(), timed.contains(&vector.file.as_str()), "{}", vector.file);
-        }
-    }
-}
-
-#[rstest]
-#[case::header("360dialog", "https://t/h", &[("x-telex-secret", SECRET)], "", None)]
-#[case::telegram("telegram", "https://t/h", &[("x-telegram-bot-api-secret-token", SECRET)], "", None)]
-#[case::bearer("wazzup", "https://t/h", &[("authorization", "Bearer EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS")], "", None)]
-#[case::basic("bandwidth", "https://t/h", &[("authorization", "Basic RVhBTVBMRS1TRUNSRVQtT0YtVEhJUlRZLVRXTy1DSEFSUw==")], "", None)]
-#[case::path("teletype", "https://t/h", &[], "", Some(SECRET))]
-#[case::body("evolution", "https://t/h", &[], r#"{"apikey": "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS"}"#, None)]
-fn a_secret_that_comes_along_is_known_and_another_is_not(
-    #[case] preset: &str,
-    #[case] url: &str,
-    #[case] headers: &[(&'static str, &'static str)],
-    #[case] body: &str,
-    #[case] path_secret: Option<&str>,
-) {
-    let headers: HeaderMap =
-        headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
-    let request = Request { headers: &headers, url, path_secret, now: NOW };
-    let of = |secret: &str| Hook::new(&description(preset, ""), &[secret.to_owned()], &[]).unwrap();
-    assert_eq!(of(SECRET).signer().body(&request, body.as_bytes()), Ok(()));
-    assert_eq!(
-        of("another-secret-of-32-characters!").signer().body(&request, body.as_bytes()),
-        Err(Refused::Signature)
-    );
-    let empty = HeaderMap::new();
-    let nothing = Request { headers: &empty, url, path_secret: None, now: NOW };
-    assert!(of(SECRET).signer().body(&nothing, b"{}").is_err());
-}
-
-#[test]
-fn meta_is_answered_its_challenge_if_it_knows_the_token() {
-    let query = String::from_utf8(sample("meta_challenge.query")).unwrap();
-    let url = format!("https://telex.example/v1/hooks/whatsapp?{query}");
-    let headers = HeaderMap::new();
-    let request = Request { headers: &headers, url: &url, path_secret: None, now: NOW };
-    let with = |tokens: &[&str]| {
-        let tokens: Vec<String> = tokens.iter().map(|it| (*it).to_owned()).collect();
-        Hook::new(&description("whatsapp-cloud", ""), &[SECRET.to_owned()], &tokens).unwrap().verify(&request)
-    };
-    assert_eq!(with(&["EXAMPLE-VERIFY-TOKEN"]).as_deref(), Some("1158201444"));
-    assert_eq!(with(&["another-token"]), None);
-    assert_eq!(with(&[]), None);
-}
-
-#[test]
-fn each_preset_is_a_hook() {
-    for (name, text) in presets::ALL {
-        let description =
-            presets::read(text, Table::new()).unwrap_or_else(|problem| panic!("{name}: {problem}"));
-        let secret = "3oTXMhBEPoYU6oNThqb8xJBO3cAfMP0nKmLOXRMVFpY=".to_owned();
-        Hook::new(&description, &[secret], &[]).unwrap_or_else(|problem| panic!("{name}: {problem}"));
-    }
-    let files = fs::read_dir(samples().join("../../presets")).unwrap();
-    assert_eq!(files.count(), presets::ALL.len());
 }
 
 #[test]

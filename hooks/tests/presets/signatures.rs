@@ -1,0 +1,159 @@
+//! Who sent the samples: signatures, secrets that come along, and the question whether the URL is ours.
+
+use std::fs;
+
+use hooks::{
+    Hook, Request,
+    signature::{Head, Refused},
+};
+use http::{HeaderMap, HeaderName};
+use rstest::rstest;
+use serde_json::Value;
+
+use super::{SECRET, description, sample, samples};
+
+/// 2026-11-24T04:35:00Z, when all samples were sent.
+const NOW: u64 = 1_795_494_900;
+
+/// The signature vectors: file, and what its provider put into the head.
+struct Vector {
+    file: String,
+    secret: String,
+    url: String,
+    headers: HeaderMap,
+}
+
+fn vectors() -> Vec<Vector> {
+    let text = fs::read_to_string(samples().join("signatures.json")).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    let vector = |vector: &Value| {
+        let text = |name: &str| vector[name].as_str().unwrap_or_default().to_owned();
+        let headers = vector["headers"].as_object().unwrap().iter();
+        let headers = headers.map(|(name, value)| {
+            (name.parse::<HeaderName>().unwrap(), value.as_str().unwrap().parse().unwrap())
+        });
+        Vector { file: text("file"), secret: text("secret"), url: text("url"), headers: headers.collect() }
+    };
+    document["vectors"].as_array().unwrap().iter().map(vector).collect()
+}
+
+fn preset_of(file: &str) -> &'static str {
+    match file {
+        "whatsapp_cloud.json" => "whatsapp-cloud",
+        "waha.json" => "waha",
+        "viber.json" => "viber",
+        "chatwoot.json" => "chatwoot",
+        "sinch_conversation.json" => "sinch-conversation",
+        "twilio_sms.form" => "twilio-sms",
+        "twilio_whatsapp.form" => "twilio-whatsapp",
+        "plivo.form" => "plivo",
+        "vonage_messages.json" => "vonage-messages",
+        "messagebird_sms.form" => "messagebird-sms",
+        "telnyx.json" => "telnyx",
+        other => panic!("{other} has no preset"),
+    }
+}
+
+fn check(hook: &Hook, vector: &Vector, body: &[u8], now: u64) -> Result<(), Refused> {
+    let request = Request { headers: &vector.headers, url: &vector.url, path_secret: None, now };
+    assert!(matches!(hook.signer().head(&request), Ok(Head::NeedsBody) | Err(Refused::Timestamp)));
+    hook.signer().body(&request, body)
+}
+
+#[test]
+fn each_vector_is_proven_and_nothing_else_is() {
+    let vectors = vectors();
+    assert_eq!(vectors.len(), 11);
+    for vector in &vectors {
+        let (file, preset) = (&vector.file, preset_of(&vector.file));
+        let description = description(preset, "");
+        assert!(description.signature_verified, "{preset} does not say that it is");
+        let with = |secrets: &[&str]| {
+            let secrets: Vec<String> = secrets.iter().map(|it| (*it).to_owned()).collect();
+            Hook::new(&description, &secrets, &[]).unwrap()
+        };
+        // Another secret, as a base64 public key or as text.
+        let other = "3oTXMhBEPoYU6oNThqb8xJBO3cAfMP0nKmLOXRMVFpY=";
+        let (own, body) = (with(&[&vector.secret]), sample(file));
+        assert_eq!(check(&own, vector, &body, NOW), Ok(()), "{file}");
+        assert_eq!(check(&with(&[other, &vector.secret]), vector, &body, NOW), Ok(()), "{file}: rotated");
+        assert_eq!(check(&with(&[other]), vector, &body, NOW), Err(Refused::Signature), "{file}");
+        for at in [0, body.len() / 2, body.len() - 1] {
+            let mut changed = body.clone();
+            changed[at] ^= 1;
+            assert_eq!(check(&own, vector, &changed, NOW), Err(Refused::Signature), "{file}, byte {at}");
+        }
+        let another_url = Vector {
+            url: format!("{}?x=1", vector.url),
+            headers: vector.headers.clone(),
+            file: file.clone(),
+            secret: String::new(),
+        };
+        let signs_url = !vector.url.is_empty();
+        assert_eq!(check(&own, &another_url, &body, NOW).is_err(), signs_url, "{file}: another URL");
+    }
+}
+
+#[test]
+fn an_old_signature_is_refused_where_it_has_a_time() {
+    let timed = [
+        "chatwoot.json",
+        "sinch_conversation.json",
+        "telnyx.json",
+        "vonage_messages.json",
+        "messagebird_sms.form",
+    ];
+    for vector in vectors() {
+        let hook =
+            Hook::new(&description(preset_of(&vector.file), ""), std::slice::from_ref(&vector.secret), &[])
+                .unwrap();
+        let body = sample(&vector.file);
+        for now in [NOW + 3_600, NOW - 3_600] {
+            let outcome = check(&hook, &vector, &body, now);
+            assert_eq!(outcome.is_err(), timed.contains(&vector.file.as_str()), "{}", vector.file);
+        }
+    }
+}
+
+#[rstest]
+#[case::header("360dialog", "https://t/h", &[("x-telex-secret", SECRET)], "", None)]
+#[case::telegram("telegram", "https://t/h", &[("x-telegram-bot-api-secret-token", SECRET)], "", None)]
+#[case::bearer("wazzup", "https://t/h", &[("authorization", "Bearer EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS")], "", None)]
+#[case::basic("bandwidth", "https://t/h", &[("authorization", "Basic RVhBTVBMRS1TRUNSRVQtT0YtVEhJUlRZLVRXTy1DSEFSUw==")], "", None)]
+#[case::path("teletype", "https://t/h", &[], "", Some(SECRET))]
+#[case::body("evolution", "https://t/h", &[], r#"{"apikey": "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS"}"#, None)]
+fn a_secret_that_comes_along_is_known_and_another_is_not(
+    #[case] preset: &str,
+    #[case] url: &str,
+    #[case] headers: &[(&'static str, &'static str)],
+    #[case] body: &str,
+    #[case] path_secret: Option<&str>,
+) {
+    let headers: HeaderMap =
+        headers.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap())).collect();
+    let request = Request { headers: &headers, url, path_secret, now: NOW };
+    let of = |secret: &str| Hook::new(&description(preset, ""), &[secret.to_owned()], &[]).unwrap();
+    assert_eq!(of(SECRET).signer().body(&request, body.as_bytes()), Ok(()));
+    assert_eq!(
+        of("another-secret-of-32-characters!").signer().body(&request, body.as_bytes()),
+        Err(Refused::Signature)
+    );
+    let empty = HeaderMap::new();
+    let nothing = Request { headers: &empty, url, path_secret: None, now: NOW };
+    assert!(of(SECRET).signer().body(&nothing, b"{}").is_err());
+}
+
+#[test]
+fn meta_is_answered_its_challenge_if_it_knows_the_token() {
+    let query = String::from_utf8(sample("meta_challenge.query")).unwrap();
+    let url = format!("https://telex.example/v1/hooks/whatsapp?{query}");
+    let headers = HeaderMap::new();
+    let request = Request { headers: &headers, url: &url, path_secret: None, now: NOW };
+    let with = |tokens: &[&str]| {
+        let tokens: Vec<String> = tokens.iter().map(|it| (*it).to_owned()).collect();
+        Hook::new(&description("whatsapp-cloud", ""), &[SECRET.to_owned()], &tokens).unwrap().verify(&request)
+    };
+    assert_eq!(with(&["EXAMPLE-VERIFY-TOKEN"]).as_deref(), Some("1158201444"));
+    assert_eq!(with(&["another-token"]), None);
+    assert_eq!(with(&[]), None);
+}

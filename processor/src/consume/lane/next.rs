@@ -1,0 +1,99 @@
+//! What a lane applies next: the work that waits, then what is left of a batch, then a new one. Whatever it is, only
+//! what is still owned by the same stretch of ownership goes into an attempt.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use schemas::ClientId;
+
+use super::{Lane, Phase};
+use crate::{
+    consume::attempt::{Work, attempt},
+    domain::{
+        batch::{Batch, Run},
+        fold::ClientStates,
+    },
+};
+
+impl Lane {
+    /// Starts the next attempt, if none is under way and something is due.
+    pub(super) fn start_next(&mut self) {
+        let now = Instant::now();
+        let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
+            Phase::Waiting { work, until } if until <= now => self.still_owned(work),
+            Phase::Idle => None,
+            other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
+                self.phase = other;
+                return;
+            }
+        };
+        let Some(work) = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now)) else {
+            self.clock.answered();
+            return;
+        };
+        self.clock.tried(now);
+        let cached = match &work {
+            Work::Apply(batch) => self.cached(batch),
+            Work::Settle(_) => ClientStates::new(),
+        };
+        let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
+        let attempt =
+            service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
+        self.phase = Phase::Busy { work, attempt, since: now };
+    }
+
+    fn next_part(&mut self) -> Option<Work> {
+        while let Some(part) = self.parts.pop_front() {
+            let (part, rest) = self.part_limit.cut(part);
+            if let Some(rest) = rest {
+                self.parts.push_front(rest);
+            }
+            if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
+                return Some(work);
+            }
+        }
+        None
+    }
+
+    fn next_batch(&mut self, now: Instant) -> Option<Work> {
+        self.pending.due_at().filter(|due| *due <= now)?;
+        let partitions = &self.partitions;
+        let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
+        self.parts.push_back(batch);
+        self.next_part()
+    }
+
+    /// The work, reduced to partitions that are still owned by the same stretch of ownership.
+    fn still_owned(&self, work: Work) -> Option<Work> {
+        let runs: Vec<Run> = work.batch().runs.iter().filter(|run| self.owns(run)).cloned().collect();
+        let batch = Arc::new(Batch { runs });
+        (!batch.is_empty()).then_some(match work {
+            Work::Apply(_) => Work::Apply(batch),
+            Work::Settle(_) => Work::Settle(batch),
+        })
+    }
+
+    pub(super) fn owns(&self, run: &Run) -> bool {
+        self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
+    }
+
+    fn cached(&mut self, batch: &Batch) -> ClientStates {
+        let mut states = ClientStates::new();
+        let mut asked: HashSet<ClientId> = HashSet::new();
+        for run in &batch.runs {
+            let Some(partition) = self.partitions.get_mut(&run.partition) else {
+                continue;
+            };
+            for client in run.records.iter().filter_map(|record| record.client_id()) {
+                if asked.insert(client)
+                    && let Some(state) = partition.cache.find(client)
+                {
+                    states.insert(client, state);
+                }
+            }
+        }
+        let lookups = &self.metrics.processor_cache_lookups_total;
+        lookups.with_label_values(&["hit"]).inc_by(states.len() as u64);
+        lookups.with_label_values(&["miss"]).inc_by((asked.len() - states.len()) as u64);
+        states
+    }
+}
