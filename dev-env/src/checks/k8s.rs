@@ -22,7 +22,7 @@ pub const BUILDS: [&str; 3] = ["k8s/overlays/prod", "k8s/overlays/dev", "k8s/loa
 pub const FILES: [&str; 8] = [
     "monitoring/prometheus/telex.rules.yml",
     "monitoring/prometheus/platform.rules.yml",
-    "k8s/README.md",
+    "docs/kubernetes.md",
     "migrations/roles/create.sql",
     "docs/scaling.md",
     "docs/runbooks.md",

@@ -8,7 +8,7 @@ use crate::checks::files::Files;
 use crate::checks::programs::{Invocation, Programs};
 
 const DOCUMENTS: [&str; 5] = [
-    "k8s/README.md",
+    "docs/kubernetes.md",
     "docs/scaling.md",
     "docs/runbooks.md",
     "docs/operations.md",

@@ -20,8 +20,8 @@ pub fn namespace(findings: &mut Findings, objects: &Objects) {
     }
 }
 
-/// What a program is told to read is there; secrets are references to what an operator makes or the README tells of.
-pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Objects, readme: &str) {
+/// What a program is told to read is there; secrets are references to what an operator makes or the guide tells of.
+pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Objects, guide: &str) {
     let (place, invocation) = (workload.place(), workload.invocation(objects));
     let volumes = workload.pod.list("/volumes");
     let mounts = workload.container.list("/volumeMounts");
@@ -42,7 +42,7 @@ pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Object
                 .of("Kafka")
                 .any(|it| format!("{}-cluster-ca-cert", it.text("/metadata/name")) == secret)
             || objects.of("Cluster").any(|it| format!("{}-ca", it.text("/metadata/name")) == secret)
-            || readme.contains(&format!("`{secret}`"));
+            || guide.contains(&format!("`{secret}`"));
         findings.require(is_made, "secrets", &place, format!("nobody makes the Secret {secret}"));
     }
     // A Secret that is mounted whole holds files that are not known here.
