@@ -26,6 +26,8 @@ RUN cargo build --release --locked --package ingest-api --package loadtest --pac
 FROM gcr.io/distroless/cc-debian13:nonroot@sha256:e792ab3d241a468a4fd7519ddbbebe66b49b5f365771716ea688ad40b6c6f1c2 AS base
 ARG VERSION=unknown
 ARG REVISION=unknown
+# A stripped binary does not tell its crates; Cargo.lock does, so a bill of materials looks at the context, too.
+ARG BUILDKIT_SBOM_SCAN_CONTEXT=true
 LABEL org.opencontainers.image.vendor="Telex" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
