@@ -86,7 +86,7 @@ impl Application {
         })
     }
 
-    /// Where producers send to.
+    /// Address that producers send webhooks to.
     ///
     /// # Errors
     /// The socket does not say.

@@ -30,7 +30,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Where spans go.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SpanConfig {
-    /// The OpenTelemetry collector that gets the spans of sampled traces, as `http://host:4318`; none without.
+    /// The OpenTelemetry collector that receives the spans of sampled traces, as `http://host:4318`. Without it there are no spans.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = parse_endpoint)]
     pub otlp_endpoint: Option<String>,
 }

@@ -12,25 +12,25 @@ use hooks::{
 use schemas::{Others, Timestamp, record};
 use serde_json::{Value, json};
 
-/// Looks at a description, and at what it makes of a sample.
+/// Checks a description, and shows what it makes of a sample.
 #[derive(Debug, Args)]
 pub struct Check {
     /// The file of a description, or the name of a preset.
     description: String,
-    /// What else it says, in TOML, as `change` in the producers file: --change 'identity = "provider_id_first"'.
+    /// Changes to the description, in TOML, as `change` in the producers file: --change 'identity = "provider_id_first"'.
     #[arg(long, default_value = "")]
     change: String,
-    /// A body, or for messages in a query what follows the question mark. Prints what it makes of each item: personal
-    /// data, if the sample holds some.
+    /// File with a sample: a body or, for messages in a query, what follows the question mark. Prints what
+    /// the hook makes of each item, which is personal data if the sample holds any.
     #[arg(long)]
     sample: Option<PathBuf>,
-    /// A header of the sample, `name: value`; with --secret-env, its signature is looked at.
+    /// A header of the sample, `name: value`. With --secret-env, the signature is checked.
     #[arg(long = "header")]
     headers: Vec<String>,
     /// The URL to which the sample was sent, as its provider knows it.
     #[arg(long, default_value = "")]
     url: String,
-    /// The variable that holds the secret with which the sample is signed.
+    /// The environment variable that holds the secret with which the sample is signed.
     #[arg(long)]
     secret_env: Option<String>,
     /// When the sample was signed, in seconds since 1970, if it is older than its signature may be.

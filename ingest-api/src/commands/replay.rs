@@ -26,7 +26,7 @@ const UNACKNOWLEDGED_MAX: usize = 500;
 /// Reads items of the quarantine again.
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// The hook whose items are read again; they come to the hook of that name as it is now.
+    /// The hook whose items are read again. The hook of that name reads them as it is now.
     #[arg(long)]
     hook: String,
     /// The producers file.
@@ -35,7 +35,7 @@ pub struct Replay {
     /// Only items that came at this time (RFC 3339) or later.
     #[arg(long)]
     since: Option<Timestamp>,
-    /// Read and count only.
+    /// Only read and count; keep nothing.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]

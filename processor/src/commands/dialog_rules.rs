@@ -24,15 +24,17 @@ const TRIES_MAX: u32 = 5;
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// The rules in force for new records.
+    /// Show the rules in force for new records.
     Show,
-    /// Replace the rules. They hold from the next offset of every partition on, and for nothing before it.
+    /// Replace the rules. The new ones hold from the next offset of every partition on, and for nothing
+    /// before it.
     Set {
-        /// `[PREFIX=]GAP`, once a rule: clients whose `external_client_id` begins with PREFIX (all, without one)
-        /// get a new dialog after a silence of GAP (`90s`, `30m`, `24h`, `7d`; `never`). The longest prefix decides.
+        /// `[PREFIX=]GAP`, once per rule. Clients whose `external_client_id` begins with PREFIX (without one,
+        /// all clients) get a new dialog after a silence of GAP (`90s`, `30m`, `24h`, `7d` or `never`). The
+        /// longest prefix decides.
         #[arg(long = "idle-gap", value_name = "[PREFIX=]GAP", required_unless_present = "none")]
         idle_gaps: Vec<RuleArgument>,
-        /// No rules: dialogs end by commands only.
+        /// Set no rules: only commands end dialogs.
         #[arg(long, conflicts_with = "idle_gaps")]
         none: bool,
         #[command(flatten)]

@@ -33,20 +33,20 @@ const STILL_FOR: Duration = Duration::from_secs(3);
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Over how many partitions keys are spread, in each partition from which offset on.
+    /// Show over how many partitions keys are spread, and from which offset on in each partition.
     Show,
-    /// Make partitions. They stay empty, and every key stays where it is.
+    /// Create partitions. They stay empty, and every key stays where it is.
     Grow {
-        /// How many there are to be: a multiple of the number that keys are spread over.
+        /// How many partitions the topic is to have: a multiple of the number that keys are spread over.
         #[arg(long)]
         to: PartitionCount,
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Spread keys over the partitions that were made. Every ingest API must have stopped before; afterwards they
-    /// start with the new partition count. Partitions that are halted because they await the switch go on.
+    /// Spread keys over the partitions that were created. Stop every ingest API before, and start it with the
+    /// new partition count afterwards. Partitions that are halted because they await the switch go on.
     Switch {
-        /// Over how many.
+        /// Over how many partitions.
         #[arg(long)]
         to: PartitionCount,
         #[command(flatten)]
@@ -57,7 +57,7 @@ pub enum Command {
     /// Register the topic in an empty database with the number of partitions that its first records were spread
     /// over, if that is not the number it has now.
     Register {
-        /// Over how many.
+        /// Over how many partitions.
         #[arg(long)]
         count: PartitionCount,
         #[command(flatten)]

@@ -33,7 +33,7 @@ pub struct Args {
     /// Only this partition.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Begin with this offset of --partition. Without this, --since or --from-beginning: with what comes next.
+    /// Begin with this offset of --partition. Without this, --since or --from-beginning, begin with what comes next.
     #[arg(long, requires = "partition", conflicts_with_all = ["since", "from_beginning"])]
     from_offset: Option<i64>,
     /// Begin with what was appended at this time (RFC 3339) or later.

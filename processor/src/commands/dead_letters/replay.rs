@@ -32,18 +32,18 @@ const PAGE: i64 = 100;
 /// Which letters, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// This letter: `partition/offset`. May be given several times.
+    /// The dead letter at this place: `partition/offset`. May be given several times.
     #[arg(long = "at", value_parser = parse_place)]
     places: Vec<(i32, i64)>,
-    /// The id of the letters' topic, where two topics have a letter at a place.
+    /// The id of the dead letters' topic, needed if two topics have a dead letter at a place.
     #[arg(long)]
     topic_id: Option<Uuid>,
     #[command(flatten)]
     filter: Filter,
-    /// Say which letters would be written and which not; write nothing.
+    /// Say which dead letters would be written and which would not; write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// How often a record may be replayed in all, counted over the letters that came back.
+    /// How often a record may be replayed in all, counting the dead letters that came back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     attempts_max: i32,
 }

@@ -59,16 +59,16 @@ pub struct Args {
     /// The partition.
     #[arg(long, required_unless_present = "topic_id", requires_all = ["from", "to"], value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Where it stands: its next offset.
+    /// Where the partition stands: its next offset.
     #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     from: Option<i64>,
-    /// The first offset to be applied next.
+    /// The offset to apply next.
     #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     to: Option<i64>,
-    /// The reason of the halt, as `processor halts list` shows it.
+    /// The reason for the halt, as `processor halts list` shows it.
     #[arg(long)]
     reason_code: String,
-    /// The topic's id; without --partition: the id of the new topic that is to be accepted.
+    /// The topic's id. Without --partition, the id of the new topic to accept.
     #[arg(long)]
     topic_id: Option<Uuid>,
     #[command(flatten)]
