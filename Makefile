@@ -119,11 +119,11 @@ logs: ## Follow its logs
 	@$(DEV_ENV) logs
 
 .PHONY: tail
-tail: ## The records of its topic, as they come: make tail ARGS='--limit 10'
+tail: ## Show the records of its topic, as they come: make tail ARGS='--limit 10'
 	@$(DEV_ENV) tail -- $(ARGS)
 
 .PHONY: psql
-psql: ## A prompt of its database
+psql: ## Open a prompt of its database
 	@$(DEV_ENV) psql
 
 .PHONY: loadtest
