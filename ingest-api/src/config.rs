@@ -139,7 +139,7 @@ impl Config {
         };
         require(
             self.insecure_development_mode != self.producers_file.is_some(),
-            "there must be either --producers-file or, to take messages from anybody, --insecure-development-mode",
+            "set either --producers-file or, to accept messages from anyone, --insecure-development-mode",
         );
         require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
         require(!kafka.topic.is_empty(), "--topic must not be empty");

@@ -47,7 +47,7 @@ fn parse_endpoint(text: &str) -> Result<String, String> {
 
 /// Spans could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the exporter of spans could not be made: {0}")]
+#[error("the span exporter could not be created: {0}")]
 pub struct SpanError(#[from] opentelemetry_otlp::ExporterBuildError);
 
 /// Makes spans, or none.
@@ -111,7 +111,7 @@ impl Spans {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(STOP_DEADLINE)
         {
-            tracing::warn!(%error, "spans were left behind");
+            tracing::warn!(%error, "spans were not sent");
         }
     }
 }

@@ -76,7 +76,7 @@ impl Check {
         let text = match presets::text(&self.description) {
             Some(text) => text.to_owned(),
             None => std::fs::read_to_string(&self.description)
-                .with_context(|| format!("{} is no preset and cannot be read", self.description))?,
+                .with_context(|| format!("{} is not a preset and cannot be read", self.description))?,
         };
         let change = toml::from_str(&self.change).context("--change is not TOML")?;
         presets::read(&text, change).map_err(anyhow::Error::msg).context(self.description.clone())

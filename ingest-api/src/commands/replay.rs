@@ -76,15 +76,15 @@ impl Replay {
         reader.await??;
         let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
         let verb = if self.dry_run { "would be kept" } else { "are kept" };
-        println!("{kept} messages {verb}, {skipped} items are no messages by now");
+        println!("{kept} messages {verb}, {skipped} items are skipped now");
         for (reason, count) in still_bad {
-            println!("{count} items are still none: {reason}");
+            println!("{count} items still fail: {reason}");
         }
         if of_others > 0 {
-            println!("{of_others} items came to a hook of this name of another producer, and stay");
+            println!("{of_others} items came to another producer's hook of this name, and stay");
         }
         if foreign > 0 {
-            println!("{foreign} records are no items of a quarantine");
+            println!("{foreign} records are not items of a quarantine");
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ async fn keep(
             }
             Ok(_) => continue,
             Err(foreign) => {
-                tracing::debug!(partition, offset, %foreign, "no item of a quarantine");
+                tracing::debug!(partition, offset, %foreign, "not an item of a quarantine");
                 counts.foreign += 1;
                 continue;
             }

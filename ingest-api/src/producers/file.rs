@@ -114,7 +114,7 @@ pub fn read(
     }
     for producer in raw.producers.into_iter().take(PRODUCERS_MAX) {
         if !names.insert(producer.name.clone()) {
-            reader.problems.push(format!("producer {:?} is there twice", producer.name));
+            reader.problems.push(format!("producer {:?} appears twice", producer.name));
         }
         entries.push(reader.producer(producer));
     }

@@ -129,7 +129,7 @@ async fn set(
         match change(database, topic, rules).await {
             Ok(version) => break version,
             // The processors' transactions hold the rows too, and may have been first.
-            Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "not set, trying again"),
+            Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "rules not set, trying again"),
             Err(error) => return Err(error).context("the rules"),
         }
         tries += 1;

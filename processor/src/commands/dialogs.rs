@@ -33,8 +33,8 @@ pub async fn run(command: Command, database: &Database) -> anyhow::Result<()> {
     let (external, address) =
         match (ExternalClientId::parse(&external_client_id), Address::parse(&client_address)) {
             (Ok(external), Ok(address)) => (external, address),
-            (Err(_), _) => bail!("--external-client-id is none"),
-            (_, Err(_)) => bail!("--client-address is none"),
+            (Err(_), _) => bail!("--external-client-id is not valid"),
+            (_, Err(_)) => bail!("--client-address is not valid"),
         };
     let client_id = ClientId::of(&external, &address);
     let mut connection = database.reader().await?;

@@ -145,7 +145,7 @@ async fn registered(
         Registration::Unknown => Ok(None),
         Registration::Known(topic) => Ok(Some(topic)),
         Registration::Recreated { registered } => {
-            bail!("the topic's id is {}, registered is {}", identity.topic_id, registered.topic_id)
+            bail!("the topic's id is {}, the registered one is {}", identity.topic_id, registered.topic_id)
         }
     }
 }

@@ -106,11 +106,11 @@ fn filter(args: &Args) -> anyhow::Result<Filter> {
     let Some(source) = &args.external_client_id else {
         return Ok(args.client_id.map_or(Filter::All, Filter::Client));
     };
-    let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is none") };
+    let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is not valid") };
     match args.client_address.as_deref().map(Address::parse) {
         None => Ok(Filter::Source(source)),
         Some(Ok(address)) => Ok(Filter::Client(ClientId::of(&source, &address))),
-        Some(Err(_)) => bail!("--client-address is none"),
+        Some(Err(_)) => bail!("--client-address is not valid"),
     }
 }
 

@@ -55,7 +55,7 @@ pub async fn require(connection: &mut PgConnection, identity: &TopicIdentity) ->
         Registration::Known(topic) => Ok(topic),
         Registration::Unknown => bail!("the topic is not registered: the first `processor run` does it"),
         Registration::Recreated { registered } => bail!(
-            "the topic's id is {}, registered is {}: `processor halts list` says more",
+            "the topic's id is {}, the registered one is {}: `processor halts list` says more",
             identity.topic_id,
             registered.topic_id
         ),

@@ -52,7 +52,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         match (preset, file) {
             (Some(preset), None) => {
                 let text = presets::text(preset)
-                    .ok_or_else(|| format!("there is no preset {preset:?}: ingest-api hooks list"))?;
+                    .ok_or_else(|| format!("there is no preset {preset:?}: see ingest-api hooks list"))?;
                 presets::read(text, change).map_err(|problem| format!("preset {preset:?}: {problem}"))
             }
             (None, Some(file)) => {

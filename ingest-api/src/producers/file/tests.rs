@@ -106,7 +106,7 @@ fn what_has_no_meaning_is_refused() {
             "there must be either",
         ),
         (with_secret("external_client_id_prefixes = [\"\"]"), "an empty prefix"),
-        (with_secret("") + &with_secret(""), "is there twice"),
+        (with_secret("") + &with_secret(""), "appears twice"),
         (format!("{SECRET} = [{SECRET}"), "line 1"),
         (producer(&format!("secrets = \"{SECRET}\"")), "line 3"),
         (producer(&format!("name = \"{SECRET}\"")), "line 3"),

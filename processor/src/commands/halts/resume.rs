@@ -163,7 +163,7 @@ async fn move_partition(
     let replaced = letters_between(&mut site, topic, (partition, to, from)).await?;
     tell(row, log, (from, to), (&effect, replaced))?;
     if confirmation.is_dry_run() {
-        return Ok(say("nothing was written: --yes does it")?);
+        return Ok(say("nothing was written: repeat with --yes to do it")?);
     }
     let decision = operator.decision(reason);
     let intervention = Intervention {
@@ -263,7 +263,7 @@ async fn accept_topic(
          clients, dialogs and messages stay: a message that comes again is a duplicate"
     ))?;
     if confirmation.is_dry_run() {
-        return Ok(say("nothing was written: --yes does it")?);
+        return Ok(say("nothing was written: repeat with --yes to do it")?);
     }
     let starts: Vec<(Partition, Offset)> = ranges.into_iter().map(|(p, range)| (p, range.start)).collect();
     let decision = operator.decision(reason_code.to_owned());
@@ -293,8 +293,8 @@ impl Site {
             Registration::Known(topic) => Ok(topic),
             Registration::Unknown => bail!("the topic is not registered: nothing was applied of it"),
             Registration::Recreated { registered } => bail!(
-                "the topic's id is {}, registered is {}: a partition cannot be resumed by itself, the new topic is \
-                 accepted as a whole with --topic-id and no --partition",
+                "the topic's id is {}, the registered one is {}: a partition cannot be resumed by itself. Accept \
+                 the new topic as a whole, with --topic-id and no --partition",
                 self.identity.topic_id,
                 registered.topic_id
             ),

@@ -141,9 +141,9 @@ mod tests {
         others.count(Foreign("telex_hook"), Partition(2), Offset(0));
         assert_eq!(
             others.to_string(),
-            "records of other programs: 2; the header ce_type is missing or not what it has to be \
+            "records of other programs: 2; the header ce_type is missing or malformed \
              (the first at partition 1, offset 7)\n\
-             records of other programs: 1; the header telex_hook is missing or not what it has to be \
+             records of other programs: 1; the header telex_hook is missing or malformed \
              (the first at partition 2, offset 0)"
         );
     }
