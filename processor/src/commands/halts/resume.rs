@@ -293,8 +293,8 @@ impl Site {
             Registration::Known(topic) => Ok(topic),
             Registration::Unknown => bail!("the topic is not registered: nothing was applied of it"),
             Registration::Recreated { registered } => bail!(
-                "the topic's id is {}, the registered one is {}: a partition cannot be resumed by itself. Accept \
-                 the new topic as a whole, with --topic-id and no --partition",
+                "the topic's id is {}, the registered one is {}: a partition cannot be resumed by itself. \
+                 Accept the new topic as a whole, with --topic-id and no --partition",
                 self.identity.topic_id,
                 registered.topic_id
             ),
