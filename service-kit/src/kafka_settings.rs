@@ -133,7 +133,7 @@ impl KafkaSettings {
         let is_plain = is("sasl.mechanism", "plain") || is("sasl.mechanisms", "plain");
         refuse(
             is("security.protocol", "sasl_plaintext") && is_plain,
-            "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would go over the wire as it is",
+            "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would be sent unencrypted",
         );
         problems
     }

@@ -108,7 +108,7 @@ fn rules_of(arguments: Vec<RuleArgument>) -> anyhow::Result<DialogRules> {
 async fn show(database: &Database, topic: Topic) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let Some(version) = rules::latest_version(&mut connection, topic.topic_ref).await? else {
-        return Ok(say("no rules were ever set: dialogs end by commands only")?);
+        return Ok(say("no rules were ever set: only commands end dialogs")?);
     };
     let versions = rules::dialog_rules(&mut connection, topic.topic_ref).await?;
     let rules = versions.get(&version).map(|rules| describe(rules)).unwrap_or_default();
@@ -130,7 +130,7 @@ async fn set(
             Ok(version) => break version,
             // The processors' transactions hold the rows too, and may have been first.
             Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "rules not set, trying again"),
-            Err(error) => return Err(error).context("the rules"),
+            Err(error) => return Err(error).context("cannot set the rules"),
         }
         tries += 1;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -152,7 +152,7 @@ fn describe(rules: &DialogRules) -> String {
         // Writing to a string does not fail.
         let _infallible = write!(lines, "\n  {:<32} {gap}", format!("\"{}\"", rule.prefix)).is_err();
     }
-    if lines.is_empty() { "\n  no rules: dialogs end by commands only".to_owned() } else { lines }
+    if lines.is_empty() { "\n  no rules: only commands end dialogs".to_owned() } else { lines }
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ async fn registered(
     connection: &mut PgConnection,
     inspector: &Arc<Inspector>,
 ) -> anyhow::Result<Option<Topic>> {
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     match registry::find(connection, &identity).await? {
         Registration::Unknown => Ok(None),
         Registration::Known(topic) => Ok(Some(topic)),

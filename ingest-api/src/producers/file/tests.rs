@@ -100,7 +100,7 @@ fn what_has_no_meaning_is_refused() {
         (producer("api_keys = [{ sha256 = \"0f\" }]"), "sha256 must be 64 hexadecimal digits"),
         (producer("timestamp_tolerance_seconds = 0"), "timestamp_tolerance_seconds must be from 1 to 604800"),
         (producer("timestamp_tolerance_seconds = 604801"), "timestamp_tolerance_seconds must be from 1"),
-        (with_secret(""), "there must be either external_client_ids"),
+        (with_secret(""), "set either external_client_ids"),
         (
             with_secret("all_external_client_ids = true\nexternal_client_ids = [\"a\"]"),
             "there must be either",

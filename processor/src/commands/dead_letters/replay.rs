@@ -60,11 +60,11 @@ struct Counts {
 /// Kafka or PostgreSQL did not answer.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     if args.places.is_empty() && args.filter.is_empty() {
-        bail!("name the letters: --at, --reason, --client-id or --partition");
+        bail!("name the dead letters with --at, --reason, --client-id or --partition");
     }
     let mut connection = database.writer().await?;
     let inspector = Arc::new(Inspector::new(kafka)?);
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
     let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka)?)) };
     let mut replayer =

@@ -119,7 +119,7 @@ async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &st
         bail!("partition {partition} is not halted: `processor progress set` moves a partition that is not");
     };
     if halt.reason != reason_code {
-        bail!("--reason-code is not the reason of the halt, {}", halt.reason);
+        bail!("--reason-code is not the reason for the halt, {}", halt.reason);
     }
     say(&format!("partition {partition} of {}: {}: {}", site.identity.name, halt.reason, halt.detail))?;
     move_partition(site, topic, request, (reason_code.to_owned(), Some(halt))).await
@@ -282,7 +282,7 @@ struct Site {
 impl Site {
     async fn look(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<Self> {
         let inspector = Arc::new(Inspector::new(kafka)?);
-        let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+        let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
         let mut connection = database.writer().await?;
         let registration = registry::find(&mut connection, &identity).await?;
         Ok(Self { inspector, connection, identity, registration })

@@ -116,7 +116,7 @@ pub fn decode<'a>(
 pub fn explain(error: InspectError, kafka: &KafkaConfig) -> anyhow::Error {
     match error {
         InspectError::NoTopic(topic) => anyhow!(
-            "topic {topic} does not exist, or this user may not look at it; it is made by `kafka-topics.sh \
+            "topic {topic} does not exist, or this user may not look at it; create it with `kafka-topics.sh \
              --bootstrap-server {} --create --topic {topic} --partitions 3 --config cleanup.policy=delete \
              --config message.timestamp.type=LogAppendTime --config retention.ms=2592000000 \
              --config max.message.bytes=2097152`, in production also with `--replication-factor 3 --config \
