@@ -148,7 +148,7 @@ struct FromFiles {
 }
 
 impl FromFiles {
-    /// Everything that is wrong with the settings and with the files that they name is told at once.
+    /// Everything that is wrong with the settings and with the files that they name is reported at once.
     fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
         let mut problems = config.problems();
         let producers = config.producers_file.clone().map(|path| {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// A hook and whose it is.
+/// A hook and the producer that it belongs to.
 #[derive(Debug)]
 pub struct ProducerHook {
     name: String,
