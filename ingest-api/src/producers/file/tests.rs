@@ -103,7 +103,7 @@ fn what_has_no_meaning_is_refused() {
         (with_secret(""), "set either external_client_ids"),
         (
             with_secret("all_external_client_ids = true\nexternal_client_ids = [\"a\"]"),
-            "there must be either",
+            "set either external_client_ids or",
         ),
         (with_secret("external_client_id_prefixes = [\"\"]"), "an empty prefix"),
         (with_secret("") + &with_secret(""), "appears twice"),
