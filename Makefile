@@ -26,11 +26,11 @@ tools:
 	@command -v cc >/dev/null || { echo 'this machine lacks a C compiler: apt-get install build-essential'; exit 1; }
 
 .PHONY: demo
-demo: tools ## The main job from end to end, with a verdict
+demo: tools ## Run the main job from end to end, with a verdict
 	@$(DEV_ENV) demo
 
 .PHONY: test
-test: tools ## All tests, against a Kafka and a PostgreSQL of their own
+test: tools ## Run all tests, against a Kafka and a PostgreSQL of their own
 	cargo build $(PROGRAMS) --bins
 	export TELEX_BIN_DIR=$(TARGET) && \
 		$(DEV_ENV) with-services -- cargo test --release --locked --workspace --features $(BROKER_TESTS)
@@ -40,23 +40,23 @@ test-api: tools ## Send the API thousands of requests made from its own contract
 	@$(DEV_ENV) test-api
 
 .PHONY: monitoring-check
-monitoring-check: tools ## Rules, dashboards and a real Prometheus beside a running Telex
+monitoring-check: tools ## Check rules, dashboards and a real Prometheus beside a running Telex
 	@$(DEV_ENV) monitoring-check
 
 .PHONY: compose-check
-compose-check: tools ## Dockerfile and docker-compose.yml, held against the programs
+compose-check: tools ## Check Dockerfile and docker-compose.yml against the programs
 	@$(DEV_ENV) compose-check
 
 .PHONY: contract-check
-contract-check: tools ## The topic's contract: schemas, AsyncAPI document, readers of a real topic
+contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document, readers of a real topic
 	@$(DEV_ENV) contract-check
 
 .PHONY: k8s-check
-k8s-check: tools ## The manifests, built, valid, and held against the programs
+k8s-check: tools ## Build and validate the manifests, and check them against the programs
 	@$(DEV_ENV) k8s-check
 
 .PHONY: k8s-rules
-k8s-rules: tools ## Write into k8s/ the alerts of monitoring/ and the roles of migrations/
+k8s-rules: tools ## Write the alerts of monitoring/ and the roles of migrations/ into k8s/
 	@$(DEV_ENV) k8s-rules
 
 .PHONY: openapi
@@ -81,7 +81,7 @@ torture-mutants: tools ## Plant bugs in a copy of it, and see that the torture f
 	$(TORTURE) mutants $(ARGS)
 
 .PHONY: torture
-torture: tools ## Fault after fault for a long time: make torture DURATION=2700 RATE=500
+torture: tools ## Run fault after fault for a long time: make torture DURATION=2700 RATE=500
 	$(TORTURE) --rate $(or $(RATE),500) long $(if $(DURATION),--duration $(DURATION)) $(ARGS)
 
 .PHONY: restore-drill
@@ -93,7 +93,7 @@ torture-page: tools ## Write docs/torture.md from the last long run
 	$(TORTURE) page
 
 .PHONY: lint
-lint: tools ## Planted bugs, format, clippy, documentation, queries, dependencies
+lint: tools ## Check planted bugs, format, clippy, documentation, queries, dependencies
 	@for patch in torture/mutants/*.patch; do git apply --check "$$patch" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
@@ -115,19 +115,19 @@ down: ## Stop it; its data stays
 	@$(DEV_ENV) down
 
 .PHONY: status
-status: ## What of it runs, and where
+status: ## Show what of it runs, and where
 	@$(DEV_ENV) status
 
 .PHONY: logs
-logs: ## Its logs, as they grow
+logs: ## Follow its logs
 	@$(DEV_ENV) logs
 
 .PHONY: tail
-tail: ## The records of its topic, as they come: make tail ARGS='--limit 10'
+tail: ## Show the records of its topic, as they come: make tail ARGS='--limit 10'
 	@$(DEV_ENV) tail -- $(ARGS)
 
 .PHONY: psql
-psql: ## A prompt of its database
+psql: ## Open a prompt of its database
 	@$(DEV_ENV) psql
 
 .PHONY: loadtest

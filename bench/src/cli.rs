@@ -18,12 +18,12 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Measures, prints the table, and leaves target/bench/summary.json. Exit status: 0 every must is reached, 1 not so.
+    /// Measures, prints the table, and writes target/bench/summary.json. Exit status: 0 every must is reached, 1 otherwise.
     Run {
-        /// Fewer messages, one run of each, under six minutes: to look, not to quote.
+        /// Fewer messages and one run of each, in less than six minutes: to have a look, not to quote.
         #[arg(long)]
         quick: bool,
-        /// Only these.
+        /// Only these parts.
         #[arg(long, value_delimiter = ',')]
         only: Vec<run::Part>,
     },

@@ -24,7 +24,7 @@ pub const TOPIC_SETTINGS: [(&str, &str); 3] = [
     ("retention.ms", "604800000"),
 ];
 
-/// The topic of what hooks could make no message of.
+/// The topic of items that hooks could not make into messages.
 pub const QUARANTINE: &str = "telex.quarantine";
 /// Nobody shares its work by partition, and what arrives there is rare: a few, so that no broker alone holds it.
 pub const QUARANTINE_PARTITIONS: i32 = 3;

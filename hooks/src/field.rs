@@ -61,7 +61,7 @@ impl Field {
     /// It is nowhere.
     pub(crate) fn compile(&self, name: &str, places: &mut Places) -> Result<Maker, String> {
         if self.from.is_empty() && self.otherwise.is_none() {
-            return Err(format!("{name}: there must be a place in from, or otherwise"));
+            return Err(format!("{name}: must have a place in `from`, or `otherwise`"));
         }
         let when = self.when.as_ref().map(|condition| condition.compile(places)).transpose()?;
         let from = self.from.iter().map(|pointer| (places.slot(pointer), pointer.stars())).collect();

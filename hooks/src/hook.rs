@@ -90,7 +90,7 @@ impl Hook {
             return Err("there must be a phone or an address".to_owned());
         }
         if hook.places.is_ambiguous() {
-            return Err("a place names an element by its number where items means each".to_owned());
+            return Err("a place names an element by its number, but items means each element".to_owned());
         }
         if hook.places.slots() > SLOTS_MAX {
             return Err(format!("there may be {SLOTS_MAX} different places at most"));

@@ -91,7 +91,7 @@ impl Reason {
             Self::NoAddress => "no place of phone or address holds something".to_owned(),
             Self::NoId => "no place of id holds something".to_owned(),
             Self::NoText => "no place of text holds something".to_owned(),
-            Self::NoList => "something else stands where items says that there is a list".to_owned(),
+            Self::NoList => "there is no list at the place that items names".to_owned(),
             Self::SourceNotAllowed => {
                 "the producer may not write messages of this external_client_id".to_owned()
             }

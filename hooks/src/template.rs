@@ -155,7 +155,7 @@ fn part(name: &str) -> Result<Part, String> {
         "timestamp" => Part::Timestamp,
         other => match other.strip_prefix("header:") {
             Some(header) if !header.is_empty() => Part::Header(header.to_ascii_lowercase()),
-            _ => return Err(format!("{{{other}}} is no part of a request")),
+            _ => return Err(format!("{{{other}}} is not a part of a request")),
         },
     })
 }

@@ -31,9 +31,9 @@ pub enum Lost {
     Syntax,
     #[error("arrays and objects are nested more than {} deep", schemas::DEPTH_MAX)]
     TooDeep,
-    #[error("it holds more than is read of one request")]
+    #[error("it holds more than is read from one request")]
     TooMuch,
-    #[error("a member that is looked at stands twice in one object")]
+    #[error("a member that the hook reads appears twice in one object")]
     Twice,
 }
 

@@ -60,10 +60,10 @@ impl Application {
         tracing::info!(?config, "ingest-api starts");
         raise_file_limit(config.limits.connections_max);
         if config.insecure_development_mode {
-            tracing::warn!("insecure development mode: messages are taken from anybody");
+            tracing::warn!("insecure development mode: messages are accepted from anyone");
         }
         let bind = async |address: SocketAddr| {
-            TcpListener::bind(address).await.with_context(|| format!("{address} cannot be listened on"))
+            TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
         };
         let shared = Shared {
             publisher: KafkaPublisher::new(&config.kafka, Arc::clone(&metrics))?,
@@ -86,7 +86,7 @@ impl Application {
         })
     }
 
-    /// Where producers send to.
+    /// Address that producers send webhooks to.
     ///
     /// # Errors
     /// The socket does not say.
@@ -148,7 +148,7 @@ struct FromFiles {
 }
 
 impl FromFiles {
-    /// Everything that is wrong with the settings and with the files that they name is told at once.
+    /// Everything that is wrong with the settings and with the files that they name is reported at once.
     fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
         let mut problems = config.problems();
         let producers = config.producers_file.clone().map(|path| {
@@ -200,6 +200,6 @@ async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
     })
     .await;
     if !matches!(flushed, Ok(Ok(()))) {
-        tracing::warn!("records were left in the queue; their senders got no answer 202");
+        tracing::warn!("records were left in the queue, their producers got no 202");
     }
 }

@@ -1,4 +1,4 @@
-//! What the ingest API can be told. The doc comment of a field is its help.
+//! The ingest API's settings. The doc comment of a field is its help.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,24 +21,24 @@ const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
 #[command(version, long_version = crate::kafka_client::VERSION.as_str())]
-#[command(after_help = "ingest-api hooks --help: the descriptions of providers' webhooks")]
+#[command(after_help = "ingest-api hooks --help shows the commands about providers' webhooks")]
 pub struct Config {
-    /// Where producers send to.
+    /// Address that producers send webhooks to.
     #[arg(long, env = "INGEST_LISTEN", default_value = "127.0.0.1:8080")]
     pub listen: SocketAddr,
-    /// Where probes and metrics are served.
+    /// Address that serves probes and metrics.
     #[arg(long, env = "INGEST_ADMIN_LISTEN", default_value = "127.0.0.1:9101")]
     pub admin_listen: SocketAddr,
-    /// Ask the ingest API that runs on this machine whether it is ready, and end: 0 if it is, 1 if not.
+    /// Ask the ingest API on this machine whether it is ready, then exit: with 0 if it is, with 1 if not.
     #[arg(long)]
     pub health: bool,
-    /// Who may send, in TOML; read again when it changes.
+    /// TOML file that says who may send. It is read again when it changes.
     #[arg(long, env = "INGEST_PRODUCERS_FILE")]
     pub producers_file: Option<PathBuf>,
-    /// The URL under which providers reach this service, without a path: `https://telex.example`. Some sign it.
+    /// The URL at which providers reach this service, without a path: `https://telex.example`. Some providers sign it.
     #[arg(long, env = "INGEST_PUBLIC_URL")]
     pub public_url: Option<String>,
-    /// Take messages from anybody, without credentials. For a development machine.
+    /// Accept messages from anyone, without credentials. For development machines only.
     #[arg(long, env = "INGEST_INSECURE_DEVELOPMENT_MODE")]
     pub insecure_development_mode: bool,
     #[command(flatten)]
@@ -59,16 +59,17 @@ pub struct KafkaConfig {
     /// Kafka's brokers, `host:port` separated by commas.
     #[arg(long = "kafka-brokers", env = "INGEST_KAFKA_BROKERS")]
     pub brokers: String,
-    /// How the brokers are reached and trusted: librdkafka's settings, `name=value` lines.
+    /// File that says how to reach and trust the brokers: librdkafka's settings, as `name=value` lines.
     #[arg(long = "kafka-config-file", env = "INGEST_KAFKA_CONFIG_FILE", value_parser = KafkaSettings::load)]
     pub connection: Option<KafkaSettings>,
     /// The topic.
     #[arg(long, env = "INGEST_TOPIC", default_value = "telex.messages")]
     pub topic: String,
-    /// The topic of what a provider sent as a message and what can never be one.
+    /// The topic of items that hooks could not make into messages.
     #[arg(long, env = "INGEST_QUARANTINE_TOPIC", default_value = "telex.quarantine")]
     pub quarantine_topic: String,
-    /// Partitions over which keys are spread: the number that the processors have registered.
+    /// Number of partitions over which keys are spread. It must be the number that the processors have
+    /// registered.
     #[arg(long, env = "INGEST_PARTITION_COUNT")]
     pub partition_count: PartitionCount,
     /// How long the Kafka client tries to deliver a record, in milliseconds.
@@ -77,7 +78,7 @@ pub struct KafkaConfig {
     /// How long a request to a broker may take, in milliseconds.
     #[arg(long = "socket-timeout-ms", env = "INGEST_SOCKET_TIMEOUT_MS", value_parser = millis, default_value = "6000")]
     pub socket_timeout: Duration,
-    /// How long a record waits for others to go with it, in milliseconds.
+    /// How long a record waits for others to be sent with it, in milliseconds.
     #[arg(long = "linger-ms", env = "INGEST_LINGER_MS", value_parser = millis, default_value = "5")]
     pub linger: Duration,
 }
@@ -85,29 +86,29 @@ pub struct KafkaConfig {
 /// How much at once, and how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
-    /// Bytes of a message, as a body of its own and as an item of a batch.
+    /// Maximum bytes of a message, as a body of its own and as an item of a batch.
     #[arg(long, env = "INGEST_BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: u32,
-    /// Bytes of a batch.
+    /// Maximum bytes of a batch.
     #[arg(long, env = "INGEST_BATCH_BYTES_MAX", default_value_t = BATCH_BYTES_MAX)]
     pub batch_bytes_max: u32,
-    /// Open connections.
+    /// Maximum number of open connections.
     #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: u32,
-    /// Requests in flight, from when it is known who sends them until Kafka's answer.
+    /// Maximum number of requests in flight, counted from when their sender is known until Kafka's answer.
     #[arg(long, env = "INGEST_REQUESTS_IN_FLIGHT_MAX", default_value_t = 10_000)]
     pub requests_in_flight_max: u32,
-    /// Bytes of bodies in flight.
+    /// Maximum bytes of bodies in flight.
     #[arg(long, env = "INGEST_BYTES_IN_FLIGHT_MAX", default_value_t = 64 * 1024 * 1024)]
     pub bytes_in_flight_max: u32,
-    /// Signed requests whose body is not there yet, so that nobody knows who sends them. One too many: the
-    /// oldest is refused.
+    /// Maximum number of signed requests whose body has not arrived yet, so that nobody knows who sends them.
+    /// One more, and the oldest is refused.
     #[arg(long, env = "INGEST_UNPROVEN_REQUESTS_MAX", default_value_t = 1_000)]
     pub unproven_requests_max: u32,
-    /// Bytes of their bodies.
+    /// Maximum bytes of the bodies of these requests.
     #[arg(long, env = "INGEST_UNPROVEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
     pub unproven_bytes_max: u32,
-    /// How long a request waits for Kafka's acknowledgement, in milliseconds. Below the shortest time
+    /// How long a request waits for Kafka's acknowledgement, in milliseconds. Keep it below the shortest time
     /// after which a producer gives up.
     #[arg(long = "ack-deadline-ms", env = "INGEST_ACK_DEADLINE_MS", value_parser = millis, default_value = "9000")]
     pub ack_deadline: Duration,
@@ -117,8 +118,8 @@ pub struct Limits {
     /// How long a request's body may take, in milliseconds.
     #[arg(long = "body-deadline-ms", env = "INGEST_BODY_DEADLINE_MS", value_parser = millis, default_value = "10000")]
     pub body_deadline: Duration,
-    /// How long a connection may be idle between requests, in milliseconds. Longer than whoever is in front
-    /// keeps its connections: AWS and nginx 60 s, Google 600 s.
+    /// How long a connection may be idle between requests, in milliseconds. Set it longer than a balancer in
+    /// front keeps its connections: 60 s for AWS and nginx, 600 s for Google.
     #[arg(long = "idle-deadline-ms", env = "INGEST_IDLE_DEADLINE_MS", value_parser = millis, default_value = "620000")]
     pub idle_deadline: Duration,
     /// How long requests in flight may take once the process is asked to stop, in milliseconds.
@@ -138,7 +139,7 @@ impl Config {
         };
         require(
             self.insecure_development_mode != self.producers_file.is_some(),
-            "there must be either --producers-file or, to take messages from anybody, --insecure-development-mode",
+            "set either --producers-file or, to accept messages from anyone, --insecure-development-mode",
         );
         require(!kafka.brokers.trim().is_empty(), "--kafka-brokers must name a broker");
         require(!kafka.topic.is_empty(), "--topic must not be empty");

@@ -28,7 +28,7 @@ pub enum ApiError {
     #[error("the item is larger than {0} bytes")]
     ItemTooLarge(u32),
     /// The record is larger than the brokers allow.
-    #[error("the message is larger than the topic takes")]
+    #[error("the message is larger than the topic accepts")]
     RecordTooLarge,
     /// The body is not declared as what the route takes.
     #[error("content-type must be {}, in UTF-8", Media::list(.0))]
@@ -61,15 +61,15 @@ pub enum ApiError {
     #[error("the webhook cannot be read: {0}")]
     Unreadable(Lost),
     /// The URI is too long.
-    #[error("the URI is longer than 2048 bytes, or than 8192 of a webhook")]
+    #[error("the URI is longer than 2048 bytes, or 8192 bytes for a webhook")]
     UriTooLong,
-    #[error("there is nothing here")]
+    #[error("there is nothing at this path")]
     NotFound,
     /// Another method is meant.
     #[error("the method is not allowed here")]
     MethodNotAllowed,
     /// Where the request ends can be understood in two ways.
-    #[error("content-length and transfer-encoding must say in one way where the body ends")]
+    #[error("content-length and transfer-encoding must say unambiguously where the body ends")]
     AmbiguousLength,
     /// The head is too large.
     #[error(
@@ -85,7 +85,7 @@ pub enum ApiError {
     #[error("these credentials may not write messages of this external_client_id")]
     SourceNotAllowed,
     /// The producer sends more than its rate.
-    #[error("the producer's rate is exceeded: send it again in {retry_after_seconds} s")]
+    #[error("the producer's rate is exceeded: send again in {retry_after_seconds} s")]
     RateLimited {
         /// When it makes sense to try again; at least 1.
         retry_after_seconds: u64,
@@ -132,7 +132,7 @@ impl Unavailable {
             Self::TooManyInFlight => {
                 "too many requests are in flight: send the message again with the same id"
             }
-            Self::Draining => "this instance stops: send the message again with the same id",
+            Self::Draining => "this instance is stopping: send the message again with the same id",
         }
     }
 

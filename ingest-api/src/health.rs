@@ -70,7 +70,7 @@ impl IngestHealth {
         match look {
             Look::Seen => tracing::info!("ready"),
             Look::Unseen(problem) if readiness.has_seen => {
-                tracing::warn!(problem, "kafka is not reached, requests are answered 503");
+                tracing::warn!(problem, "kafka cannot be reached, requests are answered 503");
             }
             Look::Unseen(problem) | Look::Unsuited(problem) => tracing::warn!(problem, "not ready"),
         }

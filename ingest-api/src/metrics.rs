@@ -10,8 +10,9 @@ service_kit::metrics! {
         ingest_requests_total: IntCounterVec = &["route", "status", "code"],
         /// Messages of batches answered, by code.
         ingest_batch_items_total: IntCounterVec = &["code"],
-        /// Messages kept otherwise than they came, by what of them: `lone_surrogate` in the text became U+FFFD,
-        /// a `sent_at` was left out as `timestamp_out_of_range`, an alias as `address_malformed`.
+        /// Messages that were changed before they were kept, by what was changed: a `lone_surrogate` in the
+        /// text became U+FFFD, a `sent_at` was left out as `timestamp_out_of_range`, an alias as
+        /// `address_malformed`.
         ingest_warnings_total: IntCounterVec = &["code"],
         /// Time from a request's head to its answer.
         ingest_request_seconds: Histogram = SECONDS,
@@ -19,21 +20,21 @@ service_kit::metrics! {
         ingest_ack_seconds: Histogram = SECONDS,
         /// Bytes of bodies that were read.
         ingest_body_bytes_total: IntCounter = (),
-        /// Requests between the proof of their sender and Kafka's answer.
+        /// Requests whose sender is known and that Kafka has not answered yet.
         ingest_requests_in_flight: IntGauge = (),
         /// Bytes of bodies in flight.
         ingest_bytes_in_flight: IntGauge = (),
-        /// Signed requests whose body is being read: nobody knows yet who sends them.
+        /// Signed requests whose body is being read, so that nobody knows yet who sends them.
         ingest_unproven_requests: IntGauge = (),
-        /// Bytes of their bodies.
+        /// Bytes of the bodies of signed requests whose sender is not known yet.
         ingest_unproven_bytes: IntGauge = (),
-        /// Requests of these that were refused to make room for newer ones.
+        /// Signed requests that were refused to make room for newer ones before their sender was known.
         ingest_unproven_evicted_total: IntCounter = (),
         /// Open connections.
         ingest_connections: IntGauge = (),
         /// Connections refused because there were too many.
         ingest_connections_refused_total: IntCounter = (),
-        /// Connections that ended, by how.
+        /// Connections that ended, by cause.
         ingest_connections_ended_total: IntCounterVec = &["cause"],
         /// Requests refused because it is not known who sent them, by cause.
         ingest_authentication_failures_total: IntCounterVec = &["cause"],
@@ -41,20 +42,20 @@ service_kit::metrics! {
         ingest_producer_messages_total: IntCounterVec = &["producer", "result"],
         /// Items of providers' webhooks, by hook and by what became of them.
         ingest_hook_items_total: IntCounterVec = &["hook", "result"],
-        /// Items of webhooks that are no messages, by hook and by the name of what says so in its description.
+        /// Skipped items of webhooks, by hook and by the name of the skip rule in its description.
         ingest_hook_skipped_total: IntCounterVec = &["hook", "name"],
-        /// Messages of webhooks that are kept without their time, which could not be read.
+        /// Messages of webhooks that were kept without their time because it could not be read.
         ingest_hook_times_unreadable_total: IntCounterVec = &["hook"],
         /// Bytes of the bodies of each producer.
         ingest_producer_bytes_total: IntCounterVec = &["producer"],
-        /// Times that the producers file had changed, by what became of the new version.
+        /// Changes of the producers file, by what became of the new version.
         ingest_producers_reloads_total: IntCounterVec = &["result"],
-        /// Times that the certificates had changed, by what became of the new ones.
+        /// Changes of the certificates, by what became of the new ones.
         ingest_tls_reloads_total: IntCounterVec = &["result"],
-        /// Bytes that several records may have together in one batch to Kafka: the topic's max.message.bytes, or
+        /// Maximum bytes of several records together in one batch to Kafka: the topic's max.message.bytes, or
         /// less.
         ingest_record_batch_bytes_max: IntGauge = (),
-        /// 1 if the last look at the topic found it, 0 if Kafka is away: a look every 5 s.
+        /// 1 if the last look at the topic found it, 0 if Kafka is away. There is a look every 5 s.
         ingest_kafka_reachable: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),

@@ -25,11 +25,11 @@ use crate::{
 const ABOUT: &str = "Takes the messages that people send to a business and keeps them, in order for each \
     client.\n\n**202 means kept**: it is sent only after the brokers' acknowledgement. A 4xx means that \
     nothing was kept. A 503 means *unknown*: send the same again, with the same ids, after `Retry-After` \
-    seconds; what was kept already has no second effect, however much later it comes.\n\nThe order of a \
+    seconds. What was kept already has no second effect, however much later it comes.\n\nThe order of a \
     client's messages is the order in which they are kept. Requests that are under way at the same time have \
     no order among themselves: wait for the answer, or use the batch.\n\nEvery other answer is \
-    `application/problem+json` (RFC 9457) with a `code` that never changes its meaning. Heads that \
-    are no HTTP/1.1 at all (400, 431) are answered without a body, and the connection is closed.";
+    `application/problem+json` (RFC 9457) with a `code` that never changes its meaning. A request \
+    head that is not HTTP/1.1 at all (400, 431) is answered without a body, and the connection is closed.";
 
 pub fn document() -> Value {
     json!({
@@ -111,10 +111,10 @@ fn batch_operation() -> Value {
         "description": format!(
             "A JSON array, or a message a line (NDJSON; blank lines are not counted). At most \
             {BATCH_BYTES_MAX} bytes in all and {BODY_BYTES_MAX} a message. `results` has an entry for each \
-            message, in the order of the request; a bad message never costs the others. The messages of one \
+            message, in the order of the request; a bad message never harms the others. The messages of one \
             client enter the queue to Kafka in their order: once one finds it full (503 `queue_full`), the \
             client's later ones are refused too. Any other 503 is about its own message. A broken array is \
-            refused as a whole, a broken line alone."
+            refused as a whole; of NDJSON, only the broken line is."
         ),
         "parameters": common_parameters(),
         "requestBody": body(batch::MEDIA, "Batch", &json!([schemas::example_message()])),
@@ -123,8 +123,8 @@ fn batch_operation() -> Value {
                 answer(StatusCode::ACCEPTED, "All messages are kept."),
                 answer(
                     StatusCode::MULTI_STATUS,
-                    "At least one message was not taken: see `results`. `Retry-After` stands here if sending \
-                    those with status 503 again makes sense.",
+                    "At least one message was not taken: see `results`. `Retry-After` is set if it makes sense \
+                    to send those with status 503 again.",
                 ),
             ],
             errors,
@@ -172,14 +172,14 @@ fn webhook_operation() -> Value {
     let mut responses = responses(
         [as_the_hook_says(
             "2XX",
-            "Every message is kept, and what can never be one lies \
-        in the quarantine.",
+            "Every message is kept, and items that can never become messages \
+        are in quarantine.",
         )],
         errors,
     );
     let again = as_the_hook_says(
         "default",
-        "Send it again: in place of 503 and 429, if the hook says another status. \
+        "Send it again. This status replaces 503 and 429 if the hook sets another one. \
         Without a body.",
     );
     responses.as_object_mut().into_iter().for_each(|responses| responses.extend([again.clone()]));
@@ -187,10 +187,10 @@ fn webhook_operation() -> Value {
         "operationId": "postWebhook",
         "summary": "A provider's webhook, as the provider sends it",
         "description": format!(
-            "A hook of the producers file says how the body is read, how it is signed and what is answered; a \
-            provider that can do nothing else sends its secret behind the name, as another segment of the path. At \
-            most {WEBHOOK_BYTES_MAX} bytes. Answers of the status that the hook says have the body that the hook says, as \
-            a rule none."
+            "A hook of the producers file says how the body is read, how it is signed and what is answered. A \
+            provider that can do nothing else sends its secret after the name, as another segment of the path. At \
+            most {WEBHOOK_BYTES_MAX} bytes. An answer with the status that the hook sets has the body that the hook \
+            sets, usually none."
         ),
         "security": [{}],
         "parameters": webhook_parameters(),
@@ -203,10 +203,10 @@ fn webhook_operation() -> Value {
 }
 
 fn webhook_setup_operation() -> Value {
-    let answered = as_the_hook_says("200", "The word that the provider wants to see again, as plain text.");
+    let answered = as_the_hook_says("200", "The word that the provider expects back, as plain text.");
     json!({
         "operationId": "getWebhook",
-        "summary": "A provider looks whether the URL is ours",
+        "summary": "A provider checks that the URL is ours",
         "description": "Or sends its messages in the query, if the hook says so.",
         "security": [{}],
         "parameters": webhook_parameters(),
@@ -291,7 +291,7 @@ fn body(media: &[Media], schema: &str, example: &Value) -> Value {
     json!({
         "required": true,
         "description": format!(
-            "UTF-8. May be encoded, which `content-encoding` has to say: one of {}.", CODINGS
+            "UTF-8. May be encoded; `content-encoding` must then name the coding: one of {}.", CODINGS
         ),
         "content": content.collect::<Map<_, _>>(),
     })
@@ -334,8 +334,8 @@ fn parameters() -> Value {
         },
         "RequestId": {
             "name": "x-request-id", "in": "header", "schema": { "type": "string" },
-            "description": "Your name for this attempt, to be found again in the answer, the logs, the record \
-                and the row: 1 to 128 of `A-Z a-z 0-9 . _ : -`. Anything else is replaced.",
+            "description": "Your name for this attempt. The answer, the logs, the record and the row carry \
+                it. 1 to 128 of `A-Z a-z 0-9 . _ : -`; anything else is replaced.",
         },
         "TraceParent": {
             "name": "traceparent", "in": "header", "schema": { "type": "string" },
@@ -343,8 +343,8 @@ fn parameters() -> Value {
         },
         "Producer": {
             "name": "x-telex-producer", "in": "header", "schema": { "type": "string" },
-            "description": "Which producer signed the request. It may be left out as long as few are known \
-                to the service; with it the request is checked against that producer's keys only.",
+            "description": "Which producer signed the request. It may be left out as long as the service \
+                knows few producers. With it, the request is checked against that producer's keys only.",
         },
     })
 }
@@ -361,7 +361,7 @@ fn headers() -> Value {
         },
         "AcceptEncoding": {
             "schema": { "type": "string", "const": CODINGS },
-            "description": "Where `content-encoding` is the reason: the codings that are known.",
+            "description": "The codings that are supported, if `content-encoding` is the reason.",
         },
     })
 }
@@ -370,7 +370,7 @@ fn security_schemes() -> Value {
     let signed = |name: &str, description: &str| json!({ "type": "apiKey", "in": "header", "name": name, "description": description });
     json!({
         "webhookId": signed("webhook-id", "Standard Webhooks: the same for every attempt of one request. \
-            `svix-id`, `svix-timestamp` and `svix-signature` are the same three."),
+            `svix-id`, `svix-timestamp` and `svix-signature` are other names of these three headers."),
         "webhookTimestamp": signed(
             "webhook-timestamp", "Standard Webhooks: seconds since 1970, at most 300 from now either way, or as old as has been \
                 agreed with the producer.",
@@ -378,8 +378,8 @@ fn security_schemes() -> Value {
         "webhookSignature": signed(
             "webhook-signature",
             "Standard Webhooks: `v1,` and base64 of HMAC-SHA256 over `{id}.{timestamp}.{body}`, the body being \
-            the bytes as they are sent; several signatures are separated by spaces or stand in lines of their own, \
-            and one has to be right.",
+            the bytes as they are sent; several signatures are separated by spaces or have header lines of their \
+            own, and one of them must be right.",
         ),
         "apiKey": { "type": "http", "scheme": "bearer", "description": "A producer's API key." },
     })

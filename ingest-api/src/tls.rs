@@ -16,13 +16,13 @@ use crate::files::{Files, Load, Reloaded};
 /// Where certificates are. Without them plain HTTP is spoken.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct TlsConfig {
-    /// The server's certificate and its chain, in PEM; with it, TLS is spoken.
+    /// The server's certificate and its chain, in PEM. If it is set, the server speaks TLS.
     #[arg(long = "tls-cert-file", env = "INGEST_TLS_CERT_FILE", requires = "key_file")]
     pub cert_file: Option<PathBuf>,
     /// The certificate's private key, in PEM.
     #[arg(long = "tls-key-file", env = "INGEST_TLS_KEY_FILE", requires = "cert_file")]
     pub key_file: Option<PathBuf>,
-    /// The authorities of which every producer must show a certificate, in PEM.
+    /// Certificate authorities, in PEM. Every producer must present a certificate from one of them.
     #[arg(long = "tls-client-ca-file", env = "INGEST_TLS_CLIENT_CA_FILE", requires = "cert_file")]
     pub client_ca_file: Option<PathBuf>,
 }

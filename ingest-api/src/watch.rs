@@ -108,7 +108,7 @@ async fn without_quarantine(shared: &Arc<Shared<KafkaPublisher>>) -> Option<Stri
         tokio::task::spawn_blocking(move || asked.publisher.quarantine_partitions(QUESTION_DEADLINE)).await;
     let error = seen.ok()?.err()?;
     Some(format!(
-        "the topic of the quarantine cannot be seen, webhooks with an item that is no message are not taken: {error}"
+        "the quarantine topic cannot be seen, webhooks with items that would go there are not taken: {error}"
     ))
 }
 
@@ -116,7 +116,7 @@ async fn resize(shared: &Arc<Shared<KafkaPublisher>>, from: u32, to: u32) {
     let asked = Arc::clone(shared);
     match tokio::task::spawn_blocking(move || asked.publisher.resize(to)).await {
         Ok(Ok(())) => tracing::info!(from, to, "batches of records are kept within the topic's limit"),
-        Ok(Err(error)) => tracing::error!(%error, "no producer for the topic's new limit"),
+        Ok(Err(error)) => tracing::error!(%error, "the topic's new limit could not be applied"),
         Err(_) => tracing::error!("the change of the producer panicked"),
     }
 }

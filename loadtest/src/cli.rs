@@ -38,7 +38,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sends a plan of webhooks. Exit status: 0 every reply as planned (and, with a database, every 202 a row, once and in order), 1 not so, 2 usage, 130 interrupted.
+    /// Sends a plan of webhooks. Exit status: 0 every reply is as planned (and, with a database, every 202 is a row, once and in order), 1 otherwise, 2 wrong usage, 130 interrupted.
     Run(Box<RunArgs>),
 }
 

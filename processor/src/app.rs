@@ -64,7 +64,7 @@ impl Application {
     pub async fn build(config: Config, admin_listen: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(admin_listen)
             .await
-            .with_context(|| format!("--admin-listen {admin_listen} cannot be listened on"))?;
+            .with_context(|| format!("cannot listen on --admin-listen {admin_listen}"))?;
         let instruments = Instruments { metrics: Arc::new(Metrics::new()?), status: Arc::default() };
         Ok(Self { config, listener, instruments })
     }
@@ -97,7 +97,7 @@ impl Application {
             match work(&config, parts, &instruments, shutdown.as_mut()).await {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
-                    tracing::warn!(cause = cause.as_str(), "consumer is rebuilt");
+                    tracing::warn!(cause = cause.as_str(), "rebuilding the consumer");
                     let rebuilds = &instruments.metrics.processor_rebuilds_total;
                     rebuilds.with_label_values(&[cause.as_str()]).inc();
                     instruments.status.unassigned();

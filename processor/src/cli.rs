@@ -16,10 +16,10 @@ use crate::{
     store::{Database, session::DatabaseConfig},
 };
 
-/// Files the records of the topic into PostgreSQL, each exactly once.
+/// Files the records of the topic in PostgreSQL, each exactly once.
 ///
-/// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line has no meaning; 3 not
-/// everything is applied that `prove --applied` asks for.
+/// Exit codes: 0 done; 1 failed, or the tables are not what the topic says; 2 the command line is not valid;
+/// 3 `prove --applied` found records that are not applied yet.
 #[derive(Debug, clap::Parser)]
 #[command(name = "processor", version, long_version = client::VERSION.as_str())]
 pub struct Cli {
@@ -27,7 +27,7 @@ pub struct Cli {
     kafka: KafkaConfig,
     #[command(flatten)]
     database: DatabaseConfig,
-    /// How safe the topic's settings have to be.
+    /// How safe the topic's settings must be.
     #[arg(long, env = "PROCESSOR_TOPIC_PROFILE", value_enum, default_value = "production", global = true)]
     topic_profile: TopicProfile,
     #[command(flatten)]
@@ -38,38 +38,39 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Bring the tables to the version of this binary.
+    /// Migrate the tables to the version of this binary.
     Migrate,
-    /// Apply the partitions that the consumer group gives.
+    /// Apply the records of the partitions that the consumer group assigns.
     Run(Box<run::Args>),
     /// Ask the `processor run` on this machine whether it is ready.
     Health(health::Args),
-    /// How far each partition is applied; move one that is not halted.
+    /// Show how far each partition is applied; move one that is not halted.
     #[command(subcommand)]
     Progress(progress::Command),
-    /// Partitions that stand still until a person decides: list, resume.
+    /// Partitions that are halted until a person decides: list, history, resume.
     #[command(subcommand)]
     Halts(halts::Command),
     /// Records that could not be applied: list, show, export, replay.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
-    /// What hooks could make no message of: list, show, export. Reads Kafka alone.
+    /// Items that hooks could not make into messages: list, show, export. Reads only Kafka.
     Quarantine(quarantine::Args),
     /// Dialogs and their messages.
     #[command(subcommand)]
     Dialogs(dialogs::Command),
-    /// When a dialog ends because its client has been silent.
+    /// Rules for ending a dialog when its client has been silent: show, set.
     #[command(subcommand)]
     DialogRules(dialog_rules::Command),
-    /// More partitions for a topic whose messages go on.
+    /// Add partitions to a topic that is in use.
     #[command(subcommand)]
     Partitions(partitions::Command),
-    /// The records of the topic in a readable form, as they come. Never joins the processors' group.
+    /// Show the records of the topic in a readable form, as they come. Never joins the processors' consumer
+    /// group.
     Tail(tail::Args),
     /// Fold the topic again and compare every row with it.
     ///
-    /// Exit codes: 0 clean, or the baseline is recorded; 1 differs, not provable, or failed; 2 the command line has no
-    /// meaning; 3 clean, but with `--applied` the log holds records that are not applied yet.
+    /// Exit codes: 0 clean, or the baseline is recorded; 1 differs, not provable, or failed; 2 the command
+    /// line is not valid; 3 clean, but with `--applied` the log holds records that are not applied yet.
     Prove(prove::Args),
 }
 

@@ -10,7 +10,7 @@ use crate::domain::{applied::Applied, batch::Batch};
 service_kit::metrics! {
     /// Every metric of a processor.
     pub struct Metrics {
-        /// Offsets applied, by what became of them: message, duplicate, command, dead_letter, and control for what Kafka itself explains (ends of its transactions, aborted records). Those of a transaction whose outcome was read from the rows are missing; the rows count them.
+        /// Offsets applied, by what became of them: message, duplicate, command, dead_letter, and control for what Kafka itself explains (ends of its transactions, aborted records). Offsets of a transaction whose outcome was read from the rows are missing here; the rows count them.
         processor_records_total: IntCounterVec = &["outcome"],
         /// Dead letters written, by reason.
         processor_dead_letters_total: IntCounterVec = &["reason"],
@@ -20,19 +20,19 @@ service_kit::metrics! {
         processor_batch_records: Histogram = COUNTS,
         /// Time from the append of a batch's oldest record to its commit, by the clocks of broker and processor.
         processor_stored_seconds: Histogram = SECONDS,
-        /// What kept records from being applied, by what was done about it: retry, less, bisect, settle, halt.
+        /// Failures to apply records, by what was done about them: retry, less, bisect, settle, halt.
         processor_apply_failures_total: IntCounterVec = &["action"],
         /// Transactions whose outcome was read from the rows, by verdict: done, redo, fenced.
         processor_ambiguous_commits_total: IntCounterVec = &["verdict"],
         /// Partitions that another owner had taken, or that a failover had moved back.
         processor_fenced_total: IntCounter = (),
-        /// Attempts that did not end in time and were left behind.
+        /// Attempts that did not end in time and were abandoned.
         processor_abandoned_attempts_total: IntCounter = (),
         /// Time to get a connection to PostgreSQL.
         processor_connect_seconds: Histogram = SECONDS,
         /// Rebalances, by event: assigned, revoked, lost.
         processor_rebalances_total: IntCounterVec = &["event"],
-        /// Time from a polite revocation until nothing of the partitions was under way any more, or the deadline had passed.
+        /// Time from a polite revocation until nothing was under way in the partitions, or until the deadline.
         processor_drain_seconds: Histogram = SECONDS,
         /// Records dropped because they came from a former assignment, or came twice.
         processor_stale_records_total: IntCounter = (),
@@ -44,7 +44,7 @@ service_kit::metrics! {
         processor_paused_partitions: IntGauge = (),
         /// Partitions that stand still until a person decides, by reason.
         processor_partition_halted: IntGaugeVec = &["partition", "reason"],
-        /// Partitions of ours that cannot be taken up now, by what is in the way: database, brokers, log_range, no_record, row_moves, unknown_halt, deadline.
+        /// Assigned partitions that cannot be taken up now, by what is in the way: database, brokers, log_range, no_record, row_moves, unknown_halt, deadline.
         processor_partition_waiting: IntGaugeVec = &["partition", "reason"],
         /// Partitions taken up again because the rows or the topic were not what their owner believed, by what differed: next_offset, owner_epoch, older_epoch, missing_row, halt, topic, log.
         processor_differences_total: IntCounterVec = &["difference"],
@@ -54,15 +54,15 @@ service_kit::metrics! {
         processor_last_advance_timestamp_seconds: IntGaugeVec = &["partition"],
         /// Age of the oldest record of an owned partition that is not applied yet; 0 if there is none.
         processor_lag_seconds: IntGaugeVec = &["partition"],
-        /// Offsets behind an owned partition that no counter accounts for: anything but 0 is a lost or doubled record.
+        /// Applied offsets of an owned partition minus those that its counters account for. Anything but 0 means a lost or doubled record.
         processor_conservation_gap: IntGaugeVec = &["partition"],
-        /// How long a transaction of Kafka that is neither committed nor aborted has held back the records behind it in an owned partition; 0 if none does.
+        /// How long an open Kafka transaction has held back the records behind it in an owned partition; 0 if none does.
         processor_transaction_open_seconds: IntGaugeVec = &["partition"],
         /// How long an owned partition with records to apply has not advanced, although Kafka and PostgreSQL answer.
         processor_stalled_seconds: IntGaugeVec = &["partition"],
-        /// Times that the consumer was rebuilt, by cause: stalled, topic_changed.
+        /// Rebuilds of the Kafka consumer, by cause: stalled, topic_changed.
         processor_rebuilds_total: IntCounterVec = &["cause"],
-        /// Lanes whose attempts PostgreSQL has not answered for five seconds and more.
+        /// Lanes whose attempts PostgreSQL has not answered for five seconds or more.
         processor_lanes_waiting_for_database: IntGauge = (),
         /// 1 if the topic's settings put records at risk.
         processor_topic_unsafe: IntGauge = (),

@@ -52,7 +52,7 @@ pub struct Quarantined {
 
 /// A record that is no item in quarantine: another program wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the header {0} is missing or not what it has to be")]
+#[error("the header {0} is missing or malformed")]
 pub struct Foreign(pub &'static str);
 
 impl Quarantined {

@@ -86,7 +86,7 @@ impl KafkaSettings {
             }
             match setting(line, &file) {
                 Ok((name, _)) if settings.get(&name).is_some() => {
-                    problems.push(format!("line {}: {name} is there twice", number + 1));
+                    problems.push(format!("line {}: {name} appears twice", number + 1));
                 }
                 Ok(setting) => settings.0.push(setting),
                 Err(problem) => problems.push(format!("line {}: {problem}", number + 1)),
@@ -133,7 +133,7 @@ impl KafkaSettings {
         let is_plain = is("sasl.mechanism", "plain") || is("sasl.mechanisms", "plain");
         refuse(
             is("security.protocol", "sasl_plaintext") && is_plain,
-            "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would go over the wire as it is",
+            "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would be sent unencrypted",
         );
         problems
     }
@@ -240,7 +240,7 @@ mod tests {
             error.unwrap_err().0,
             [
                 "line 2: must be name=value",
-                "line 4: client.rack is there twice",
+                "line 4: client.rack appears twice",
                 "line 5: /absent cannot be read",
                 "sasl.* needs security.protocol=sasl_ssl",
             ]

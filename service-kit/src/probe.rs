@@ -21,7 +21,7 @@ const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
     /// Nothing listens there, or the connection broke.
-    #[error("{0} cannot be asked: {1}")]
+    #[error("{0} cannot be reached: {1}")]
     Unreachable(SocketAddr, #[source] std::io::Error),
     #[error("{0} does not answer within {DEADLINE:?}")]
     Silent(SocketAddr),

@@ -30,7 +30,7 @@ impl CpuSeconds {
 }
 
 fn counter() -> prometheus::Result<Counter> {
-    Counter::new(CpuSeconds::NAME, "Processor time of this process, of user and system, in seconds.")
+    Counter::new(CpuSeconds::NAME, "CPU time of this process, user and system, in seconds.")
 }
 
 impl Collector for CpuSeconds {

@@ -4,7 +4,7 @@
 
 use std::{fmt::Write as _, fs, path::Path};
 
-/// A metric as its declaration tells it.
+/// A metric as its declaration describes it.
 #[derive(Debug, Clone, Copy)]
 pub struct Description {
     pub name: &'static str,

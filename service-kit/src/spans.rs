@@ -30,7 +30,7 @@ const STOP_DEADLINE: Duration = Duration::from_secs(2);
 /// Where spans go.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct SpanConfig {
-    /// The OpenTelemetry collector that gets the spans of sampled traces, as `http://host:4318`; none without.
+    /// The OpenTelemetry collector that receives the spans of sampled traces, as `http://host:4318`. Without it there are no spans.
     #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_parser = parse_endpoint)]
     pub otlp_endpoint: Option<String>,
 }
@@ -47,7 +47,7 @@ fn parse_endpoint(text: &str) -> Result<String, String> {
 
 /// Spans could not be set up.
 #[derive(Debug, thiserror::Error)]
-#[error("the exporter of spans could not be made: {0}")]
+#[error("the span exporter could not be created: {0}")]
 pub struct SpanError(#[from] opentelemetry_otlp::ExporterBuildError);
 
 /// Makes spans, or none.
@@ -111,7 +111,7 @@ impl Spans {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(STOP_DEADLINE)
         {
-            tracing::warn!(%error, "spans were left behind");
+            tracing::warn!(%error, "spans were not sent");
         }
     }
 }

@@ -30,7 +30,7 @@ fn parse_filter(text: &str) -> Result<String, String> {
 
 /// The log filter could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("--log is not a filter that can be read: {0}")]
+#[error("--log is not a valid filter: {0}")]
 pub struct FilterError(#[from] tracing_subscriber::filter::ParseError);
 
 /// Installs the logger of this process, and has panics logged rather than printed.

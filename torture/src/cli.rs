@@ -19,14 +19,15 @@ use crate::{
 
 /// Breaks a Telex on purpose and checks that every promise still holds.
 ///
-/// Exit codes: 0 everything held (or every planted bug was found); 1 not, or a run that says nothing.
+/// Exit codes: 0 everything held (or every planted bug was found); 1 something did not, or a run says
+/// nothing.
 #[derive(Debug, clap::Parser)]
 #[command(name = "torture", version)]
 pub struct Cli {
     /// Where the programs are, built with the processor's feature `failpoints`.
     #[arg(long, default_value = "target/debug", global = true)]
     pub binaries: PathBuf,
-    /// What everything random follows from; without it a new one, which is printed.
+    /// Seed of everything random. Without it, a new one is chosen and printed.
     #[arg(long, global = true)]
     pub seed: Option<u64>,
     /// Messages offered a second to each Telex.
@@ -35,7 +36,7 @@ pub struct Cli {
     /// How far back a restored database goes, in seconds (F20).
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(5..=3_600), global = true)]
     pub restore_ago: u64,
-    /// Keep the logs and data also of runs that held.
+    /// Also keep the logs and data of runs that held.
     #[arg(long, global = true)]
     pub keep: bool,
     #[command(subcommand)]
@@ -44,23 +45,23 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// Each fault of the quick tier once.
+    /// Run each fault of the quick tier once.
     Quick,
-    /// Some faults.
+    /// Run some faults.
     Run {
-        /// Which, by their numbers.
+        /// Which faults, by their numbers.
         #[arg(long = "fault", required = true)]
         faults: Vec<String>,
-        /// How often each.
+        /// How often to run each.
         #[arg(long, default_value_t = 1)]
         times: u64,
     },
-    /// Faults one after the other on Telexes that go on, for a long time, with a result that is kept.
+    /// Run fault after fault on Telexes that go on, for a long time, and keep the result.
     Long {
-        /// How long, in seconds.
+        /// How long to run, in seconds.
         #[arg(long, default_value_t = 2_700, value_parser = clap::value_parser!(u64).range(60..=172_800))]
         duration: u64,
-        /// Only these: a round of all takes some ten minutes on two cores.
+        /// Only these faults. A round of all faults takes about ten minutes on two cores.
         #[arg(long = "fault")]
         faults: Vec<String>,
     },
@@ -68,11 +69,11 @@ enum Command {
     Page,
     /// Plant each bug in a copy of the sources, and see whether it is found.
     Mutants {
-        /// Only these.
+        /// Only these bugs.
         #[arg(long = "bug")]
         bugs: Vec<String>,
     },
-    /// The faults, and what happens.
+    /// List the faults, and what happens in each.
     List,
 }
 

@@ -22,7 +22,7 @@ const BESIDE: [(&str, &str, &str); 3] = [
     ("processor", "quarantine list", "PROCESSOR_QUARANTINE_TOPIC"),
 ];
 
-/// A setting as `--help` tells it.
+/// A setting as `--help` describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setting {
     /// Its variable, if it has one.

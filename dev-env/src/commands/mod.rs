@@ -32,7 +32,7 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The main job from end to end, with a verdict; stops everything it started.
+    /// Run the main job from end to end, with a verdict; stop everything it started.
     Demo {
         /// Webhooks to send.
         #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..))]
@@ -42,17 +42,17 @@ enum Command {
     Up,
     /// Stop it; its data stays.
     Down,
-    /// What of it runs.
+    /// Show what of it runs.
     Status,
-    /// Its logs, as they grow.
+    /// Follow its logs.
     Logs,
-    /// The records of its topic, as `processor tail` tells them.
+    /// Show the records of its topic, as `processor tail` does.
     Tail {
         /// For `processor tail`; without any, everything from the beginning.
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// A prompt of its database.
+    /// Open a prompt of its database.
     Psql {
         /// For psql.
         #[arg(last = true)]
@@ -74,16 +74,16 @@ enum Command {
     },
     /// Send the ingest API thousands of requests made from its own contract.
     TestApi,
-    /// Hold Dockerfile and docker-compose.yml against the programs.
+    /// Check Dockerfile and docker-compose.yml against the programs.
     ComposeCheck,
-    /// Build the manifests of k8s/ and hold them against the programs.
+    /// Build the manifests of k8s/ and check them against the programs.
     K8sCheck,
-    /// Write the alerts into k8s/ as the Prometheus operator takes them.
+    /// Write the alerts into k8s/ in the form that the Prometheus operator takes.
     K8sRules,
-    /// Rules, dashboards and a real Prometheus beside a running Telex: whether each panel and alert has something
-    /// to show.
+    /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
+    /// something to show.
     MonitoringCheck,
-    /// The topic's contract: schemas, AsyncAPI document, and readers of a real topic.
+    /// Check the topic's contract: schemas, AsyncAPI document, and readers of a real topic.
     ContractCheck,
     /// Compare the queries in the code with the migrations, and write what the build needs to know about them.
     SqlxPrepare {

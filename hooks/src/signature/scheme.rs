@@ -123,7 +123,7 @@ impl TryFrom<String> for SecretPlace {
             Some(("query", name)) => Ok(Self::Query(name.to_owned())),
             Some(("body", pointer)) => pointer.parse().map(Self::Body),
             _ => {
-                Err(format!("{text:?} is none of bearer, basic, path, header:NAME, query:NAME, body:POINTER"))
+                Err(format!("{text:?} must be bearer, basic, path, header:NAME, query:NAME or body:POINTER"))
             }
         }
     }

@@ -12,25 +12,25 @@ use hooks::{
 use schemas::{Others, Timestamp, record};
 use serde_json::{Value, json};
 
-/// Looks at a description, and at what it makes of a sample.
+/// Checks a description, and shows what it makes of a sample.
 #[derive(Debug, Args)]
 pub struct Check {
     /// The file of a description, or the name of a preset.
     description: String,
-    /// What else it says, in TOML, as `change` in the producers file: --change 'identity = "provider_id_first"'.
+    /// Changes to the description, in TOML, as `change` in the producers file: --change 'identity = "provider_id_first"'.
     #[arg(long, default_value = "")]
     change: String,
-    /// A body, or for messages in a query what follows the question mark. Prints what it makes of each item: personal
-    /// data, if the sample holds some.
+    /// File with a sample: a body or, for messages in a query, what follows the question mark. Prints what
+    /// the hook makes of each item, which is personal data if the sample holds any.
     #[arg(long)]
     sample: Option<PathBuf>,
-    /// A header of the sample, `name: value`; with --secret-env, its signature is looked at.
+    /// A header of the sample, `name: value`. With --secret-env, the signature is checked.
     #[arg(long = "header")]
     headers: Vec<String>,
     /// The URL to which the sample was sent, as its provider knows it.
     #[arg(long, default_value = "")]
     url: String,
-    /// The variable that holds the secret with which the sample is signed.
+    /// The environment variable that holds the secret with which the sample is signed.
     #[arg(long)]
     secret_env: Option<String>,
     /// When the sample was signed, in seconds since 1970, if it is older than its signature may be.
@@ -76,7 +76,7 @@ impl Check {
         let text = match presets::text(&self.description) {
             Some(text) => text.to_owned(),
             None => std::fs::read_to_string(&self.description)
-                .with_context(|| format!("{} is no preset and cannot be read", self.description))?,
+                .with_context(|| format!("{} is not a preset and cannot be read", self.description))?,
         };
         let change = toml::from_str(&self.change).context("--change is not TOML")?;
         presets::read(&text, change).map_err(anyhow::Error::msg).context(self.description.clone())
@@ -89,7 +89,7 @@ impl Check {
 
     #[expect(clippy::disallowed_methods, reason = "the user names the variable that holds the secret")]
     fn look_at_signature(&self, description: &Description, variable: &str) -> anyhow::Result<()> {
-        let secret = std::env::var(variable).with_context(|| format!("the variable {variable}"))?;
+        let secret = std::env::var(variable).with_context(|| format!("cannot read the variable {variable}"))?;
         let hook = Hook::new(description, &[secret.trim().to_owned()], &[]).map_err(anyhow::Error::msg)?;
         let headers = self.headers.iter().map(|line| header(line)).collect::<anyhow::Result<HeaderMap>>()?;
         let body = self.read_sample()?.context("a signature needs a --sample")?;

@@ -9,8 +9,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use hooks::presets;
 
-/// Descriptions of providers' webhooks: which ones come with this program, what one makes of a sample, and what was
-/// quarantined until one was mended.
+/// Hooks, the descriptions of providers' webhooks: list and show the presets, check a hook against a sample,
+/// and replay what is in quarantine.
 #[derive(Debug, Parser)]
 #[command(name = "ingest-api hooks", bin_name = "ingest-api hooks")]
 pub struct Hooks {
@@ -20,13 +20,14 @@ pub struct Hooks {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The presets: name, provider, and whether its signature was held against a vector of somebody else.
+    /// List the presets: name, provider, and whether the signature was checked against somebody else's
+    /// vector.
     List,
-    /// The text of a preset, to begin a description of one's own with.
+    /// Show the text of a preset, to start a description of your own from.
     Show { preset: String },
-    /// Look at a description, and at what it makes of a sample.
+    /// Check a description, and show what it makes of a sample.
     Check(check::Check),
-    /// Read items of the quarantine again, with the description as it is now, and keep those that are messages.
+    /// Read items of the quarantine again with the hook as it is now, and keep those that are messages.
     Replay(replay::Replay),
 }
 

@@ -26,7 +26,7 @@ const UNACKNOWLEDGED_MAX: usize = 500;
 /// Reads items of the quarantine again.
 #[derive(Debug, Args)]
 pub struct Replay {
-    /// The hook whose items are read again; they come to the hook of that name as it is now.
+    /// The hook whose items are read again. The hook of that name reads them as it is now.
     #[arg(long)]
     hook: String,
     /// The producers file.
@@ -35,7 +35,7 @@ pub struct Replay {
     /// Only items that came at this time (RFC 3339) or later.
     #[arg(long)]
     since: Option<Timestamp>,
-    /// Read and count only.
+    /// Only read and count; keep nothing.
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
@@ -76,15 +76,15 @@ impl Replay {
         reader.await??;
         let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
         let verb = if self.dry_run { "would be kept" } else { "are kept" };
-        println!("{kept} messages {verb}, {skipped} items are no messages by now");
+        println!("{kept} messages {verb}, {skipped} items are skipped now");
         for (reason, count) in still_bad {
-            println!("{count} items are still none: {reason}");
+            println!("{count} items still fail: {reason}");
         }
         if of_others > 0 {
-            println!("{of_others} items came to a hook of this name of another producer, and stay");
+            println!("{of_others} items came to another producer's hook of this name, and stay");
         }
         if foreign > 0 {
-            println!("{foreign} records are no items of a quarantine");
+            println!("{foreign} records are not items of a quarantine");
         }
         Ok(())
     }
@@ -123,7 +123,7 @@ async fn keep(
             }
             Ok(_) => continue,
             Err(foreign) => {
-                tracing::debug!(partition, offset, %foreign, "no item of a quarantine");
+                tracing::debug!(partition, offset, %foreign, "not an item of a quarantine");
                 counts.foreign += 1;
                 continue;
             }

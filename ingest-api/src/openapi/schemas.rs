@@ -130,7 +130,7 @@ fn message() -> Value {
                 "type": ["string", "null"], "maxLength": address_chars_max(),
                 "pattern": address_pattern(Scheme::ALL.into_iter().filter(|scheme| scheme.is_identity()), VISIBLE),
                 "description": format!(
-                    "What a client without a phone is reached by, byte for byte: a scheme, a colon, an id. {SCHEMES}"
+                    "The address of a client without a phone, byte for byte: a scheme, a colon, an id. {SCHEMES}"
                 ),
                 "examples": ["wa:GB.9000000001"],
             },
@@ -145,13 +145,13 @@ fn message() -> Value {
             },
             "sent_at": {
                 "type": ["string", "null"], "format": "date-time",
-                "description": "When it was sent, says the producer: from 2000 to a day from now. Shown, never \
-                    ordered by. Another time is left out, and the answer says so.",
+                "description": "When it was sent, according to the producer: from 2000 to a day from now. It is shown, and \
+                    never decides the order. Another time is left out, and the answer says so.",
             },
             "aliases": {
                 "type": ["array", "null"], "maxItems": ALIASES_MAX, "items": { "type": "string" },
                 "description": "Other addresses of the same person: phones and `scheme:id`, also `username:…`. They say who belongs \
-                    together and are no part of the body. One that is no address is left out, and the answer says so.",
+                    together and are not part of the body. One that is not an address is left out, and the answer says so.",
                 "examples": [["wa:GB.9000000001", "username:anna"]],
             },
         },
@@ -178,7 +178,7 @@ fn warnings() -> Value {
     json!({
         "type": "array",
         "minItems": 1,
-        "description": "What of the message is kept otherwise than it came; absent if nothing is.",
+        "description": "What was changed in the message before it was kept; absent if nothing was.",
         "items": {
             "type": "object",
             "required": ["pointer", "code", "detail"],
@@ -200,8 +200,8 @@ fn problem() -> Value {
             "type": { "type": "string", "pattern": "^urn:telex:problem:" },
             "title": { "type": "string" },
             "status": { "type": "integer" },
-            "code": { "type": "string", "description": "Stable: decide by it." },
-            "detail": { "type": "string", "description": "For a person; never holds what was sent." },
+            "code": { "type": "string", "description": "Stable: base decisions on it." },
+            "detail": { "type": "string", "description": "For people; never holds what was sent." },
             "pointer": {
                 "type": "string", "description": "JSON pointer (RFC 6901) of the first bad field.",
             },
@@ -218,7 +218,7 @@ fn item_refused() -> Value {
     let codes: Vec<&str> = errors.iter().map(ApiError::code).collect();
     json!({
         "type": "object",
-        "description": "What the message's own request would have been answered with.",
+        "description": "What a request with this message alone would have been answered with.",
         "required": ["status", "code", "detail"],
         "properties": {
             "status": { "enum": statuses },

@@ -114,7 +114,7 @@ pub fn read(
     }
     for producer in raw.producers.into_iter().take(PRODUCERS_MAX) {
         if !names.insert(producer.name.clone()) {
-            reader.problems.push(format!("producer {:?} is there twice", producer.name));
+            reader.problems.push(format!("producer {:?} appears twice", producer.name));
         }
         entries.push(reader.producer(producer));
     }
@@ -202,7 +202,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let named = exact.len() + prefixes.len();
         self.require(
             all != (named > 0),
-            "there must be either external_client_ids or external_client_id_prefixes, or all_external_client_ids = true",
+            "set either external_client_ids or external_client_id_prefixes, or all_external_client_ids = true",
         );
         for id in &exact {
             if schemas::ExternalClientId::parse(id.as_str()).is_err() {
@@ -211,7 +211,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         }
         self.require(
             prefixes.iter().all(|prefix| !prefix.is_empty()),
-            "external_client_id_prefixes: an empty prefix is all_external_client_ids = true",
+            "external_client_id_prefixes: an empty prefix means all_external_client_ids = true",
         );
         if all { Scope::All } else { Scope::Named { exact: exact.into_iter().collect(), prefixes } }
     }

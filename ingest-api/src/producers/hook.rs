@@ -12,7 +12,7 @@ use super::{
 };
 use crate::metrics::Metrics;
 
-/// A hook and whose it is.
+/// A hook and the producer that it belongs to.
 #[derive(Debug)]
 pub struct ProducerHook {
     name: String,
@@ -147,10 +147,10 @@ pub(super) fn problems<'a>(
     let (mut problems, mut names) = (Vec::new(), std::collections::BTreeSet::new());
     for HookEntry { name, hook, identity_change } in entries.iter().flat_map(|entry| &entry.hooks) {
         if !names.insert(name) {
-            problems.push(format!("hook {name:?} is there twice"));
+            problems.push(format!("hook {name:?} appears twice"));
         }
         if hook.signer().signs_url() && !has_public_url {
-            problems.push(format!("hook {name:?}: its provider signs the URL: --public-url must say it"));
+            problems.push(format!("hook {name:?}: its provider signs the URL: set --public-url"));
         }
         let (former, to) = (previous(name).map(|previous| previous.hook.identity()), hook.identity());
         let is_wanted =

@@ -1,4 +1,4 @@
--- The three roles, made once by somebody who may make roles, in Telex's database:
+-- The three roles, created once by someone with the right to create roles, in Telex's database:
 --   psql -v ON_ERROR_STOP=1 -f migrations/roles/create.sql DATABASE
 -- Harmless to repeat. Passwords are given afterwards (`\password telex_processor`), or by whoever manages the roles; where
 -- an operator makes the roles itself (CloudNativePG, a cloud's console), run this all the same for timeouts and rights.

@@ -1,4 +1,4 @@
-//! What `loadtest run` is told.
+//! The options of `loadtest run`.
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -19,7 +19,7 @@ use crate::{
     sign::Signer,
 };
 
-/// What `loadtest run` is told.
+/// The options of `loadtest run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The ingest API; messages go to its /v1/messages.
@@ -28,29 +28,31 @@ pub struct RunArgs {
     /// Requests to send, of every kind together.
     #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=MESSAGES_MAX))]
     messages: u64,
-    /// Sends for so long instead, as `90s`, `5m` or `1h`; needs a rate.
+    /// Sends for this long instead, such as `90s`, `5m` or `1h`; needs --rate.
     #[arg(long, conflicts_with = "messages", requires = "rate", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// The plan follows from it: the same seed sends the same kinds, clients and words.
+    /// Seed of the plan: the same seed sends the same kinds, clients and words.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
-    /// People who write, at most [default: as many as write --messages-per-client].
+    /// Maximum number of clients who write [default: as many as --messages-per-client gives].
     #[arg(
         long,
         conflicts_with = "messages_per_client",
         value_parser = clap::value_parser!(u32).range(i64::from(CLIENTS_MIN)..=i64::from(CLIENTS_MAX))
     )]
     clients: Option<u32>,
-    /// What one of them writes: a mean of which most stay below and some far above (10), even:MEAN, or LOW..HIGH.
+    /// Messages that a client writes: a mean (10; most clients write fewer, some far more), even:MEAN, or LOW..HIGH.
     #[arg(long, default_value = "10")]
     messages_per_client: Spread,
-    /// Values of external_client_id they write through; a phone is used under up to three.
+    /// Number of sources (external_client_id) that clients write through; a phone is used under up to three
+    /// of them.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(i64::from(SOURCES_MIN)..))]
     sources: u32,
-    /// Of a hundred clients so many have an address (tg:…) and no phone, and as many a phone with an alias.
+    /// This many of a hundred clients have an address (tg:…) and no phone; as many have a phone with an
+    /// alias.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=i64::from(ADDRESSES_MAX)))]
     addresses: u32,
-    /// Connections; each client's messages go over one of them, one after the other.
+    /// Number of connections; each client's messages go over one of them, one after the other.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     connections: u16,
     /// Shares of valid, duplicate and invalid requests, relative to their sum.
@@ -59,13 +61,13 @@ pub struct RunArgs {
     /// Requests a second (2500, 10k), or a ramp (1k..10k), by a schedule that slow replies do not slow down [default: as many as the connections carry].
     #[arg(long)]
     pub rate: Option<Rate>,
-    /// Sends so many messages in a request, to /v1/messages/batch.
+    /// Sends this many messages in each request, to /v1/messages/batch.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub batch: Option<u16>,
-    /// Sends one of n parts of the plan, as i/n with i from 0: so that several processes share it. --rate and --messages are those of the whole.
+    /// Sends one of n parts of the plan, as i/n with i from 0, so that several processes share it. --rate and --messages are those of the whole plan.
     #[arg(long, default_value_t = Shard::WHOLE)]
     shard: Shard,
-    /// Sends each message as WhatsApp's Cloud API does, to the hook of this name, and signs as Meta does with --secret-file; loadtest/README.md says what the hook has to say.
+    /// Sends each message as WhatsApp's Cloud API does, to the hook of this name, and signs as Meta does with --secret-file; loadtest/README.md says what the hook must say.
     #[arg(long, requires = "secret_file", conflicts_with_all = ["batch", "producer"])]
     pub hook: Option<String>,
     /// Signs each request (Standard Webhooks) with the secret in this file.
@@ -74,19 +76,19 @@ pub struct RunArgs {
     /// The producer whose secret it is; without it, the API tries all.
     #[arg(long, env = "LOADTEST_PRODUCER", requires = "secret_file")]
     producer: Option<String>,
-    /// The tables, as `postgres://user:password@host:port/database`, for somebody who may read them: measures when rows are visible and how far the processors lag, and afterwards verifies that every 202 is a row, once and in order, and that nothing else is there.
+    /// The tables, as `postgres://user:password@host:port/database`, with a role that may read them. Measures when rows are visible and how far the processors lag, and afterwards verifies that every 202 is a row, once and in order, and that nothing else is there.
     #[arg(long, env = "LOADTEST_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub database_url: Option<Secret>,
-    /// The same in a file, so that the password is in no environment and no argument. Goes before the one above.
+    /// File that holds this URL, so that the password is in no environment and no argument. Takes precedence over `--database-url`.
     #[arg(long, env = "LOADTEST_DATABASE_URL_FILE", value_parser = Secret::from_file, value_name = "PATH")]
     pub database_url_file: Option<Secret>,
-    /// How long to wait, before it is verified, until everything acknowledged is applied, in seconds.
+    /// How long to wait, before verifying, until everything acknowledged is applied, in seconds.
     #[arg(long, default_value_t = 60)]
     pub verify_timeout_seconds: u64,
     /// Writes the report as JSON to this file.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
-    /// Writes the report as a page to look at to this file.
+    /// Writes the report as an HTML page to this file.
     #[arg(long, value_name = "PATH")]
     pub html: Option<PathBuf>,
 }

@@ -20,60 +20,62 @@ use crate::{
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// The newest dead letters: place, reason, rule.
+    /// List the newest dead letters: place, reason, rule.
     List {
         #[command(flatten)]
         filter: Filter,
         /// As JSON.
         #[arg(long)]
         json: bool,
-        /// How many.
+        /// How many to list.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
-    /// One dead letter with all that is known of it.
+    /// Show one dead letter with all that is known about it.
     Show {
         /// Its place: `partition/offset`.
         #[arg(value_parser = parse_place)]
         place: (i32, i64),
-        /// The id of its topic, where two topics have a letter at this place.
+        /// The id of its topic, needed if two topics have a dead letter at this place.
         #[arg(long)]
         topic_id: Option<Uuid>,
-        /// Also key, value and headers: they may hold what a client wrote.
+        /// Also show key, value and headers. They may hold what a client wrote.
         #[arg(long)]
         content: bool,
     },
-    /// Dead letters with their content, one JSON object a line (NDJSON), in the order of their places.
+    /// Export dead letters with their content: one JSON object per line (NDJSON), in the order of their
+    /// places.
     Export {
         #[command(flatten)]
         filter: Filter,
     },
     /// Write dead letters to the topic again, as new records of their clients.
     ///
-    /// A record goes to its client's own partition, behind what the client has sent since, with its headers
-    /// as they were, x-telex-replay-of and x-telex-replay-attempt. A letter is replayed once; a message that
-    /// is there already is counted as a duplicate, so a second replay has no effect. What this program would
-    /// refuse again is not written: letters of reason rejected_by_database (once the database accepts them)
-    /// and unknown_type (after an upgrade) are those worth a replay; those of nobody (no key, a key that is
-    /// not the client's) stay refused.
+    /// A record goes to its client's own partition, behind what the client has sent since. It keeps its
+    /// headers, and gets x-telex-replay-of and x-telex-replay-attempt. A dead letter is replayed once. A
+    /// message that is already there is counted as a duplicate, so a second replay has no effect. What this
+    /// program would refuse again is not written. Dead letters that are worth a replay have the reason
+    /// rejected_by_database (once the database accepts them) or unknown_type (after an upgrade). Those that
+    /// belong to no client (no key, or a key that is not the client's) stay refused.
     ///
-    /// Needs the right to write to the topic, which a running processor does not have: name it by --kafka-config-file.
+    /// Needs the right to write to the topic, which a running processor does not have. Give credentials with this right in `--kafka-config-file`.
     Replay(Box<replay::Args>),
 }
 
 /// Which letters. Several filters narrow together.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Filter {
-    /// Only letters with this reason.
+    /// Only dead letters with this reason.
     #[arg(long)]
     reason: Option<String>,
-    /// Only letters whose key is this client's id. A record that cannot be read has no other client.
+    /// Only dead letters whose key is this client's id. Nothing else names the client of a record that cannot
+    /// be read.
     #[arg(long)]
     client_id: Option<Uuid>,
-    /// Only letters of this partition.
+    /// Only dead letters of this partition.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Only letters that were not replayed.
+    /// Only dead letters that were not replayed.
     #[arg(long)]
     not_replayed: bool,
 }

@@ -24,15 +24,17 @@ const TRIES_MAX: u32 = 5;
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// The rules in force for new records.
+    /// Show the rules in force for new records.
     Show,
-    /// Replace the rules. They hold from the next offset of every partition on, and for nothing before it.
+    /// Replace the rules. The new ones hold from the next offset of every partition on, and for nothing
+    /// before it.
     Set {
-        /// `[PREFIX=]GAP`, once a rule: clients whose `external_client_id` begins with PREFIX (all, without one)
-        /// get a new dialog after a silence of GAP (`90s`, `30m`, `24h`, `7d`; `never`). The longest prefix decides.
+        /// `[PREFIX=]GAP`, once per rule. Clients whose `external_client_id` begins with PREFIX (without one,
+        /// all clients) get a new dialog after a silence of GAP (`90s`, `30m`, `24h`, `7d` or `never`). The
+        /// longest prefix decides.
         #[arg(long = "idle-gap", value_name = "[PREFIX=]GAP", required_unless_present = "none")]
         idle_gaps: Vec<RuleArgument>,
-        /// No rules: dialogs end by commands only.
+        /// Set no rules: only commands end dialogs.
         #[arg(long, conflicts_with = "idle_gaps")]
         none: bool,
         #[command(flatten)]
@@ -106,7 +108,7 @@ fn rules_of(arguments: Vec<RuleArgument>) -> anyhow::Result<DialogRules> {
 async fn show(database: &Database, topic: Topic) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let Some(version) = rules::latest_version(&mut connection, topic.topic_ref).await? else {
-        return Ok(say("no rules were ever set: dialogs end by commands only")?);
+        return Ok(say("no rules were ever set: only commands end dialogs")?);
     };
     let versions = rules::dialog_rules(&mut connection, topic.topic_ref).await?;
     let rules = versions.get(&version).map(|rules| describe(rules)).unwrap_or_default();
@@ -127,8 +129,8 @@ async fn set(
         match change(database, topic, rules).await {
             Ok(version) => break version,
             // The processors' transactions hold the rows too, and may have been first.
-            Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "not set, trying again"),
-            Err(error) => return Err(error).context("the rules"),
+            Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "rules not set, trying again"),
+            Err(error) => return Err(error).context("cannot set the rules"),
         }
         tries += 1;
         tokio::time::sleep(Duration::from_millis(300)).await;
@@ -150,7 +152,7 @@ fn describe(rules: &DialogRules) -> String {
         // Writing to a string does not fail.
         let _infallible = write!(lines, "\n  {:<32} {gap}", format!("\"{}\"", rule.prefix)).is_err();
     }
-    if lines.is_empty() { "\n  no rules: dialogs end by commands only".to_owned() } else { lines }
+    if lines.is_empty() { "\n  no rules: only commands end dialogs".to_owned() } else { lines }
 }
 
 #[cfg(test)]

@@ -10,15 +10,15 @@ use crate::store::Database;
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// The dialogs of a client with their messages, in their order.
+    /// Show the dialogs of a client with their messages, in their order.
     Show {
-        /// The client as its source calls it.
+        /// The client's source.
         #[arg(long)]
         external_client_id: String,
-        /// Its phone, or scheme:id.
+        /// The client's phone, or scheme:id.
         #[arg(long, visible_alias = "client-phone")]
         client_address: String,
-        /// Messages to show.
+        /// How many messages to show.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
@@ -33,8 +33,8 @@ pub async fn run(command: Command, database: &Database) -> anyhow::Result<()> {
     let (external, address) =
         match (ExternalClientId::parse(&external_client_id), Address::parse(&client_address)) {
             (Ok(external), Ok(address)) => (external, address),
-            (Err(_), _) => bail!("--external-client-id is none"),
-            (_, Err(_)) => bail!("--client-address is none"),
+            (Err(_), _) => bail!("--external-client-id is not valid"),
+            (_, Err(_)) => bail!("--client-address is not valid"),
         };
     let client_id = ClientId::of(&external, &address);
     let mut connection = database.reader().await?;

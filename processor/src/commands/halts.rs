@@ -12,32 +12,32 @@ use crate::{kafka::client::KafkaConfig, store::Database};
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Partitions that stand still: since when, why, and the command that looks at what to do.
+    /// List halted partitions: since when, why, and the command that shows what resuming would do.
     List {
-        /// Also those that were resumed.
+        /// Also list those that were resumed.
         #[arg(long)]
         all: bool,
         /// As JSON.
         #[arg(long)]
         json: bool,
     },
-    /// What people have moved: who, when, from where to where, how much was skipped and repeated.
+    /// List what people have moved: who, when, from where to where, and how much was skipped and repeated.
     History {
         /// As JSON.
         #[arg(long)]
         json: bool,
-        /// How many, the newest first.
+        /// How many to list, the newest first.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },
-    /// Let a halted partition go on, from a place that you name. Its owner notices within seconds.
+    /// Resume a halted partition from a place that you name. Its owner notices within seconds.
     ///
     /// Nothing is guessed: --from must be where the partition stands, --to must lie in its log, and
-    /// --reason-code must be the reason that stands. The command first says what is skipped (records that
-    /// will never be applied) and what is repeated (what the log holds there is applied again: a message
-    /// that is there already is counted as a duplicate, a command acts again).
+    /// --reason-code must be the reason for the halt. The command first says what is skipped (records that
+    /// will never be applied) and what is repeated (what the log holds there is applied again: a message that
+    /// is already there is counted as a duplicate, and a command acts again).
     ///
-    /// A topic that was deleted and created again is accepted as a whole: give --topic-id and no partition.
+    /// To accept a topic that was deleted and created again, as a whole, give --topic-id and no --partition.
     Resume(Box<resume::Args>),
 }
 

@@ -7,7 +7,7 @@ use service_kit::probe;
 /// Whom to ask.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The admin port of the `processor run` to ask.
+    /// The admin address of the `processor run` to ask.
     #[arg(long, env = "PROCESSOR_ADMIN_LISTEN", default_value = "127.0.0.1:9102")]
     admin_listen: SocketAddr,
 }

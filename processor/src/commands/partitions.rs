@@ -33,20 +33,20 @@ const STILL_FOR: Duration = Duration::from_secs(3);
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Over how many partitions keys are spread, in each partition from which offset on.
+    /// Show over how many partitions keys are spread, and from which offset on in each partition.
     Show,
-    /// Make partitions. They stay empty, and every key stays where it is.
+    /// Create partitions. They stay empty, and every key stays where it is.
     Grow {
-        /// How many there are to be: a multiple of the number that keys are spread over.
+        /// How many partitions the topic is to have: a multiple of the number that keys are spread over.
         #[arg(long)]
         to: PartitionCount,
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Spread keys over the partitions that were made. Every ingest API must have stopped before; afterwards they
-    /// start with the new partition count. Partitions that are halted because they await the switch go on.
+    /// Spread keys over the partitions that were created. Stop every ingest API before, and start it with the
+    /// new partition count afterwards. Partitions that are halted because they await the switch go on.
     Switch {
-        /// Over how many.
+        /// Over how many partitions.
         #[arg(long)]
         to: PartitionCount,
         #[command(flatten)]
@@ -57,7 +57,7 @@ pub enum Command {
     /// Register the topic in an empty database with the number of partitions that its first records were spread
     /// over, if that is not the number it has now.
     Register {
-        /// Over how many.
+        /// Over how many partitions.
         #[arg(long)]
         count: PartitionCount,
         #[command(flatten)]
@@ -160,7 +160,7 @@ impl Grow<'_> {
         let answers = client::admin(self.kafka)?.create_partitions([&partitions], &options).await?;
         for answer in answers {
             if let Err((_, code)) = answer {
-                bail!("the brokers did not make the partitions: {code}");
+                bail!("the brokers did not create the partitions: {code}");
             }
         }
         Ok(())
@@ -181,7 +181,7 @@ impl Grow<'_> {
             }
             tokio::time::sleep(backoff.next_delay()).await;
         }
-        ask().await.context("the new partitions")
+        ask().await.context("the new partitions cannot be looked at")
     }
 }
 
@@ -196,7 +196,7 @@ async fn switch(
     require_multiple(from, to)?;
     ensure!(
         topic.known_partitions >= to.get(),
-        "{} partitions are registered: run `processor partitions grow --to {to}` before",
+        "{} partitions are registered: run `processor partitions grow --to {to}` first",
         topic.known_partitions
     );
     let count = from.get();
@@ -208,7 +208,7 @@ async fn switch(
         .iter()
         .filter_map(|row| Some((before.get(&row.partition)?.end.0 - row.next_offset.0).max(0)))
         .sum();
-    ensure!(lag == 0, "{lag} records are not applied yet: `processor progress wait`, then again");
+    ensure!(lag == 0, "{lag} records are not applied yet: run `processor progress wait`, then try again");
     if confirmation.is_dry_run() {
         return Ok(say(&format!(
             "dry run, nothing is changed: everything is applied, keys would be spread over {to} partitions instead of {from}"
@@ -241,7 +241,7 @@ async fn register(
     count: PartitionCount,
     confirmation: Confirmation,
 ) -> anyhow::Result<()> {
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     ensure!(
         count.get() <= identity.partition_count.get() && identity.partition_count.get() % count.get() == 0,
         "--count must divide {}, the number of partitions that the topic has",

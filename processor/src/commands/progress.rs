@@ -26,7 +26,7 @@ use crate::{
 /// What to do.
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
-    /// Each partition: next offset, log end, lag, counters, and why it stands still if it does.
+    /// Show each partition's next offset, log end, lag and counters, and why it stands still if it does.
     Show {
         /// As JSON.
         #[arg(long)]
@@ -34,24 +34,25 @@ pub enum Command {
     },
     /// Wait until every record that the topic holds now is applied. Exit code 1 if it takes too long.
     Wait {
-        /// How long to wait.
+        /// How long to wait, in seconds.
         #[arg(long, default_value_t = 60)]
         timeout_seconds: u64,
     },
     /// Move a partition that is not halted. Says what would be skipped and repeated.
     ///
-    /// Whoever owns the partition is fenced: it notices with its next record, and reads on from the new place.
+    /// The partition's owner is fenced. It notices with its next record, and reads on from the new place.
     ///
-    /// For a halted partition use `processor halts resume`. Skipped records are never applied. Of repeated
-    /// records a message that is there already is counted as a duplicate, a command acts again.
+    /// For a halted partition use `processor halts resume`. Skipped records are never applied. Repeated
+    /// records are applied again: a message that is already there is counted as a duplicate, and a command
+    /// acts again.
     Set {
         /// The partition.
         #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
         partition: i32,
-        /// Where it stands: its next offset. A partition that moves meanwhile is left alone.
+        /// Where the partition stands: its next offset. If the partition moves meanwhile, it is left alone.
         #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
         from: i64,
-        /// The first offset to be applied next.
+        /// The offset to apply next.
         #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
         to: i64,
         #[command(flatten)]
@@ -139,12 +140,12 @@ async fn registered(
     connection: &mut PgConnection,
     inspector: &Arc<Inspector>,
 ) -> anyhow::Result<Option<Topic>> {
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     match registry::find(connection, &identity).await? {
         Registration::Unknown => Ok(None),
         Registration::Known(topic) => Ok(Some(topic)),
         Registration::Recreated { registered } => {
-            bail!("the topic's id is {}, registered is {}", identity.topic_id, registered.topic_id)
+            bail!("the topic's id is {}, the registered one is {}", identity.topic_id, registered.topic_id)
         }
     }
 }

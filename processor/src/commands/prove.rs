@@ -22,15 +22,15 @@ pub struct Args {
     #[arg(long)]
     json: bool,
     /// Look only at what was applied since the last clean proof, and at the dialogs and clients that this
-    /// touches. A row that was changed after it was proved is found by a full proof only.
+    /// touches. Only a full proof finds a row that was changed after it was proved.
     #[arg(long)]
     since_last: bool,
-    /// Ask also that every record which the log holds is applied: exit code 3 if all is clean up to the next offsets and
-    /// some are not.
+    /// Also check that every record in the log is applied. Exit code 3 means that all is clean up to the next
+    /// offsets, and that some records are not applied yet.
     #[arg(long)]
     applied: bool,
-    /// Prove nothing: record that later proofs with `--since-last` go on from here. For a chain of proofs that is broken
-    /// because retention has removed records that no proof has looked at.
+    /// Prove nothing, but record that later proofs with `--since-last` go on from here. Use it if the chain
+    /// of proofs is broken because retention has removed records that no proof has looked at.
     #[arg(long, conflicts_with_all = ["since_last", "applied"])]
     baseline: bool,
     #[command(flatten)]
@@ -41,7 +41,8 @@ pub struct Args {
     /// Memory for rows and records that wait to be compared, in MiB; beyond it they wait on disk.
     #[arg(long, env = "PROCESSOR_PROVE_MEMORY_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     memory_mib: u16,
-    /// Where they wait: about 140 bytes a record; by default the system's directory for temporary files.
+    /// Directory for rows and records that wait on disk: about 140 bytes a record. By default, the system's
+    /// directory for temporary files.
     #[arg(long, env = "PROCESSOR_PROVE_DIRECTORY")]
     directory: Option<PathBuf>,
 }

@@ -18,7 +18,7 @@ use crate::kafka::{client::KafkaConfig, window::Window};
 /// Which topic, and what to do with it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The topic of what hooks could make no message of.
+    /// The topic of items that hooks could not make into messages.
     #[arg(long, env = "PROCESSOR_QUARANTINE_TOPIC", default_value = "telex.quarantine", global = true)]
     quarantine_topic: String,
     #[command(subcommand)]
@@ -27,21 +27,22 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
-    /// The newest items: place, hook, reason; and how many there are of each. Never what a client wrote.
+    /// List the newest items: place, hook, reason; and how many there are of each. Never prints what a client
+    /// wrote.
     List {
         #[command(flatten)]
         filter: Filter,
         /// As JSON.
         #[arg(long)]
         json: bool,
-        /// How many. All of the selection are counted.
+        /// How many to list. The counts are of all that were selected.
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
         limit: u16,
     },
-    /// One item as it came: headers and document. Prints personal data to standard output.
+    /// Show one item as it came: headers and document. Prints personal data to standard output.
     ///
-    /// The document holds what the provider sent: phones, names, texts. On a terminal its control characters are
-    /// replaced; into a file or a pipe it goes byte for byte.
+    /// The document holds what the provider sent: phones, names, texts. On a terminal its control characters
+    /// are replaced; to a file or a pipe it goes byte for byte.
     Show {
         /// Its partition.
         #[arg(value_parser = clap::value_parser!(i32).range(0..))]
@@ -53,10 +54,10 @@ enum Command {
         #[arg(long)]
         document: bool,
     },
-    /// Items with their documents, one JSON object a line (NDJSON), in the order of their places. Prints personal data
-    /// to standard output.
+    /// Export items with their documents: one JSON object per line (NDJSON), in the order of their places.
+    /// Prints personal data to standard output.
     ///
-    /// A document is text under `document`, or Base64 under `document_base64` where it is no UTF-8.
+    /// A document is text under `document`, or Base64 under `document_base64` if it is not UTF-8.
     Export {
         #[command(flatten)]
         filter: Filter,

@@ -21,13 +21,13 @@ use crate::{
 /// How to run.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Where probes and metrics are served.
+    /// Address that serves probes and metrics.
     #[arg(long, env = "PROCESSOR_ADMIN_LISTEN", default_value = "127.0.0.1:9102")]
     admin_listen: SocketAddr,
-    /// Writers, each with a connection of its own: about one a core.
+    /// Number of lanes, each with a database connection of its own. About one per core is right.
     #[arg(long, env = "PROCESSOR_LANES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=64))]
     lanes: u8,
-    /// Clients whose active dialog is remembered, in all partitions of this process together: each has the same share.
+    /// Maximum number of clients in the cache, in all partitions of this process together. Each partition has the same share.
     #[arg(long, env = "PROCESSOR_CACHE_CLIENTS_MAX", default_value_t = 500_000)]
     cache_clients_max: usize,
     #[command(flatten)]
@@ -40,7 +40,7 @@ pub struct Args {
     watchdog: WatchdogConfig,
     #[command(flatten)]
     spans: SpanConfig,
-    /// Seconds between two looks at the topic's settings.
+    /// Seconds between two audits of the topic's settings.
     #[arg(long, env = "PROCESSOR_TOPIC_AUDIT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     topic_audit_seconds: u64,
 }

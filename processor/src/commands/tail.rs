@@ -33,7 +33,7 @@ pub struct Args {
     /// Only this partition.
     #[arg(long, value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Begin with this offset of --partition. Without this, --since or --from-beginning: with what comes next.
+    /// Begin with this offset of --partition. Without this, --since or --from-beginning, begin with what comes next.
     #[arg(long, requires = "partition", conflicts_with_all = ["since", "from_beginning"])]
     from_offset: Option<i64>,
     /// Begin with what was appended at this time (RFC 3339) or later.
@@ -106,11 +106,11 @@ fn filter(args: &Args) -> anyhow::Result<Filter> {
     let Some(source) = &args.external_client_id else {
         return Ok(args.client_id.map_or(Filter::All, Filter::Client));
     };
-    let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is none") };
+    let Ok(source) = ExternalClientId::parse(source) else { bail!("--external-client-id is not valid") };
     match args.client_address.as_deref().map(Address::parse) {
         None => Ok(Filter::Source(source)),
         Some(Ok(address)) => Ok(Filter::Client(ClientId::of(&source, &address))),
-        Some(Err(_)) => bail!("--client-address is none"),
+        Some(Err(_)) => bail!("--client-address is not valid"),
     }
 }
 

@@ -41,7 +41,7 @@ impl Confirmation {
 /// Kafka or PostgreSQL did not answer, or the topic is not the registered one.
 pub async fn registered(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<(Topic, TopicIdentity)> {
     let inspector = Arc::new(Inspector::new(kafka)?);
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut database.reader().await?, &identity).await?;
     Ok((topic, identity))
 }
@@ -53,9 +53,9 @@ pub async fn registered(database: &Database, kafka: &KafkaConfig) -> anyhow::Res
 pub async fn require(connection: &mut PgConnection, identity: &TopicIdentity) -> anyhow::Result<Topic> {
     match registry::find(connection, identity).await? {
         Registration::Known(topic) => Ok(topic),
-        Registration::Unknown => bail!("the topic is not registered: the first `processor run` does it"),
+        Registration::Unknown => bail!("the topic is not registered: the first `processor run` registers it"),
         Registration::Recreated { registered } => bail!(
-            "the topic's id is {}, registered is {}: `processor halts list` says more",
+            "the topic's id is {}, the registered one is {}: `processor halts list` says more",
             identity.topic_id,
             registered.topic_id
         ),

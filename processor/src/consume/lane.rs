@@ -316,7 +316,7 @@ impl Lane {
             self.metrics.processor_abandoned_attempts_total.inc();
             tracing::error!(
                 deadline_ms = ATTEMPT_DEADLINE.as_millis(),
-                "an attempt did not end in time, left behind"
+                "an attempt did not end in time and was abandoned"
             );
             // Should its outcome be that nothing was written, less may be done in time.
             self.part_limit.shrink(work.batch().len());

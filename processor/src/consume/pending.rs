@@ -20,13 +20,15 @@ use crate::{
 /// How large a transaction becomes, and how long it is waited for.
 #[derive(Debug, Clone, clap::Args)]
 pub struct BatchConfig {
-    /// Records in a transaction, about.
+    /// Maximum number of records in a transaction, approximately.
     #[arg(long, env = "PROCESSOR_BATCH_RECORDS_MAX", default_value_t = 2_000, value_parser = parse_records)]
     pub batch_records_max: usize,
-    /// Bytes of records in a transaction, about, in KiB: as they came and as they are decoded.
+    /// Maximum size of the records in a transaction, approximately, in KiB: as they came and as they are
+    /// decoded.
     #[arg(long, env = "PROCESSOR_BATCH_KIB_MAX", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=262_144))]
     pub batch_kib_max: u32,
-    /// How long a record waits for others at most, in milliseconds; less while transactions are quick.
+    /// How long a record waits for others at most, in milliseconds. It waits less while transactions are
+    /// quick.
     #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 25)]
     pub batch_age_ms_max: u64,
 }

@@ -258,7 +258,7 @@ impl<'a> Supervisor<'a> {
         let deadline = Instant::now() + LEAVE_DEADLINE;
         while !self.poller.thread.is_finished() {
             if Instant::now() >= deadline {
-                tracing::warn!("left without the group's answer");
+                tracing::warn!("left without the consumer group's answer");
                 return Ok(false);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

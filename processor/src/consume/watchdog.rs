@@ -27,10 +27,12 @@ pub struct WatchdogConfig {
     /// Seconds without progress after which a partition with records to apply is reported.
     #[arg(long, env = "PROCESSOR_STALL_REPORT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..))]
     pub stall_report_seconds: u64,
-    /// Seconds without progress after which the Kafka consumer is rebuilt. Above the one before.
+    /// Seconds without progress after which the Kafka consumer is rebuilt. Must be above
+    /// `--stall-report-seconds`.
     #[arg(long, env = "PROCESSOR_STALL_REBUILD_SECONDS", default_value_t = 40)]
     pub stall_rebuild_seconds: u64,
-    /// Seconds without progress after which the process ends with an error. Above the one before.
+    /// Seconds without progress after which the process ends with an error. Must be above
+    /// `--stall-rebuild-seconds`.
     #[arg(long, env = "PROCESSOR_STALL_EXIT_SECONDS", default_value_t = 80)]
     pub stall_exit_seconds: u64,
 }

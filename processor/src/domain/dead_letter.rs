@@ -60,10 +60,10 @@ impl fmt::Display for DeadLetterReason {
 /// records (R23).
 #[derive(Debug, Clone, clap::Args)]
 pub struct DeadLetterConfig {
-    /// Dead letters of a partition in a minute above which it halts.
+    /// A partition halts if it has more dead letters than this in a minute.
     #[arg(long, env = "PROCESSOR_DEAD_LETTERS_PER_MINUTE_MAX", default_value_t = 100)]
     pub dead_letters_per_minute_max: u64,
-    /// Dead letters in a hundred records of a partition above which it halts, once a minute has a thousand records.
+    /// A partition halts if more than this percentage of its records are dead letters, once a minute has a thousand records.
     #[arg(long, env = "PROCESSOR_DEAD_LETTERS_PERCENT_MAX", default_value_t = 1)]
     pub dead_letters_percent_max: u64,
 }

@@ -184,11 +184,11 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TopicRecreated { registered, found } => {
-                write!(f, "the topic's id is {found}, registered is {registered}")
+                write!(f, "the topic's id is {found}, the registered one is {registered}")
             }
             Self::OtherCluster { registered, found, topic_id } => write!(
                 f,
-                "the topic belongs to cluster {found} and has the id {topic_id} there, registered is cluster {registered}"
+                "the topic belongs to cluster {found} and has the id {topic_id} there, the registered cluster is {registered}"
             ),
             Self::UnregisteredPartition => f.write_str("the partition is not in the registry"),
             Self::AwaitsSwitch { offset, partition_count } => {
@@ -198,10 +198,10 @@ impl fmt::Display for StopReason {
                 )
             }
             Self::BelowLogStart { next_offset, log_start } => {
-                write!(f, "the log starts at {log_start}, next offset is {next_offset}: records are lost")
+                write!(f, "the log starts at {log_start}, the next offset is {next_offset}: records are lost")
             }
             Self::BeyondLogEnd { next_offset, log_end } => {
-                write!(f, "the log ends at {log_end}, next offset is {next_offset}")
+                write!(f, "the log ends at {log_end}, the next offset is {next_offset}")
             }
             Self::DigestMismatch { offset } => {
                 write!(f, "the record at {offset} is not the one that was applied")

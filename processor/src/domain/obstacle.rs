@@ -18,7 +18,7 @@ pub enum Obstacle {
     RowMoves,
     /// A later version of this program has halted it, for a reason that this one does not know.
     UnknownHalt,
-    /// The try did not end in time.
+    /// The attempt did not end in time.
     Deadline,
 }
 
@@ -50,10 +50,10 @@ impl fmt::Display for Obstacle {
         match self {
             Self::Database(why) | Self::Brokers(why) => f.write_str(why),
             Self::LogRange(why) => write!(f, "its leader does not name the range of its log: {why}"),
-            Self::NoRecord(offset) => write!(f, "the record at {offset} does not come"),
+            Self::NoRecord(offset) => write!(f, "the record at {offset} does not arrive"),
             Self::RowMoves => f.write_str("its row moves, or is held by a transaction"),
             Self::UnknownHalt => f.write_str("a later version halted it for a reason that is not known here"),
-            Self::Deadline => f.write_str("the try did not end in time"),
+            Self::Deadline => f.write_str("the attempt did not end in time"),
         }
     }
 }

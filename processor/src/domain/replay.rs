@@ -63,7 +63,7 @@ pub enum Refusal {
     #[error("replayed before, to partition {partition} offset {offset}")]
     ReplayedBefore { partition: i32, offset: i64 },
     /// It has come back often enough.
-    #[error("came back from attempt {attempt}: no more than {max} are made")]
+    #[error("came back from attempt {attempt}: at most {max} attempts are made")]
     AttemptsSpent {
         /// The attempt that this letter is what became of.
         attempt: i32,

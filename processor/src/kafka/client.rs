@@ -32,7 +32,7 @@ pub struct KafkaConfig {
         global = true
     )]
     pub brokers: String,
-    /// How the brokers are reached and trusted: librdkafka's settings, `name=value` lines.
+    /// File that says how to reach and trust the brokers: librdkafka's settings, as `name=value` lines.
     #[arg(long = "kafka-config-file", env = "PROCESSOR_KAFKA_CONFIG_FILE", value_parser = KafkaSettings::load, global = true)]
     pub connection: Option<KafkaSettings>,
     /// The topic with the messages.
@@ -40,7 +40,7 @@ pub struct KafkaConfig {
     pub topic: String,
 }
 
-/// How the members of the group agree on who reads what.
+/// How the members of the consumer group agree on who reads what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum GroupProtocol {
     /// One of the members decides (cooperative-sticky).
@@ -58,11 +58,12 @@ pub struct ConsumerConfig {
     /// Records that the Kafka client holds in memory ahead of the lanes, in KiB.
     #[arg(long, env = "PROCESSOR_PREFETCH_KIB_MAX", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1_024..=1_048_576))]
     pub prefetch_kib_max: u32,
-    /// How the members of the group agree on who reads what. A group changes its protocol while it is empty.
+    /// How the members of the consumer group agree on who reads what. A group can change its protocol only
+    /// while it is empty.
     #[arg(long, env = "PROCESSOR_GROUP_PROTOCOL", value_enum, default_value = "classic")]
     pub group_protocol: GroupProtocol,
-    /// How long the group waits for a silent processor before its partitions go to others, in milliseconds. With
-    /// the protocol `consumer` the brokers set it (group.consumer.session.timeout.ms).
+    /// How long the consumer group waits for a silent processor before its partitions go to others, in
+    /// milliseconds. With the protocol `consumer`, the brokers set it (group.consumer.session.timeout.ms).
     #[arg(long, env = "PROCESSOR_SESSION_TIMEOUT_MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(6_000..=300_000))]
     pub session_timeout_ms: u32,
 }

@@ -86,7 +86,7 @@ pub fn tail(
                     return Err(error.into());
                 }
                 // It passes; the client tries again by itself.
-                _ => tracing::warn!(%error, "the brokers do not answer well"),
+                _ => tracing::warn!(%error, "reading from the brokers failed, trying again"),
             },
             None => {}
         }
@@ -106,7 +106,7 @@ fn places(
     let count = Inspector::new(kafka)?.identity()?.partition_count.get();
     let partitions: Vec<Partition> = match scope.partition {
         Some(partition) if (0..count).contains(&partition.0) => vec![partition],
-        Some(partition) => bail!("--partition {partition}: the topic has {count} of them, from 0 on"),
+        Some(partition) => bail!("--partition {partition}: the topic has {count} partitions, from 0 on"),
         None => (0..count).map(Partition).collect(),
     };
     let mut places = HashMap::with_capacity(partitions.len());

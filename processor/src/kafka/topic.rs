@@ -34,10 +34,10 @@ use crate::domain::{
     record::RawRecord,
 };
 
-/// How safe the topic's settings have to be.
+/// How safe the topic's settings must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum TopicProfile {
-    /// What a 202 promises rests on it: three replicas, two of them in sync, retention of a week.
+    /// Three replicas, two of them in sync, retention of a week. The promise of a 202 rests on this.
     Production,
     /// One broker is enough.
     Development,

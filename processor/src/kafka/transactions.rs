@@ -11,8 +11,8 @@ use schemas::Partition;
 
 use crate::domain::position::Offset;
 
-/// From this time on an open transaction is told in the log. Brokers end one after `transaction.timeout.ms`, a
-/// minute by default.
+/// From this time on an open transaction is logged. Brokers end one after `transaction.timeout.ms`, a minute
+/// by default.
 const TOLD_AFTER: Duration = Duration::from_secs(90);
 
 /// The two ends of a partition's log.

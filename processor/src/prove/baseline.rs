@@ -45,8 +45,8 @@ pub async fn record(
     decision: &Decision,
 ) -> anyhow::Result<Baseline> {
     let (started, inspector) = (Instant::now(), Arc::new(Inspector::new(kafka)?));
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
-    let mut snapshot = Snapshot::take(database, &identity).await.context("the tables")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
+    let mut snapshot = Snapshot::take(database, &identity).await.context("cannot read tables")?;
     let Registration::Known(topic) = snapshot.registration else {
         bail!("the topic is not the one that is registered");
     };

@@ -8,7 +8,7 @@ use std::{
 use schemas::Timestamp;
 use serde::Serialize;
 
-/// Differences that are told one by one; all are counted.
+/// Differences that are reported one by one; all are counted.
 pub const FINDINGS_MAX: usize = 100;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -49,7 +49,7 @@ impl Scope {
     }
 }
 
-/// What a difference is about: the order in which those of a partition are told.
+/// What a difference is about: the order in which those of a partition are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum About {
     /// A record, and the row that stands for it.

@@ -111,7 +111,7 @@ async fn begin(database: &Database, snapshot: Option<&str>) -> anyhow::Result<Pg
     sqlx::raw_sql("set local statement_timeout = 0; set local idle_in_transaction_session_timeout = 0")
         .execute(&mut connection)
         .await
-        .context("the session's limits")?;
+        .context("cannot set the session's limits")?;
     Ok(connection)
 }
 

@@ -51,8 +51,8 @@ pub fn prove(
     let started = Instant::now();
     let runtime = runtime()?;
     let inspector = Inspector::new(kafka)?;
-    let identity = inspector.identity().context("the topic")?;
-    let mut snapshot = runtime.block_on(Snapshot::take(database, &identity)).context("the tables")?;
+    let identity = inspector.identity().context("cannot look at the topic")?;
+    let mut snapshot = runtime.block_on(Snapshot::take(database, &identity)).context("cannot read tables")?;
     let not_provable = |why: &str| Ok(Report::not_provable(options.scope, why));
     let topic = match snapshot.registration {
         Registration::Known(topic) => topic,
@@ -119,7 +119,7 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn worker(database: &Database, kafka: &KafkaConfig, snapshot: &str) -> anyhow::Result<Worker> {
     let runtime = runtime()?;
-    let connection = runtime.block_on(Snapshot::join(database, snapshot)).context("a worker's connection")?;
+    let connection = runtime.block_on(Snapshot::join(database, snapshot)).context("a worker cannot connect")?;
     Ok(Worker { runtime, connection, log: Log::new(kafka)? })
 }
 

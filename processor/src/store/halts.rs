@@ -177,13 +177,13 @@ pub enum InterventionError {
     /// Nothing was written, or it is not known.
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the partition moved, or was taken by another owner, while it was looked at: look again")]
+    #[error("the partition moved, or another owner took it, while it was looked at: look again")]
     Moved,
     #[error("somebody else has resumed the partition meanwhile")]
     Resumed,
     /// The answer to COMMIT did not come.
     #[error(
-        "whether it was written is not known: look with `processor halts list` and `processor halts history`"
+        "it is unknown whether it was written: look with `processor halts list` and `processor halts history`"
     )]
     Unknown,
 }

@@ -22,8 +22,8 @@ pub struct Mismatch(pub Vec<String>);
 /// The server cannot hold every text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the database's encoding is {0}, must be UTF8: most of what people write has no place in it. Make a database \
-     with `encoding 'UTF8' template template0` and name it by --database-url"
+    "the database's encoding is {0}, must be UTF8: it cannot hold most of what people write. Create a \
+     database with `encoding 'UTF8' template template0` and name it with --database-url"
 )]
 pub struct Encoding(pub String);
 

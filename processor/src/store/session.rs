@@ -29,7 +29,7 @@ pub struct DatabaseConfig {
         global = true
     )]
     pub database_url: Secret,
-    /// The same in a file, so that the password is in no environment and no argument. Goes before the one above.
+    /// File that holds this URL, so that the password is in no environment and no argument. Takes precedence over `--database-url`.
     #[arg(long, env = "PROCESSOR_DATABASE_URL_FILE", value_parser = Secret::from_file, global = true)]
     pub database_url_file: Option<Secret>,
 }

@@ -45,7 +45,7 @@ fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_lette
     writer.messages("client", 3..6);
     let processor = telex.processor();
     wait_for("the record alone", Duration::from_secs(90), || {
-        processor.server.log_text().contains("a record alone is too much")
+        processor.server.log_text().contains("a single record is too much")
     });
     let place =
         format!("select next_offset from partition_progress where partition = {}", partition_of("client"));

@@ -158,7 +158,7 @@ fn an_item_is_shown_as_it_came() {
         telex.refuse(&[&["quarantine", "--quarantine-topic", &quarantine.topic, "show"], arguments].concat())
     };
     assert!(refuse(&["0", "99"]).contains("holds 0 to 4"));
-    assert!(refuse(&["3", "0"]).contains("has 3 of them"));
+    assert!(refuse(&["3", "0"]).contains("has 3 partitions"));
 }
 
 #[test]

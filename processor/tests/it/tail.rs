@@ -54,7 +54,7 @@ fn the_stream_is_told_by_client_source_place_and_time() {
     let said = telex.refuse(&["tail", "--no-follow", "--partition", &partition, "--from-offset", "99"]);
     assert!(said.contains("the log of partition"), "{said}");
     let said = telex.refuse(&["tail", "--no-follow", "--partition", "12"]);
-    assert!(said.contains("the topic has 12 of them"), "{said}");
+    assert!(said.contains("the topic has 12 partitions"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let place = format!("hook {name:?}");
         // The key of what is quarantined is a client's id or a hook's name.
         if !is_name(&name) || schemas::ClientId::parse(name.as_bytes()).is_some() {
-            self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _, and no UUID"));
+            self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _, and not a UUID"));
             return None;
         }
         let secrets = self.texts("secrets", &secrets);
@@ -52,7 +52,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         match (preset, file) {
             (Some(preset), None) => {
                 let text = presets::text(preset)
-                    .ok_or_else(|| format!("there is no preset {preset:?}: ingest-api hooks list"))?;
+                    .ok_or_else(|| format!("there is no preset {preset:?}: see ingest-api hooks list"))?;
                 presets::read(text, change).map_err(|problem| format!("preset {preset:?}: {problem}"))
             }
             (None, Some(file)) => {

@@ -32,18 +32,18 @@ const PAGE: i64 = 100;
 /// Which letters, and how.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// This letter: `partition/offset`. May be given several times.
+    /// The dead letter at this place: `partition/offset`. May be given several times.
     #[arg(long = "at", value_parser = parse_place)]
     places: Vec<(i32, i64)>,
-    /// The id of the letters' topic, where two topics have a letter at a place.
+    /// The id of the dead letters' topic, needed if two topics have a dead letter at a place.
     #[arg(long)]
     topic_id: Option<Uuid>,
     #[command(flatten)]
     filter: Filter,
-    /// Say which letters would be written and which not; write nothing.
+    /// Say which dead letters would be written and which would not; write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// How often a record may be replayed in all, counted over the letters that came back.
+    /// How often a record may be replayed in all, counting the dead letters that came back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     attempts_max: i32,
 }
@@ -60,11 +60,11 @@ struct Counts {
 /// Kafka or PostgreSQL did not answer.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     if args.places.is_empty() && args.filter.is_empty() {
-        bail!("name the letters: --at, --reason, --client-id or --partition");
+        bail!("name the dead letters with --at, --reason, --client-id or --partition");
     }
     let mut connection = database.writer().await?;
     let inspector = Arc::new(Inspector::new(kafka)?);
-    let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
     let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka)?)) };
     let mut replayer =

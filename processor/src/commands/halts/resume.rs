@@ -59,16 +59,16 @@ pub struct Args {
     /// The partition.
     #[arg(long, required_unless_present = "topic_id", requires_all = ["from", "to"], value_parser = clap::value_parser!(i32).range(0..))]
     partition: Option<i32>,
-    /// Where it stands: its next offset.
+    /// Where the partition stands: its next offset.
     #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     from: Option<i64>,
-    /// The first offset to be applied next.
+    /// The offset to apply next.
     #[arg(long, requires = "partition", value_parser = clap::value_parser!(i64).range(0..))]
     to: Option<i64>,
-    /// The reason of the halt, as `processor halts list` shows it.
+    /// The reason for the halt, as `processor halts list` shows it.
     #[arg(long)]
     reason_code: String,
-    /// The topic's id; without --partition: the id of the new topic that is to be accepted.
+    /// The topic's id. Without --partition, the id of the new topic to accept.
     #[arg(long)]
     topic_id: Option<Uuid>,
     #[command(flatten)]
@@ -119,7 +119,7 @@ async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &st
         bail!("partition {partition} is not halted: `processor progress set` moves a partition that is not");
     };
     if halt.reason != reason_code {
-        bail!("--reason-code is not the reason of the halt, {}", halt.reason);
+        bail!("--reason-code is not the reason for the halt, {}", halt.reason);
     }
     say(&format!("partition {partition} of {}: {}: {}", site.identity.name, halt.reason, halt.detail))?;
     move_partition(site, topic, request, (reason_code.to_owned(), Some(halt))).await
@@ -163,7 +163,7 @@ async fn move_partition(
     let replaced = letters_between(&mut site, topic, (partition, to, from)).await?;
     tell(row, log, (from, to), (&effect, replaced))?;
     if confirmation.is_dry_run() {
-        return Ok(say("nothing was written: --yes does it")?);
+        return Ok(say("nothing was written: repeat with --yes to do it")?);
     }
     let decision = operator.decision(reason);
     let intervention = Intervention {
@@ -263,7 +263,7 @@ async fn accept_topic(
          clients, dialogs and messages stay: a message that comes again is a duplicate"
     ))?;
     if confirmation.is_dry_run() {
-        return Ok(say("nothing was written: --yes does it")?);
+        return Ok(say("nothing was written: repeat with --yes to do it")?);
     }
     let starts: Vec<(Partition, Offset)> = ranges.into_iter().map(|(p, range)| (p, range.start)).collect();
     let decision = operator.decision(reason_code.to_owned());
@@ -282,7 +282,7 @@ struct Site {
 impl Site {
     async fn look(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<Self> {
         let inspector = Arc::new(Inspector::new(kafka)?);
-        let identity = inspector.ask(Inspector::identity).await.context("the topic")?;
+        let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
         let mut connection = database.writer().await?;
         let registration = registry::find(&mut connection, &identity).await?;
         Ok(Self { inspector, connection, identity, registration })
@@ -293,8 +293,8 @@ impl Site {
             Registration::Known(topic) => Ok(topic),
             Registration::Unknown => bail!("the topic is not registered: nothing was applied of it"),
             Registration::Recreated { registered } => bail!(
-                "the topic's id is {}, registered is {}: a partition cannot be resumed by itself, the new topic is \
-                 accepted as a whole with --topic-id and no --partition",
+                "the topic's id is {}, the registered one is {}: a partition cannot be resumed by itself. \
+                 Accept the new topic as a whole, with --topic-id and no --partition",
                 self.identity.topic_id,
                 registered.topic_id
             ),

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::reading::{Found, Selection, read};
 use crate::kafka::client::KafkaConfig;
 
-/// Writes items to standard output, an object a line. Records of other programs are told on standard error.
+/// Writes items to standard output, an object a line. Records of other programs are reported on standard
+/// error.
 ///
 /// # Errors
 /// There is no such topic, the brokers did not answer, or standard output cannot be written.

@@ -116,7 +116,7 @@ pub fn decode<'a>(
 pub fn explain(error: InspectError, kafka: &KafkaConfig) -> anyhow::Error {
     match error {
         InspectError::NoTopic(topic) => anyhow!(
-            "topic {topic} does not exist, or this user may not look at it; it is made by `kafka-topics.sh \
+            "topic {topic} does not exist, or this user may not look at it; create it with `kafka-topics.sh \
              --bootstrap-server {} --create --topic {topic} --partitions 3 --config cleanup.policy=delete \
              --config message.timestamp.type=LogAppendTime --config retention.ms=2592000000 \
              --config max.message.bytes=2097152`, in production also with `--replication-factor 3 --config \
@@ -141,9 +141,9 @@ mod tests {
         others.count(Foreign("telex_hook"), Partition(2), Offset(0));
         assert_eq!(
             others.to_string(),
-            "records of other programs: 2; the header ce_type is missing or not what it has to be \
+            "records of other programs: 2; the header ce_type is missing or malformed \
              (the first at partition 1, offset 7)\n\
-             records of other programs: 1; the header telex_hook is missing or not what it has to be \
+             records of other programs: 1; the header telex_hook is missing or malformed \
              (the first at partition 2, offset 0)"
         );
     }

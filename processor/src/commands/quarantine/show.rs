@@ -19,7 +19,7 @@ use crate::{
 pub fn show(kafka: &KafkaConfig, (partition, offset): (i32, i64), document_only: bool) -> anyhow::Result<()> {
     let inspector = Inspector::new(kafka)?;
     let count = inspector.identity().map_err(|error| explain(error, kafka))?.partition_count.get();
-    ensure!(partition < count, "partition {partition}: {} has {count} of them, from 0 on", kafka.topic);
+    ensure!(partition < count, "partition {partition}: {} has {count} partitions, from 0 on", kafka.topic);
     let place = (Partition(partition), Offset(offset));
     let range = inspector.log_range(place.0)?;
     ensure!(
@@ -30,7 +30,7 @@ pub fn show(kafka: &KafkaConfig, (partition, offset): (i32, i64), document_only:
         range.end
     );
     let mut found = inspector.records_at(&[place])?;
-    let record = found.remove(&place.0).context("the record did not come")?;
+    let record = found.remove(&place.0).context("the record did not arrive")?;
     let mut output = io::stdout().lock();
     let text = shown(&record, &kafka.topic, (document_only, output.is_terminal()));
     match output.write_all(&text).and_then(|()| output.flush()) {
@@ -50,7 +50,7 @@ fn shown(record: &RawRecord, topic: &str, (document_only, to_terminal): (bool, b
         say(format!("partition {} offset {} of {topic}", record.partition, record.offset));
         say(format!("appended_at: {}", record.appended_at));
         if let Err(foreign) = decode(record.key(), record.value(), record.headers()) {
-            say(format!("no item of a hook, another program wrote it: {foreign}"));
+            say(format!("not an item of a hook, another program wrote it: {foreign}"));
         }
         say(format!("key: {}", text(record.key().unwrap_or_default())));
         for (name, value) in record.headers() {
@@ -94,7 +94,7 @@ mod tests {
         let expected = "\
 partition 1 offset 42 of t
 appended_at: 2026-11-24T04:35:00.000000Z
-no item of a hook, another program wrote it: the header ce_type is missing or not what it has to be
+not an item of a hook, another program wrote it: the header ce_type is missing or malformed
 key: whatsapp
 ce_type: a·[2J
 empty: 

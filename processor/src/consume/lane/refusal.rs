@@ -139,7 +139,7 @@ impl Lane {
                 partition = run.partition.0,
                 offset = run.from.0,
                 delay_ms = delay.as_millis(),
-                "a record alone is too much, trying again"
+                "a single record is too much, trying again"
             ),
             None => {
                 tracing::warn!(%error, delay_ms = delay.as_millis(), records, "not applied, trying with less")

@@ -122,7 +122,7 @@ async fn record(taker: &Taker, halt: &Halt) -> Recorded {
         match try_record(taker, halt).await {
             Ok(recorded) => return recorded,
             Err(error) => {
-                tracing::warn!(partition = halt.partition.0, %error, "halt not written down, trying again");
+                tracing::warn!(partition = halt.partition.0, %error, "halt not recorded, trying again");
                 tokio::time::sleep(backoff.next_delay()).await;
             }
         }

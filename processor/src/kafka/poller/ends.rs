@@ -27,7 +27,7 @@ impl Poller {
                     from_offset = ends.stable.0,
                     held_back = ends.high.0 - ends.stable.0,
                     seconds = lasts.as_secs(),
-                    "a transaction of kafka does not end and holds back the records behind it"
+                    "a kafka transaction stays open and holds back the records behind it"
                 );
             }
             let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
