@@ -89,7 +89,8 @@ impl Check {
 
     #[expect(clippy::disallowed_methods, reason = "the user names the variable that holds the secret")]
     fn look_at_signature(&self, description: &Description, variable: &str) -> anyhow::Result<()> {
-        let secret = std::env::var(variable).with_context(|| format!("cannot read the variable {variable}"))?;
+        let secret =
+            std::env::var(variable).with_context(|| format!("cannot read the variable {variable}"))?;
         let hook = Hook::new(description, &[secret.trim().to_owned()], &[]).map_err(anyhow::Error::msg)?;
         let headers = self.headers.iter().map(|line| header(line)).collect::<anyhow::Result<HeaderMap>>()?;
         let body = self.read_sample()?.context("a signature needs a --sample")?;

@@ -119,7 +119,8 @@ fn runtime() -> std::io::Result<Runtime> {
 
 fn worker(database: &Database, kafka: &KafkaConfig, snapshot: &str) -> anyhow::Result<Worker> {
     let runtime = runtime()?;
-    let connection = runtime.block_on(Snapshot::join(database, snapshot)).context("a worker cannot connect")?;
+    let connection =
+        runtime.block_on(Snapshot::join(database, snapshot)).context("a worker cannot connect")?;
     Ok(Worker { runtime, connection, log: Log::new(kafka)? })
 }
 
