@@ -17,6 +17,7 @@ use tokio::{net::TcpListener, sync::oneshot};
 
 use crate::{
     accept,
+    access_log::AccessLog,
     admission::Admission,
     config::{Config, KafkaConfig},
     files::{self, Refresh, Reloaded},
@@ -73,6 +74,7 @@ impl Application {
             producers,
             admission: Admission::new(&config.limits, &metrics),
             limits: config.limits,
+            access_log: AccessLog::new(config.access_log, Arc::clone(&metrics)),
             metrics,
             spans: Spans::start(&config.spans, "ingest-api")?,
             draining: AtomicBool::new(false),

@@ -6,7 +6,7 @@ use clap::Parser;
 use schemas::PartitionCount;
 use service_kit::{kafka_settings::KafkaSettings, settings::millis, spans::SpanConfig, telemetry::LogConfig};
 
-use crate::tls::TlsConfig;
+use crate::{access_log::Which, tls::TlsConfig};
 
 /// The default limits on bodies: part of the contract with producers.
 pub const BODY_BYTES_MAX: u32 = 64 * 1024;
@@ -51,6 +51,10 @@ pub struct Config {
     pub spans: SpanConfig,
     #[command(flatten)]
     pub log: LogConfig,
+    /// Which requests get a line in the log: those that are not answered 2xx, one in a thousand of the others too, or
+    /// all. Except for all, there are 100 lines a second at most.
+    #[arg(long, env = "INGEST_ACCESS_LOG", value_enum, default_value = "errors")]
+    pub access_log: Which,
 }
 
 /// Where records go.

@@ -14,6 +14,7 @@ use schemas::RequestId;
 use tracing::Instrument as _;
 
 use crate::{
+    access_log::Answered,
     batch, dialog_close, docs,
     error::{ApiError, Code},
     heads::Flaw,
@@ -78,10 +79,9 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
     let code = response.extensions().get::<Code>().map_or(success, |code| code.0);
     let route = route.as_ref().map_or("other", MatchedPath::as_str);
     shared.metrics.ingest_requests_total.with_label_values(&[route, status.as_str(), code]).inc();
-    shared.metrics.ingest_request_seconds.observe(since.elapsed().as_secs_f64());
-    if !status.is_success() {
-        tracing::debug!(request_id = id.as_str(), status = status.as_u16(), code, "request refused");
-    }
+    let took = since.elapsed();
+    shared.metrics.ingest_request_seconds.observe(took.as_secs_f64());
+    shared.access_log.answered(Answered { request_id: id.as_str(), route, status, code, took });
     response
 }
 

@@ -9,7 +9,8 @@ use schemas::PartitionCount;
 use service_kit::spans::Spans;
 
 use crate::{
-    admission::Admission, config::Limits, files::Reloaded, metrics::Metrics, producers::ProducersFile,
+    access_log::AccessLog, admission::Admission, config::Limits, files::Reloaded, metrics::Metrics,
+    producers::ProducersFile,
 };
 
 pub struct Shared<P> {
@@ -27,6 +28,7 @@ pub struct Shared<P> {
     /// How much at once, and how long.
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
+    pub access_log: AccessLog,
     /// Where sampled traces go on.
     pub spans: Spans,
     pub draining: AtomicBool,

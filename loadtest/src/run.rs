@@ -62,6 +62,9 @@ const BLOCK: usize = 4096;
 /// How many blocks may wait in front of a connection: 65,000 requests in all.
 const BLOCKS_WAITING: usize = 16;
 
+/// A network may need a moment until it lets a new pod through; a wrong address should not cost more than this.
+const REACHED_WITHIN: Duration = Duration::from_secs(5);
+
 /// Sends the plan; `stats` tells meanwhile and afterwards how far it came.
 ///
 /// # Errors
@@ -73,8 +76,7 @@ pub async fn run(
     probes: Option<Probes>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<(Ended, Duration)> {
-    // A wrong address should say so at once instead of after all retries.
-    drop(options.target.connect().await.context("the target does not accept connections")?);
+    reach(&options.target).await?;
 
     let start = Instant::now();
     let manner = Manner {
@@ -121,6 +123,20 @@ async fn all_settled(tasks: &mut JoinSet<Result<(), GaveUp>>) -> anyhow::Result<
 
 /// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking
 /// turns spreads them evenly. (Within a shard the numbers are equal modulo its count.)
+async fn reach(target: &Target) -> anyhow::Result<()> {
+    let give_up = Instant::now() + REACHED_WITHIN;
+    loop {
+        let reached = tokio::time::timeout(REACHED_WITHIN, target.connect()).await;
+        match reached.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
+            Ok(_) => return Ok(()),
+            Err(error) if Instant::now() >= give_up => {
+                return Err(error).context("the target does not accept connections");
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+        }
+    }
+}
+
 async fn hand_out(plan: Arc<Plan>, queues: Vec<mpsc::Sender<Vec<Request>>>) -> Result<(), GaveUp> {
     let shards = usize::try_from(plan.settings().shard.count()).unwrap_or(1);
     let mut requests = plan.requests().peekable();

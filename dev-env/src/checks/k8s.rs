@@ -19,23 +19,26 @@ use super::yaml::{Look as _, document};
 
 /// What is built, by kustomize, from these directories.
 pub const BUILDS: [&str; 3] = ["k8s/overlays/prod", "k8s/overlays/dev", "k8s/loadtest"];
-pub const FILES: [&str; 8] = [
+const FILES: [&str; 3] = [
     "monitoring/prometheus/telex.rules.yml",
     "monitoring/prometheus/platform.rules.yml",
-    "docs/kubernetes.md",
     "migrations/roles/create.sql",
-    "docs/scaling.md",
-    "docs/runbooks.md",
-    "docs/operations.md",
-    "docs/growing-partitions.md",
 ];
+/// The files that are read, beside what is built.
+pub fn files() -> Vec<&'static str> {
+    FILES.iter().chain(&commands::DOCUMENTS).copied().collect()
+}
+
 /// Where the rules of Prometheus are written for its operator, by the name of the object.
 pub const RULES: [(&str, &str, &str); 2] = [
     ("telex", FILES[0], "k8s/base/monitoring/prometheus-rule.yaml"),
     ("telex-platform", FILES[1], "k8s/base/monitoring/platform-rule.yaml"),
 ];
 /// Made of [`FILES`]' roles as they are.
-pub const ROLES: (&str, &str) = (FILES[3], "k8s/base/postgres/roles.sql");
+pub const ROLES: (&str, &str) = (FILES[2], "k8s/base/postgres/roles.sql");
+
+/// Names every Secret that a person makes.
+const GUIDE: &str = "docs/kubernetes.md";
 
 const PROD: &str = BUILDS[0];
 const DEV: &str = BUILDS[1];
@@ -139,13 +142,14 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
     (
-        FILES[4],
+        "docs/scaling.md",
         "k8s/operate partitions grow --to 24 --yes",
         "k8s/operate partitions grow --by 24 --yes",
         "documented",
     ),
-    (FILES[4], "k8s/operate partitions switch", IN_THE_POD, "documented"),
-    (FILES[5], "k8s/operate halts resume", "k8s/operate halts go", "documented"),
+    ("docs/scaling.md", "k8s/operate partitions switch", IN_THE_POD, "documented"),
+    ("docs/runbooks.md", "k8s/operate halts resume", "k8s/operate halts go", "documented"),
+    ("docs/upgrades.md", "progress wait --timeout-seconds", "progress wait --seconds", "documented"),
 ];
 
 /// What a broker reads its certificates over: without it none ever starts.
@@ -172,7 +176,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
             workloads::hardened(&mut findings, &workload);
             workloads::long_lived(&mut findings, &workload, &objects);
             workloads::program(&mut findings, &workload, &objects, programs)?;
-            wiring::mounts(&mut findings, &workload, &objects, files.get(FILES[2]));
+            wiring::mounts(&mut findings, &workload, &objects, files.get(GUIDE));
             wiring::scratch(&mut findings, &workload);
         }
         wiring::namespace(&mut findings, &objects);

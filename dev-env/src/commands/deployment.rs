@@ -44,7 +44,7 @@ const OPERATORS_GROUPS: [&str; 4] =
 pub fn k8s_check(workspace: &Workspace) -> Result<ExitCode> {
     let root = workspace.root();
     let programs = programs(workspace)?;
-    let mut files = Files::read(root, &k8s::FILES)?;
+    let mut files = Files::read(root, &k8s::files())?;
     step("kustomize builds every overlay", || {
         let kustomize = tools::kustomize(workspace)?;
         for directory in k8s::BUILDS {

@@ -19,6 +19,7 @@ use clap::Parser as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use ingest_api::{
+    access_log::AccessLog,
     admission::{Admission, Admitted},
     config::Config,
     error::ApiError,
@@ -149,6 +150,7 @@ impl Api {
             }),
             admission: Admission::new(&config.limits, &metrics),
             limits: config.limits,
+            access_log: AccessLog::new(config.access_log, Arc::clone(&metrics)),
             metrics,
             spans: Spans::default(),
             draining: AtomicBool::new(false),

@@ -30,3 +30,36 @@ fn every_line_of_a_request_carries_its_id_and_nothing_of_what_was_sent() {
         lines.iter().filter(|line| spans(line).iter().any(|span| span["request_id"] == "attempt-17"));
     assert!(within.count() >= 1, "{log}");
 }
+
+/// The lines of the access log: the id, the route, the status and the code of each.
+fn access_log(api: &Api) -> Vec<[Value; 4]> {
+    let log = api.running.server.log_text();
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.filter(|line| line["message"] == "request");
+    lines.map(|line| ["request_id", "route", "status", "code"].map(|name| line[name].clone())).collect()
+}
+
+#[test]
+fn a_request_is_found_in_the_log_by_its_id() {
+    let send = |api: &Api| {
+        for (id, body) in [("kept", message("shop", "m-1").to_string()), ("refused", "{}".to_owned())] {
+            let headers = format!("content-type: application/json\r\nx-request-id: {id}\r\n");
+            api.post("/v1/messages", &headers, body.as_bytes());
+        }
+        api.post("/v1/telephone/+79990000000", "x-request-id: lost\r\n", b"");
+    };
+    let line = |id: &str, route: &str, status: u16, code: &str| {
+        [id.into(), route.into(), status.into(), code.into()]
+    };
+    let errors =
+        [line("refused", "/v1/messages", 422, "missing_field"), line("lost", "other", 404, "not_found")];
+    let api = Api::with(&[]);
+    send(&api);
+    assert_eq!(access_log(&api), errors);
+    let api = Api::with(&["--access-log=all"]);
+    send(&api);
+    assert_eq!(access_log(&api), [&[line("kept", "/v1/messages", 202, "accepted")], &errors[..]].concat());
+    let api = Api::with(&["--access-log=off"]);
+    send(&api);
+    assert_eq!(access_log(&api), Vec::<[Value; 4]>::new());
+}

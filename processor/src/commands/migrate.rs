@@ -1,6 +1,6 @@
 //! `processor migrate`: brings the tables to the version of this binary.
 
-use sqlx::migrate::Migrate as _;
+use sqlx::migrate::{Migrate as _, Migrator};
 
 use crate::store::{Database, migrations::MIGRATOR, schema};
 
@@ -8,7 +8,8 @@ use crate::store::{Database, migrations::MIGRATOR, schema};
 const GRANTS: &str = include_str!("../../../migrations/roles/grants.sql");
 
 /// Applies what is missing, each migration in a transaction of its own, one migrator at a time; then gives the
-/// roles their rights.
+/// roles their rights. Migrations of a newer version are let be: a rollback goes on with its tables, or is told what in
+/// them it cannot go on with.
 ///
 /// # Errors
 /// No database, one whose encoding is not UTF8, a migration that fails or differs from the one that was applied, or
@@ -18,7 +19,8 @@ pub async fn run(database: &Database) -> anyhow::Result<()> {
     schema::encoding(&mut connection).await??;
     connection.ensure_migrations_table("_sqlx_migrations").await?;
     let before = connection.list_applied_migrations("_sqlx_migrations").await?.len();
-    MIGRATOR.run(&mut connection).await?;
+    let mut migrator = Migrator::with_migrations(MIGRATOR.iter().cloned().collect());
+    migrator.set_ignore_missing(true).run(&mut connection).await?;
     sqlx::raw_sql(GRANTS).execute(&mut connection).await?;
     schema::compare(&mut connection).await??;
     let known = MIGRATOR.iter().count();

@@ -40,7 +40,8 @@ pub enum Command {
     },
     /// Move a partition that is not halted. Says what would be skipped and repeated.
     ///
-    /// The partition's owner is fenced. It notices with its next record, and reads on from the new place.
+    /// The partition's owner is fenced. It notices within seconds, also when no record comes, and reads on from the new
+    /// place.
     ///
     /// For a halted partition use `processor halts resume`. Skipped records are never applied. Repeated
     /// records are applied again: a message that is already there is counted as a duplicate, and a command

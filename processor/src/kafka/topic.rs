@@ -62,6 +62,10 @@ pub enum InspectError {
     /// The topic's settings put records at risk.
     #[error("the topic's settings are not safe: {}", .0.join("; "))]
     Unsafe(Vec<String>),
+    /// The brokers show none of the topic's settings. What they say instead (an answer has a code for each resource) is
+    /// left out by rust-rdkafka.
+    #[error("the brokers show no setting of topic {0}: this user needs the right DescribeConfigs on it")]
+    SettingsHidden(String),
     /// The brokers did not say which cluster it is.
     #[error("the brokers did not name their cluster")]
     NoCluster,
@@ -309,6 +313,9 @@ impl Inspector {
             .next()
             .ok_or_else(|| InspectError::NoTopic(self.topic.clone()))?
             .map_err(KafkaError::AdminOp)?;
+        if settings.entries.is_empty() {
+            return Err(InspectError::SettingsHidden(self.topic.clone()));
+        }
         let policy = settings.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
         self.is_compacted.store(policy != Some("delete"), Ordering::Release);
         let replicas = self.replicas()?;

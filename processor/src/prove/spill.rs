@@ -117,7 +117,11 @@ fn nameless(directory: &Path) -> io::Result<File> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     let path = directory.join(format!("telex-prove-{}-{number}", std::process::id()));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    let made = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path);
+    let file = made.map_err(|error| {
+        let directory = directory.display();
+        io::Error::new(error.kind(), format!("--directory {directory} takes no file: {error}"))
+    })?;
     fs::remove_file(&path)?;
     Ok(file)
 }

@@ -7,12 +7,22 @@ use crate::checks::Findings;
 use crate::checks::files::Files;
 use crate::checks::programs::{Invocation, Programs};
 
-const DOCUMENTS: [&str; 5] = [
-    "docs/kubernetes.md",
-    "docs/scaling.md",
-    "docs/runbooks.md",
-    "docs/operations.md",
+pub const DOCUMENTS: [&str; 15] = [
+    "README.md",
+    "docs/api.md",
+    "docs/backup-and-restore.md",
+    "docs/database.md",
+    "docs/dialogs.md",
     "docs/growing-partitions.md",
+    "docs/hooks.md",
+    "docs/kubernetes.md",
+    "docs/load-handling.md",
+    "docs/operations.md",
+    "docs/producers.md",
+    "docs/runbooks.md",
+    "docs/scaling.md",
+    "docs/topic-contract.md",
+    "docs/upgrades.md",
 ];
 /// How a command begins that runs with the operator's rights, and how one that runs with the processor's.
 const AS_OPERATOR: [&str; 2] = ["k8s/operate ", "docker compose run --rm operator "];
@@ -20,6 +30,10 @@ const AS_PROCESSOR: [&str; 2] = [
     "kubectl exec deploy/processor -- /usr/local/bin/processor ",
     "docker compose exec processor-1 /usr/local/bin/processor ",
 ];
+/// How a command begins whose place the document leaves open.
+const ANYWHERE: [&str; 3] = ["processor ", "ingest-api ", "loadtest "];
+/// What programs say, beside what they are told.
+const SAID: [&str; 3] = ["processor failed", "processor starts", "ingest-api failed"];
 /// What the processor's role is enough for (migrations/roles/grants.sql; processor/tests/it/roles.rs tries what is not).
 const LOOKS: [&str; 9] = [
     "partitions show",
@@ -75,7 +89,50 @@ pub fn documented(
         }
     }
     findings.require(seen > 20, "documented", "docs", format!("only {seen} commands were found"));
+    mentioned(findings, files, programs)
+}
+
+/// A command without a place is named rather than typed: it may leave arguments out, but what is there has to exist.
+fn mentioned(findings: &mut Findings, files: &Files, programs: &Programs) -> Result<()> {
+    let mut seen = 0_u32;
+    for document in DOCUMENTS {
+        let mut is_fenced = false;
+        for (index, line) in files.get(document).lines().enumerate() {
+            is_fenced ^= line.trim_start().starts_with("```");
+            let shown = if is_fenced { vec![line] } else { line.split('`').skip(1).step_by(2).collect() };
+            for command in shown {
+                let command = command.trim().trim_start_matches("$ ");
+                let begins = ANYWHERE.iter().any(|beginning| command.starts_with(beginning));
+                if !begins || SAID.contains(&command) {
+                    continue;
+                }
+                seen += 1;
+                for problem in unknown(programs, command)? {
+                    findings.note("documented", &format!("{document}:{}", index + 1), problem);
+                }
+            }
+        }
+    }
+    findings.require(seen > 60, "documented", "docs", format!("only {seen} mentions of commands were found"));
     Ok(())
+}
+
+/// What of a command line the program does not know: its subcommands, its flags.
+fn unknown(programs: &Programs, line: &str) -> Result<Vec<String>> {
+    let line = line.split(['#', '>', ';', '|']).next().unwrap_or_default();
+    let words = words(line);
+    let Some((program, rest)) = words.split_first() else { return Ok(Vec::new()) };
+    let is_name =
+        |word: &&String| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
+    let command: Vec<String> = rest.iter().take_while(is_name).cloned().collect();
+    let settings = match programs.settings(program, &command) {
+        Ok(settings) => settings,
+        Err(error) => return Ok(vec![error.to_string()]),
+    };
+    let flags = rest.iter().filter_map(|word| word.strip_prefix("--"));
+    let flags = flags.filter_map(|flag| flag.split('=').next());
+    let unknown = flags.filter(|flag| !settings.contains_key(*flag));
+    Ok(unknown.map(|flag| format!("`{program} {}` has no --{flag}", command.join(" "))).collect())
 }
 
 fn refusals(
