@@ -144,6 +144,29 @@ pub fn good(more: &str) -> Vec<u8> {
     format!("{}content-length: {}\r\n{more}\r\n{body}", head(), body.len()).into_bytes()
 }
 
+/// Posts more than both sockets hold and reads no answer before; `line` is a line of its head.
+pub async fn write_to_the_end(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    line: &str,
+    is_declared: bool,
+) -> Text {
+    const CHUNKS: usize = 256;
+    let chunk = vec![b' '; 0x8000];
+    let framing = match is_declared {
+        true => format!("content-length: {}\r\n", chunk.len() * CHUNKS),
+        false => "transfer-encoding: chunked\r\n".to_owned(),
+    };
+    stream.write_all(format!("{}{line}{framing}\r\n", head()).as_bytes()).await.unwrap();
+    for written in 0..CHUNKS {
+        let size = if is_declared { "" } else { "8000\r\n" };
+        let end = if is_declared { "" } else { "\r\n" };
+        let part = [size.as_bytes(), &chunk, end.as_bytes()].concat();
+        stream.write_all(&part).await.unwrap_or_else(|error| panic!("after {written} chunks: {error}"));
+    }
+    stream.flush().await.unwrap();
+    rest(stream).await
+}
+
 /// The beginning of a request that posts JSON.
 pub fn head() -> String {
     "POST /v1/messages HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n".to_owned()

@@ -9,6 +9,7 @@ use ingest_api::{
     tls::Certificates,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rstest::rstest;
 use rustls::{
     ClientConfig, RootCertStore, SupportedProtocolVersion,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
@@ -19,7 +20,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
     harness::{Api, Fate},
-    server::{Server, ask, good, rest},
+    server::{Server, ask, good, rest, write_to_the_end},
 };
 
 /// Certificates in a directory of their own.
@@ -188,6 +189,26 @@ async fn new_certificates_come_without_a_restart_and_broken_ones_keep_the_old() 
     assert!(connect(&server, &old, None, &TLS13, &[]).await.is_err());
     assert!(connect(&server, &new, None, &TLS13, &[]).await.is_ok());
     assert_eq!(ask(&mut before, &good("")).await, 202, "an open connection stays");
+}
+
+/// As without TLS: tests/http/wire.rs.
+#[rstest]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_a_client_that_writes_its_body_to_the_end_first(
+    #[values(true, false)] is_declared: bool,
+) {
+    let (files, authority) = (Files::new(&format!("refusal-{is_declared}")), authority());
+    files.write(&issue(&authority));
+    let api = Api::new();
+    let certificates = files.load(None, &api).unwrap();
+    let server = Server::over(api, Some(certificates)).await;
+    for version in [&TLS12, &TLS13] {
+        let mut stream = connect(&server, &authority, None, version, &[]).await.unwrap();
+        let answer = write_to_the_end(&mut stream, "", is_declared).await;
+        assert_eq!(answer.statuses(), [413], "{answer:?}");
+    }
+    server.assert_ended("closed", 2).await;
+    server.api.assert_nothing_kept();
 }
 
 #[test]

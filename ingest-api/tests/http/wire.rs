@@ -9,7 +9,7 @@ use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use crate::{
     harness::{Api, Fate},
-    server::{Server, ask, good, head, rest},
+    server::{Server, ask, good, head, rest, write_to_the_end},
 };
 
 const HEAD_DEADLINE: Duration = Duration::from_millis(500);
@@ -191,23 +191,9 @@ async fn a_refusal_reaches_a_client_that_writes_its_body_to_the_end_first(
     #[case] status: u16,
     #[values(true, false)] is_declared: bool,
 ) {
-    // More than both sockets hold.
-    const CHUNKS: usize = 256;
     let server = Server::start(Api::new()).await;
     let mut stream = server.connect().await;
-    let chunk = vec![b' '; 0x8000];
-    let framing = match is_declared {
-        true => format!("content-length: {}\r\n", chunk.len() * CHUNKS),
-        false => "transfer-encoding: chunked\r\n".to_owned(),
-    };
-    stream.write_all(format!("{}{line}{framing}\r\n", head()).as_bytes()).await.unwrap();
-    for written in 0..CHUNKS {
-        let size = if is_declared { "" } else { "8000\r\n" };
-        let end = if is_declared { "" } else { "\r\n" };
-        let part = [size.as_bytes(), &chunk, end.as_bytes()].concat();
-        stream.write_all(&part).await.unwrap_or_else(|error| panic!("after {written} chunks: {error}"));
-    }
-    let answer = rest(&mut stream).await;
+    let answer = write_to_the_end(&mut stream, line, is_declared).await;
     assert_eq!(answer.statuses(), [status], "{answer:?}");
     assert!(answer.0.contains("connection: close"), "{answer:?}");
     drop(stream);
