@@ -87,9 +87,5 @@ pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
 
 /// Attempts of all processors that PostgreSQL refused, whatever they made of it.
 fn refusals(world: &World) -> u64 {
-    let count = |page: String| {
-        let lines = page.lines().filter(|line| line.starts_with("processor_apply_failures_total{"));
-        lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
-    };
-    world.processors.values().map(|processor| count(processor.metrics())).sum()
+    world.counted("processor_apply_failures_total{")
 }

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use anyhow::{Result, bail};
-use dev_env::interrupt;
+use dev_env::{interrupt, postgres::Postgres};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -14,6 +14,8 @@ use crate::{checker::Violation, ground::Ground, verdict::Strike, wire::postgres:
 
 /// A database that has moved back is noticed within this time, also where no record comes (A1).
 const NOTICED_WITHIN: Duration = Duration::from_secs(20);
+/// For several looks at the rows.
+const LED_ASTRAY: Duration = Duration::from_secs(12);
 
 /// F18, under load.
 pub fn with_a_lost_tail(world: &mut World, ground: &mut Ground) -> Result<Strike> {
@@ -41,6 +43,40 @@ pub fn in_a_quiet_hour(world: &mut World, ground: &mut Ground) -> Result<Strike>
     Ok(strike)
 }
 
+/// F18s: a balancer leads sessions to a standby that is behind. Its rows are older than what owners believe, and
+/// nothing is concluded from them, since nothing can be written there.
+pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<Strike> {
+    let mut behind = Behind::start(world, ground)?;
+    let (concluded, applied) = (concluded(world)?, world.applied()?);
+    world.sampler.new_timeline();
+    world.proxy.point_at(behind.standby.address());
+    // Open sessions would stay where they are.
+    behind.primary.query(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'telex-processor'",
+    )?;
+    let records = applied - world.applied()?;
+    interrupt::pause(LED_ASTRAY)?;
+    world.proxy.point_at(ground.postgres.address());
+    world.sampler.new_timeline();
+    let concluded = self::concluded(world)? - concluded;
+    behind.end()?;
+    if records <= 0 {
+        bail!("the standby was not behind");
+    }
+    let mut strike = Strike::seen(format!("sessions led to a standby {records} records behind"));
+    if concluded > 0 {
+        let what = format!("{concluded} differences and halts were concluded from rows of a standby");
+        strike.violations.push(Violation::new("A1", what));
+    }
+    Ok(strike)
+}
+
+/// How often a processor has found that a row is not where its owner believes, or has halted a partition.
+fn concluded(world: &World) -> Result<i64> {
+    let differences = world.counted("processor_differences_total{");
+    Ok(i64::try_from(differences)? + world.sql()?.number("select count(*) from halts")?)
+}
+
 struct Lost {
     bytes: i64,
     records: i64,
@@ -52,6 +88,48 @@ impl std::fmt::Display for Lost {
     }
 }
 
+/// A standby that receives no more, beside the primary, which goes on.
+struct Behind {
+    standby: Postgres,
+    at_standby: Connection,
+    primary: Connection,
+    /// The primary's process that sends to it, stopped where it is.
+    sender: Pid,
+}
+
+impl Behind {
+    fn start(world: &mut World, ground: &mut Ground) -> Result<Self> {
+        let directory = ground.next_data();
+        let backup = BaseBackup::take(&ground.postgres, &directory)?;
+        let port = ground.postgres.address().port();
+        let settings =
+            format!("primary_conninfo = 'host=127.0.0.1 port={port} user=telex'\nwal_receiver_timeout = 0\n");
+        let standby = backup.start(&ground.installation, "standby.signal", &settings)?;
+        world.wait("the standby to answer", Duration::from_secs(30), |world| {
+            Ok(Connection::open(standby.address(), &world.database).is_ok())
+        })?;
+        let mut at_standby = Connection::open(standby.address(), &world.database)?;
+        world.wait("the standby to stream", Duration::from_secs(30), |_| {
+            let streams = "select count(*) from pg_stat_wal_receiver where status = 'streaming'";
+            Ok(at_standby.number(streams)? == 1)
+        })?;
+        interrupt::pause(Duration::from_secs(1))?;
+        let mut primary = Connection::open(ground.postgres.address(), "postgres")?;
+        let sender = primary.number("select pid from pg_stat_replication")?;
+        let sender = Pid::from_raw(i32::try_from(sender)?);
+        kill(sender, Signal::SIGSTOP)?;
+        interrupt::pause(Duration::from_secs(3))?;
+        Ok(Self { standby, at_standby, primary, sender })
+    }
+
+    /// The primary goes on without it.
+    fn end(mut self) -> Result<()> {
+        self.standby.kill();
+        kill(self.sender, Signal::SIGCONT)?;
+        Ok(fs::remove_dir_all(self.standby.data())?)
+    }
+}
+
 /// Fails over to a standby that has not received the last seconds. `before_death` happens when the standby
 /// receives no more, and the primary still lives.
 fn fail_over(
@@ -59,24 +137,8 @@ fn fail_over(
     ground: &mut Ground,
     before_death: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<Lost> {
-    let directory = ground.next_data();
-    let backup = BaseBackup::take(&ground.postgres, &directory)?;
-    let port = ground.postgres.address().port();
-    let settings =
-        format!("primary_conninfo = 'host=127.0.0.1 port={port} user=telex'\nwal_receiver_timeout = 0\n");
-    let standby = backup.start(&ground.installation, "standby.signal", &settings)?;
-    world.wait("the standby to answer", Duration::from_secs(30), |world| {
-        Ok(Connection::open(standby.address(), &world.database).is_ok())
-    })?;
-    let mut at_standby = Connection::open(standby.address(), &world.database)?;
-    world.wait("the standby to stream", Duration::from_secs(30), |_| {
-        Ok(at_standby.number("select count(*) from pg_stat_wal_receiver where status = 'streaming'")? == 1)
-    })?;
-    interrupt::pause(Duration::from_secs(1))?;
-    let mut at_primary = Connection::open(ground.postgres.address(), "postgres")?;
-    let sender = at_primary.number("select pid from pg_stat_replication")?;
-    kill(Pid::from_raw(i32::try_from(sender)?), Signal::SIGSTOP)?;
-    interrupt::pause(Duration::from_secs(3))?;
+    let Behind { standby, mut at_standby, primary: mut at_primary, sender: _ } =
+        Behind::start(world, ground)?;
     before_death(world)?;
     let before = world.applied()?;
     let written = at_primary.number("select (pg_current_wal_lsn() - '0/0')::bigint")?;

@@ -124,11 +124,5 @@ fn markers(world: &World) -> Result<usize> {
 
 /// Consumers that were built again, by all processors.
 fn rebuilds(world: &World) -> u64 {
-    let metrics = world.processors.values().map(|processor| processor.metrics());
-    metrics
-        .flat_map(|page| {
-            let lines = page.lines().filter(|line| line.starts_with("processor_rebuilds_total"));
-            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).collect::<Vec<_>>()
-        })
-        .sum()
+    world.counted("processor_rebuilds_total")
 }

@@ -190,7 +190,7 @@ use Needs::{Small, Three};
 use Tier::{Both, Long, Quick};
 
 /// All faults, in the order in which they run.
-pub static FAULTS: [Fault; 42] = [
+pub static FAULTS: [Fault; 43] = [
     heals(("F1", "processors killed at each of the 12 failpoints"), Quick, Small, kill::at_every_failpoint),
     heals(("F1r", "a processor killed at one of the failpoints"), Long, Small, kill::at_a_failpoint),
     heals(("F1c", "processors killed around COMMIT"), Long, Small, kill::around_the_commit),
@@ -216,6 +216,7 @@ pub static FAULTS: [Fault; 42] = [
     heals(("F17", "PostgreSQL killed and started again"), Both, Small, database::killed),
     heals(("F18", "failover to a standby that lost its tail"), Both, Small, failover::with_a_lost_tail),
     heals(("F18q", "the same, and nothing is sent afterwards"), Both, Small, failover::in_a_quiet_hour),
+    heals(("F18s", "sessions at a standby that is behind"), Both, Small, failover::sessions_at_a_standby),
     heals(("F20", "PostgreSQL restored to a moment ago"), Both, Small, restore::to_a_moment_ago),
     heals(("F24", "row locks of a stranger"), Both, Small, database::locked),
     own(("F25a", "topic created again, shorter"), Both, topic::created_again_shorter),

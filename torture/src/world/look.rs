@@ -61,6 +61,15 @@ impl World {
         ))
     }
 
+    /// What the counters that begin so come to, over all processors that run.
+    pub fn counted(&self, beginning: &str) -> u64 {
+        let count = |page: String| {
+            let lines = page.lines().filter(|line| line.starts_with(beginning));
+            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
+        };
+        self.processors.values().map(|processor| count(processor.metrics())).sum()
+    }
+
     /// How far each partition is applied.
     ///
     /// # Errors
