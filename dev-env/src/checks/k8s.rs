@@ -34,7 +34,7 @@ pub const RULES: [(&str, &str, &str); 2] = [
     ("telex", FILES[0], "k8s/base/monitoring/prometheus-rule.yaml"),
     ("telex-platform", FILES[1], "k8s/base/monitoring/platform-rule.yaml"),
 ];
-/// Made of [`FILES`]' roles as they are.
+/// The roles as they are, and where CloudNativePG reads them.
 pub const ROLES: (&str, &str) = (FILES[2], "k8s/base/postgres/roles.sql");
 
 /// Names every Secret that a person makes.

@@ -49,7 +49,7 @@ fn a_request_is_found_in_the_log_by_its_id() {
         api.post("/v1/telephone/+79990000000", "x-request-id: lost\r\n", b"");
     };
     let line = |id: &str, route: &str, status: u16, code: &str| {
-        [id.into(), route.into(), status.into(), code.into()]
+        [Value::from(id), route.into(), status.into(), code.into()]
     };
     let errors =
         [line("refused", "/v1/messages", 422, "missing_field"), line("lost", "other", 404, "not_found")];

@@ -51,8 +51,8 @@ fn recreated_with(records: u32) {
     processor.stop().unwrap();
     telex.say(&["dialog-rules", "set", "--idle-gap=1h", "--yes"]);
     telex.say(&["dialog-rules", "set", "--idle-gap=1h", "--idle-gap=wa-=never", "--yes"]);
-    let rules = || telex.say(&["dialog-rules", "show"]).split_once('\n').unwrap().1.to_owned();
-    let rules_before = rules();
+    let rules = |telex: &Telex| telex.say(&["dialog-rules", "show"]).split_once('\n').unwrap().1.to_owned();
+    let rules_before = rules(&telex);
     topic::recreate(&telex);
     Writer::new(&telex).messages("client", 100..100 + records);
 
@@ -91,7 +91,7 @@ fn recreated_with(records: u32) {
     assert_eq!(telex.number("select count(*) from interventions where operator = 'test'"), 12);
     assert_eq!(telex.number("select count(*) from dialogs"), 1, "the client's dialog goes on");
     assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
-    assert_eq!(rules(), rules_before, "the dialogs of the new topic end as those of the former did");
+    assert_eq!(rules(&telex), rules_before, "the dialogs of the new topic end as those of the former did");
 }
 
 #[test]
