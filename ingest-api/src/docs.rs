@@ -1,5 +1,5 @@
-//! `/openapi.json`, and `/docs`: one page that shows it to people and lets them try a request. Everything on
-//! it comes from here, and its policy lets the browser load nothing else.
+//! `/openapi.json`, and `/docs`: one page that shows it to people, lets them try a request and writes it as a
+//! command. Everything on it comes from here, and its policy lets the browser load nothing else.
 
 use std::sync::LazyLock;
 

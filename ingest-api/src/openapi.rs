@@ -154,7 +154,10 @@ fn dialog_close_operation() -> Value {
         "parameters": parameters,
         "requestBody": {
             "required": false,
-            "content": { Media::Json.as_str(): { "schema": reference("DialogClose") } },
+            "content": { Media::Json.as_str(): {
+                "schema": reference("DialogClose"),
+                "example": { "client_id": schemas::EXAMPLE_CLIENT_ID },
+            } },
         },
         "responses": responses([kept()], errors),
     })

@@ -43,7 +43,7 @@ pub(super) fn schemas() -> Value {
             "type": "array", "minItems": 1, "maxItems": ITEMS_MAX, "items": reference("Message"),
         },
         "ClientId": {
-            "type": "string", "pattern": CLIENT_ID, "examples": ["e60660c7-bd8f-5ba9-b814-6dbee9550932"],
+            "type": "string", "pattern": CLIENT_ID, "examples": [EXAMPLE_CLIENT_ID],
             "description": "UUIDv5 of the normalised pair (`external_client_id`, `client_phone` or `client_address`); every answer \
                 that takes a message holds it.",
         },
@@ -98,6 +98,9 @@ pub(super) fn schemas() -> Value {
         "Problem": problem(),
     })
 }
+
+/// The client of [`example_message`].
+pub(super) const EXAMPLE_CLIENT_ID: &str = "e60660c7-bd8f-5ba9-b814-6dbee9550932";
 
 /// A message that is taken.
 pub(super) fn example_message() -> Value {

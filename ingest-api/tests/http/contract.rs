@@ -45,7 +45,41 @@ async fn the_page_lets_the_browser_load_nothing_from_elsewhere(
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-    for elsewhere in ["http://", "https://", "url(", "@import", "innerHTML", " style=", "onclick="] {
+    for elsewhere in ["http://", "https://", "url(", "@import", "<style", "<script>", " style=", "onclick="] {
         assert!(!answer.text.contains(elsewhere), "{path} holds {elsewhere}");
     }
+}
+
+#[tokio::test]
+async fn the_page_makes_no_markup_of_text_and_remembers_nothing() {
+    let script = get(&Api::new(), "/docs/page.js").await.text;
+    for markup in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "Function("] {
+        assert!(!script.contains(markup), "{markup}");
+    }
+    for memory in ["localStorage", "sessionStorage", "indexedDB", "cookie"] {
+        assert!(!script.contains(memory), "{memory}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_has_a_place_for_every_operation() {
+    let script = get(&Api::new(), "/docs/page.js").await.text;
+    let document = openapi::document();
+    for operations in document["paths"].as_object().unwrap().values() {
+        for operation in operations.as_object().unwrap().values() {
+            // With its quotes.
+            let id = operation["operationId"].to_string();
+            assert!(script.contains(&id), "page.js does not name {id}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_page_is_small() {
+    let api = Api::new();
+    let mut bytes = 0;
+    for path in ["/docs", "/docs/page.css", "/docs/page.js"] {
+        bytes += get(&api, path).await.text.len();
+    }
+    assert!(bytes < 25_000, "{bytes} bytes");
 }
