@@ -37,6 +37,15 @@ pub fn image(findings: &mut Findings, service: &Service<'_>) {
             place,
             format!("{image} is built from {built}"),
         );
+        let args = service.value.at("/build/args");
+        let is_labelled =
+            built.is_empty() || !(args.at("/VERSION").is_null() || args.at("/REVISION").is_null());
+        findings.require(
+            is_labelled,
+            "labels",
+            place,
+            format!("{image} does not say what it was built from"),
+        );
         let expected = format!("telex/{target}:${{TELEX_VERSION:-dev}}");
         findings.require(image == expected, "image-target", place, format!("{image} is built from {target}"));
     }
@@ -65,6 +74,8 @@ pub fn life(findings: &mut Findings, service: &Service<'_>) {
     let is_bounded = !value.text("/logging/options/max-size").is_empty();
     findings.require(is_bounded, "logs", place, "its log grows until the disk is full");
     findings.require(!value.text("/restart").is_empty(), "restart", place, "has no restart policy");
+    let is_limited = !value.text("/mem_limit").is_empty();
+    findings.require(is_limited, "memory", place, "may take the machine's memory");
     // A tool for people, behind a profile, is looked at by them.
     let is_tool = value.texts("/profiles").contains(&"tools".to_owned());
     let must_say = !service.is_task() && !is_tool;

@@ -105,18 +105,39 @@ pub fn secrets(findings: &mut Findings, compose: &Value, services: &[Service<'_>
     }
 }
 
+/// Where the load test may write on the host.
+const REPORTS: &str = ".reports/loadtest";
+
+/// The one place of the host that is written to: the script makes it, Docker does not, and git ignores it.
+fn reports(findings: &mut Findings, service: &Service<'_>, mount: &Value, files: &Files) {
+    let is_theirs = mount.text("/source") == format!("./{REPORTS}") && service.name == "loadtest";
+    findings.require(is_theirs, "mounts", service.name, "may write to the host");
+    let waits = mount.text("/bind/create_host_path") == "false";
+    findings.require(waits, "mounts", service.name, "would be given a directory of root's");
+    let is_made = files.get("docker/make-secrets").contains(&format!("mkdir -p {REPORTS}\n"));
+    findings.require(is_made, "mounts", service.name, "docker/make-secrets does not make its directory");
+    let ignored = files.get(".gitignore").lines().any(|line| line == "/.reports/");
+    findings.require(ignored, "mounts", ".gitignore", "git would take .reports/");
+}
+
 /// What is mounted is there, and is not written to.
 pub fn mounts(findings: &mut Findings, compose: &Value, services: &[Service<'_>], files: &Files) {
     let declared: BTreeSet<&str> = compose.map("/volumes").into_iter().map(|(name, _)| name).collect();
     let mut used = BTreeSet::new();
     for service in services {
-        for mount in service.value.texts("/volumes") {
+        for mount in service.value.list("/volumes") {
+            if mount.is_object() {
+                reports(findings, service, mount, files);
+                continue;
+            }
+            let mount = mount.text("");
             let (source, rest) = mount.split_once(':').unwrap_or((&mount, ""));
             if source.starts_with('.') {
                 let is_there = files.root().join(source).exists();
                 findings.require(is_there, "mounts", service.name, format!("{source} is not there"));
+                let options = rest.rsplit_once(':').map_or("", |(_, options)| options);
                 findings.require(
-                    rest.ends_with(":ro"),
+                    options.split(',').any(|option| option == "ro"),
                     "mounts",
                     service.name,
                     format!("{source} may be written to"),

@@ -10,17 +10,20 @@ use super::expression::Names;
 use crate::workspace::Workspace;
 
 const METRICS: &str = "docs/operations.md";
+/// Above the table of metrics that no program of ours serves.
+const OF_OTHERS: &str = "### Of others";
 
 /// Of every series: Prometheus sets them, from the target and from its own configuration.
 const SCRAPED: [&str; 4] = ["job", "instance", "namespace", "cluster"];
 /// Where the documents are served: whoever runs the alerts puts an address of their own in its place.
 const SERVED_AT: &str = "https://telex.example/";
 
-/// A metric's type and labels.
+/// A metric's type and labels, and whether somebody else serves it.
 #[derive(Debug)]
 struct Metric {
     kind: String,
     labels: Vec<String>,
+    is_of_others: bool,
 }
 
 /// Every metric that there is.
@@ -38,20 +41,25 @@ impl Catalog {
         // Prometheus' own.
         for (name, labels) in [("up", vec![]), ("ALERTS", vec!["alertname", "alertstate", "severity"])] {
             let labels = labels.into_iter().map(str::to_owned).collect();
-            catalog.metrics.insert(name.to_owned(), Metric { kind: "gauge".to_owned(), labels });
+            let metric = Metric { kind: "gauge".to_owned(), labels, is_of_others: false };
+            catalog.metrics.insert(name.to_owned(), metric);
         }
         Ok(catalog)
     }
 
     fn parse(text: &str) -> Self {
+        let mut is_of_others = false;
         let rows = text.lines().filter_map(|line| {
+            if line.starts_with("##") {
+                is_of_others = line == OF_OTHERS;
+            }
             let cells: Vec<&str> = line.strip_prefix("| `")?.split(" | ").collect();
             let [name, kind @ ("counter" | "gauge" | "histogram"), labels, ..] = cells.as_slice() else {
                 return None;
             };
             let labels = labels.split('`').skip(1).step_by(2).map(str::to_owned).collect();
             let kind = (*kind).to_owned();
-            Some((name.trim_end_matches('`').to_owned(), Metric { kind, labels }))
+            Some((name.trim_end_matches('`').to_owned(), Metric { kind, labels, is_of_others }))
         });
         Self { metrics: rows.collect() }
     }
@@ -75,6 +83,11 @@ impl Catalog {
         let absent = names.grouping.iter().filter(|label| !groups.contains(&label.as_str()));
         problems.extend(absent.map(|label| format!("no metric here has the label {label}")));
         problems
+    }
+
+    /// Whether an expression asks for what only a cluster serves.
+    pub fn is_of_others(&self, names: &Names) -> bool {
+        names.metrics.iter().any(|(name, _)| self.find(name).is_some_and(|metric| metric.is_of_others))
     }
 
     fn find(&self, series: &str) -> Option<&Metric> {
@@ -118,6 +131,16 @@ mod tests {
         assert_eq!(problems("sum by (reason) (a_total)"), "no metric here has the label reason");
         assert_eq!(problems("b_seconds"), "there is no metric b_seconds");
         assert_eq!(problems("a_total_bucket"), "there is no metric a_total_bucket");
+    }
+
+    #[test]
+    fn what_others_serve_is_told_from_what_is_ours() {
+        let catalog = Catalog::parse(
+            "### ours\n| `a` | gauge |  | A. |\n### Of others\n| `b` | gauge | `pod` | the same |\n### What to look at\n| `c` | gauge |  | C. |\n",
+        );
+        let of_others = |expression: &str| catalog.is_of_others(&names(expression));
+        assert!(of_others("sum by (pod) (b) / a"));
+        assert!(!of_others("a + c"));
     }
 
     #[test]

@@ -13,6 +13,9 @@ const VARIABLES: [(&str, &str); 3] = [("$__rate_interval", "1m"), ("$namespace",
 /// The data source is a variable, too: a Grafana that is not ours has another uid.
 const DATA_SOURCE: &str = "${datasource}";
 
+/// Gauges of others that are named like counters: CloudNativePG names a metric `total` where a query counts rows.
+const GAUGES: [&str; 2] = ["cnpg_backends_total", "cnpg_backends_waiting_total"];
+
 /// A dashboard, as far as it is looked at.
 #[derive(Debug, Deserialize)]
 struct Dashboard {
@@ -166,8 +169,9 @@ fn draws_a_counter(expression: &str) -> bool {
     expression.match_indices("_total").any(|(at, _)| {
         let before = expression.get(..at).unwrap_or_default();
         let start = before.rfind(|c: char| !c.is_ascii_alphanumeric() && c != '_').map_or(0, |it| it + 1);
-        let before = before.get(..start).unwrap_or_default();
-        !before.ends_with("rate(") && !before.ends_with("increase(")
+        let upto = expression.get(..at + "_total".len()).unwrap_or_default();
+        let (before, name) = upto.split_at_checked(start).unwrap_or_default();
+        !before.ends_with("rate(") && !before.ends_with("increase(") && !GAUGES.contains(&name)
     })
 }
 
@@ -215,6 +219,7 @@ mod tests {
         assert_eq!(problems(&[panel(1, 0, "elsewhere")]).len(), 1);
         assert!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(rate(a_total[1m]))")]).is_empty());
         assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(a_total)")]).len(), 1);
+        assert!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(cnpg_backends_total)")]).is_empty());
         assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "up{a='$instance'}")]).len(), 1);
     }
 }
