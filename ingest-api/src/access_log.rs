@@ -28,9 +28,40 @@ pub enum Which {
 
 /// One in so many.
 const SAMPLE: u64 = 1_000;
-/// Of a second, unless all requests get one.
-const LINES_MAX: u32 = 100;
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// Whose affair an answer is. Each has lines of its own, so that strangers hide neither what this service could not do
+/// nor what it told a producer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concern {
+    /// 5xx.
+    Ours,
+    Producers,
+    /// 401, and paths that are none of this service.
+    Strangers,
+}
+
+impl Concern {
+    fn of(request: &Answered<'_>) -> Self {
+        match request.status {
+            status if status.is_server_error() => Self::Ours,
+            StatusCode::UNAUTHORIZED => Self::Strangers,
+            _ if request.route == OTHER => Self::Strangers,
+            _ => Self::Producers,
+        }
+    }
+
+    /// Lines of a second, unless all requests get one.
+    const fn lines_max(self) -> u32 {
+        match self {
+            Self::Ours | Self::Producers => 20,
+            Self::Strangers => 2,
+        }
+    }
+}
+
+/// The route of a request to none of ours.
+pub const OTHER: &str = "other";
 
 /// What is said of a request.
 #[derive(Debug, Clone, Copy)]
@@ -46,20 +77,20 @@ pub struct Answered<'a> {
 pub struct AccessLog {
     which: Which,
     successes: AtomicU64,
-    budget: Mutex<Budget>,
+    budgets: Mutex<Budgets>,
     metrics: Arc<Metrics>,
 }
 
-/// The lines of the present second.
-struct Budget {
+/// The lines of the present second, by concern.
+struct Budgets {
     since: Instant,
-    lines: u32,
+    lines: [u32; 3],
 }
 
 impl AccessLog {
     pub fn new(which: Which, metrics: Arc<Metrics>) -> Self {
-        let budget = Mutex::new(Budget { since: Instant::now(), lines: 0 });
-        Self { which, successes: AtomicU64::new(0), budget, metrics }
+        let budgets = Mutex::new(Budgets { since: Instant::now(), lines: [0; 3] });
+        Self { which, successes: AtomicU64::new(0), budgets, metrics }
     }
 
     /// Writes the line of a request, if it gets one.
@@ -67,7 +98,7 @@ impl AccessLog {
         if !self.gets_a_line(request.status.is_success()) {
             return;
         }
-        if self.which != Which::All && !self.has_room(Instant::now()) {
+        if self.which != Which::All && !self.has_room(Concern::of(&request), Instant::now()) {
             self.metrics.ingest_access_lines_dropped_total.inc();
             return;
         }
@@ -84,13 +115,19 @@ impl AccessLog {
         }
     }
 
-    fn has_room(&self, now: Instant) -> bool {
-        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.saturating_duration_since(budget.since) >= WINDOW {
-            *budget = Budget { since: now, lines: 0 };
+    fn has_room(&self, concern: Concern, now: Instant) -> bool {
+        let mut budgets = self.budgets.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(budgets.since) >= WINDOW {
+            *budgets = Budgets { since: now, lines: [0; 3] };
         }
-        budget.lines = budget.lines.saturating_add(1);
-        budget.lines <= LINES_MAX
+        let [ours, producers, strangers] = &mut budgets.lines;
+        let lines = match concern {
+            Concern::Ours => ours,
+            Concern::Producers => producers,
+            Concern::Strangers => strangers,
+        };
+        *lines = lines.saturating_add(1);
+        *lines <= concern.lines_max()
     }
 }
 
@@ -116,11 +153,25 @@ mod tests {
     }
 
     #[test]
-    fn a_second_has_only_so_many_lines() {
+    fn a_second_has_only_so_many_lines_and_strangers_take_none_of_the_others() {
         let (log, start) = (log(Which::Errors), Instant::now());
-        let lines = |at: Duration| (0..3 * LINES_MAX).filter(|_| log.has_room(start + at)).count();
-        assert_eq!(lines(Duration::from_millis(10)), 100);
-        assert_eq!(lines(Duration::from_millis(900)), 0);
-        assert_eq!(lines(Duration::from_millis(1_100)), 100);
+        let lines = |concern, at| (0..300).filter(|_| log.has_room(concern, start + at)).count();
+        for at in [Duration::from_millis(10), Duration::from_millis(1_100)] {
+            assert_eq!(lines(Concern::Strangers, at), 2);
+            assert_eq!(lines(Concern::Producers, at), 20);
+            assert_eq!(lines(Concern::Ours, at), 20);
+            assert_eq!(lines(Concern::Ours, at + Duration::from_millis(900)), 0);
+        }
+    }
+
+    #[rstest]
+    #[case::not_known(401, "/v1/messages", Concern::Strangers)]
+    #[case::no_path_of_ours(404, OTHER, Concern::Strangers)]
+    #[case::a_message_that_breaks_a_rule(422, "/v1/messages", Concern::Producers)]
+    #[case::kafka_is_away(503, "/v1/messages", Concern::Ours)]
+    fn an_answer_is_somebodys_affair(#[case] status: u16, #[case] route: &str, #[case] concern: Concern) {
+        let status = StatusCode::from_u16(status).unwrap();
+        let request = Answered { request_id: "1", route, status, code: "x", took: Duration::ZERO };
+        assert_eq!(Concern::of(&request), concern);
     }
 }

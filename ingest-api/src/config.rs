@@ -52,7 +52,7 @@ pub struct Config {
     #[command(flatten)]
     pub log: LogConfig,
     /// Which requests get a line in the log: those that are not answered 2xx, one in a thousand of the others too, or
-    /// all. Except for all, there are 100 lines a second at most.
+    /// all. Except for all, a second has 42 lines at most, 2 of them about strangers.
     #[arg(long, env = "INGEST_ACCESS_LOG", value_enum, default_value = "errors")]
     pub access_log: Which,
 }

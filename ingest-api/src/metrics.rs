@@ -16,7 +16,7 @@ service_kit::metrics! {
         ingest_warnings_total: IntCounterVec = &["code"],
         /// Time from a request's head to its answer.
         ingest_request_seconds: Histogram = SECONDS,
-        /// Lines left out of the access log: a second has 100 at most.
+        /// Lines left out of the access log: a second has only so many.
         ingest_access_lines_dropped_total: IntCounter = (),
         /// Time from a record's entry into the queue to Kafka's acknowledgement.
         ingest_ack_seconds: Histogram = SECONDS,

@@ -14,7 +14,7 @@ use schemas::RequestId;
 use tracing::Instrument as _;
 
 use crate::{
-    access_log::Answered,
+    access_log::{Answered, OTHER},
     batch, dialog_close, docs,
     error::{ApiError, Code},
     heads::Flaw,
@@ -77,7 +77,7 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
     let status = response.status();
     let success = if status == StatusCode::ACCEPTED { "accepted" } else { "ok" };
     let code = response.extensions().get::<Code>().map_or(success, |code| code.0);
-    let route = route.as_ref().map_or("other", MatchedPath::as_str);
+    let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
     shared.metrics.ingest_requests_total.with_label_values(&[route, status.as_str(), code]).inc();
     let took = since.elapsed();
     shared.metrics.ingest_request_seconds.observe(took.as_secs_f64());

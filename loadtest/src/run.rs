@@ -121,12 +121,11 @@ async fn all_settled(tasks: &mut JoinSet<Result<(), GaveUp>>) -> anyhow::Result<
     Ok(Ended::Complete)
 }
 
-/// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking
-/// turns spreads them evenly. (Within a shard the numbers are equal modulo its count.)
+/// Waits until the target takes a connection.
 async fn reach(target: &Target) -> anyhow::Result<()> {
     let give_up = Instant::now() + REACHED_WITHIN;
     loop {
-        let reached = tokio::time::timeout(REACHED_WITHIN, target.connect()).await;
+        let reached = tokio::time::timeout_at(give_up, target.connect()).await;
         match reached.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
             Ok(_) => return Ok(()),
             Err(error) if Instant::now() >= give_up => {
@@ -137,6 +136,8 @@ async fn reach(target: &Target) -> anyhow::Result<()> {
     }
 }
 
+/// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking
+/// turns spreads them evenly. (Within a shard the numbers are equal modulo its count.)
 async fn hand_out(plan: Arc<Plan>, queues: Vec<mpsc::Sender<Vec<Request>>>) -> Result<(), GaveUp> {
     let shards = usize::try_from(plan.settings().shard.count()).unwrap_or(1);
     let mut requests = plan.requests().peekable();

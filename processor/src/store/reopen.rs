@@ -31,12 +31,13 @@ pub async fn accept_topic(
              from topics
              join partition_progress as born using (topic_ref)
              left join halts on halts.topic_ref = $2 and halts.partition = born.partition and halts.resumed_at is null
-             where topics.topic_id = $1",
+             where topics.topic_id = $1 and topics.cluster_id = $6",
             identity.topic_id,
             former.topic_ref.0,
             decision.reason,
             decision.note,
             decision.operator,
+            identity.cluster_id,
         )
         .execute(&mut *transaction),
     )
@@ -47,7 +48,7 @@ pub async fn accept_topic(
             "with latest as (select max(version) as version from dialog_rule_starts where topic_ref = $1),
              born as (
                  select topic_ref, partition, birth_offset from topics join partition_progress using (topic_ref)
-                 where topic_id = $2 and exists (select from latest where version is not null)
+                 where topic_id = $2 and cluster_id = $3 and exists (select from latest where version is not null)
              ),
              rules as (
                  insert into dialog_rules (topic_ref, version, external_client_id_prefix, idle_gap_seconds)
@@ -59,6 +60,7 @@ pub async fn accept_topic(
              select topic_ref, partition, 1, birth_offset from born",
             former.topic_ref.0,
             identity.topic_id,
+            identity.cluster_id,
         )
         .execute(&mut *transaction),
     )

@@ -163,3 +163,20 @@ fn a_right_that_somebody_takes_away_halts_by_name_and_migrate_gives_it_back() {
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
 }
+
+#[test]
+fn after_a_rollback_migrate_lets_the_tables_and_the_rights_of_the_newer_version_be() {
+    let (mut telex, migrator) = with_roles();
+    for statement in [
+        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
+         values (9999, 'of a newer version', true, '', 0)",
+        "create table newer (id integer)",
+        "grant insert on newer to telex_processor",
+    ] {
+        assert_eq!(sqlstate(&telex.programs, "telex_migrator", statement), None, "{statement}");
+    }
+    migrator.require_processor(&["migrate"]).unwrap();
+    let statement = "insert into newer values (1)";
+    assert_eq!(sqlstate(&telex.programs, "telex_processor", statement), None);
+    telex.processor().wait_until_ready().unwrap();
+}

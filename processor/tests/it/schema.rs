@@ -118,18 +118,6 @@ fn tables_that_are_not_those_of_the_migrations_are_refused_at_migrate_and_at_run
 }
 
 #[test]
-fn after_a_rollback_migrate_lets_the_migrations_of_the_newer_version_be() {
-    let mut telex = Telex::new();
-    telex.execute(
-        "insert into _sqlx_migrations (version, description, success, checksum, execution_time)
-         values (9999, 'of a newer version', true, '', 0)",
-    );
-    telex.programs.require_processor(&["migrate"]).unwrap();
-    assert_eq!(telex.number("select count(*) from _sqlx_migrations where version = 9999"), 1);
-    telex.processor().wait_until_ready().unwrap();
-}
-
-#[test]
 fn the_list_that_the_tables_are_compared_with_is_what_the_migrations_make() {
     let telex = Telex::new();
     let made = block_on(async {

@@ -93,8 +93,24 @@ struct Behind {
     standby: Postgres,
     at_standby: Connection,
     primary: Connection,
-    /// The primary's process that sends to it, stopped where it is.
-    sender: Pid,
+    sender: Stopped,
+}
+
+/// A process of a server's, stopped where it is until this is dropped.
+struct Stopped(Pid);
+
+impl Stopped {
+    fn at(process: Pid) -> Result<Self> {
+        kill(process, Signal::SIGSTOP)?;
+        Ok(Self(process))
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // It may have died meanwhile.
+        let _gone = kill(self.0, Signal::SIGCONT).is_err();
+    }
 }
 
 impl Behind {
@@ -116,8 +132,7 @@ impl Behind {
         interrupt::pause(Duration::from_secs(1))?;
         let mut primary = Connection::open(ground.postgres.address(), "postgres")?;
         let sender = primary.number("select pid from pg_stat_replication")?;
-        let sender = Pid::from_raw(i32::try_from(sender)?);
-        kill(sender, Signal::SIGSTOP)?;
+        let sender = Stopped::at(Pid::from_raw(i32::try_from(sender)?))?;
         interrupt::pause(Duration::from_secs(3))?;
         Ok(Self { standby, at_standby, primary, sender })
     }
@@ -125,7 +140,7 @@ impl Behind {
     /// The primary goes on without it.
     fn end(mut self) -> Result<()> {
         self.standby.kill();
-        kill(self.sender, Signal::SIGCONT)?;
+        drop(self.sender);
         Ok(fs::remove_dir_all(self.standby.data())?)
     }
 }
@@ -137,7 +152,7 @@ fn fail_over(
     ground: &mut Ground,
     before_death: impl FnOnce(&mut World) -> Result<()>,
 ) -> Result<Lost> {
-    let Behind { standby, mut at_standby, primary: mut at_primary, sender: _ } =
+    let Behind { standby, mut at_standby, primary: mut at_primary, sender: _sender } =
         Behind::start(world, ground)?;
     before_death(world)?;
     let before = world.applied()?;

@@ -7,9 +7,11 @@ use crate::checks::Findings;
 use crate::checks::files::Files;
 use crate::checks::programs::{Invocation, Programs};
 
-pub const DOCUMENTS: [&str; 15] = [
+pub const DOCUMENTS: [&str; 21] = [
     "README.md",
+    "SECURITY.md",
     "docs/api.md",
+    "docs/architecture.md",
     "docs/backup-and-restore.md",
     "docs/database.md",
     "docs/dialogs.md",
@@ -19,10 +21,14 @@ pub const DOCUMENTS: [&str; 15] = [
     "docs/load-handling.md",
     "docs/operations.md",
     "docs/producers.md",
+    "docs/protocol.md",
     "docs/runbooks.md",
     "docs/scaling.md",
+    "docs/settings.md",
+    "docs/support.md",
     "docs/topic-contract.md",
     "docs/upgrades.md",
+    "migrations/README.md",
 ];
 /// How a command begins that runs with the operator's rights, and how one that runs with the processor's.
 const AS_OPERATOR: [&str; 2] = ["k8s/operate ", "docker compose run --rm operator "];

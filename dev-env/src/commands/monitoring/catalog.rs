@@ -85,9 +85,9 @@ impl Catalog {
         problems
     }
 
-    /// Whether an expression asks for what only a cluster serves.
+    /// Whether an expression asks for nothing but what only a cluster serves.
     pub fn is_of_others(&self, names: &Names) -> bool {
-        names.metrics.iter().any(|(name, _)| self.find(name).is_some_and(|metric| metric.is_of_others))
+        names.metrics.iter().all(|(name, _)| self.find(name).is_some_and(|metric| metric.is_of_others))
     }
 
     fn find(&self, series: &str) -> Option<&Metric> {

@@ -260,7 +260,7 @@ async fn accept_topic(
     let records: i64 = ranges.iter().map(|(_, range)| range.end.0 - range.start.0).sum();
     say(&format!(
         "topic {topic_id} is registered beside it with {count} partitions, each from the start of its log: {records} records to apply; skips nothing, repeats nothing\n\
-         clients, dialogs and messages stay: a message that comes again is a duplicate"
+         clients, dialogs and messages stay: a message that comes again is a duplicate; dialogs follow the rules that they followed last"
     ))?;
     if confirmation.is_dry_run() {
         return Ok(say("nothing was written: repeat with --yes to do it")?);
