@@ -2,6 +2,7 @@
 
 use std::{
     path::PathBuf,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -90,6 +91,14 @@ impl Drop for Bench {
             std::fs::remove_dir_all(&self.directory).ok();
         }
     }
+}
+
+/// The commit of the sources.
+pub fn version(workspace: &Workspace) -> String {
+    let mut git = Command::new("git");
+    git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(workspace.root());
+    let output = git.output().map(|output| output.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&output).trim().to_owned()
 }
 
 #[expect(clippy::print_stdout, reason = "what the command is run for")]

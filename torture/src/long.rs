@@ -3,7 +3,6 @@
 
 use std::{
     fs,
-    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
     thread,
     time::{Duration, Instant},
@@ -13,7 +12,7 @@ use anyhow::{Result, bail};
 use dev_env::{interrupt, workspace::Workspace};
 
 use crate::{
-    bench::{Bench, say},
+    bench::{Bench, say, version},
     faults::{Fault, How, Needs, Stage},
     ground::Ground,
     random::Random,
@@ -248,13 +247,6 @@ impl Bag {
     fn put_back(&mut self, fault: &'static Fault) {
         self.left.push(fault);
     }
-}
-
-fn version(workspace: &Workspace) -> String {
-    let mut git = Command::new("git");
-    git.args(["describe", "--always", "--dirty", "--abbrev=12"]).current_dir(workspace.root());
-    let output = git.output().map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&output).trim().to_owned()
 }
 
 #[cfg(test)]

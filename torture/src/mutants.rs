@@ -14,7 +14,7 @@ use dev_env::{process::from_shell, workspace::Workspace};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bench::{Bench, say},
+    bench::{Bench, say, version},
     faults,
 };
 
@@ -70,6 +70,9 @@ pub struct Finding {
     pub sought_by: String,
     /// The invariants that did not hold, or the test that failed; none: it was missed.
     pub found_by: Vec<String>,
+    /// The commit that it was planted in.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// The bugs of the manifest.
@@ -80,10 +83,21 @@ pub fn all() -> Result<Vec<Mutant>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("torture/mutants/manifest.toml")?.mutants)
 }
 
-/// What the last run found; empty if there was none.
+/// What was found the last time that each bug was planted, in the manifest's order; empty if none ever was.
 pub fn last(results: &Path) -> Vec<Finding> {
     let text = fs::read(results.join(RESULT)).unwrap_or_default();
     serde_json::from_slice(&text).unwrap_or_default()
+}
+
+/// Keeps what was found in the place of what was found before.
+fn keep(results: &Path, findings: &[Finding]) -> Result<()> {
+    let before = last(results);
+    let of = |bug: &str| {
+        let same = |finding: &&Finding| finding.bug == bug;
+        findings.iter().find(same).or_else(|| before.iter().find(same)).cloned()
+    };
+    let kept: Vec<Finding> = all()?.iter().filter_map(|mutant| of(&mutant.bug)).collect();
+    Ok(fs::write(results.join(RESULT), serde_json::to_vec_pretty(&kept)?)?)
 }
 
 /// Plants each bug, or those in `only`; whether all were found.
@@ -96,6 +110,7 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
     bench.stage.options.catch_up = Duration::from_secs(25);
     bench.stage.options.is_planted = true;
     bench.stage.options.binaries = copy.target.join("debug");
+    let (version, results) = (version(workspace), workspace.dev().join("torture"));
     let mut findings = Vec::new();
     for mutant in all()?.into_iter().filter(|mutant| only.is_empty() || only.contains(&mutant.bug)) {
         copy.plant(&mutant.bug)?;
@@ -113,13 +128,11 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
         };
         let word = if found_by.is_empty() { "MISSED" } else { "found" };
         say(&format!("{bug:<24} {word} in {sought_by} by {}", found_by.join(", ")));
-        findings.push(Finding { bug, breaks, sought_by, found_by });
+        findings.push(Finding { bug, breaks, sought_by, found_by, version: version.clone() });
+        keep(&results, &findings)?;
     }
     let found = findings.iter().filter(|finding| !finding.found_by.is_empty()).count();
     say(&format!("{found} of {} planted bugs found, seed {}", findings.len(), bench.seed));
-    if only.is_empty() {
-        fs::write(workspace.dev().join("torture").join(RESULT), serde_json::to_vec_pretty(&findings)?)?;
-    }
     Ok(found == findings.len())
 }
 

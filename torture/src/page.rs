@@ -1,6 +1,10 @@
 //! The page of a long run: written from its result, never by hand.
 
-use crate::{mutants::Finding, report::Report};
+use crate::{
+    faults::{FAULTS, Tier},
+    mutants::Finding,
+    report::Report,
+};
 
 /// What one run should come to.
 const GOALS: [(&str, u64); 4] = [
@@ -85,12 +89,13 @@ fn planted(bugs: &[Finding]) -> String {
     let found = bugs.iter().filter(|bug| !bug.found_by.is_empty()).count();
     let mut text = format!(
         "\n## Planted bugs\n{found} of {} were found: `make torture-mutants` plants each in a copy of the sources.\n\n\
-         | bug | what is wrong then | sought by | found by |\n|---|---|---|---|\n",
+         | bug | what is wrong then | sought by | found by | in |\n|---|---|---|---|---|\n",
         bugs.len()
     );
     for bug in bugs {
         let found = if bug.found_by.is_empty() { "**missed**".to_owned() } else { bug.found_by.join(", ") };
-        text.push_str(&format!("| {} | {} | {} | {found} |\n", bug.bug, bug.breaks, bug.sought_by));
+        let Finding { bug, breaks, sought_by, version, .. } = bug;
+        text.push_str(&format!("| {bug} | {breaks} | {sought_by} | {found} | `{version}` |\n"));
     }
     text
 }
@@ -105,8 +110,13 @@ fn list(title: &str, lines: &[String]) -> String {
 
 fn again(report: &Report) -> String {
     let Report { seconds, rate, seed, .. } = report;
+    let all = FAULTS.iter().filter(|fault| fault.tier != Tier::Quick).count();
+    let chosen: String = match report.faults.len() {
+        some if some < all => report.faults.keys().map(|id| format!(" --fault {id}")).collect(),
+        _ => String::new(),
+    };
     format!(
-        "\n## Again\n`make torture DURATION={seconds} RATE={rate} ARGS='--seed {seed}' && make torture-page`\n"
+        "\n## Again\n```\nmake torture DURATION={seconds} RATE={rate} ARGS='--seed {seed}{chosen}'\nmake torture-page\n```\n"
     )
 }
 
