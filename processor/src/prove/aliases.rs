@@ -15,12 +15,12 @@ use super::{
     Proof,
     columns::failed,
     copy::Fields,
-    entries::{Fixed, GoneMessage, Keys, Place, entry},
+    entries::{Coordinates, Fixed, GoneMessage, Keys, Place, entry},
     log::LogRecord,
     report::{About, Findings, Scope},
     spill::Spill,
 };
-use crate::domain::position::Offset;
+use crate::domain::position::{Offset, TopicRef};
 
 /// Clients looked up at a time.
 const CLIENTS_MAX: usize = 1_000;
@@ -81,8 +81,8 @@ impl AliasRow {
         })
     }
 
-    const fn place(&self) -> Place {
-        (self.partition, self.offset)
+    const fn coordinates(&self) -> Coordinates {
+        (TopicRef(self.topic_ref), self.partition, self.offset)
     }
 }
 
@@ -158,13 +158,15 @@ pub fn compare(proof: &Proof<'_>, client: &Aliases<'_>, findings: &mut Findings)
         expected.entry(named.alias).or_insert(named);
     }
     for row in client.rows {
-        let (place, named) = (row.place(), expected.remove(&row.alias));
+        let (coordinates, named) = (row.coordinates(), expected.remove(&row.alias));
         let mut tell = |kind, detail: String| {
-            findings.push(About::Client, (place.0.0, Some(place.1.0)), kind, detail);
+            let detail = proof.of_topic(coordinates.0, &detail);
+            findings.push(About::Client, (row.partition.0, Some(row.offset.0)), kind, detail);
         };
-        if proof.is_taken(place) {
+        if proof.is_taken(coordinates) {
             // Named by a message that is not looked at; of one whose record is gone the row tells that it was there.
-            let is_filed = || client.gone.binary_search_by_key(&place, GoneMessage::place).is_ok();
+            let is_filed =
+                || client.gone.binary_search_by_key(&coordinates, GoneMessage::coordinates).is_ok();
             if proof.scope == Scope::Full && !is_filed() {
                 tell("alias_unexpected", "no message names it".to_owned());
             }

@@ -14,7 +14,6 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    domain::progress::Progress,
     kafka::{client::KafkaConfig, topic::Inspector},
     store::{Database, halts::Decision, registry::Registration},
 };
@@ -54,7 +53,8 @@ pub async fn record(
         bail!("the counters of partition {} do not add up: no baseline can begin there", row.partition);
     }
     let last = proofs::last(&mut snapshot.connection, topic.topic_ref).await?;
-    let proved: Vec<Proved> = snapshot.applied.iter().map(|applied| stands(&applied.progress)).collect();
+    let proved: Vec<Proved> =
+        snapshot.applied.iter().map(|applied| Proved::all_of(&applied.progress)).collect();
     let not_proved = snapshot.applied.iter().map(|applied| {
         let (row, last) = (&applied.progress, last.iter().flat_map(|last| &last.partitions));
         let proved = last.filter(|proved| proved.partition == row.partition).map(|proved| proved.proved_to.0);
@@ -74,16 +74,6 @@ pub async fn record(
     let mut connection = database.writer().await?;
     proofs::record(&mut connection, topic.topic_ref, &kept, &proved).await?;
     Ok(told(snapshot.at, last.map(|last| last.since.at), not_proved))
-}
-
-/// Where a partition stands, taken for proved.
-const fn stands(row: &Progress) -> Proved {
-    Proved {
-        partition: row.partition,
-        proved_to: row.next_offset,
-        last_digest: row.last_digest,
-        counters: row.counters,
-    }
 }
 
 fn told(at: Timestamp, last_proof: Option<Timestamp>, not_proved: i64) -> Baseline {

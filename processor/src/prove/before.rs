@@ -1,6 +1,6 @@
 //! What a proof that does not look at all records takes from the tables: the state of the clients whose
 //! records it meets, and the bodies of the messages that these repeat. The last proof has proved it, or the log
-//! no longer holds the records and the rows are checked by structure.
+//! no longer holds the records and the rows are checked by structure. Rows of former topics come before all others.
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,11 +12,11 @@ use uuid::Uuid;
 
 use super::{
     Proof,
-    entries::{ClientRecord, ClientRow, DialogRow, Keys, NULL, Said},
+    entries::{ClientRecord, ClientRow, Coordinates, DialogRow, Keys, NULL, Said},
     model::{self, Dialog, IDLE_GAP},
     structure,
 };
-use crate::domain::position::Offset;
+use crate::domain::position::{Offset, TopicRef};
 
 /// Clients looked up at a time.
 const CLIENTS_MAX: usize = 1_000;
@@ -24,8 +24,7 @@ const CLIENTS_MAX: usize = 1_000;
 /// A message that is in the table.
 #[derive(Debug)]
 pub struct Stored {
-    pub partition: Partition,
-    pub offset: Offset,
+    pub coordinates: Coordinates,
     /// Tells a duplicate from a reused id.
     pub body: Body,
 }
@@ -41,7 +40,7 @@ pub async fn messages(
     let (clients, ids): (Vec<Uuid>, Vec<&str>) = keys.iter().copied().unzip();
     let rows = sqlx::query!(
         r#"select wanted.position as "position!", messages.client_id, messages.external_message_id, messages.body_hash,
-                  messages.partition, messages.record_offset, messages.sent_at, messages.text
+                  messages.topic_ref, messages.partition, messages.record_offset, messages.sent_at, messages.text
            from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
            join messages on messages.client_id = wanted.client_id
                         and messages.external_message_id = wanted.external_message_id"#,
@@ -55,8 +54,7 @@ pub async fn messages(
         let own = own_hash(row.client_id, &row.external_message_id, &row.text, sent_at);
         let hash = BodyHash(row.body_hash.try_into().ok()?);
         let stored = Stored {
-            partition: Partition(row.partition),
-            offset: Offset(row.record_offset),
+            coordinates: (TopicRef(row.topic_ref), Partition(row.partition), Offset(row.record_offset)),
             body: Body { hash, own },
         };
         Some((usize::try_from(row.position - 1).ok()?, stored))
@@ -135,9 +133,13 @@ pub fn active(
     latest: &HashMap<Uuid, Option<Timestamp>>,
 ) -> Option<Dialog> {
     let row = earlier.last()?;
-    let opened = later.first().map(DialogRow::place);
+    let opened = later.first().map(DialogRow::coordinates);
+    let is_before = |record: &ClientRecord| {
+        let (partition, offset) = record.place();
+        opened.is_none_or(|at| (proof.topic.topic_ref, partition, offset) < at)
+    };
     let was_closed_since = || {
-        let mut records = records.iter().take_while(|record| opened.is_none_or(|at| record.place() < at));
+        let mut records = records.iter().take_while(|record| is_before(record));
         records.any(|record| record.said == Said::Close && record.appended_at.as_micros() == row.closed_at)
     };
     let is_idle = row.close_reason == proof.keys.digest(IDLE_GAP.as_bytes());
@@ -164,7 +166,7 @@ pub async fn latest(
     let has_gap = |record: &ClientRecord| matches!(record.said, Said::Message { idle_gap: 1.., .. });
     let under_gap: HashSet<ClientId> =
         records.iter().filter(|record| has_gap(record)).map(|record| record.client).collect();
-    let earlier = |group: &[DialogRow]| group.iter().rfind(|row| proof.is_taken(row.place())).copied();
+    let earlier = |group: &[DialogRow]| group.iter().rfind(|row| proof.is_taken(row.coordinates())).copied();
     let (clients, ids): (Vec<Uuid>, Vec<Uuid>) = dialogs
         .chunk_by(|a, b| a.client_id == b.client_id)
         .filter_map(earlier)
@@ -174,21 +176,21 @@ pub async fn latest(
     let mut latest: HashMap<Uuid, Option<Timestamp>> = HashMap::new();
     for (clients, ids) in clients.chunks(CLIENTS_MAX).zip(ids.chunks(CLIENTS_MAX)) {
         let mut messages = sqlx::query!(
-            "select dialog_id, partition, record_offset, appended_at, external_client_id
+            "select dialog_id, topic_ref, partition, record_offset, appended_at, external_client_id
              from messages join clients on clients.id = client_id
              where client_id = any($1) and dialog_id = any($2)
-             order by partition, record_offset",
+             order by topic_ref, partition, record_offset",
             clients,
             ids,
         )
         .fetch(&mut *connection);
         while let Some(row) = messages.try_next().await? {
-            let place = (Partition(row.partition), Offset(row.record_offset));
-            let Some((_, span)) = proof.spans.of(place.0).filter(|_| proof.is_taken(place)) else {
-                continue;
-            };
+            let (topic_ref, partition) = (TopicRef(row.topic_ref), Partition(row.partition));
+            let offset = Offset(row.record_offset);
+            let span = proof.spans.of(topic_ref, partition).filter(|(_, span)| span.is_taken(offset));
+            let Some((_, span)) = span else { continue };
             let source = ExternalClientId::parse(row.external_client_id).ok();
-            let gap = source.and_then(|source| span.applied.rules.idle_gap_at(place.1, &source));
+            let gap = source.and_then(|source| span.applied.rules.idle_gap_at(offset, &source));
             let last = latest.entry(row.dialog_id).or_default();
             *last = time(row.appended_at.timestamp_micros())
                 .and_then(|appended_at| model::latest(*last, appended_at, gap.is_some()));

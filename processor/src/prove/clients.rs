@@ -144,7 +144,7 @@ impl Clients {
             return;
         }
         // Of the dialogs whose records are not looked at, only one that was still active may have changed since.
-        let earlier = client.dialogs.partition_point(|dialog| proof.is_taken(dialog.place()));
+        let earlier = client.dialogs.iter().take_while(|dialog| proof.is_taken(dialog.coordinates())).count();
         if proof.scope == Scope::Full && proof.takes_anything() {
             let rows = Rows { messages: client.gone, dialogs: client.dialogs, row: client.row };
             structure::compare(proof, &rows, &mut self.findings);
@@ -180,7 +180,8 @@ impl Clients {
         let (Some(first), Some(gone)) = (client.records.first(), client.gone.last()) else {
             return false;
         };
-        let is_undecided = gone.place() > first.place();
+        let (partition, offset) = first.place();
+        let is_undecided = gone.coordinates() > (proof.topic.topic_ref, partition, offset);
         if is_undecided {
             let why = "retention has removed records of clients that moved here, and not the older ones";
             self.findings.unprovable(gone.partition.0, why);
@@ -189,7 +190,8 @@ impl Clients {
     }
 
     fn count(&mut self, proof: &Proof<'_>, partition: Partition, outcome: Outcome) {
-        let Some(counters) = proof.spans.of(partition).and_then(|(at, _)| self.counters.get_mut(at)) else {
+        let span = proof.spans.of(proof.topic.topic_ref, partition);
+        let Some(counters) = span.and_then(|(at, _)| self.counters.get_mut(at)) else {
             return;
         };
         match outcome {
@@ -305,6 +307,7 @@ fn dialog_differences(proof: &Proof<'_>, row: &DialogRow, dialog: &Dialog) -> Ve
         ("closed_at", row.closed_at == micros(dialog.closed.map(|(at, _)| at))),
         ("close_reason", row.close_reason == reason),
         ("last_message_at", row.last_message_at == micros(dialog.last_message_at)),
-        ("topic_ref", row.topic_ref == proof.topic.topic_ref.0),
+        // One from before the records is the row itself.
+        ("topic_ref", row.topic_ref == proof.topic.topic_ref.0 || proof.is_taken(row.coordinates())),
     ])
 }

@@ -6,7 +6,7 @@ use super::{
     Proof,
     clients::Clients,
     records::Records,
-    report::{About, Compared, Findings},
+    report::{About, Compared, Findings, Scope},
     scope::{Proved, Span},
     structure::Standing,
     tables::TableRows,
@@ -39,6 +39,7 @@ impl Conclusion {
         let (mut last_digests, mut last_offsets) = (HashMap::new(), HashMap::new());
         for table in tables {
             compared.rows += table.rows;
+            compared.former += table.former;
             findings.merge(table.findings);
         }
         let mut conflicts = 0;
@@ -60,8 +61,7 @@ impl Conclusion {
                 sum.control += control;
             }
             for (sum, more) in standing.iter_mut().zip(records.standing_of) {
-                sum.messages += more.messages;
-                sum.dead_letters += more.dead_letters;
+                *sum += more;
             }
             compared.records += records.records;
             last_digests.extend(records.last_digests);
@@ -77,6 +77,10 @@ impl Conclusion {
         }
         let mut proved = Vec::new();
         for ((span, counted), standing) in proof.spans.spans.iter().zip(&counted).zip(&standing) {
+            if span.applied.is_former {
+                compare(proof, span, (counted, standing), &mut findings);
+                continue;
+            }
             let (partition, proved_to) = (span.partition(), span.progress().next_offset);
             compared.duplicates += counted.duplicates;
             compared.commands += counted.commands;
@@ -94,7 +98,7 @@ impl Conclusion {
             let mut counters = span.proved.counters;
             add(&mut counters, counted);
             compare_last(span, last, last_offsets.contains_key(&partition), &mut findings);
-            compare(span, &counters, standing, &mut findings);
+            compare(proof, span, (&counters, standing), &mut findings);
             // Of what the log no longer holds the row itself says what became of it.
             let counters = if span.is_trimmed { span.progress().counters } else { counters };
             let last_digest = last.or(span.progress().last_digest.filter(|_| span.is_trimmed));
@@ -127,10 +131,20 @@ fn compare_last(span: &Span, last: Option<LastRecord>, was_read: bool, findings:
 }
 
 /// Compares the row of a partition with what its records have become, and with the log.
-fn compare(span: &Span, counted: &Counters, standing: &Standing, findings: &mut Findings) {
+fn compare(
+    proof: &Proof<'_>,
+    span: &Span,
+    (counted, standing): (&Counters, &Standing),
+    findings: &mut Findings,
+) {
+    if span.applied.is_former && proof.scope == Scope::SinceLast {
+        // Taken for granted, as everything that was there before.
+        return;
+    }
     let row = span.progress();
     let partition = row.partition.0;
     let mut tell = |offset, kind, detail: String| {
+        let detail = proof.of_topic(span.topic_ref(), &detail);
         findings.push(About::Progress, (partition, offset), kind, detail);
     };
     if let Some(end) = span.log_end {
@@ -155,7 +169,10 @@ fn compare(span: &Span, counted: &Counters, standing: &Standing, findings: &mut 
         return;
     }
     if row.repeated > 0 {
-        findings.unprovable(partition, "records were counted twice by an operator's decision");
+        // Of a former topic the counters are all that this leaves open.
+        if !span.applied.is_former {
+            findings.unprovable(partition, "records were counted twice by an operator's decision");
+        }
         return;
     }
     // What became of records that are gone only their rows tell: of the others there are some left over.

@@ -11,10 +11,13 @@ use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use schemas::{Body, BodyHash, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
-use crate::domain::position::Offset;
+use crate::domain::position::{Offset, TopicRef};
 
 /// A place in the topic.
 pub type Place = (Partition, Offset);
+
+/// Where a row says that its record is, in the topic or in a former one. Their order is that of a client's records.
+pub type Coordinates = (TopicRef, Partition, Offset);
 
 /// The keys of the digests.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +96,7 @@ fixed! {
     BodyHash as [u8; 16]: |hash| hash.0, BodyHash;
     Partition as i32: |partition| partition.0, Partition;
     Offset as i64: |offset| offset.0, Offset;
+    TopicRef as i16: |topic_ref| topic_ref.0, TopicRef;
     Timestamp as i64: Timestamp::as_micros, |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::EPOCH);
     Kind as [u8; 1]: |kind| [kind as u8], |[byte]| match byte {
         0 => Kind::Message,
@@ -266,13 +270,13 @@ pub const NULL: i64 = i64::MIN;
 
 impl DialogRow {
     /// The order of a client's dialogs.
-    pub const fn order(&self) -> (ClientId, i32, i64, Uuid) {
-        (self.client_id, self.partition, self.opened_offset, self.id)
+    pub const fn order(&self) -> (ClientId, i16, i32, i64, Uuid) {
+        (self.client_id, self.topic_ref, self.partition, self.opened_offset, self.id)
     }
 
-    /// The place of the record that opened it.
-    pub const fn place(&self) -> Place {
-        (Partition(self.partition), Offset(self.opened_offset))
+    /// Of the record that opened it.
+    pub const fn coordinates(&self) -> Coordinates {
+        (TopicRef(self.topic_ref), Partition(self.partition), Offset(self.opened_offset))
     }
 }
 
@@ -294,6 +298,7 @@ entry! {
     /// A message whose record the log no longer holds.
     GoneMessage {
         client: ClientId,
+        topic_ref: TopicRef,
         partition: Partition,
         offset: Offset,
         dialog: Uuid,
@@ -302,12 +307,12 @@ entry! {
 
 impl GoneMessage {
     /// The order of a client's messages.
-    pub const fn order(&self) -> (ClientId, Partition, Offset) {
-        (self.client, self.partition, self.offset)
+    pub const fn order(&self) -> (ClientId, Coordinates) {
+        (self.client, self.coordinates())
     }
 
-    pub const fn place(&self) -> Place {
-        (self.partition, self.offset)
+    pub const fn coordinates(&self) -> Coordinates {
+        (self.topic_ref, self.partition, self.offset)
     }
 }
 
@@ -386,6 +391,12 @@ mod tests {
             of_pair: ClientId::from_uuid(Uuid::nil()),
             created_at: -1,
         });
-        survives(&GoneMessage { client, partition: Partition(3), offset: Offset(4), dialog });
+        survives(&GoneMessage {
+            client,
+            topic_ref: TopicRef(-7),
+            partition: Partition(3),
+            offset: Offset(4),
+            dialog,
+        });
     }
 }

@@ -34,6 +34,10 @@
 //! each other. A proof since the last goes on only if nothing was removed in between; where that has happened, a
 //! full proof or a person's baseline ([`baseline`]) begins the chain again.
 //!
+//! **Former topics.** Where a person has accepted another topic of the same name, the former one counts as a log from
+//! which retention has removed everything: its rows are checked by [`structure`] and come first in each client's history,
+//! which the topic in force goes on with. Their numbers are told apart.
+//!
 //! **What it says beyond.** Records of the log that are not applied yet are counted, and told beside the verdict.
 //!
 //! [`snapshot`] of the tables, [`scope`] of the proof, [`log`] of the topic; [`copy`], [`entries`] and
@@ -67,12 +71,13 @@ use sqlx::PgConnection;
 use tokio::runtime::Runtime;
 
 use self::{
-    entries::{Keys, Place},
+    entries::{Coordinates, Keys},
     log::Log,
     report::{Report, Scope},
     scope::Spans,
 };
 use crate::{
+    domain::position::TopicRef,
     kafka::client::KafkaConfig,
     store::{Database, registry::Topic},
 };
@@ -130,8 +135,22 @@ impl Memory {
 
 impl Proof<'_> {
     /// Whether a record is not looked at, and what it did is taken from the tables.
-    fn is_taken(&self, (partition, offset): Place) -> bool {
-        self.spans.of(partition).is_some_and(|(_, span)| span.is_taken(offset))
+    fn is_taken(&self, (topic_ref, partition, offset): Coordinates) -> bool {
+        self.spans.of(topic_ref, partition).is_some_and(|(_, span)| span.is_taken(offset))
+    }
+
+    /// Whether a row is of a topic before this one. Where there are any but former ones, nothing is proved.
+    fn is_former(&self, topic_ref: TopicRef) -> bool {
+        topic_ref < self.topic.topic_ref
+    }
+
+    /// What a finding tells of a row, with its topic if that is another one.
+    fn of_topic(&self, topic_ref: TopicRef, detail: &str) -> String {
+        if topic_ref == self.topic.topic_ref {
+            detail.to_owned()
+        } else {
+            format!("{detail} (topic_ref {topic_ref})")
+        }
     }
 
     /// Whether there may be such records.

@@ -102,7 +102,7 @@ impl Records {
         tables: &[TableRows],
         (slice, stretch): (usize, Stretch),
     ) -> anyhow::Result<()> {
-        let Some((at, span)) = proof.spans.of(stretch.partition) else {
+        let Some((at, span)) = proof.spans.of_slice(slice) else {
             return Ok(());
         };
         let mut rows = Vec::new();
@@ -110,10 +110,9 @@ impl Records {
         rows.sort_unstable_by_key(|row| (row.offset, row.kind));
         let mut rows = rows.as_slice();
         if stretch.to <= span.gone.to {
-            let standing = structure::count(&mut self.findings, stretch, rows);
+            let standing = structure::count(proof, (span, stretch), rows, &mut self.findings);
             if let Some(sum) = self.standing_of.get_mut(at) {
-                sum.messages += standing.messages;
-                sum.dead_letters += standing.dead_letters;
+                *sum += standing;
             }
             return Ok(());
         }
@@ -340,8 +339,7 @@ impl Records {
         let keys: Vec<(Uuid, &str)> = lookups.iter().map(|(client, id, _)| (*client, id.as_str())).collect();
         let stored = runtime.block_on(before::messages(connection, &keys))?;
         for (at, (_, _, mut record)) in lookups.into_iter().enumerate() {
-            let earlier =
-                stored.get(&at).filter(|message| proof.is_taken((message.partition, message.offset)));
+            let earlier = stored.get(&at).filter(|message| proof.is_taken(message.coordinates));
             if let (Some(earlier), Said::Message { body, .. }) = (earlier, record.said) {
                 record.said = Said::Repeat { same_body: is_same(&earlier.body, &body) };
             }

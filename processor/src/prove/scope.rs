@@ -2,12 +2,15 @@
 
 use schemas::{Partition, PartitionCount};
 
-use super::report::Scope;
-use crate::domain::{
-    counters::Counters,
-    position::{LastRecord, LogRange, NextOffset, Offset},
-    progress::Progress,
-    rules::PartitionRules,
+use super::{entries::Coordinates, report::Scope};
+use crate::{
+    domain::{
+        counters::Counters,
+        position::{LastRecord, LogRange, NextOffset, Offset, TopicRef},
+        progress::Progress,
+        rules::PartitionRules,
+    },
+    store::registry::Topic,
 };
 
 /// Offsets of a slice: the rows that stand for them are in memory while they are read.
@@ -68,6 +71,9 @@ impl Skipped {
 /// What the tables say of a partition.
 #[derive(Debug, Clone)]
 pub struct Applied {
+    pub topic: Topic,
+    /// Of a topic before the one in force: no log holds its records.
+    pub is_former: bool,
     /// How far it is applied, and what became of its records.
     pub progress: Progress,
     pub rules: PartitionRules,
@@ -84,6 +90,18 @@ pub struct Proved {
     pub last_digest: Option<LastRecord>,
     /// What became of the offsets up to there.
     pub counters: Counters,
+}
+
+impl Proved {
+    /// Everything that was applied, taken for proved.
+    pub const fn all_of(row: &Progress) -> Self {
+        Self {
+            partition: row.partition,
+            proved_to: row.next_offset,
+            last_digest: row.last_digest,
+            counters: row.counters,
+        }
+    }
 }
 
 /// What is looked at of a partition.
@@ -110,6 +128,10 @@ pub struct Span {
 }
 
 impl Span {
+    pub const fn topic_ref(&self) -> TopicRef {
+        self.applied.topic.topic_ref
+    }
+
     pub const fn partition(&self) -> Partition {
         self.stretch.partition
     }
@@ -153,14 +175,14 @@ pub enum Location {
 /// What is looked at of a topic.
 #[derive(Debug)]
 pub struct Spans {
-    /// By partition.
+    /// By topic and partition; those of the topic in force come last.
     pub spans: Vec<Span>,
     pub slices: usize,
 }
 
 impl Spans {
     /// What is left to be proved of partitions in their order, given what was proved before (for a proof of
-    /// everything: nothing) and what the log still holds.
+    /// everything: nothing) and what the log still holds. Of former topics it holds nothing.
     pub fn new(
         scope: Scope,
         applied: Vec<Applied>,
@@ -171,14 +193,21 @@ impl Spans {
         let spans = applied.into_iter().map(|applied| {
             let (row, skipped) = (&applied.progress, &applied.skipped);
             let partition = row.partition;
-            let proved =
-                proved.iter().find(|proved| proved.partition == partition).copied().unwrap_or(Proved {
-                    partition,
-                    proved_to: NextOffset(row.birth_offset.0),
-                    last_digest: None,
-                    counters: Counters::default(),
-                });
-            let LogRange { start, end } = log(partition);
+            let nothing = Proved {
+                partition,
+                proved_to: NextOffset(row.birth_offset.0),
+                last_digest: None,
+                counters: Counters::default(),
+            };
+            let next = row.next_offset.offset();
+            let (proved, LogRange { start, end }) = match (applied.is_former, scope) {
+                (true, Scope::Full) => (nothing, LogRange { start: next, end: next }),
+                (true, Scope::SinceLast) => (Proved::all_of(row), LogRange { start: next, end: next }),
+                (false, _) => {
+                    let proved = proved.iter().find(|proved| proved.partition == partition);
+                    (proved.copied().unwrap_or(nothing), log(partition))
+                }
+            };
             // What was passed over need not be there, neither at the beginning nor at the end.
             let first = skipped.next(proved.proved_to.0);
             let last = skipped.end_before(row.next_offset.0);
@@ -188,7 +217,7 @@ impl Spans {
             let birth = if is_trimmed && scope == Scope::Full { row.birth_offset.0 } else { from };
             let stretch = |from, to| Stretch { partition, from: NextOffset(from), to: NextOffset(to) };
             let (gone, held) = (stretch(birth, from), stretch(from, to));
-            let next = row.next_offset.0;
+            let next = next.0;
             let beyond = stretch(next.max(start.0), end.0.max(next).max(start.0));
             let first_gone_slice = slices;
             let first_slice = first_gone_slice + gone.slices();
@@ -214,6 +243,11 @@ impl Spans {
         self.spans.iter().map(|span| span.stretch.to.0 - span.stretch.from.0).sum()
     }
 
+    /// How many records are looked at or are gone: rows may stand for so many.
+    pub fn places(&self) -> i64 {
+        self.spans.iter().map(|span| span.stretch.to.0 - span.gone.from.0).sum()
+    }
+
     /// Over how many partitions the keys were ever spread, `first` at first.
     pub fn counts(&self, first: PartitionCount) -> Vec<PartitionCount> {
         let later = self.spans.iter().filter_map(|span| span.applied.rules.came_with());
@@ -223,14 +257,22 @@ impl Spans {
         counts
     }
 
-    pub fn of(&self, partition: Partition) -> Option<(usize, &Span)> {
-        let at = self.spans.binary_search_by_key(&partition, Span::partition).ok()?;
+    pub fn of(&self, topic_ref: TopicRef, partition: Partition) -> Option<(usize, &Span)> {
+        let key = |span: &Span| (span.topic_ref(), span.partition());
+        let at = self.spans.binary_search_by_key(&(topic_ref, partition), key).ok()?;
+        Some((at, self.spans.get(at)?))
+    }
+
+    /// The span that a slice is of.
+    pub fn of_slice(&self, slice: usize) -> Option<(usize, &Span)> {
+        // Those without a slice begin where the next one does.
+        let at = self.spans.partition_point(|span| span.first_gone_slice <= slice).checked_sub(1)?;
         Some((at, self.spans.get(at)?))
     }
 
     /// Where a row belongs that claims to stand for a record.
-    pub fn locate(&self, partition: Partition, offset: Offset) -> Location {
-        let Some((_, span)) = self.of(partition) else {
+    pub fn locate(&self, (topic_ref, partition, offset): Coordinates) -> Location {
+        let Some((_, span)) = self.of(topic_ref, partition) else {
             return Location::Nowhere;
         };
         let Stretch { from, to, .. } = span.stretch;
@@ -261,8 +303,24 @@ impl Spans {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::domain::position::OwnerEpoch;
+
+    fn topic(topic_ref: i16) -> Topic {
+        Topic {
+            topic_ref: TopicRef(topic_ref),
+            topic_id: Uuid::nil(),
+            partition_count: PartitionCount::new(4).unwrap(),
+            known_partitions: 4,
+        }
+    }
+
+    /// A place of the topic in force.
+    fn here(partition: i32, offset: i64) -> Coordinates {
+        (TopicRef(2), Partition(partition), Offset(offset))
+    }
 
     fn applied(partition: i32, birth: i64, next: i64) -> Applied {
         let partition = Partition(partition);
@@ -277,7 +335,7 @@ mod tests {
             repeated: 0,
         };
         let rules = PartitionRules::new(partition, PartitionCount::new(4).unwrap());
-        Applied { progress, rules, skipped: Skipped::default() }
+        Applied { topic: topic(2), is_former: false, progress, rules, skipped: Skipped::default() }
     }
 
     fn range(start: i64, end: i64) -> impl Fn(Partition) -> LogRange {
@@ -295,12 +353,12 @@ mod tests {
             assert_eq!(slices.iter().map(|(slice, _)| *slice).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
             for (slice, Stretch { partition, from, to }) in slices {
                 for offset in [from.0, to.0 - 1] {
-                    assert_eq!(spans.locate(partition, Offset(offset)), Location::Slice(slice));
+                    assert_eq!(spans.locate(here(partition.0, offset)), Location::Slice(slice));
                 }
             }
         }
         for (partition, offset) in [(0, 9), (0, 200_000), (0, -1), (1, 0), (2, 5), (3, 0)] {
-            assert_eq!(spans.locate(Partition(partition), Offset(offset)), Location::Nowhere);
+            assert_eq!(spans.locate(here(partition, offset)), Location::Nowhere);
         }
     }
 
@@ -309,9 +367,9 @@ mod tests {
         let full = |(start, end)| Spans::new(Scope::Full, vec![applied(0, 0, 100)], &[], range(start, end));
         let trimmed = full((40, 100));
         assert!(trimmed.spans[0].is_trimmed);
-        assert_eq!(trimmed.locate(Partition(0), Offset(39)), Location::Gone(0));
-        assert_eq!(trimmed.locate(Partition(0), Offset(40)), Location::Slice(1));
-        assert_eq!(trimmed.locate(Partition(0), Offset(-1)), Location::Nowhere);
+        assert_eq!(trimmed.locate(here(0, 39)), Location::Gone(0));
+        assert_eq!(trimmed.locate(here(0, 40)), Location::Slice(1));
+        assert_eq!(trimmed.locate(here(0, -1)), Location::Nowhere);
         let cut: Vec<_> = trimmed.runs(1).concat().iter().map(|(at, s)| (*at, s.from.0, s.to.0)).collect();
         assert_eq!(cut, [(0, 0, 40), (1, 40, 100)]);
         let taken = [-1, 0, 39, 40].map(|offset| trimmed.spans[0].is_taken(Offset(offset)));
@@ -333,12 +391,43 @@ mod tests {
             |start| Spans::new(Scope::SinceLast, vec![applied(0, 0, 100)], &[proved], range(start, 100));
         let rest = since_last(40);
         assert_eq!((rest.spans[0].is_trimmed, rest.records()), (false, 50));
-        assert_eq!(rest.locate(Partition(0), Offset(49)), Location::Outside);
+        assert_eq!(rest.locate(here(0, 49)), Location::Outside);
         assert!(rest.spans[0].is_taken(Offset(49)) && !rest.spans[0].is_taken(Offset(50)));
         let broken = since_last(60);
         assert_eq!((broken.spans[0].is_trimmed, broken.records()), (true, 40));
-        assert_eq!(broken.locate(Partition(0), Offset(55)), Location::Outside);
+        assert_eq!(broken.locate(here(0, 55)), Location::Outside);
     }
+
+    #[test]
+    fn a_former_topic_is_a_log_of_which_everything_is_gone_or_was_proved() {
+        let former =
+            |partition, next| Applied { topic: topic(1), is_former: true, ..applied(partition, 10, next) };
+        let spans = |scope| {
+            let applied = vec![former(0, 70_010), former(1, 10), applied(0, 0, 5), applied(1, 0, 0)];
+            Spans::new(scope, applied, &[], range(0, 9))
+        };
+        let there = |offset| (TopicRef(1), Partition(0), Offset(offset));
+        let full = spans(Scope::Full);
+        assert_eq!((full.records(), full.places(), full.slices), (5, 70_005, 3));
+        assert_eq!(full.locate(there(10)), Location::Gone(0));
+        assert_eq!(full.locate(there(70_009)), Location::Gone(1));
+        assert_eq!(full.locate(here(0, 4)), Location::Slice(2));
+        assert_eq!(full.locate(there(9)), Location::Nowhere);
+        assert_eq!(full.locate(there(70_010)), Location::Nowhere);
+        assert_eq!(full.locate((TopicRef(3), Partition(0), Offset(3))), Location::Nowhere);
+        let of_slice = [0, 1, 2].map(|slice| full.of_slice(slice).unwrap().0);
+        assert_eq!(of_slice, [0, 0, 2]);
+        for spans in [&full, &spans(Scope::SinceLast)] {
+            let (at, span) = spans.of(TopicRef(1), Partition(0)).unwrap();
+            assert_eq!((at, span.log_end, span.lost, spans.records()), (0, None, 0, 5));
+            assert_eq!(span.beyond.cut().count(), 0);
+            let taken = [9, 10, 70_009, 70_010].map(|offset| span.is_taken(Offset(offset)));
+            assert_eq!(taken[1..], [true, true, false]);
+            assert!(!spans.of(TopicRef(2), Partition(0)).unwrap().1.is_taken(Offset(3)));
+        }
+        assert_eq!(spans(Scope::SinceLast).slices, 1);
+    }
+
     #[test]
     fn skipped_offsets_are_passed_over_from_both_sides() {
         let skipped = Skipped(vec![(3, 5), (5, 9), (20, 30)]);
@@ -351,7 +440,7 @@ mod tests {
         let spans = Spans::new(Scope::Full, vec![applied], &[], range(40, 95));
         let span = &spans.spans[0];
         assert_eq!((span.is_trimmed, span.ends_applied(), spans.records()), (false, false, 50));
-        let locations = [39, 40, 60, 70, 90].map(|offset| spans.locate(Partition(0), Offset(offset)));
+        let locations = [39, 40, 60, 70, 90].map(|offset| spans.locate(here(0, offset)));
         let (slice, nowhere) = (Location::Slice(0), Location::Nowhere);
         assert_eq!(locations, [nowhere, slice, nowhere, slice, nowhere]);
     }

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use anyhow::{Context as _, ensure};
 use schemas::{Partition, Timestamp};
 use sqlx::{AssertSqlSafe, PgConnection};
-use uuid::Uuid;
 
 use super::scope::{Applied, Skipped};
 use crate::{
@@ -26,9 +25,12 @@ pub const PAGE_BYTES: i64 = 8_192;
 pub struct Snapshot {
     /// What the registry knows of the topic.
     pub registration: Registration,
-    /// Topics registered beside this one.
-    pub other_topics: i64,
+    /// The partitions of the topic, in their order.
     pub applied: Vec<Applied>,
+    /// Those of former topics, one topic after the other.
+    pub former: Vec<Applied>,
+    /// Whether there are topics that are no former ones.
+    pub has_others: bool,
     /// The transaction that exported the snapshot.
     pub connection: PgConnection,
     pub at: Timestamp,
@@ -46,20 +48,19 @@ impl Snapshot {
             .fetch_one(&mut connection)
             .await?;
         let registration = registry::find(&mut connection, identity).await?;
-        let topic_id = match &registration {
-            Registration::Known(topic) | Registration::Recreated { registered: topic } => topic.topic_id,
-            Registration::Unknown => Uuid::nil(),
-        };
-        let other_topics =
-            sqlx::query_scalar!(r#"select count(*) as "count!" from topics where topic_id <> $1"#, topic_id)
-                .fetch_one(&mut connection)
-                .await?;
-        let applied = match &registration {
-            Registration::Known(topic) => applied(&mut connection, *topic).await?,
-            Registration::Unknown | Registration::Recreated { .. } => Vec::new(),
-        };
+        let (mut applied, mut former, mut has_others) = (Vec::new(), Vec::new(), false);
+        if let Registration::Known(topic) = registration {
+            applied = partitions(&mut connection, topic, false).await?;
+            for (other, is_former) in registry::others(&mut connection, topic, &identity.name).await? {
+                if is_former {
+                    former.extend(partitions(&mut connection, other, true).await?);
+                } else {
+                    has_others = true;
+                }
+            }
+        }
         let at = Timestamp::from_micros(exported.at.timestamp_micros()).unwrap_or(Timestamp::EPOCH);
-        Ok(Self { registration, other_topics, applied, connection, at, id: exported.id })
+        Ok(Self { registration, applied, former, has_others, connection, at, id: exported.id })
     }
 
     /// Another connection that sees the same.
@@ -115,8 +116,12 @@ async fn begin(database: &Database, snapshot: Option<&str>) -> anyhow::Result<Pg
     Ok(connection)
 }
 
-/// What the tables say of the partitions, in their order.
-async fn applied(connection: &mut PgConnection, topic: Topic) -> anyhow::Result<Vec<Applied>> {
+/// What the tables say of the partitions of a topic, in their order.
+async fn partitions(
+    connection: &mut PgConnection,
+    topic: Topic,
+    is_former: bool,
+) -> anyhow::Result<Vec<Applied>> {
     let partitions = topic.partitions();
     let rows = progress::load(connection, topic.topic_ref, &partitions).await?;
     let mut rules = rules::load(connection, topic, &partitions).await?;
@@ -125,6 +130,8 @@ async fn applied(connection: &mut PgConnection, topic: Topic) -> anyhow::Result<
         let partition = progress.partition;
         let none = || PartitionRules::new(partition, topic.partition_count);
         Applied {
+            topic,
+            is_former,
             rules: rules.remove(&partition).unwrap_or_else(none),
             skipped: skipped.remove(&partition).unwrap_or_default(),
             progress,

@@ -14,9 +14,9 @@ use super::{
     columns::{failed, unexpected},
     entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
     report::{About, Findings},
-    scope::Stretch,
+    scope::{Span, Stretch},
 };
-use crate::domain::position::{Offset, dialog_id};
+use crate::domain::position::{Offset, TopicRef, dialog_id};
 
 /// The rows of a client.
 pub struct Rows<'a> {
@@ -42,15 +42,28 @@ pub struct Standing {
     pub dead_letters: i64,
 }
 
+impl std::ops::AddAssign for Standing {
+    fn add_assign(&mut self, more: Self) {
+        self.messages += more.messages;
+        self.dead_letters += more.dead_letters;
+    }
+}
+
 /// Counts the rows of a slice that is gone, in the order of their offsets. Of two at one place the second is one
 /// too many.
-pub fn count(findings: &mut Findings, stretch: Stretch, rows: &[PlacedRow]) -> Standing {
+pub fn count(
+    proof: &Proof<'_>,
+    (span, stretch): (&Span, Stretch),
+    rows: &[PlacedRow],
+    findings: &mut Findings,
+) -> Standing {
     let mut standing = Standing::default();
     let mut before: Option<Offset> = None;
     for row in rows {
         if before.replace(row.offset) == Some(row.offset) {
             let place = (stretch.partition.0, row.offset.0);
-            unexpected(findings, row.kind, place, "another row stands for the same record");
+            let why = proof.of_topic(span.topic_ref(), "another row stands for the same record");
+            unexpected(findings, row.kind, place, &why);
         }
         match row.kind {
             Kind::Message => standing.messages += 1,
@@ -66,11 +79,11 @@ pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
         compare_message(proof, client, message, findings);
     }
     for (at, dialog) in client.dialogs.iter().enumerate() {
-        if proof.is_taken(dialog.place()) {
+        if proof.is_taken(dialog.coordinates()) {
             compare_dialog(proof, client, (at, dialog), findings);
         }
     }
-    let first = client.dialogs.first().filter(|dialog| proof.is_taken(dialog.place()));
+    let first = client.dialogs.first().filter(|dialog| proof.is_taken(dialog.coordinates()));
     if let (Some(row), Some(first)) = (client.row, first) {
         let differences = failed([
             ("id", row.of_pair == row.id || row.of_pair.as_uuid().is_nil()),
@@ -78,7 +91,8 @@ pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
         ]);
         if !differences.is_empty() {
             let place = (first.partition, Some(first.opened_offset));
-            findings.push(About::Client, place, "client_differs", differences.join(", "));
+            let detail = proof.of_topic(TopicRef(first.topic_ref), &differences.join(", "));
+            findings.push(About::Client, place, "client_differs", detail);
         }
     }
 }
@@ -86,9 +100,9 @@ pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
 fn compare_message(proof: &Proof<'_>, client: &Rows<'_>, message: &GoneMessage, findings: &mut Findings) {
     let home = proof
         .spans
-        .of(message.partition)
+        .of(message.topic_ref, message.partition)
         .map(|(_, span)| message.client.partition(span.applied.rules.count_at(message.offset)));
-    let opened = client.dialogs.partition_point(|dialog| dialog.place() <= message.place());
+    let opened = client.dialogs.partition_point(|dialog| dialog.coordinates() <= message.coordinates());
     let dialog = opened.checked_sub(1).and_then(|last| client.dialogs.get(last));
     let differences = failed([
         ("partition", home == Some(message.partition)),
@@ -96,7 +110,8 @@ fn compare_message(proof: &Proof<'_>, client: &Rows<'_>, message: &GoneMessage, 
     ]);
     if !differences.is_empty() {
         let place = (message.partition.0, Some(message.offset.0));
-        findings.push(About::Record, place, "message_differs", differences.join(", "));
+        let detail = proof.of_topic(message.topic_ref, &differences.join(", "));
+        findings.push(About::Record, place, "message_differs", detail);
     }
 }
 
@@ -106,22 +121,24 @@ fn compare_dialog(
     (at, dialog): (usize, &DialogRow),
     findings: &mut Findings,
 ) {
-    let (partition, offset) = dialog.place();
+    let (topic_ref, partition, offset) = dialog.coordinates();
+    let topic_id = proof.spans.of(topic_ref, partition).map(|(_, span)| span.applied.topic.topic_id);
     let opened_at = Timestamp::from_micros(dialog.opened_at);
-    let id = opened_at.map(|opened_at| dialog_id(proof.topic.topic_id, partition, offset, opened_at));
+    let id = topic_id.zip(opened_at).map(|(topic_id, at)| dialog_id(topic_id, partition, offset, at));
     let (has_ended, is_last) = (dialog.closed_at != NULL, at + 1 == client.dialogs.len());
     let differences = failed([
         ("id", id == Some(dialog.id)),
         ("closed_at", has_ended || is_last),
         ("close_reason", has_ended == (dialog.close_reason != 0)),
-        ("topic_ref", dialog.topic_ref == proof.topic.topic_ref.0),
     ]);
     let place = (dialog.partition, Some(dialog.opened_offset));
     if !differences.is_empty() {
-        findings.push(About::Dialog, place, "dialog_differs", differences.join(", "));
+        let detail = proof.of_topic(topic_ref, &differences.join(", "));
+        findings.push(About::Dialog, place, "dialog_differs", detail);
     }
-    let opener = client.messages.binary_search_by_key(&dialog.place(), GoneMessage::place);
+    let opener = client.messages.binary_search_by_key(&dialog.coordinates(), GoneMessage::coordinates);
     if opener.is_err() {
-        findings.push(About::Dialog, place, "dialog_unexpected", "no message opens it");
+        let detail = proof.of_topic(topic_ref, "no message opens it");
+        findings.push(About::Dialog, place, "dialog_unexpected", detail);
     }
 }

@@ -10,13 +10,13 @@ use super::{
     aliases::AliasRow,
     columns::unexpected,
     copy::{self, Expected, Fields},
-    entries::{ClientRow, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
-    report::{Findings, Rows, Scope},
-    scope::Location,
+    entries::{ClientRow, Coordinates, DialogRow, GoneMessage, Kind, NULL, PlacedRow},
+    report::{Findings, FormerRows, Rows, Scope},
+    scope::{Location, Span},
     spill::Spill,
     structure,
 };
-use crate::domain::position::Offset;
+use crate::domain::position::{Offset, TopicRef};
 
 /// The reason that no record tells: the database gave it.
 pub const REJECTED: &str = "rejected_by_database";
@@ -96,6 +96,8 @@ pub struct TableRows {
     /// Messages whose records are gone, by client.
     pub gone: Spill<GoneMessage>,
     pub rows: Rows,
+    /// Those of them that are of former topics.
+    pub former: FormerRows,
     /// Rows that no record stands for.
     pub findings: Findings,
     buffer: Expected,
@@ -110,6 +112,7 @@ impl TableRows {
             aliases: Spill::new(proof.buckets, proof.memory.aliases),
             gone: Spill::new(proof.buckets, proof.memory.gone),
             rows: Rows::default(),
+            former: FormerRows::default(),
             findings: Findings::default(),
             buffer: Expected::default(),
         }
@@ -124,17 +127,21 @@ impl TableRows {
         let name = table.as_str();
         let mut select = format!("select {} from {name}", table.columns());
         if proof.scope == Scope::SinceLast {
-            let (partitions, offsets): (Vec<String>, Vec<String>) = proof
-                .spans
-                .spans
+            let (former, spans): (Vec<&Span>, Vec<&Span>) =
+                proof.spans.spans.iter().partition(|span| span.applied.is_former);
+            let (partitions, offsets): (Vec<String>, Vec<String>) = spans
                 .iter()
                 .map(|span| (span.partition().to_string(), span.proved.proved_to.to_string()))
                 .unzip();
+            let mut former: Vec<String> = former.iter().map(|span| span.topic_ref().to_string()).collect();
+            former.dedup();
             select.push_str(&format!(
                 " join unnest('{{{}}}'::integer[], '{{{}}}'::bigint[]) as proved (of_partition, proved_to)
-                  on partition = of_partition and record_offset >= proved_to",
+                  on partition = of_partition and record_offset >= proved_to
+                     and topic_ref <> all ('{{{}}}'::smallint[])",
                 partitions.join(","),
-                offsets.join(",")
+                offsets.join(","),
+                former.join(",")
             ));
         }
         select.push_str(&format!(" where {name}.ctid >= '({first_page},0)'"));
@@ -153,23 +160,31 @@ impl TableRows {
         match table {
             Table::Messages => {
                 self.rows.messages += 1;
-                let place = (row.i64()?, row.i32()?);
+                let (offset, partition) = (Offset(row.i64()?), Partition(row.i32()?));
                 let (tid, dialog) = (row.tid()?, row.uuid()?);
-                self.gone(proof, place, (dialog, row))?;
                 let digest = proof.keys.digest(row.rest());
+                let (topic_ref, client) = (TopicRef(row.i16()?), ClientId::from_uuid(row.uuid()?));
+                let place = (topic_ref, partition, offset);
+                self.former.messages += i64::from(proof.is_former(topic_ref));
+                self.gone(proof, place, (client, dialog))?;
                 self.placed(proof, place, (Kind::Message, tid, dialog, digest))
             }
             Table::DeadLetters => {
                 self.rows.dead_letters += 1;
-                let place = (row.i64()?, row.i32()?);
+                let (offset, partition) = (Offset(row.i64()?), Partition(row.i32()?));
                 let tid = row.tid()?;
                 let (kind, digest) = self.dead_letter(proof, row)?;
+                let _reason = row.take()?;
+                let topic_ref = TopicRef(row.i16()?);
+                let place = (topic_ref, partition, offset);
+                self.former.dead_letters += i64::from(proof.is_former(topic_ref));
                 self.placed(proof, place, (kind, tid, Uuid::nil(), digest))
             }
             Table::Dialogs => {
                 let dialog = dialog(proof, row)?;
                 self.rows.dialogs += 1;
                 self.rows.active_dialogs += i64::from(dialog.closed_at == NULL);
+                self.former.dialogs += i64::from(proof.is_former(TopicRef(dialog.topic_ref)));
                 let bucket = proof.keys.bucket(dialog.client_id, proof.buckets);
                 Ok(self.dialogs.push(bucket, &dialog, proof.directory)?)
             }
@@ -182,6 +197,7 @@ impl TableRows {
             Table::Aliases => {
                 self.rows.client_aliases += 1;
                 let alias = AliasRow::of(&proof.keys, row)?;
+                self.former.client_aliases += i64::from(proof.is_former(TopicRef(alias.topic_ref)));
                 let bucket = proof.keys.bucket(alias.client, proof.buckets);
                 Ok(self.aliases.push(bucket, &alias, proof.directory)?)
             }
@@ -192,32 +208,33 @@ impl TableRows {
     fn gone(
         &mut self,
         proof: &Proof<'_>,
-        (offset, partition): (i64, i32),
-        (dialog, mut rest): (Uuid, Fields<'_>),
+        place: Coordinates,
+        (client, dialog): (ClientId, Uuid),
     ) -> anyhow::Result<()> {
-        let (partition, offset) = (Partition(partition), Offset(offset));
-        if !matches!(proof.spans.locate(partition, offset), Location::Gone(_)) {
+        if !matches!(proof.spans.locate(place), Location::Gone(_)) {
             return Ok(());
         }
-        let (_topic_ref, client) = (rest.i16()?, ClientId::from_uuid(rest.uuid()?));
-        let message = GoneMessage { client, partition, offset, dialog };
+        let (topic_ref, partition, offset) = place;
+        let message = GoneMessage { client, topic_ref, partition, offset, dialog };
         Ok(self.gone.push(proof.keys.bucket(client, proof.buckets), &message, proof.directory)?)
     }
 
     fn placed(
         &mut self,
         proof: &Proof<'_>,
-        (offset, partition): (i64, i32),
+        place: Coordinates,
         (kind, tid, dialog, digest): (Kind, [u8; 6], Uuid, u64),
     ) -> anyhow::Result<()> {
-        match proof.spans.locate(Partition(partition), Offset(offset)) {
+        let (topic_ref, partition, offset) = place;
+        match proof.spans.locate(place) {
             Location::Slice(slice) | Location::Gone(slice) => {
-                let row = PlacedRow { offset: Offset(offset), kind, tid, dialog, digest };
+                let row = PlacedRow { offset, kind, tid, dialog, digest };
                 self.placed.push(slice, &row, proof.directory)?;
             }
             Location::Outside => {}
             Location::Nowhere => {
-                unexpected(&mut self.findings, kind, (partition, offset), "no record stands for it")
+                let why = proof.of_topic(topic_ref, "no record stands for it");
+                unexpected(&mut self.findings, kind, (partition.0, offset.0), &why);
             }
         }
         Ok(())

@@ -61,8 +61,8 @@ pub fn prove(
             return not_provable("the topic was deleted and created again: its records are gone");
         }
     };
-    if snapshot.other_topics > 0 {
-        return not_provable("the tables hold records of other topics too");
+    if snapshot.has_others {
+        return not_provable("the tables hold records of topics that are not former ones of this");
     }
     let last = match options.scope {
         Scope::Full => None,
@@ -92,7 +92,7 @@ pub fn prove(
         directory: &options.directory,
         progress,
     };
-    let buckets = usize::try_from(proof.spans.records() / BUCKET_RECORDS).unwrap_or_default() + 1;
+    let buckets = usize::try_from(proof.spans.places() / BUCKET_RECORDS).unwrap_or_default() + 1;
     let proof = Proof { buckets, ..proof };
     let workers = (0..options.jobs).map(|_| worker(database, kafka, snapshot.id()));
     let mut workers = workers.collect::<anyhow::Result<Vec<Worker>>>()?;
@@ -185,7 +185,8 @@ fn spans(
     let proved = last.map_or(&[][..], |last| &last.partitions);
     let nothing = LogRange { start: Offset(0), end: Offset(0) };
     let of = |partition: Partition| ranges.get(&partition).copied().unwrap_or(nothing);
-    Ok(Spans::new(scope, snapshot.applied.clone(), proved, of))
+    let applied = [snapshot.former.clone(), snapshot.applied.clone()].concat();
+    Ok(Spans::new(scope, applied, proved, of))
 }
 
 /// How many records the log holds beyond the next offsets, as of a moment after that of the tables.

@@ -87,6 +87,39 @@ pub async fn find(
     })
 }
 
+/// The topics beside `topic` in the order of their registration, and whether each is a former one: of its name, which
+/// is `name`, and registered before it, so that a person has accepted `topic` in its place.
+pub async fn others(
+    connection: &mut PgConnection,
+    topic: Topic,
+    name: &str,
+) -> Result<Vec<(Topic, bool)>, StoreError> {
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select topic_ref, topic_id, partition_count,
+                      coalesce(known_partitions, partition_count) as "known_partitions!",
+                      topic_ref < $1 and name = $2 as "is_former!"
+               from topics
+               where topic_ref <> $1
+               order by topic_ref"#,
+            topic.topic_ref.0,
+            name,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let others = rows.into_iter().filter_map(|row| {
+        let other = Topic {
+            topic_ref: TopicRef(row.topic_ref),
+            topic_id: row.topic_id,
+            partition_count: PartitionCount::new(row.partition_count)?,
+            known_partitions: row.known_partitions,
+        };
+        Some((other, row.is_former))
+    });
+    Ok(others.collect())
+}
+
 /// The cluster of a registered topic.
 pub async fn cluster_of(connection: &mut PgConnection, topic_ref: TopicRef) -> Result<String, StoreError> {
     let cluster = sqlx::query_scalar!("select cluster_id from topics where topic_ref = $1", topic_ref.0);

@@ -92,6 +92,12 @@ fn recreated_with(records: u32) {
     assert_eq!(telex.number("select count(*) from dialogs"), 1, "the client's dialog goes on");
     assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
     assert_eq!(rules(&telex), rules_before, "the dialogs of the new topic end as those of the former did");
+    let report = telex.assert_clean();
+    assert_eq!(
+        (&report["records"], &report["former"]["messages"]),
+        (&json!(records), &json!(10)),
+        "{report:#}"
+    );
 }
 
 #[test]
@@ -285,4 +291,5 @@ fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
     wait_for("the accepted topic", SOON, || telex.number("select count(*) from messages") == 7);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     assert_eq!(telex.number("select count(*) from interventions where operator = 'test'"), 12);
+    assert_eq!(telex.assert_clean()["former"]["messages"], 3);
 }

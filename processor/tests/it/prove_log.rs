@@ -1,11 +1,14 @@
 //! What `processor prove` says of a log that holds more than is applied, or less than was.
 
+use std::time::Duration;
+
+use dev_env::programs::Running;
 use serde_json::{Value, json};
 
 use crate::{
     fill,
-    harness::Telex,
-    topic::{Writer, log_end, partition_of, trim},
+    harness::{Telex, close_dialog, wait_for},
+    topic::{Writer, client_beside, client_id, log_end, partition_of, recreate, trim},
 };
 
 fn kinds(report: &Value) -> Vec<&str> {
@@ -205,4 +208,146 @@ fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
     ));
     let refused = telex.refuse(&["prove", "--baseline"]);
     assert!(refused.contains("do not add up"), "{refused}");
+}
+
+/// A topic that was created again and accepted, with records that repeat, contradict and go on with those of the
+/// former one; and the processor that has applied them. `client` goes on with its dialog, `beside` closes one.
+fn accepted() -> (Telex, Running) {
+    let mut telex = Telex::new();
+    let beside = client_beside("client");
+    let writer = Writer::new(&telex);
+    writer.messages("client", 0..3);
+    writer.message("client", "m-0", "Another text");
+    writer.garbage(partition_of("client"));
+    writer.messages(&beside, 0..2);
+    let processor = telex.processor();
+    telex.assert_clean();
+    recreate(&telex);
+
+    let writer = Writer::new(&telex);
+    writer.messages("client", 1..5);
+    writer.message("client", "m-2", "Another text");
+    writer.messages("third", 0..1);
+    let api = telex.ingest_api();
+    close_dialog(&api, &json!(client_id(&beside).as_uuid().to_string()));
+    writer.messages(&beside, 1..3);
+    wait_for("the halts", Duration::from_secs(60), || telex.halts().len() == 12);
+    let found = telex.halts()[0]["numbers"]["found"].as_str().unwrap().to_owned();
+    telex.say(&[
+        "halts",
+        "resume",
+        "--reason-code=topic_recreated",
+        "--topic-id",
+        &found,
+        "--operator=test",
+        "--yes",
+    ]);
+    telex.wait_until_applied();
+    (telex, processor)
+}
+
+#[test]
+fn an_accepted_topic_is_proved_by_its_records_and_the_former_one_by_structure() {
+    let (telex, _processor) = accepted();
+    let since_last = || telex.prove_with(&["--since-last"]);
+    let line = |report: &Value| report["line"].as_str().unwrap().to_owned();
+    assert!(line(&since_last()).contains("no clean proof to go on from"));
+    telex.say(&["prove", "--baseline", "--operator=test", "--note=another topic"]);
+    let report = since_last();
+    assert!(line(&report).starts_with("clean since the baseline of 20"), "{report:#}");
+
+    let report = telex.prove();
+    assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(9)), "{report:#}");
+    assert_eq!(
+        report["former"],
+        json!({ "dialogs": 2, "messages": 5, "dead_letters": 2, "client_aliases": 0 })
+    );
+    assert_eq!(
+        (&report["duplicates"], &report["commands"], &report["gone"]),
+        (&json!(3), &json!(1), &json!(0))
+    );
+    assert_eq!(report["dead_letters"], json!({"conflicting_duplicate": 1}));
+    assert_eq!(
+        (&report["rows"]["messages"], &report["rows"]["dialogs"]),
+        (&json!(9), &json!(4)),
+        "{report:#}"
+    );
+    let told = "; 5 of the messages, 2 of the dead letters, 2 dialogs and 0 aliases are of former topics";
+    assert!(line(&report).contains(told), "{report:#}");
+    assert_eq!(telex.number("select count(*) from dialogs where topic_ref = 1 and closed_at is not null"), 1);
+
+    // What the topic in force repeats and goes on with from here is proved since then.
+    let writer = Writer::new(&telex);
+    writer.messages("client", 0..6);
+    telex.wait_until_applied();
+    let report = since_last();
+    assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(6)), "{report:#}");
+    assert_eq!(report["duplicates"], 5);
+    assert_eq!(
+        (&report["rows"]["messages"], &report["former"]["messages"]),
+        (&json!(1), &json!(0)),
+        "{report:#}"
+    );
+    assert_eq!(telex.assert_clean()["former"]["messages"], 5);
+}
+
+#[test]
+fn what_is_planted_in_a_database_of_two_topics_is_found() {
+    let (telex, mut processor) = accepted();
+    telex.assert_clean();
+    processor.stop().unwrap();
+    telex.execute("create table kept as table messages; create table kept_dialogs as table dialogs");
+    let restore =
+        "truncate messages, dialogs; insert into messages table kept; insert into dialogs table kept_dialogs";
+    let client = client_id("client").as_uuid();
+    let message = |topic: i16, id: &str| {
+        format!("where topic_ref = {topic} and client_id = '{client}' and external_message_id = '{id}'")
+    };
+    // Of the topic in force by the record, of the former one by structure, which says where it is.
+    for (planted, kind, of_former) in [
+        (format!("delete from messages {}", message(2, "m-3")), "message_missing", false),
+        (format!("update messages set text = 'x' {}", message(2, "m-4")), "message_differs", false),
+        (
+            format!(
+                "update dialogs set closed_at = now(), close_reason = 'command' where client_id = '{client}'"
+            ),
+            "dialog_missing",
+            false,
+        ),
+        (format!("delete from messages {}", message(1, "m-2")), "counter_differs", true),
+        (format!("update messages set topic_ref = 9 {}", message(1, "m-0")), "message_unexpected", true),
+        (
+            format!(
+                "update messages set dialog_id = (select id from dialogs where client_id <> '{client}' limit 1) {}",
+                message(1, "m-1")
+            ),
+            "message_differs",
+            true,
+        ),
+        (
+            format!(
+                "update dialogs set opened_at = opened_at - interval '1 s' where topic_ref = 1 and client_id = '{client}'"
+            ),
+            "dialog_differs",
+            true,
+        ),
+        (
+            format!("update dialogs set opened_offset = 3 where topic_ref = 1 and client_id = '{client}'"),
+            "dialog_unexpected",
+            true,
+        ),
+    ] {
+        telex.execute(&planted);
+        let report = telex.prove();
+        assert_eq!(report["verdict"], "differs", "{planted}: {report:#}");
+        let findings = report["findings"].as_array().unwrap();
+        let is_told = findings.iter().any(|finding| {
+            let detail = finding["detail"].as_str().unwrap();
+            finding["kind"] == kind && detail.contains("(topic_ref ") == of_former
+        });
+        assert!(is_told, "{planted}: {report:#}");
+        telex.execute(restore);
+        let report = telex.prove();
+        assert_eq!(report["verdict"], "clean", "after {planted}: {report:#}");
+    }
 }
