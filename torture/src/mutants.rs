@@ -184,12 +184,20 @@ impl Copy {
         let (target, path) = test.split_once("::").with_context(|| format!("no target in {test}"))?;
         let mut run = Command::new(dev_env);
         run.args(["with-services", "--"]).args(cargo_test(target)?);
-        run.arg("--manifest-path").arg(self.tree.join("Cargo.toml")).args(["--", "--exact", path]);
+        run.arg("--manifest-path").arg(self.tree.join("Cargo.toml")).args(["--", path]);
         run.env("TELEX_BIN_DIR", self.target.join("debug")).env("SQLX_OFFLINE", "true");
         run.env("CARGO_TARGET_DIR", &self.target).current_dir(&self.root);
         let output = run.output().with_context(|| dev_env.display().to_string())?;
         let told = String::from_utf8_lossy(&output.stdout);
-        let says = |word: &str| told.lines().any(|line| line == format!("test {path} ... {word}"));
+        // A test with cases has a name for each of them behind its own.
+        let says = |word: &str| {
+            told.lines().any(|line| {
+                let rest = line.strip_prefix("test ").and_then(|line| line.strip_prefix(path));
+                rest.is_some_and(|rest| {
+                    (rest.starts_with(" ...") || rest.starts_with("::")) && rest.ends_with(word)
+                })
+            })
+        };
         match (says("FAILED"), says("ok")) {
             (true, _) => Ok(true),
             (false, true) => Ok(false),
@@ -224,6 +232,7 @@ fn cargo_test(target: &str) -> Result<Vec<&str>> {
     let target: &[&str] = match target {
         "lib" => &["--lib"],
         "it" => &["--test", "it"],
+        "http" => &["--test", "http"],
         other => bail!("no target {other}"),
     };
     let command = ["cargo", "test", "--locked", "--workspace", "--features", features];
@@ -271,15 +280,18 @@ mod tests {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
     }
 
-    /// Whether the processor has a test of this name in the file where its path says.
+    /// Whether a package has a test of this name in the file where its path says.
     fn exists(test: &str) -> bool {
         let (target, path) = test.split_once("::").unwrap();
         let (module, name) = path.rsplit_once("::").unwrap();
         let module = module.trim_end_matches("::tests").replace("::", "/");
-        let base = sources().join(if target == "it" { "processor/tests/it" } else { "processor/src" });
-        let files = [base.join(format!("{module}.rs")), base.join(module).join("tests.rs")];
-        let texts = files.map(|file| fs::read_to_string(file).unwrap_or_default());
-        texts.iter().any(|text| text.contains(&format!("fn {name}(")))
+        let directory = if target == "lib" { "src".to_owned() } else { format!("tests/{target}") };
+        let texts = ["ingest-api", "processor", "schemas"].into_iter().flat_map(|package| {
+            let base = sources().join(package).join(&directory);
+            [base.join(format!("{module}.rs")), base.join(&module).join("tests.rs")]
+        });
+        let mut texts = texts.map(|file| fs::read_to_string(file).unwrap_or_default());
+        texts.any(|text| text.contains(&format!("fn {name}(")))
     }
 
     #[test]
