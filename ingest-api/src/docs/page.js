@@ -228,7 +228,7 @@ function ownAnswers(operation, common) {
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-function curl({ method, url, headers, body }, credentials) {
+function curlCommand({ method, url, headers, body }, credentials) {
   const isSigned = credentials === "signature";
   const sign = `body=${quoted(body)}
 id=msg_$(openssl rand -hex 12)
@@ -244,7 +244,7 @@ signature=$(printf %s "$id.$timestamp.$body" |
   return (isSigned ? sign : "") + [`curl -i -X ${method} ${quoted(url)}`, ...options].join(" \\\n  ");
 }
 
-function python({ method, url, headers, body }, credentials) {
+function pythonCommand({ method, url, headers, body }, credentials) {
   const [imports, prove] = {
     signature: ["base64, hashlib, hmac, os, time, urllib.error, urllib.request, uuid", `
 webhook_id = f"msg_{uuid.uuid4().hex}"  # the same for every attempt
@@ -293,7 +293,7 @@ function commands(form, request) {
   const options = Object.entries(CREDENTIALS).map(([value, [name]]) => element("option", { value }, name));
   const credentials = element("select", {}, options);
   const note = element("div", {});
-  const blocks = [["curl", curl], ["Python", python]].map((block) => [...block, element("pre", {})]);
+  const blocks = [["curl", curlCommand], ["Python", pythonCommand]].map((block) => [...block, element("pre", {})]);
   const rewrite = () => {
     note.replaceChildren(...prose(CREDENTIALS[credentials.value][1]));
     for (const [, write, shown] of blocks) shown.textContent = write(request(), credentials.value);

@@ -139,8 +139,8 @@ mod tests {
             "### ours\n| `a` | gauge |  | A. |\n### Of others\n| `b` | gauge | `pod` | the same |\n### What to look at\n| `c` | gauge |  | C. |\n",
         );
         let of_others = |expression: &str| catalog.is_of_others(&names(expression));
-        assert!(of_others("sum by (pod) (b) / a"));
-        assert!(!of_others("a + c"));
+        assert!(of_others("sum by (pod) (b)"));
+        assert!(!of_others("sum by (pod) (b) / a") && !of_others("a + c"), "ours must have a value");
     }
 
     #[test]
