@@ -64,6 +64,7 @@ const BLOCKS_WAITING: usize = 16;
 
 /// A network may need a moment until it lets a new pod through; a wrong address should not cost more than this.
 const REACHED_WITHIN: Duration = Duration::from_secs(5);
+const REACHED_AGAIN: Duration = Duration::from_millis(200);
 
 /// Sends the plan; `stats` tells meanwhile and afterwards how far it came.
 ///
@@ -124,16 +125,16 @@ async fn all_settled(tasks: &mut JoinSet<Result<(), GaveUp>>) -> anyhow::Result<
 /// Waits until the target takes a connection.
 async fn reach(target: &Target) -> anyhow::Result<()> {
     let give_up = Instant::now() + REACHED_WITHIN;
-    loop {
-        let reached = tokio::time::timeout_at(give_up, target.connect()).await;
-        match reached.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
-            Ok(_) => return Ok(()),
-            Err(error) if Instant::now() >= give_up => {
-                return Err(error).context("the target does not accept connections");
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+    let refused = loop {
+        let again = Instant::now() + REACHED_AGAIN;
+        match tokio::time::timeout_at(give_up, target.connect()).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(_)) if again < give_up => tokio::time::sleep_until(again).await,
+            Ok(Err(error)) => break error,
+            Err(_) => break std::io::ErrorKind::TimedOut.into(),
         }
-    }
+    };
+    Err(refused).context("the target does not accept connections")
 }
 
 /// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking
