@@ -31,8 +31,8 @@ fn head(report: &Report) -> String {
         "# Torture\n\n\
          `torture page` writes this page from the result of `make torture`; \
          [ADR 0017](adr/0017-torture-harness-and-planted-bugs.md) says how it is made.\n\n\
-         **{verdict}**: {acked} messages were answered 202, {count} faults of {kinds} kinds happened meanwhile, and \
-         {violations} promises were broken.\n\n",
+         **{verdict}**: {acked} messages were answered 202, and {count} faults of {kinds} kinds happened meanwhile. \
+         Broken promises: {violations}.\n\n",
         acked = grouped(report.acked()),
         count = report.count(),
         kinds = report.faults.len(),
