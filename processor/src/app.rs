@@ -166,21 +166,22 @@ async fn prepare(config: &Config, inspector: &Arc<Inspector>) -> anyhow::Result<
     let since = Instant::now();
     let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
     loop {
-        let error =
-            match try_prepare(config, inspector).await {
-                Ok(registered) => return Ok(registered),
-                Err(
-                    error @ PrepareError::Inspect(InspectError::Unsafe(_) | InspectError::SettingsHidden(_)),
-                ) if since.elapsed() < SETTINGS_SETTLED_AFTER => error,
-                Err(
-                    error @ (PrepareError::Migrations(_)
-                    | PrepareError::Encoding(_)
-                    | PrepareError::Schema(_)
-                    | PrepareError::Inspect(InspectError::Unsafe(_) | InspectError::SettingsHidden(_))
-                    | PrepareError::Store(StoreError::Pooled)),
-                ) => return Err(error.into()),
-                Err(error) => error,
-            };
+        let error = match try_prepare(config, inspector).await {
+            Ok(registered) => return Ok(registered),
+            Err(error @ PrepareError::Inspect(InspectError::Unsafe(_)))
+                if since.elapsed() < SETTINGS_SETTLED_AFTER =>
+            {
+                error
+            }
+            Err(
+                error @ (PrepareError::Migrations(_)
+                | PrepareError::Encoding(_)
+                | PrepareError::Schema(_)
+                | PrepareError::Inspect(InspectError::Unsafe(_))
+                | PrepareError::Store(StoreError::Pooled)),
+            ) => return Err(error.into()),
+            Err(error) => error,
+        };
         let delay = backoff.next_delay();
         tracing::warn!(%error, delay_ms = delay.as_millis(), "not ready to start, trying again");
         tokio::time::sleep(delay).await;

@@ -207,8 +207,6 @@ pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Su
         Round::Audit => Seen::Audit(match taker.inspector.audit(profile).await {
             Ok(()) => Some(Vec::new()),
             Err(InspectError::Unsafe(problems)) => Some(problems),
-            // Nobody knows whether they are safe.
-            Err(error @ InspectError::SettingsHidden(_)) => Some(vec![error.to_string()]),
             Err(error) => answered("the topic's settings", Err(error)),
         }),
         Round::Batches => Seen::Batches(batches(&taker, beliefs, &partitions).await),
