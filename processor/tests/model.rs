@@ -379,7 +379,7 @@ fn deliver(state: &mut State, owner: usize, offset: u8) -> Option<()> {
     *state.owner(owner)? = match partition.arrive(AssignmentEpoch(1), Offset(i64::from(offset))) {
         Arrival::Next => Owner::Reading(Step { to: offset + 1, ..step }),
         // Kafka leaves no gap in this model: the model only offers a record too early.
-        Arrival::Stale | Arrival::Stop(_) => return None,
+        Arrival::Stale | Arrival::Stop(_) | Arrival::Contradiction(_) => return None,
     };
     Some(())
 }

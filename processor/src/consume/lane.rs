@@ -5,6 +5,7 @@
 //! partition is released, fenced or halted.
 
 mod clock;
+mod leave;
 mod next;
 mod outcome;
 mod refusal;
@@ -207,39 +208,6 @@ impl Lane {
         self.partitions.values_mut().for_each(|state| state.cache.fit());
     }
 
-    fn release(&mut self, partitions: Vec<Partition>, done: oneshot::Sender<()>) {
-        for partition in &partitions {
-            self.forget(*partition);
-        }
-        self.releases.push((partitions.into_iter().collect(), done));
-    }
-
-    /// Answers the releases of which no attempt is under way any more.
-    fn answer_releases(&mut self) {
-        let busy = match &self.phase {
-            Phase::Busy { work, .. } => Some(Arc::clone(work.batch())),
-            Phase::Idle | Phase::Waiting { .. } => None,
-        };
-        let is_busy = |partitions: &HashSet<Partition>| {
-            busy.as_ref().is_some_and(|batch| partitions.iter().any(|partition| batch.holds(*partition)))
-        };
-        for (partitions, done) in std::mem::take(&mut self.releases) {
-            if is_busy(&partitions) {
-                self.releases.push((partitions, done));
-            } else {
-                // If nobody waits any more, the release's deadline has passed.
-                let _deadline_passed = done.send(()).is_err();
-            }
-        }
-    }
-
-    /// Forgets a partition. An attempt that is under way goes on; what is left of its batch is dropped
-    /// before the next, by [`Self::still_owned`].
-    fn forget(&mut self, partition: Partition) {
-        self.partitions.remove(&partition);
-        self.pending.forget(partition);
-    }
-
     async fn take_in(&mut self, chunk: Chunk) {
         for (assignment_epoch, entry) in chunk {
             let raw = match entry {
@@ -267,6 +235,10 @@ impl Lane {
                     continue;
                 }
                 Arrival::Stop(reason) => {
+                    self.stop(partition, reason).await;
+                    continue;
+                }
+                Arrival::Contradiction(reason) => {
                     self.halt(partition, reason).await;
                     continue;
                 }
@@ -284,7 +256,7 @@ impl Lane {
             let limited = matches!(&record.content, Content::DeadLetter(reason) if reason.is_limited());
             match state.limit.admit(1, u64::from(limited), now) {
                 Ok(()) => self.pending.add(record, now),
-                Err(passed) => self.halt(partition, passed.into()).await,
+                Err(passed) => self.stop(partition, passed.into()).await,
             }
         }
         failpoint!("after_route");
@@ -321,23 +293,6 @@ impl Lane {
             // Should its outcome be that nothing was written, less may be done in time.
             self.part_limit.shrink(work.batch().len());
             self.settle(Arc::clone(work.batch()));
-        }
-    }
-
-    async fn fenced(&mut self, partition: Partition) {
-        if let Some(state) = self.partitions.get(&partition) {
-            let report = LaneReport::Fenced(partition, state.assignment_epoch);
-            self.forget(partition);
-            self.report(report).await;
-        }
-    }
-
-    async fn halt(&mut self, partition: Partition, reason: StopReason) {
-        if let Some(state) = self.partitions.get(&partition) {
-            self.count_failure("halt");
-            let report = LaneReport::Halted(partition, state.assignment_epoch, reason);
-            self.forget(partition);
-            self.report(report).await;
         }
     }
 

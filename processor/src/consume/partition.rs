@@ -1,6 +1,6 @@
 //! One partition's state in its lane, for one stretch of ownership. Sync and pure.
 
-use std::{sync::Arc, time::Instant};
+use std::{cmp::Ordering, sync::Arc, time::Instant};
 
 use schemas::Timestamp;
 
@@ -33,6 +33,8 @@ pub struct PartitionState {
     expected: NextOffset,
     /// The offsets that were explained last: a record among them would mean that they were not.
     explained: Option<Explained>,
+    /// Why nothing more is taken in: what came before is applied, then the partition halts.
+    stopping: Option<StopReason>,
 }
 
 /// What to do with a record that came.
@@ -40,11 +42,13 @@ pub struct PartitionState {
 pub enum Arrival {
     /// It is the next one.
     Next,
-    /// It belongs to another stretch of ownership, or came before: drop it.
+    /// It belongs to another stretch of ownership, came before, or behind a stop: drop it.
     Stale,
     /// It must not be applied: offsets are missing before it that nothing explains (R12), or it came before
-    /// its turn.
+    /// its turn. What came before it is sound.
     Stop(StopReason),
+    /// It lies among offsets that were explained as empty, so that what is in hand must not be applied either.
+    Contradiction(StopReason),
 }
 
 impl PartitionState {
@@ -64,13 +68,26 @@ impl PartitionState {
             oldest_in_hand: None,
             expected: next_offset,
             explained: None,
+            stopping: None,
         }
+    }
+
+    /// Takes in nothing more. The first reason stands.
+    pub fn stop(&mut self, reason: StopReason) {
+        self.stopping.get_or_insert(reason);
+    }
+
+    /// Why the partition halts once all that it took in is applied.
+    pub const fn stopping(&self) -> Option<&StopReason> {
+        self.stopping.as_ref()
     }
 
     /// Expects what comes after offsets that hold nothing to apply, if they are the next. Otherwise they are
     /// stale, or something is missing before them: then the record that follows stops the partition.
     pub fn explain(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained) -> bool {
-        let is_next = assignment_epoch == self.assignment_epoch && explained.from == self.expected;
+        let is_next = assignment_epoch == self.assignment_epoch
+            && self.stopping.is_none()
+            && explained.from == self.expected;
         if is_next {
             (self.expected, self.explained) = (explained.to, Some(explained));
         }
@@ -79,7 +96,7 @@ impl PartitionState {
 
     /// Looks at a record that came, and expects the one after it if it is the next.
     pub fn arrive(&mut self, assignment_epoch: AssignmentEpoch, offset: Offset) -> Arrival {
-        if assignment_epoch != self.assignment_epoch {
+        if assignment_epoch != self.assignment_epoch || self.stopping.is_some() {
             return Arrival::Stale;
         }
         let was_explained =
@@ -87,8 +104,11 @@ impl PartitionState {
         if offset < self.expected.offset() && !was_explained {
             return Arrival::Stale;
         }
-        if offset != self.expected.offset() {
-            return Arrival::Stop(StopReason::OffsetGap { expected: self.expected, found: offset });
+        let gap = StopReason::OffsetGap { expected: self.expected, found: offset };
+        match offset.cmp(&self.expected.offset()) {
+            Ordering::Less => return Arrival::Contradiction(gap),
+            Ordering::Greater => return Arrival::Stop(gap),
+            Ordering::Equal => {}
         }
         if self.rules.awaits_switch(offset) {
             let partition_count = self.rules.count_at(offset).get();
@@ -132,6 +152,24 @@ mod tests {
         let gap = StopReason::OffsetGap { expected: NextOffset(6), found: Offset(8) };
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Stop(gap));
         assert_eq!(state.arrive(now, Offset(6)), Arrival::Next);
+        assert_eq!(state.stopping(), None, "whoever looks after the partition stops it");
+    }
+
+    #[test]
+    fn nothing_is_taken_in_or_passed_over_behind_a_stop_and_its_first_reason_stands() {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        let cache = DialogCache::new(CacheBudget::new(10));
+        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
+        let (now, gap) = (AssignmentEpoch(2), |found| StopReason::OffsetGap {
+            expected: NextOffset(5),
+            found: Offset(found),
+        });
+        state.stop(gap(7));
+        state.stop(gap(9));
+        assert_eq!(state.stopping(), Some(&gap(7)));
+        assert_eq!(state.arrive(now, Offset(5)), Arrival::Stale);
+        let explained = Explained { partition: Partition(3), from: NextOffset(5), to: NextOffset(7) };
+        assert!(!state.explain(now, explained));
     }
 
     #[test]
@@ -152,7 +190,11 @@ mod tests {
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Next);
         assert_eq!(state.arrive(now, Offset(8)), Arrival::Stale, "came twice");
         let found = StopReason::OffsetGap { expected: NextOffset(9), found: Offset(7) };
-        assert_eq!(state.arrive(now, Offset(7)), Arrival::Stop(found), "it was not explained after all");
+        assert_eq!(
+            state.arrive(now, Offset(7)),
+            Arrival::Contradiction(found),
+            "it was not explained after all"
+        );
     }
 
     #[test]

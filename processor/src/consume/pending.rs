@@ -107,6 +107,11 @@ impl Pending {
         }
     }
 
+    /// Whether offsets of a partition wait.
+    pub fn holds(&self, partition: Partition) -> bool {
+        self.runs.contains_key(&partition)
+    }
+
     /// The first record of a partition that waits.
     pub fn first(&self, partition: Partition) -> Option<&Record> {
         self.runs.get(&partition)?.records.first().map(Arc::as_ref)

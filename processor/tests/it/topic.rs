@@ -205,7 +205,13 @@ pub fn committed_by(telex: &Telex, group: &str) -> Vec<Option<i64>> {
     for partition in 0..PARTITIONS {
         asked.add_partition(&telex.programs.topic, partition);
     }
-    let committed = consumer.committed_offsets(asked, Duration::from_secs(20)).unwrap();
+    // A coordinator that moves says so instead of answering.
+    let mut committed = None;
+    wait_for("the group's coordinator", Duration::from_secs(30), || {
+        committed = consumer.committed_offsets(asked.clone(), Duration::from_secs(10)).ok();
+        committed.is_some()
+    });
+    let committed = committed.unwrap();
     let mut elements = committed.elements();
     elements.sort_by_key(|element| element.partition());
     elements

@@ -137,6 +137,7 @@ impl Lane {
                 state.oldest_in_hand = oldest;
             }
             self.report(LaneReport::Advanced(run.partition, assignment_epoch, run.to(), oldest)).await;
+            self.halt_if_stopped(run.partition).await;
         }
     }
 
