@@ -31,7 +31,7 @@ use crate::{
     error::{ApiError, Unavailable},
     kafka_client::plain,
     metrics::Metrics,
-    topic_limits::{BATCH_BYTES_MAX, TopicSettings},
+    topic_limits::{RECORD_BATCH_BYTES_MAX, TopicSettings},
 };
 
 /// A webhook has half of it at most.
@@ -196,7 +196,7 @@ impl KafkaPublisher {
             refused: Arc::default(),
             producer: RwLock::new(None),
         };
-        publisher.resize(BATCH_BYTES_MAX)?;
+        publisher.resize(RECORD_BATCH_BYTES_MAX)?;
         Ok(publisher)
     }
 
@@ -247,7 +247,9 @@ impl KafkaPublisher {
     /// Bytes that several records may have together now.
     pub fn batch_bytes_max(&self) -> u32 {
         let producer = self.producer();
-        producer.as_ref().map_or(BATCH_BYTES_MAX, |producer| producer.client().context().batch_bytes_max)
+        producer
+            .as_ref()
+            .map_or(RECORD_BATCH_BYTES_MAX, |producer| producer.client().context().batch_bytes_max)
     }
 
     /// Whether a batch of several records was too large since the last call, though it kept to the size in force.

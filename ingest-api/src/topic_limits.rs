@@ -6,7 +6,7 @@
 use rdkafka::admin::ConfigResource;
 
 /// The largest batch, whatever the topic takes: beyond it a batch saves nothing.
-pub const BATCH_BYTES_MAX: u32 = 1_000_000;
+pub const RECORD_BATCH_BYTES_MAX: u32 = 1_000_000;
 /// A batch below that has one record anyway.
 const BATCH_BYTES_MIN: u32 = 1_024;
 /// What a record has besides the body of its message: key, headers, canonical field names.
@@ -74,8 +74,8 @@ impl Believed {
         if is_refused && !is_explained {
             self.tried = Some(in_force / 2);
         }
-        let limits = [self.said, self.tried, Some(BATCH_BYTES_MAX)];
-        limits.into_iter().flatten().min().unwrap_or(BATCH_BYTES_MAX).max(BATCH_BYTES_MIN)
+        let limits = [self.said, self.tried, Some(RECORD_BATCH_BYTES_MAX)];
+        limits.into_iter().flatten().min().unwrap_or(RECORD_BATCH_BYTES_MAX).max(BATCH_BYTES_MIN)
     }
 }
 
@@ -86,8 +86,12 @@ mod tests {
     #[test]
     fn batches_follow_the_topics_limit_down_and_up() {
         let mut believed = Believed::default();
-        assert_eq!(believed.next(BATCH_BYTES_MAX, false, Some(1_048_588)), BATCH_BYTES_MAX);
-        assert_eq!(believed.next(BATCH_BYTES_MAX, true, Some(20_000)), 20_000, "the refusal is explained");
+        assert_eq!(believed.next(RECORD_BATCH_BYTES_MAX, false, Some(1_048_588)), RECORD_BATCH_BYTES_MAX);
+        assert_eq!(
+            believed.next(RECORD_BATCH_BYTES_MAX, true, Some(20_000)),
+            20_000,
+            "the refusal is explained"
+        );
         assert_eq!(believed.next(20_000, false, Some(20_000)), 20_000);
         assert_eq!(believed.next(20_000, false, None), 20_000, "not known for a moment");
         assert_eq!(believed.next(20_000, false, Some(500_000)), 500_000);

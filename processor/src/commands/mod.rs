@@ -1,4 +1,4 @@
-//! The subcommands, a file each.
+//! The subcommands, a file each, and what they share: [`output`] and [`topic`].
 
 pub mod dead_letters;
 pub mod dialog_rules;

@@ -258,6 +258,24 @@ mod tests {
             })),
             StopReason::UnreadableBatch { offset, error: "NotImplemented".to_owned() },
         ];
+        // No `_`: a new variant has to be thought of here, and above.
+        for reason in &reasons {
+            match reason {
+                StopReason::TopicRecreated { .. }
+                | StopReason::OtherCluster { .. }
+                | StopReason::UnregisteredPartition
+                | StopReason::AwaitsSwitch { .. }
+                | StopReason::BelowLogStart { .. }
+                | StopReason::BeyondLogEnd { .. }
+                | StopReason::DigestMismatch { .. }
+                | StopReason::OffsetGap { .. }
+                | StopReason::NotConserved { .. }
+                | StopReason::DeadLetterLimit { .. }
+                | StopReason::ForeignWrite { .. }
+                | StopReason::SchemaMismatch(_)
+                | StopReason::UnreadableBatch { .. } => {}
+            }
+        }
         for reason in reasons {
             assert_eq!(StopReason::from_stored(reason.as_str(), reason.numbers()), Some(reason));
         }

@@ -10,8 +10,11 @@ use crate::checks::dockerfile::port;
 use crate::checks::programs::{Invocation, Programs};
 use crate::checks::yaml::Look as _;
 
-/// What a processor needs from SIGTERM to its end: the drain, then the good-bye to the group (docs/operations.md).
-pub const PROCESSOR_STOP_SECONDS: u64 = 3 + 5;
+/// The processor's `DRAIN_DEADLINE` and `LEAVE_DEADLINE` (the table of deadlines in docs/operations.md).
+const PROCESSOR_DRAIN_SECONDS: u64 = 3;
+const PROCESSOR_LEAVE_SECONDS: u64 = 5;
+/// What a processor needs from SIGTERM to its end: the drain, then the good-bye to the group.
+pub const PROCESSOR_STOP_SECONDS: u64 = PROCESSOR_DRAIN_SECONDS + PROCESSOR_LEAVE_SECONDS;
 /// What an ingest API needs after its drain: the last records leave.
 pub const INGEST_FLUSH_SECONDS: u64 = 2;
 
