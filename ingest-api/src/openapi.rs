@@ -7,7 +7,7 @@ mod schemas;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ::schemas::{Invalid, InvalidReason};
+use ::schemas::{Invalid, InvalidReason, contract::message};
 use axum::http::StatusCode;
 use hooks::walk::Lost;
 use serde_json::{Map, Value, json};
@@ -81,7 +81,7 @@ fn messages_operation() -> Value {
             `external_message_id` of the same client is the same message: the first one kept counts."
         ),
         "parameters": common_parameters(),
-        "requestBody": body(messages::MEDIA, "Message", &schemas::example_message()),
+        "requestBody": body(messages::MEDIA, "Message", &message::example()),
         "responses": responses([kept()], errors),
     })
 }
@@ -117,7 +117,7 @@ fn batch_operation() -> Value {
             refused as a whole; of NDJSON, only the broken line is."
         ),
         "parameters": common_parameters(),
-        "requestBody": body(batch::MEDIA, "Batch", &json!([schemas::example_message()])),
+        "requestBody": body(batch::MEDIA, "Batch", &json!([message::example()])),
         "responses": responses(
             [
                 answer(StatusCode::ACCEPTED, "All messages are kept."),
@@ -156,7 +156,7 @@ fn dialog_close_operation() -> Value {
             "required": false,
             "content": { Media::Json.as_str(): {
                 "schema": reference("DialogClose"),
-                "example": { "client_id": schemas::EXAMPLE_CLIENT_ID },
+                "example": { "client_id": message::EXAMPLE_CLIENT_ID },
             } },
         },
         "responses": responses([kept()], errors),

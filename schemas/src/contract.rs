@@ -4,49 +4,26 @@
 //!
 //! The schemas are of draft 7: serialisers, code generators and AsyncAPI itself read it without being told.
 
+pub mod message;
+mod pattern;
 mod quarantine;
 
 use serde_json::{Value, json};
 
-use crate::{
-    address::{AddressId, Scheme},
-    fields::ALIASES_MAX,
-    ids::{ExternalClientId, ExternalMessageId, MessageText},
-    record::{DIALOG_CLOSE, MESSAGE_RECEIVED_V1, MESSAGE_RECEIVED_V2, MESSAGE_RECEIVED_V3, header},
-};
+pub use self::pattern::CLIENT_ID;
+use self::pattern::TIME;
+use crate::record::{DIALOG_CLOSE, MESSAGE_RECEIVED_V1, MESSAGE_RECEIVED_V2, MESSAGE_RECEIVED_V3, header};
 
 /// The contract's version. Within a major, only optional fields are added.
 pub const VERSION: &str = "1.2.0";
 
-/// Neither control characters nor white space at either end, as `char::is_control` and
-/// `char::is_whitespace` know them.
-pub const IDENTIFIER: &str = concat!(
-    r"^[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]",
-    r"([^\u0000-\u001f\u007f-\u009f]*",
-    r"[^\u0000-\u0020\u007f-\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000])?$",
-);
-
-/// PostgreSQL text cannot hold U+0000.
-pub const NO_NUL: &str = r"^[^\u0000]*$";
-
-/// The canonical text of a client id, which is the record's key.
-pub const CLIENT_ID: &str = "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$";
-
-/// E.164 without separators.
-const PHONE: &str = r"^\+[1-9][0-9]{6,14}$";
-
-/// UTC with microseconds.
-const TIME: &str = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$";
-
-const DRAFT: &str = "http://json-schema.org/draft-07/schema#";
-
 /// Every document: the file's name, and what it holds.
 pub fn documents() -> [(&'static str, Value); 5] {
     [
-        ("telex.message.received.v1.schema.json", message_received(MESSAGE_RECEIVED_V1, OF_VERSION_1)),
-        ("telex.message.received.v2.schema.json", message_received(MESSAGE_RECEIVED_V2, OF_VERSION_2)),
-        ("telex.message.received.v3.schema.json", message_received_v3()),
-        ("telex.dialog.close.v1.schema.json", dialog_close()),
+        ("telex.message.received.v1.schema.json", schema(MESSAGE_RECEIVED_V1, OF_VERSION_1, message::v2())),
+        ("telex.message.received.v2.schema.json", schema(MESSAGE_RECEIVED_V2, OF_VERSION_2, message::v2())),
+        ("telex.message.received.v3.schema.json", schema(MESSAGE_RECEIVED_V3, OF_VERSION_3, message::v3())),
+        ("telex.dialog.close.v1.schema.json", schema(DIALOG_CLOSE, OF_A_CLOSE, dialog_close())),
         ("asyncapi.json", async_api()),
     ]
 }
@@ -63,135 +40,30 @@ const OF_VERSION_3: &str = "A client wrote something, who has an address and no 
     Everything else is as in telex.message.received.v2, and the two are one stream: the same message may come as either, \
     and the first one counts.";
 
-/// `scheme:id` with one of the schemes, and behind it what `id`, the pattern of an identifier, takes, up to the limit.
-pub fn address_pattern(schemes: impl Iterator<Item = Scheme>, id: &str) -> String {
-    let schemes = schemes.map(Scheme::as_str).collect::<Vec<_>>().join("|");
-    // Between the first character and the last.
-    let between = format!("]{{0,{}}}", AddressId::CHARS_MAX - 2);
-    format!("^({schemes}):{}", id.trim_start_matches('^').replace("]*", &between))
-}
+const OF_A_CLOSE: &str = "The client's active dialog is closed, at this place among the client's messages. Without an active \
+    dialog it means nothing.";
 
-/// The limit of `scheme:id`, in characters.
-pub fn address_chars_max() -> usize {
-    let longest = Scheme::ALL.iter().map(|scheme| scheme.as_str().len()).max().unwrap_or_default();
-    longest + 1 + AddressId::CHARS_MAX
-}
-
-/// Every scheme with what it stands for, in words.
-pub const SCHEMES: &str = "wa: WhatsApp's business-scoped user id; wa-lid: WhatsApp's hidden id; tg: Telegram; viber; instagram; \
-    messenger: Facebook's page-scoped id; vk; avito; sms: a sender without a number; sunshine: a user of Zendesk Sunshine; \
-    chatwoot: a contact; teletype: a dialog; id: the source's own id; username: a user name, in aliases only.";
-
-fn message_received_v3() -> Value {
-    let mut schema = message_received(MESSAGE_RECEIVED_V3, OF_VERSION_3);
-    let chars_max = address_chars_max();
-    let identities =
-        address_pattern(Scheme::ALL.into_iter().filter(|scheme| scheme.is_identity()), IDENTIFIER);
-    let any = address_pattern(Scheme::ALL.into_iter(), IDENTIFIER);
-    let fields = json!({
-        "client_address": {
-            "type": "string", "maxLength": chars_max, "pattern": identities,
-            "description": format!("What a client without a phone is reached by: scheme:id, byte for byte. {SCHEMES}"),
-        },
-        "aliases": {
-            "type": "array", "minItems": 1, "maxItems": ALIASES_MAX, "uniqueItems": true,
-            "items": { "type": "string", "maxLength": chars_max, "anyOf": [{ "pattern": PHONE }, { "pattern": any }] },
-            "description": "Other addresses of the same person, says the source: phones and scheme:id. To find who belongs together, \
-                and to show; the client is who the key says.",
-        },
-    });
-    if let Some(properties) = schema.get_mut("properties") {
-        extend(properties, fields);
-    }
-    let examples = json!([
-        {
-            "client_address": "wa:GB.9000000001",
-            "external_client_id": "client00000000000000000000000000",
-            "external_message_id": "wamid.1",
-            "text": "Hello",
-            "aliases": ["username:anna"],
-        },
-        {
-            "client_phone": "+70000000000",
-            "external_client_id": "client00000000000000000000000000",
-            "external_message_id": "wamid.2",
-            "text": "Hello",
-            "aliases": ["wa:GB.9000000001"],
-        },
-    ]);
-    extend(
-        &mut schema,
-        json!({
-            "required": ["external_client_id", "external_message_id", "text"],
-            "oneOf": [{ "required": ["client_phone"] }, { "required": ["client_address"] }],
-            "examples": examples,
-        }),
-    );
-    schema
-}
-
-/// Puts the members of one object into another; those that are there are replaced.
-fn extend(object: &mut Value, members: Value) {
-    if let (Value::Object(object), Value::Object(members)) = (object, members) {
-        object.extend(members);
-    }
-}
-
-/// What all versions say of the fields that Telex looks at.
-fn message_received(event_type: &str, description: &str) -> Value {
-    json!({
-        "$schema": DRAFT,
+/// The schema of an event type, whose value is such an object.
+fn schema(event_type: &str, description: &str, mut value: Value) -> Value {
+    let about = json!({
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "$id": format!("urn:telex:schema:{event_type}"),
         "title": event_type,
         "description": description,
-        "type": "object",
-        "required": ["external_client_id", "client_phone", "external_message_id", "text"],
-        "properties": {
-            "external_client_id": {
-                "type": "string", "minLength": 1, "maxLength": ExternalClientId::CHARS_MAX, "pattern": IDENTIFIER,
-                "description": "The source: the outside system's account.",
-            },
-            "client_phone": {
-                "type": "string", "pattern": PHONE, "description": "The client's phone, in E.164.",
-            },
-            "external_message_id": {
-                "type": "string", "minLength": 1, "maxLength": ExternalMessageId::CHARS_MAX, "pattern": IDENTIFIER,
-                "description": "The source's id of the message, unique per client.",
-            },
-            "text": {
-                "type": "string", "maxLength": MessageText::CHARS_MAX, "pattern": NO_NUL,
-                "description": "What the client wrote; may be empty.",
-            },
-            "sent_at": {
-                "type": "string", "format": "date-time", "pattern": TIME,
-                "description": "When it was sent, says the source. To show; the order is that of the offsets.",
-            },
-        },
-        "additionalProperties": true,
-        "examples": [{
-            "client_phone": "+70000000000",
-            "external_client_id": "client00000000000000000000000000",
-            "external_message_id": "wamid.1",
-            "sent_at": "2026-11-24T04:34:59.500000Z",
-            "text": "Hello",
-        }],
-    })
+    });
+    message::extend(&mut value, about);
+    value
 }
 
 fn dialog_close() -> Value {
     json!({
-        "$schema": DRAFT,
-        "$id": format!("urn:telex:schema:{DIALOG_CLOSE}"),
-        "title": DIALOG_CLOSE,
-        "description": "The client's active dialog is closed, at this place among the client's messages. Without an active \
-            dialog it means nothing.",
         "type": "object",
         "required": ["client_id"],
         "properties": {
             "client_id": { "type": "string", "pattern": CLIENT_ID, "description": "The client; equal to the record's key." },
         },
         "additionalProperties": true,
-        "examples": [{ "client_id": "e60660c7-bd8f-5ba9-b814-6dbee9550932" }],
+        "examples": [{ "client_id": message::EXAMPLE_CLIENT_ID }],
     })
 }
 
@@ -221,14 +93,14 @@ fn async_api() -> Value {
         },
         "components": {
             "messages": {
-                "messageReceived": message(MESSAGE_RECEIVED_V2, "A client with a phone wrote something.", MESSAGE_ID),
-                "messageReceivedV3": message(
+                "messageReceived": async_message(MESSAGE_RECEIVED_V2, "A client with a phone wrote something.", MESSAGE_ID),
+                "messageReceivedV3": async_message(
                     MESSAGE_RECEIVED_V3, "A client with another address, or with aliases, wrote something.", MESSAGE_ID,
                 ),
-                "messageReceivedV1": message(
+                "messageReceivedV1": async_message(
                     MESSAGE_RECEIVED_V1, "A client wrote something, before version 2 came.", MESSAGE_ID,
                 ),
-                "dialogClose": message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
+                "dialogClose": async_message(DIALOG_CLOSE, "A client's active dialog is closed.", "the id of the request"),
                 "itemQuarantined": quarantine::message(),
             },
         },
@@ -259,7 +131,7 @@ fn channel() -> Value {
     })
 }
 
-fn message(event_type: &str, summary: &str, id: &str) -> Value {
+fn async_message(event_type: &str, summary: &str, id: &str) -> Value {
     json!({
         "name": event_type,
         "title": event_type,

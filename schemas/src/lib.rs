@@ -6,7 +6,8 @@
 //!
 //! Read in the order in which a message travels: [`batch`] (a body to its items), [`message`] (bytes to
 //! [`Message`], by way of `fields` and `scan`), [`draft`] (fields found elsewhere to the same), `edge` (what is refused there only), [`ids`] and [`address`] (the types it is made of), [`key`] (client id and partition), [`record`] (the
-//! topic's format, with [`v1`], which is read only). [`contract`] says the same to readers in other languages.
+//! topic's format, with [`v1`], which is read only). [`contract`] says the same
+//! to readers and to producers in other languages.
 #![forbid(unsafe_code)]
 
 pub mod address;

@@ -18,10 +18,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     client_id: ClientId,
-    external_client_id: ExternalClientId,
-    address: Address,
-    external_message_id: ExternalMessageId,
-    text: MessageText,
+    own: Own,
     sent_at: Option<Timestamp>,
     aliases: Vec<Address>,
     body: Body,
@@ -130,21 +127,21 @@ impl Message {
 
     /// The source it came from.
     pub const fn external_client_id(&self) -> &ExternalClientId {
-        &self.external_client_id
+        &self.own.external_client_id
     }
 
     /// What the client is reached by: the other half of its identity.
     pub const fn address(&self) -> &Address {
-        &self.address
+        &self.own.address
     }
 
     /// The source's id of the message, unique per client.
     pub const fn external_message_id(&self) -> &ExternalMessageId {
-        &self.external_message_id
+        &self.own.external_message_id
     }
 
     pub const fn text(&self) -> &MessageText {
-        &self.text
+        &self.own.text
     }
 
     /// The producer's claim about when it was sent: to show, never to order by.
@@ -169,12 +166,9 @@ impl Message {
 
     /// What the message takes on the heap, in bytes.
     pub fn heap_bytes(&self) -> usize {
-        let texts = [
-            self.external_client_id.as_str(),
-            self.address.as_str(),
-            self.external_message_id.as_str(),
-            self.text.as_str(),
-        ];
+        let Own { external_client_id, address, external_message_id, text } = &self.own;
+        let texts =
+            [external_client_id.as_str(), address.as_str(), external_message_id.as_str(), text.as_str()];
         let aliases = self.aliases.iter().map(|alias| alias.as_str().len() + size_of::<Address>());
         texts.map(str::len).iter().sum::<usize>() + aliases.sum::<usize>()
     }
@@ -229,6 +223,7 @@ fn read_address<'a>(phone: Field<'a>, address: Field<'a>) -> Result<Address, Inv
 }
 
 /// The fields that decide who wrote what, each valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Own {
     pub external_client_id: ExternalClientId,
     pub address: Address,
@@ -253,12 +248,10 @@ impl Own {
     }
 
     pub fn into_message(self, sent_at: Option<Timestamp>) -> Message {
-        let Self { external_client_id, address, external_message_id, text } = self;
-        let client_id = ClientId::of(&external_client_id, &address);
-        let hash = BodyHash::of_version_2(client_id, &external_message_id, &text, sent_at);
+        let client_id = ClientId::of(&self.external_client_id, &self.address);
+        let hash = BodyHash::of_version_2(client_id, &self.external_message_id, &self.text, sent_at);
         let body = Body { hash, own: hash };
-        let aliases = Vec::new();
-        Message { client_id, external_client_id, address, external_message_id, text, sent_at, aliases, body }
+        Message { client_id, own: self, sent_at, aliases: Vec::new(), body }
     }
 }
 

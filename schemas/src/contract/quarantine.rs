@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::TIME;
+use super::pattern::TIME;
 use crate::{
     quarantine::{ITEM_QUARANTINED, headers as own},
     record::header,
