@@ -28,7 +28,8 @@ use crate::{
     world::World,
 };
 
-type Verdicts = Vec<(Partition, Result<Sound, Answer>)>;
+type Verdict = (Partition, Result<Sound, Answer>);
+type Verdicts = Vec<Verdict>;
 
 /// A try to take partitions up.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ impl World {
     }
 
     /// The group must not have taken the partitions since, as far as their processor has heard.
-    fn check_wanted(&self, node: usize, taking: &Taking, verdicts: &Verdicts) -> Checked {
+    fn check_wanted(&self, node: usize, taking: &Taking, verdicts: &[Verdict]) -> Checked {
         for (partition, verdict) in verdicts {
             let at = taking.asked.iter().position(|(asked, _)| asked == partition).unwrap();
             let now = self.nodes[node].given.get(partition).copied();
@@ -133,7 +134,7 @@ impl World {
         let Taking { asked, given, step } = taking;
         let Step::Decided(verdicts) = step else { return };
         let answers: Vec<(Partition, Answer)> = if self.database.is_up {
-            let answer = |(partition, verdict): (Partition, Result<Sound, Answer>)| {
+            let answer = |(partition, verdict): Verdict| {
                 let answer = match verdict {
                     Err(answer) => answer,
                     Ok(sound) => match self.database.take(sound.row(), process) {

@@ -5,21 +5,21 @@
 pub enum Twin {
     /// Nothing is left out.
     Whole,
-    /// Beliefs are not held against the rows while nothing is to be applied (A1).
+    /// Beliefs are not held against the rows while nothing is to be applied.
     RowsNotLookedAt,
-    /// One partition that cannot be looked at holds up all that were asked for with it (A2).
+    /// One partition that cannot be looked at holds up all that were asked for with it.
     AllOrNothing,
-    /// A takeover goes on when its partition leaves (A3).
+    /// A takeover goes on when its partition leaves.
     OrphanTakeover,
-    /// A halt is written whatever the row says (A3).
+    /// A halt is written whatever the row says.
     HaltUnseen,
-    /// A topic of the same name in another cluster is taken for the registered one (A4).
+    /// A topic of the same name in another cluster is taken for the registered one.
     ForeignCluster,
-    /// A running consumer does not notice that its topic was created again (A5).
+    /// A running consumer does not notice that its topic was created again.
     RecreatedUnseen,
-    /// The ends of transactions are not explained (A9).
+    /// The ends of transactions are not explained.
     ControlIsGap,
-    /// A partition that is out of range ends its process (A11).
+    /// A partition that is out of range ends its process.
     OutOfRangeEndsAll,
     /// The compare-and-set does not look at the epoch.
     EpochNotCompared,
