@@ -228,7 +228,7 @@ async fn rows(taker: &Taker, beliefs: &[Belief]) -> Result<(Vec<Progress>, Vec<D
 
 /// Which rows are not reachable from what their owners believe. A row may be ahead: a commit is under way, or has
 /// not been reported yet.
-fn differences(beliefs: &[Belief], rows: &[Progress], halted: &[Partition]) -> Vec<Differing> {
+pub fn differences(beliefs: &[Belief], rows: &[Progress], halted: &[Partition]) -> Vec<Differing> {
     let differing = beliefs.iter().filter_map(|belief| {
         let difference = match rows.iter().find(|row| row.partition == belief.partition) {
             None => Difference::MissingRow,

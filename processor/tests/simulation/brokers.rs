@@ -1,0 +1,186 @@
+//! The brokers of two clusters, each with a topic of the same name, and a chronicle of everything that was ever
+//! appended. The first cluster's first topic is the registered one.
+
+use std::collections::BTreeSet;
+
+use processor::{
+    domain::{
+        position::{LogRange, Offset},
+        record::RawRecord,
+    },
+    kafka::topic::TopicIdentity,
+};
+use schemas::{Partition, PartitionCount, Timestamp};
+use uuid::Uuid;
+
+/// A record's place in the chronicle, and all that it says.
+pub type Serial = u64;
+
+/// A record that was appended once, and the one that stood before it in its log.
+#[derive(Debug, Clone)]
+pub struct Link {
+    pub topic: Uuid,
+    pub partition: Partition,
+    pub offset: i64,
+    pub after: Option<Serial>,
+    appended_at: Timestamp,
+}
+
+#[derive(Debug)]
+pub struct Log {
+    pub start: i64,
+    /// What stands at each offset; `None`: the end of a transaction.
+    entries: Vec<Option<Serial>>,
+    pub has_leader: bool,
+}
+
+impl Log {
+    pub fn end(&self) -> i64 {
+        i64::try_from(self.entries.len()).unwrap()
+    }
+
+    pub fn range(&self) -> LogRange {
+        LogRange { start: Offset(self.start), end: Offset(self.end()) }
+    }
+
+    /// The record at an offset, if it is in the log and no control record.
+    pub fn record(&self, offset: i64) -> Option<Serial> {
+        let index = usize::try_from(offset).ok().filter(|_| offset >= self.start)?;
+        self.entries.get(index).copied().flatten()
+    }
+
+    /// The last record below an offset, whether retention has left it or not.
+    pub fn before(&self, offset: i64) -> Option<Serial> {
+        let end = usize::try_from(offset).unwrap().min(self.entries.len());
+        self.entries[..end].iter().rev().copied().flatten().next()
+    }
+}
+
+#[derive(Debug)]
+pub struct Topic {
+    pub identity: TopicIdentity,
+    pub logs: Vec<Log>,
+}
+
+#[derive(Debug)]
+pub struct Brokers {
+    links: Vec<Link>,
+    controls: BTreeSet<(Uuid, Partition, i64)>,
+    /// One for each cluster.
+    pub topics: Vec<Topic>,
+    pub registered: Uuid,
+    created: u128,
+    /// What has happened that may halt partitions.
+    pub is_recreated: bool,
+    pub is_foreign: bool,
+    pub trimmed: Vec<bool>,
+    pub truncated: Vec<bool>,
+}
+
+impl Brokers {
+    pub fn new(partitions: usize) -> Self {
+        let mut brokers = Self {
+            links: Vec::new(),
+            controls: BTreeSet::new(),
+            topics: Vec::new(),
+            registered: Uuid::from_u128(1),
+            created: 0,
+            is_recreated: false,
+            is_foreign: false,
+            trimmed: vec![false; partitions],
+            truncated: vec![false; partitions],
+        };
+        for cluster in ["here", "elsewhere"] {
+            let topic = brokers.create(cluster, partitions);
+            brokers.topics.push(topic);
+        }
+        brokers
+    }
+
+    fn create(&mut self, cluster: &str, partitions: usize) -> Topic {
+        self.created += 1;
+        let log = || Log { start: 0, entries: Vec::new(), has_leader: true };
+        Topic {
+            identity: TopicIdentity {
+                cluster_id: cluster.to_owned(),
+                name: "telex.messages".to_owned(),
+                topic_id: Uuid::from_u128(self.created),
+                partition_count: PartitionCount::new(i32::try_from(partitions).unwrap()).unwrap(),
+            },
+            logs: (0..partitions).map(|_| log()).collect(),
+        }
+    }
+
+    /// Deletes the first cluster's topic and creates one of the same name.
+    pub fn recreate(&mut self) {
+        let partitions = self.topics[0].logs.len();
+        self.topics[0] = self.create("here", partitions);
+        self.is_recreated = true;
+    }
+
+    pub fn append(&mut self, cluster: usize, index: usize, is_control: bool, at: i64) {
+        let topic = &mut self.topics[cluster];
+        let (id, log) = (topic.identity.topic_id, &mut topic.logs[index]);
+        let (partition, offset) = (partition(index), log.end());
+        if is_control {
+            log.entries.push(None);
+            self.controls.insert((id, partition, offset));
+            return;
+        }
+        let (after, appended_at) = (log.before(offset), Timestamp::from_millis(at).unwrap());
+        log.entries.push(Some(u64::try_from(self.links.len()).unwrap()));
+        self.links.push(Link { topic: id, partition, offset, after, appended_at });
+    }
+
+    /// Retention moves the start of a log.
+    pub fn trim(&mut self, index: usize, start: i64) {
+        let log = &mut self.topics[0].logs[index];
+        // Of a log that was truncated, retention could remove the only trace.
+        if start > log.start && start <= log.end() && !self.truncated[index] {
+            log.start = start;
+            self.trimmed[index] = true;
+        }
+    }
+
+    /// An election that loses the end of a log, beginning with a record. Answers with its new end.
+    ///
+    /// Were it control records alone that are lost, and records that come in their place, no digest would tell.
+    pub fn truncate(&mut self, index: usize, lost: i64) -> Option<i64> {
+        let log = &mut self.topics[0].logs[index];
+        let end = (log.end() - lost).max(log.start);
+        log.record(end)?;
+        log.entries.truncate(usize::try_from(end).unwrap());
+        self.truncated[index] = true;
+        Some(end)
+    }
+
+    pub fn link(&self, serial: Serial) -> &Link {
+        &self.links[usize::try_from(serial).unwrap()]
+    }
+
+    pub fn is_control(&self, topic: Uuid, partition: Partition, offset: i64) -> bool {
+        self.controls.contains(&(topic, partition, offset))
+    }
+
+    /// A record as a consumer reads it.
+    pub fn raw(&self, serial: Serial) -> RawRecord {
+        let Link { partition, offset, appended_at, .. } = *self.link(serial);
+        let place = (partition, Offset(offset), appended_at);
+        RawRecord::new(place, None, Some(&serial.to_be_bytes()), std::iter::empty())
+    }
+}
+
+/// What a record says.
+pub fn serial(raw: &RawRecord) -> Serial {
+    u64::from_be_bytes(raw.value().unwrap().try_into().unwrap())
+}
+
+/// The partition at a place in a list of all.
+pub fn partition(index: usize) -> Partition {
+    Partition(i32::try_from(index).unwrap())
+}
+
+/// A partition's place in a list of all.
+pub fn index(partition: Partition) -> usize {
+    usize::try_from(partition.0).unwrap()
+}

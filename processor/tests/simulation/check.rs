@@ -1,0 +1,95 @@
+//! What must be true, whatever happens. Nothing here is learnt from the code that is tested: what is filed is held
+//! against the brokers' own chronicle, what is owned against the group's callbacks.
+
+use processor::{
+    domain::{batch::Run, halt::StopReason},
+    store::halts::{Halt, SeenRow},
+};
+
+use crate::{
+    brokers::{Brokers, serial},
+    database::Row,
+};
+
+pub const ORDER: &str = "each record is filed once, and in its order";
+pub const TOPIC: &str = "only records of the registered topic are filed";
+pub const COUNTED: &str = "a row accounts for each of its offsets";
+pub const FENCED: &str = "only the owner of the row's epoch commits";
+pub const FRESH: &str = "nothing stale is accepted";
+pub const ONE_THING: &str = "a partition is one thing at a time, and each callback is answered once";
+pub const WANTED: &str = "nobody takes what was taken from it";
+pub const TRUE_HALT: &str = "a halt is true of the row that it stops";
+pub const CAUSE: &str = "a partition halts only for a cause";
+pub const LIVES: &str = "a process ends only when it is killed";
+pub const NOTICED: &str = "an owner notices within 20 s that its row has moved back";
+pub const FINISHED: &str = "what can be applied is applied in the end, and the rest stands still by name";
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone)]
+pub struct Violation {
+    pub invariant: &'static str,
+    pub detail: String,
+}
+
+pub type Checked<T = ()> = Result<T, Violation>;
+
+/// `Ok` if it holds.
+pub fn must(holds: bool, invariant: &'static str, detail: impl FnOnce() -> String) -> Checked {
+    if holds { Ok(()) } else { Err(Violation { invariant, detail: detail() }) }
+}
+
+/// Files the records of a run behind those of its row, each of which must be the one that follows in the log. What
+/// lies between them must be control records.
+pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
+    let (topic, partition) = (brokers.registered, run.partition);
+    let mut next = row.progress.next_offset.0;
+    let is_control = |offset: &i64| brokers.is_control(topic, partition, *offset);
+    for record in &run.records {
+        let serial = serial(&record.raw);
+        let link = brokers.link(serial);
+        must(link.topic == topic, TOPIC, || format!("{link:?} in {run:?}"))?;
+        must(link.after == row.tail && link.partition == partition, ORDER, || {
+            format!("{link:?} is filed behind {:?}", row.tail)
+        })?;
+        must(link.offset >= next && (next..link.offset).all(|offset| is_control(&offset)), COUNTED, || {
+            format!("{link:?} is filed at {next}")
+        })?;
+        (row.tail, next) = (Some(serial), link.offset + 1);
+    }
+    must(next <= run.to.0 && (next..run.to.0).all(|offset| is_control(&offset)), COUNTED, || {
+        format!("{next}..{} of partition {partition} hold records", run.to)
+    })
+}
+
+/// The numbers of a halt must be those of its row, and an owner must be the row's owner.
+pub fn halt(row: &Row, halt: &Halt) -> Checked {
+    let (next, last) = (row.progress.next_offset, row.progress.last_digest);
+    let is_true = match &halt.reason {
+        StopReason::BelowLogStart { next_offset, .. } | StopReason::BeyondLogEnd { next_offset, .. } => {
+            *next_offset == next
+        }
+        StopReason::DigestMismatch { offset } => last.is_some_and(|last| last.offset == *offset),
+        StopReason::OffsetGap { expected, .. } => *expected == next,
+        _ => true,
+    };
+    let is_owner = match halt.seen {
+        SeenRow::Owned(owner_epoch) => owner_epoch == row.progress.owner_epoch,
+        SeenRow::Read(..) | SeenRow::Absent => true,
+    };
+    must(is_true && is_owner, TRUE_HALT, || format!("{halt:?} of {row:?}"))
+}
+
+/// The world must have done what a halt names.
+pub fn cause(reason: &StopReason, partition: usize, brokers: &Brokers) -> Checked {
+    let was_recreated = brokers.is_recreated;
+    let has_cause = match reason {
+        StopReason::TopicRecreated { .. } => was_recreated,
+        StopReason::OtherCluster { .. } => brokers.is_foreign,
+        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[partition],
+        StopReason::BeyondLogEnd { .. } | StopReason::DigestMismatch { .. } => {
+            was_recreated || brokers.truncated[partition]
+        }
+        _ => false,
+    };
+    must(has_cause, CAUSE, || format!("partition {partition}: {reason}"))
+}

@@ -1,0 +1,26 @@
+//! Broken twins: each leaves out one guard, here in the stand-ins, or hides a fact from the machine. The simulation
+//! must find each; one that it does not find is a guard that nothing tests.
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Twin {
+    /// Nothing is left out.
+    Whole,
+    /// Beliefs are not held against the rows while nothing is to be applied.
+    RowsNotLookedAt,
+    /// One partition that cannot be looked at holds up all that were asked for with it.
+    AllOrNothing,
+    /// A takeover goes on when its partition leaves.
+    OrphanTakeover,
+    /// A halt is written whatever the row says.
+    HaltUnseen,
+    /// A topic of the same name in another cluster is taken for the registered one.
+    ForeignCluster,
+    /// A running consumer does not notice that its topic was created again.
+    RecreatedUnseen,
+    /// The ends of transactions are not explained.
+    ControlIsGap,
+    /// A partition that is out of range ends its process.
+    OutOfRangeEndsAll,
+    /// The compare-and-set does not look at the epoch.
+    EpochNotCompared,
+}
