@@ -72,6 +72,10 @@ struct Active {
     is_mirrored: bool,
     /// The position at which the log was last held against the row.
     looked_at: NextOffset,
+    /// How often the consumer has met something that this log may explain.
+    doubts: u64,
+    /// How many of them a look has answered that began after them.
+    doubts_answered: u64,
     /// Where it stood when idle and when stuck partitions were last asked for.
     stood_at: [NextOffset; 2],
     waiting: Waiting,
@@ -307,6 +311,8 @@ impl Ownerships {
                     log_end,
                     is_mirrored: false,
                     looked_at: next_offset,
+                    doubts: 0,
+                    doubts_answered: 0,
                     stood_at: [next_offset; 2],
                     waiting: Waiting::default(),
                     unreadable_since: None,

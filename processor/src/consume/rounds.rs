@@ -23,9 +23,6 @@ use crate::{
     store::{StoreError, halts, progress},
 };
 
-/// After the consumer has met something that one of its partitions must explain, all are looked at for this long.
-const LOOK_CLOSELY: Duration = Duration::from_secs(10);
-
 /// After the consumer has met a batch that it cannot read, the partitions that stand still are asked for one for
 /// this long.
 const SUSPECT_BATCHES: Duration = Duration::from_secs(60);
@@ -71,8 +68,8 @@ pub enum Seen {
     /// The rows, and those that are not where their owner believes.
     Rows { rows: Vec<Progress>, differences: Vec<Differing> },
     /// Partitions whose log does not continue their rows, or whose topic is another one; and those that were
-    /// found sound, where they stood.
-    Topic { differences: Vec<Differing>, sound: Vec<(Partition, AssignmentEpoch, NextOffset)> },
+    /// found sound, as they were believed, and where they stood.
+    Topic { differences: Vec<Differing>, sound: Vec<(Belief, NextOffset)> },
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
     Audit(Option<Vec<String>>),
     /// Of the partitions that were asked for, those that are not halted any more.
@@ -110,19 +107,14 @@ pub struct Schedule {
     audit: AuditConfig,
     /// `None`: under way.
     due: [(Round, Option<Instant>); 6],
-    close_look_until: Instant,
     batches_suspected_until: Instant,
 }
 
 impl Schedule {
     /// Everything is due one interval from `now`.
     pub fn new(audit: AuditConfig, now: Instant) -> Self {
-        let mut schedule = Self {
-            audit,
-            due: Round::ALL.map(|round| (round, None)),
-            close_look_until: now,
-            batches_suspected_until: now,
-        };
+        let mut schedule =
+            Self { audit, due: Round::ALL.map(|round| (round, None)), batches_suspected_until: now };
         for round in Round::ALL {
             schedule.done(round, now);
         }
@@ -159,18 +151,12 @@ impl Schedule {
         }
     }
 
-    /// The consumer has met something that the topic, or one of the logs, must explain: look at once, at all.
-    pub fn look_closely(&mut self, now: Instant) {
-        self.close_look_until = now + LOOK_CLOSELY;
+    /// The consumer has met something that the topic, or one of the logs, must explain: look at once.
+    pub fn look_now(&mut self, now: Instant) {
         for (_, due) in self.due.iter_mut().filter(|(round, _)| *round == Round::Topic) {
             // One that is under way began before.
             *due = due.map(|_| now);
         }
-    }
-
-    /// Whether all partitions are to be looked at, not only the idle ones.
-    pub fn looks_closely(&self, now: Instant) -> bool {
-        now < self.close_look_until
     }
 
     /// The consumer has met a batch that it cannot read, in a partition that it does not name.
@@ -248,7 +234,7 @@ async fn topic(
     taker: &Taker,
     beliefs: &[Belief],
     partitions: &[Partition],
-) -> Result<(Vec<Differing>, Vec<(Partition, AssignmentEpoch, NextOffset)>), Obstacle> {
+) -> Result<(Vec<Differing>, Vec<(Belief, NextOffset)>), Obstacle> {
     let found = taker.inspector.ask(Inspector::identity).await?;
     if another_topic(&taker.registered, &found).is_some() {
         let all = beliefs.iter().map(|belief| (belief.partition, belief.epoch, Difference::Topic));
@@ -264,7 +250,7 @@ async fn topic(
             continue;
         };
         match verdict {
-            Ok(row) => sound.push((partition, belief.epoch, row.row().next_offset)),
+            Ok(row) => sound.push((*belief, row.row().next_offset)),
             Err(Answer::Taken(Takeover::Halted(..) | Takeover::StillHalted(_))) => {
                 differences.push((partition, belief.epoch, Difference::Log));
             }
@@ -340,9 +326,8 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         assert!(!schedule.begin(at(2)).contains(&Round::Batches));
         schedule.suspect_batches(at(2));
-        schedule.look_closely(at(2));
+        schedule.look_now(at(2));
         assert_eq!(schedule.begin(at(2)), [Round::Topic, Round::Batches]);
-        assert!(schedule.looks_closely(at(11)) && !schedule.looks_closely(at(12)));
         schedule.done(Round::Batches, at(4));
         assert!(!schedule.begin(at(70)).contains(&Round::Batches));
     }
@@ -356,6 +341,7 @@ mod tests {
             next_offset: NextOffset(10),
             log_end: Offset(10),
             lane: 0,
+            doubts: 0,
         };
         let row = |next_offset: i64, owner_epoch: i64| Progress {
             partition: Partition(1),

@@ -201,7 +201,8 @@ impl<'a> Supervisor<'a> {
             }
             Report::Callback(Callback::LogEnds(ends)) => self.happened(Event::LogEnds(ends)),
             Report::Trouble(Trouble::OutOfRange) => {
-                self.schedule.look_closely(Instant::now());
+                self.ownerships.doubt_logs();
+                self.schedule.look_now(Instant::now());
                 GO_ON
             }
             // What is read from now on may be of a topic that has just been created: nothing is, before it is known.

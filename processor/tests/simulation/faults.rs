@@ -47,14 +47,12 @@ impl World {
         self.note(|| format!("fault {kind}"));
         let (node, log) = (self.dice.pick(self.nodes.len()), self.dice.pick(self.rules.len()));
         let rest = self.heals_at - self.now;
-        // What a close look would miss is missed for good: production has that limit, too.
-        let is_looking = self.now < self.looks_until;
         match kind {
             0 | 1 => {
                 self.groups[0].rebalance(&mut self.dice);
                 self.tell(0);
             }
-            2 if !is_looking => {
+            2 => {
                 let lasts = self.dice.between(500, 15_000).min(rest);
                 self.freeze(node, lasts);
             }
@@ -62,14 +60,14 @@ impl World {
                 let down_for = self.dice.below(8_000).min(rest);
                 self.kill(node, down_for);
             }
-            4 if !is_looking => {
+            4 => {
                 self.database.restart();
                 self.database.is_up = false;
                 let at = self.now + self.dice.between(100, 4_000).min(rest);
                 self.later(at, What::ComeUp);
             }
             5 => self.database.fail_over(),
-            6 if !is_looking => {
+            6 => {
                 self.brokers.topics[0].logs[log].has_leader = false;
                 let at = self.now + self.dice.between(100, 9_000).min(rest);
                 self.later(at, What::Lead(log));

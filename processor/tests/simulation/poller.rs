@@ -135,8 +135,8 @@ impl World {
             return Ok(());
         }
         let now = self.instant();
-        self.nodes[process.node].schedule.look_closely(now);
-        self.looks_until = self.now + 12_000;
+        self.nodes[process.node].ownerships.doubt_logs();
+        self.nodes[process.node].schedule.look_now(now);
         Ok(())
     }
 

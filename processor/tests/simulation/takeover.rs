@@ -8,7 +8,7 @@ use processor::{
     consume::{
         decide::{Facts, Sound, Standing, Takeover, another_topic, decide, decide_standing},
         guard::guard,
-        ownership::{Difference, Event, Sighted},
+        ownership::{Belief, Difference, Event, Sighted},
         rounds::{Round, Seen, Subject, differences},
         takeover::{Answer, all_wait},
         tickets::Ticket,
@@ -274,7 +274,7 @@ impl World {
                         continue;
                     };
                     match verdict {
-                        Ok(row) => sound.push((partition, belief.epoch, row.row().next_offset)),
+                        Ok(row) => sound.push((*belief, row.row().next_offset)),
                         Err(Answer::Taken(_)) => {
                             differences.push((partition, belief.epoch, Difference::Log));
                         }
@@ -300,8 +300,9 @@ impl World {
             Seen::LogEnds { ends, .. } => self.happened(process, Event::LogEnds(ends)),
             Seen::Rows { differences, .. } => self.happened(process, Event::Differ(differences)),
             Seen::Topic { differences, sound } => {
-                for (partition, epoch, at) in sound {
-                    self.happened(process, Event::Sighted(partition, epoch, Sighted::Sound(at)))?;
+                for (Belief { partition, epoch, doubts, .. }, at) in sound {
+                    let sighted = Sighted::Sound { at, doubts };
+                    self.happened(process, Event::Sighted(partition, epoch, sighted))?;
                 }
                 self.happened(process, Event::Differ(differences))
             }
@@ -320,14 +321,7 @@ impl World {
             let partitions = match round {
                 Round::LogEnds | Round::Rows | Round::Audit => Vec::new(),
                 Round::Halts => node.ownerships.standing(),
-                Round::Topic => {
-                    let idle = node.ownerships.idle();
-                    if node.schedule.looks_closely(now) {
-                        beliefs.iter().map(|belief| belief.partition).collect()
-                    } else {
-                        idle
-                    }
-                }
+                Round::Topic => node.ownerships.to_be_looked_at(),
                 Round::Batches => node.ownerships.stuck(),
             };
             begun.push((round, Subject { beliefs, partitions }));

@@ -59,8 +59,6 @@ pub struct World {
     pub quiet_from: (u64, u64),
     /// Which kinds of faults this world knows.
     pub faults: u64,
-    /// Until then a close look must not be missed.
-    pub looks_until: u64,
     is_over: bool,
     trace: Option<VecDeque<String>>,
 }
@@ -105,7 +103,6 @@ impl World {
             is_healed: false,
             quiet_from: (heals_at - quiet, heals_at - dice.below(6_000)),
             faults: dice.below(u64::MAX),
-            looks_until: 0,
             is_over: false,
             trace: traces.then(VecDeque::new),
             dice,

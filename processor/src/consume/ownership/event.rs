@@ -87,8 +87,8 @@ impl Difference {
 /// What a look at the log of an active partition has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sighted {
-    /// Its log continues where the row stood.
-    Sound(NextOffset),
+    /// Its log continues where the row stood, which answers as many doubts as there were when the look began.
+    Sound { at: NextOffset, doubts: u64 },
     /// The batch at this offset cannot be read; what the client says.
     Unreadable(Offset, String),
 }
@@ -104,6 +104,8 @@ pub struct Belief {
     /// As the brokers have named it last.
     pub log_end: Offset,
     pub lane: usize,
+    /// How often the consumer has met something that its log may explain.
+    pub doubts: u64,
 }
 
 /// Why the consumer is built again.

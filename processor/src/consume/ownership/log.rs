@@ -26,7 +26,10 @@ impl Ownerships {
         acts: &mut Vec<Act>,
     ) -> Ownership {
         match sighted {
-            Sighted::Sound(at) => active.looked_at = at,
+            Sighted::Sound { at, doubts } => {
+                active.looked_at = at;
+                active.doubts_answered = active.doubts_answered.max(doubts);
+            }
             Sighted::Unreadable(offset, _) if offset != active.next_offset.offset() => {}
             Sighted::Unreadable(offset, error) => match active.unreadable_since {
                 Some((at, since)) if at == offset && now.duration_since(since) >= UNREADABLE_AFTER => {
@@ -39,6 +42,16 @@ impl Ownerships {
             },
         }
         Ownership::Active(active)
+    }
+
+    /// The consumer has met something that one of the logs must explain, and does not say which. Each is in doubt
+    /// until a look has answered that begins later, however long that takes: nothing more may come of it.
+    pub fn doubt_logs(&mut self) {
+        for ownership in self.partitions.values_mut() {
+            if let Ownership::Active(active) = ownership {
+                active.doubts += 1;
+            }
+        }
     }
 
     pub(super) fn note_log_ends(&mut self, ends: Vec<(Partition, Offset)>) {

@@ -149,6 +149,22 @@ fn a_batch_that_cannot_be_read_halts_its_partition_when_it_has_had_its_time() {
 }
 
 #[test]
+fn a_doubt_about_the_logs_lasts_until_a_look_has_answered_that_began_after_it() {
+    let (mut ownerships, now) = (Ownerships::new(1), Instant::now());
+    let epoch = active(&mut ownerships);
+    let sound = |doubts| Event::Sighted(P, epoch, Sighted::Sound { at: NextOffset(10), doubts });
+    assert_eq!(ownerships.to_be_looked_at(), [], "it was looked at when it was taken up");
+    let before = ownerships.beliefs()[0].doubts;
+    ownerships.doubt_logs();
+    assert_eq!(ownerships.to_be_looked_at(), [P]);
+    ownerships.on(sound(before), now);
+    assert_eq!(ownerships.to_be_looked_at(), [P], "that look had begun before, or was not answered at all");
+    let doubts = ownerships.beliefs()[0].doubts;
+    ownerships.on(sound(doubts), now);
+    assert_eq!(ownerships.to_be_looked_at(), []);
+}
+
+#[test]
 fn tries_come_later_each_time_and_those_that_share_an_obstacle_come_together() {
     let mut ownerships = Ownerships::new(1);
     let mut asked =
@@ -214,7 +230,7 @@ impl World {
             8 => Event::Resumed(vec![partition]),
             _ => match how % 3 {
                 0 => Event::Differ(vec![(ep, epoch, Difference::OwnerEpoch)]),
-                1 => Event::Sighted(ep, epoch, Sighted::Sound(NextOffset(10))),
+                1 => Event::Sighted(ep, epoch, Sighted::Sound { at: NextOffset(10), doubts: 0 }),
                 _ => Event::Tick { unix_seconds: 0 },
             },
         }

@@ -15,14 +15,21 @@ impl Ownerships {
             next_offset: active.next_offset,
             log_end: active.log_end,
             lane: active.lane,
+            doubts: active.doubts,
         };
         self.active().map(belief).collect()
     }
 
-    /// The active partitions that have not moved since this was last asked, and whose log was not held against
-    /// the position at which they stand.
-    pub fn idle(&mut self) -> Vec<Partition> {
-        self.stand_still(|[idle, _]| idle, |active| active.looked_at != active.next_offset)
+    /// The active partitions whose logs are to be held against their rows: those that have not moved since this was
+    /// last asked and were not looked at where they stand, and those in doubt.
+    pub fn to_be_looked_at(&mut self) -> Vec<Partition> {
+        let mut asked = self.stand_still(|[idle, _]| idle, |active| active.looked_at != active.next_offset);
+        asked.extend(
+            self.active().filter(|(_, active)| active.doubts > active.doubts_answered).map(|(p, _)| p),
+        );
+        asked.sort_unstable();
+        asked.dedup();
+        asked
     }
 
     /// The active partitions that have not moved since this was last asked, although their logs hold more.

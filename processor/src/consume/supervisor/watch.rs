@@ -11,7 +11,7 @@ use schemas::Partition;
 use super::{End, Flow, GO_ON, Internal, RunError, Supervisor};
 use crate::{
     consume::{
-        ownership::{Cause, Event, Sighted},
+        ownership::{Belief, Cause, Event, Sighted},
         rounds::{Round, Seen, Subject, look},
         watchdog::{Sight, Verdict},
     },
@@ -32,7 +32,7 @@ impl Supervisor<'_> {
                 partitions: match round {
                     Round::LogEnds | Round::Rows | Round::Audit => Vec::new(),
                     Round::Halts => self.ownerships.standing(),
-                    Round::Topic => self.looked_at(now),
+                    Round::Topic => self.ownerships.to_be_looked_at(),
                     Round::Batches => self.ownerships.stuck(),
                 },
             };
@@ -43,17 +43,6 @@ impl Supervisor<'_> {
                     async move { Internal::Seen(look(taker, profile, round, subject).await) },
                 ),
             );
-        }
-    }
-
-    /// Whose logs are held against their rows: those that stand still, or all when the consumer has met something
-    /// that one of them must explain.
-    fn looked_at(&mut self, now: Instant) -> Vec<Partition> {
-        let idle = self.ownerships.idle();
-        if self.schedule.looks_closely(now) {
-            self.ownerships.beliefs().iter().map(|belief| belief.partition).collect()
-        } else {
-            idle
         }
     }
 
@@ -73,9 +62,10 @@ impl Supervisor<'_> {
                 self.happened(Event::Differ(differences))
             }
             Seen::Topic { differences, sound } => {
-                for (partition, epoch, at) in sound {
+                for (Belief { partition, epoch, doubts, .. }, at) in sound {
+                    let sighted = Sighted::Sound { at, doubts };
                     if let end @ ControlFlow::Break(_) =
-                        self.happened(Event::Sighted(partition, epoch, Sighted::Sound(at)))?
+                        self.happened(Event::Sighted(partition, epoch, sighted))?
                     {
                         return Ok(end);
                     }
