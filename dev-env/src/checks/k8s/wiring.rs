@@ -170,6 +170,9 @@ pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &[(&str, Val
         let is_same = objects.get("PrometheusRule", name).at("/spec") == rules;
         findings.require(is_same, "prometheus-rule", name, "is not what monitoring/ says: `make k8s-rules`");
     }
+    if objects.of("Kafka").next().is_none() {
+        return;
+    }
     // What scrapes pods asks for a port by the name that the operators give it: Strimzi 1.2.0 MetricsModel.METRICS_PORT_NAME,
     // CloudNativePG 1.30.0 pkg/specs/pods.go `metrics`.
     for (name, port) in [("telex-kafka", "tcp-prometheus"), ("telex-postgres", "metrics")] {
