@@ -18,13 +18,14 @@ use super::programs::Programs;
 use super::yaml::{Look as _, document};
 
 /// What is built, by kustomize, from these directories.
-pub const BUILDS: [&str; 6] = [
+pub const BUILDS: [&str; 7] = [
     "k8s/overlays/prod",
     "k8s/overlays/operators",
     "k8s/overlays/dev",
     "k8s/overlays/own-servers",
     "k8s/overlays/prod-readers-outside",
     "k8s/loadtest",
+    "k8s/overlays/prod/programs",
 ];
 const FILES: [&str; 5] = [
     "monitoring/prometheus/telex.rules.yml",
@@ -55,6 +56,7 @@ const DEV: &str = BUILDS[2];
 const OWN: &str = BUILDS[3];
 const OUTSIDE: &str = BUILDS[4];
 const LOAD: &str = BUILDS[5];
+const PROGRAMS: &str = BUILDS[6];
 
 /// The topics, for whoever makes them in a Kafka of their own.
 const TOPICS: &str = FILES[3];
@@ -166,6 +168,7 @@ pub const MISTAKES: &[Mistake] = &[
         "network",
     ),
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
+    (PROGRAMS, "kind: HorizontalPodAutoscaler", "kind: KafkaTopic", "halves"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
     (
         "docs/scaling.md",
@@ -231,6 +234,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
     }
     let prod = Objects::parse(&[files.get(PROD)])?;
     scaling::production(&mut findings, &prod);
+    wiring::stores_nothing(&mut findings, &Objects::parse(&[files.get(PROGRAMS)])?);
     commands::documented(&mut findings, &prod, files, programs)?;
     Ok(findings)
 }

@@ -183,6 +183,23 @@ pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &[(&str, Val
     }
 }
 
+/// What the guide says may be deleted alone stores nothing, and takes nothing along that does.
+pub fn stores_nothing(findings: &mut Findings, objects: &Objects) {
+    let storing = [
+        "Cluster",
+        "Kafka",
+        "KafkaNodePool",
+        "KafkaTopic",
+        "KafkaUser",
+        "Namespace",
+        "PersistentVolumeClaim",
+        "StatefulSet",
+    ];
+    for object in storing.iter().flat_map(|kind| objects.of(kind)) {
+        findings.note("halves", &place(object), "would be deleted with the programs");
+    }
+}
+
 /// Selectors of policies and budgets choose pods that somebody makes.
 pub fn selectors(findings: &mut Findings, objects: &Objects) {
     let pods = objects.pods();
