@@ -18,11 +18,21 @@ use super::programs::Programs;
 use super::yaml::{Look as _, document};
 
 /// What is built, by kustomize, from these directories.
-pub const BUILDS: [&str; 3] = ["k8s/overlays/prod", "k8s/overlays/dev", "k8s/loadtest"];
-const FILES: [&str; 3] = [
+pub const BUILDS: [&str; 7] = [
+    "k8s/overlays/prod",
+    "k8s/overlays/operators",
+    "k8s/overlays/dev",
+    "k8s/overlays/own-servers",
+    "k8s/overlays/prod-readers-outside",
+    "k8s/loadtest",
+    "k8s/overlays/prod/programs",
+];
+const FILES: [&str; 5] = [
     "monitoring/prometheus/telex.rules.yml",
     "monitoring/prometheus/platform.rules.yml",
     "migrations/roles/create.sql",
+    "k8s/components/strimzi/topic.yaml",
+    "docker-compose.yml",
 ];
 /// The files that are read, beside what is built.
 pub fn files() -> Vec<&'static str> {
@@ -31,18 +41,27 @@ pub fn files() -> Vec<&'static str> {
 
 /// Where the rules of Prometheus are written for its operator, by the name of the object.
 pub const RULES: [(&str, &str, &str); 2] = [
-    ("telex", FILES[0], "k8s/base/monitoring/prometheus-rule.yaml"),
-    ("telex-platform", FILES[1], "k8s/base/monitoring/platform-rule.yaml"),
+    ("telex", FILES[0], "k8s/components/prometheus-operator/prometheus-rule.yaml"),
+    ("telex-platform", FILES[1], "k8s/components/prometheus-operator/platform-rule.yaml"),
 ];
 /// The roles as they are, and where CloudNativePG reads them.
-pub const ROLES: (&str, &str) = (FILES[2], "k8s/base/postgres/roles.sql");
+pub const ROLES: (&str, &str) = (FILES[2], "k8s/components/postgres-roles/roles.sql");
 
 /// Names every Secret that a person makes.
 const GUIDE: &str = "docs/kubernetes.md";
 
 const PROD: &str = BUILDS[0];
-const DEV: &str = BUILDS[1];
-const LOAD: &str = BUILDS[2];
+const OPERATORS: &str = BUILDS[1];
+const DEV: &str = BUILDS[2];
+const OWN: &str = BUILDS[3];
+const OUTSIDE: &str = BUILDS[4];
+const LOAD: &str = BUILDS[5];
+const PROGRAMS: &str = BUILDS[6];
+
+/// The topics, for whoever makes them in a Kafka of their own.
+const TOPICS: &str = FILES[3];
+/// Its servers are those of the overlay that has no operators.
+const COMPOSE: &str = FILES[4];
 
 /// One for each rule, and more where a rule has arms.
 pub const MISTAKES: &[Mistake] = &[
@@ -107,7 +126,15 @@ pub const MISTAKES: &[Mistake] = &[
     ),
     (PROD, "min.insync.replicas: 2\n    retention", "min.insync.replicas: 1\n    retention", "topic"),
     (PROD, "retention.ms: 1209600000", "retention.ms: 3600000", "topic"),
-    (DEV, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
+    (OPERATORS, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
+    (DEV, "cleanup.policy=delete", "cleanup.policy=compact", "topic"),
+    (DEV, "--partitions=12", "--partitions=6", "partitions"),
+    (DEV, "docker.io/apache/kafka:4.2.0", "docker.io/apache/kafka:4.1.0", "image-compose"),
+    (DEV, "security.protocol=plaintext", "security.protocol=sasl_ssl", "tls"),
+    (DEV, "  replicas: 1\n", "", "autoscaled"),
+    (OWN, "minReplicas: 3", "minReplicas: 1", "production"),
+    (OWN, "cidr: 192.0.2.0/25", "cidr: 0.0.0.0/0", "network"),
+    (OUTSIDE, "cidr: 198.51.100.0/24", "cidr: 0.0.0.0/0", "network"),
     (PROD, "name: telex.quarantine\n  namespace", "name: quarantine\n  namespace", "topic"),
     (
         PROD,
@@ -129,6 +156,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "value: production", "value: development", "production"),
     (PROD, "  name: default-deny", "  name: allow", "network"),
     (PROD, "port: 5432", "port: 5433", "network"),
+    (PROD, "        telex/to-kafka: \"true\"\n", "", "network"),
     (PROD, BROKERS_LEAVE, BROKERS_STAY, "network"),
     (PROD, "          telex/reader: \"true\"", "          telex/writer: \"true\"", "network"),
     (PROD, "cidr: 169.254.20.10/32", "cidr: 0.0.0.0/0", "network"),
@@ -140,6 +168,7 @@ pub const MISTAKES: &[Mistake] = &[
         "network",
     ),
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
+    (PROGRAMS, "kind: HorizontalPodAutoscaler", "kind: KafkaTopic", "halves"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
     (
         "docs/scaling.md",
@@ -157,13 +186,13 @@ const BROKERS_LEAVE: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - 
 const BROKERS_STAY: &str = "    - port: 9090\n    - port: 9091\n    to:\n    - podSelector:\n        matchLabels:\n          strimzi.io/name: telex-kafka\n  - ports:\n    - port: 444\n    - port: 6444\n";
 const IN_THE_POD: &str = "kubectl exec deploy/processor -- /usr/local/bin/processor partitions switch";
 
-/// Checks one overlay, together with the load test that may run beside it.
+/// Checks each overlay, together with the load test that may run beside it.
 ///
 /// # Errors
 /// A text is no YAML, or a program could not be run.
 pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
     let mut findings = Findings::default();
-    for build in [PROD, DEV] {
+    for build in [PROD, OPERATORS, DEV, OWN, OUTSIDE] {
         let objects = Objects::parse(&[files.get(build), files.get(LOAD)])?;
         for object in objects.all() {
             let place = objects::place(object);
@@ -174,25 +203,38 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         }
         for workload in objects.workloads() {
             workloads::hardened(&mut findings, &workload);
-            workloads::long_lived(&mut findings, &workload, &objects);
-            workloads::program(&mut findings, &workload, &objects, programs)?;
-            wiring::mounts(&mut findings, &workload, &objects, files.get(GUIDE));
-            wiring::scratch(&mut findings, &workload);
+            if workload.is_server() {
+                workloads::server(&mut findings, &workload, files.get(COMPOSE));
+            } else {
+                workloads::long_lived(&mut findings, &workload, &objects);
+                workloads::program(&mut findings, &workload, &objects, programs, build == DEV)?;
+                wiring::mounts(&mut findings, &workload, &objects, files.get(GUIDE));
+                wiring::scratch(&mut findings, &workload);
+            }
         }
         wiring::namespace(&mut findings, &objects);
         wiring::services(&mut findings, &objects);
-        let rules = RULES.iter().map(|(name, file, _)| Ok((*name, document(files.get(file))?)));
-        wiring::monitored(&mut findings, &objects, &rules.collect::<Result<Vec<_>>>()?);
+        if build != DEV {
+            let rules = RULES.iter().map(|(name, file, _)| Ok((*name, document(files.get(file))?)));
+            wiring::monitored(&mut findings, &objects, &rules.collect::<Result<Vec<_>>>()?);
+        }
         wiring::roles(&mut findings, &objects, files.get(ROLES.0));
         wiring::selectors(&mut findings, &objects);
-        scaling::partitions(&mut findings, &objects);
+        let is_own = build == OWN;
+        let described = is_own.then(|| Objects::parse(&[files.get(build), files.get(TOPICS)])).transpose()?;
+        let with_topics = described.as_ref().unwrap_or(&objects);
+        scaling::partitions(&mut findings, with_topics);
         scaling::lag(&mut findings, &objects);
-        scaling::topics(&mut findings, &objects, build == PROD);
+        scaling::topics(&mut findings, with_topics, ![OPERATORS, DEV].contains(&build));
         scaling::rights(&mut findings, &objects);
         network::flows(&mut findings, &objects);
+        if ![OPERATORS, DEV].contains(&build) {
+            scaling::guarded(&mut findings, &objects);
+        }
     }
     let prod = Objects::parse(&[files.get(PROD)])?;
     scaling::production(&mut findings, &prod);
+    wiring::stores_nothing(&mut findings, &Objects::parse(&[files.get(PROGRAMS)])?);
     commands::documented(&mut findings, &prod, files, programs)?;
     Ok(findings)
 }

@@ -13,7 +13,7 @@ use crate::checks::yaml::Look as _;
 type Flow = (&'static str, &'static str, i64);
 
 /// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash.
-const FLOWS: [Flow; 15] = [
+const FLOWS: [Flow; 14] = [
     ("/traefik", "ingest-api", 8080),
     ("loadtest", "ingest-api", 8080),
     ("/monitoring", "ingest-api", 9101),
@@ -23,12 +23,26 @@ const FLOWS: [Flow; 15] = [
     ("operator", "kafka", 9093),
     ("operator-hooks", "kafka", 9093),
     ("prove", "kafka", 9093),
-    ("/reader", "kafka", 9094),
+    ("topics", "kafka", 9093),
     ("processor", "postgres", 5432),
     ("migrate", "postgres", 5432),
     ("operator", "postgres", 5432),
     ("prove", "postgres", 5432),
-    ("/reader", "postgres", 5432),
+];
+
+/// Those of other teams, where there are users and certificates for them.
+const READERS: [Flow; 2] = [("/reader", "kafka", 9094), ("/reader", "postgres", 5432)];
+/// And those from outside of the cluster, where there is a listener for them.
+const READERS_OUTSIDE: Flow = ("/readers-outside", "kafka", 9095);
+
+/// Where a flow to a pod leads if the server is one's own, by the addresses of overlays/own-servers.
+const OWN_SERVERS: [(&str, &str); 2] = [("kafka", "/own-kafka"), ("postgres", "/own-postgres")];
+/// What is known by its address alone.
+const ADDRESSES: [(&str, &str); 4] = [
+    ("/node-local-dns", "169.254.20.10/32"),
+    ("/own-kafka", "192.0.2.0/25"),
+    ("/own-postgres", "192.0.2.128/25"),
+    ("/readers-outside", "198.51.100.0/24"),
 ];
 
 /// Strimzi 1.2.0, cluster-operator/src/main/java/io/strimzi/operator/cluster/model/KafkaCluster.java: the ports of the
@@ -113,13 +127,34 @@ fn pods(objects: &Objects) -> Vec<Pod> {
         let name = format!("/{namespace}");
         pods.push(Pod { name, namespace: Some(of_namespace), labels, address: None });
     }
-    pods.push(Pod {
-        name: "/node-local-dns".to_owned(),
-        namespace: Some(Labels::new()),
-        labels: Labels::new(),
-        address: Some("169.254.20.10/32"),
-    });
+    for (name, address) in ADDRESSES {
+        pods.push(Pod {
+            name: name.to_owned(),
+            namespace: Some(Labels::new()),
+            labels: Labels::new(),
+            address: Some(address),
+        });
+    }
     pods
+}
+
+/// The flows that these objects and pods have to have.
+fn named(objects: &Objects, pods: &[Pod], has_operators: bool) -> BTreeSet<Flow> {
+    let mut named: BTreeSet<Flow> = FLOWS.into_iter().chain(CERT_MANAGER).collect();
+    if has_operators {
+        named.extend(STRIMZI.into_iter().chain(CLOUD_NATIVE_PG).chain(READERS));
+    }
+    for (server, own) in OWN_SERVERS {
+        if !pods.iter().any(|pod| pod.name == server) {
+            let to_it = FLOWS.into_iter().filter(|(_, to, _)| *to == server);
+            named.extend(to_it.map(|(from, _, port)| (from, own, port)));
+        }
+    }
+    let is_outside = |listener: &Value| listener.text("/name") == "outside";
+    if objects.of("Kafka").any(|it| it.list("/spec/kafka/listeners").iter().any(is_outside)) {
+        named.insert(READERS_OUTSIDE);
+    }
+    named
 }
 
 /// Compares what the policies allow with the list.
@@ -134,9 +169,11 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
     });
     findings.require(denies, "network", "default-deny", "does not deny everything both ways");
     let pods = pods(objects);
-    let named: BTreeSet<Flow> =
-        [&FLOWS[..], &STRIMZI, &CLOUD_NATIVE_PG, &CERT_MANAGER].concat().into_iter().collect();
-    let ports: BTreeSet<i64> = named
+    let has_operators = objects.of("Kafka").next().is_some();
+    let named = named(objects, &pods, has_operators);
+    let known =
+        [&FLOWS[..], &STRIMZI, &CLOUD_NATIVE_PG, &CERT_MANAGER, &READERS, &[READERS_OUTSIDE]].concat();
+    let ports: BTreeSet<i64> = known
         .iter()
         .map(|(_, _, port)| *port)
         .chain(API_SERVER_PORTS)
@@ -149,7 +186,7 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
                 let is_name_server = from.is_ours() && NAME_SERVERS.contains(&(to.name.as_str(), port));
                 let is_named =
                     is_name_server || named.contains(&(from.name.as_str(), to.name.as_str(), port));
-                let asks = ASK_THE_API_SERVER.contains(&from.name.as_str());
+                let asks = has_operators && ASK_THE_API_SERVER.contains(&from.name.as_str());
                 let may_leave = is_named || asks && API_SERVER_PORTS.contains(&port);
                 let place = format!("{} → {}:{port}", from.name, to.name);
                 let mut compare = |is_ours: bool, is_allowed: bool, should_be: bool, side: &str| {

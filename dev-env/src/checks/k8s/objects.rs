@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use crate::checks::programs::{Invocation, NAMES};
 use crate::checks::yaml::{Look as _, documents};
 
 pub type Labels = BTreeMap<String, String>;
 
+/// How the images of the servers begin that run without an operator.
+const SERVERS: [&str; 2] = ["docker.io/apache/kafka:", "docker.io/library/postgres:"];
+
 #[derive(Debug)]
 pub struct Objects(Vec<Value>);
 
-/// Something that starts one of our containers.
+/// Something that starts a container.
 #[derive(Debug, Clone, Copy)]
 pub struct Workload<'a> {
     pub object: &'a Value,
@@ -32,6 +35,8 @@ impl Objects {
         for text in texts {
             all.extend(documents(text)?);
         }
+        let made: Vec<Value> = all.iter().filter_map(made_topic).collect();
+        all.extend(made);
         Ok(Self(all))
     }
 
@@ -50,7 +55,7 @@ impl Objects {
         self.of(kind).find(|object| object.text("/metadata/name") == name).unwrap_or(&NULL)
     }
 
-    /// What starts containers of ours.
+    /// What starts containers.
     pub fn workloads(&self) -> Vec<Workload<'_>> {
         let kinds = ["Deployment", "StatefulSet", "Job", "CronJob"];
         let objects = self.0.iter().filter(|object| kinds.contains(&object.text("/kind").as_str()));
@@ -114,6 +119,12 @@ impl Workload<'_> {
         !matches!(self.object.text("/kind").as_str(), "Job" | "CronJob")
     }
 
+    /// It runs Kafka, its tools or PostgreSQL.
+    pub fn is_server(&self) -> bool {
+        let image = self.container.text("/image");
+        SERVERS.iter().any(|server| image.starts_with(server))
+    }
+
     /// The program that its image holds.
     pub fn program(&self) -> Option<&'static str> {
         let image = self.container.text("/image");
@@ -148,6 +159,30 @@ impl Workload<'_> {
         }
         Invocation { arguments: self.container.texts("/args"), variables: self.variables(), files }
     }
+}
+
+/// The topic that a Job makes with Kafka's own tool, as Strimzi would be told of it.
+fn made_topic(job: &Value) -> Option<Value> {
+    let command = job.texts("/spec/template/spec/containers/0/command");
+    if !command.first()?.ends_with("/kafka-topics.sh") {
+        return None;
+    }
+    let value = |flag: &str| command.iter().find_map(|it| it.strip_prefix(flag)).map(ToOwned::to_owned);
+    let number = |flag: &str| value(flag)?.parse::<i64>().ok();
+    let config: Map<String, Value> = command
+        .iter()
+        .filter_map(|it| it.strip_prefix("--config=")?.split_once('='))
+        .map(|(name, value)| (name.to_owned(), Value::from(value)))
+        .collect();
+    Some(json!({
+        "kind": "KafkaTopic",
+        "metadata": {"name": value("--topic=")?, "namespace": job.text("/metadata/namespace")},
+        "spec": {
+            "partitions": number("--partitions=")?,
+            "replicas": number("--replication-factor=")?,
+            "config": config,
+        },
+    }))
 }
 
 /// Kind and name.

@@ -170,6 +170,9 @@ pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &[(&str, Val
         let is_same = objects.get("PrometheusRule", name).at("/spec") == rules;
         findings.require(is_same, "prometheus-rule", name, "is not what monitoring/ says: `make k8s-rules`");
     }
+    if objects.of("Kafka").next().is_none() {
+        return;
+    }
     // What scrapes pods asks for a port by the name that the operators give it: Strimzi 1.2.0 MetricsModel.METRICS_PORT_NAME,
     // CloudNativePG 1.30.0 pkg/specs/pods.go `metrics`.
     for (name, port) in [("telex-kafka", "tcp-prometheus"), ("telex-postgres", "metrics")] {
@@ -177,6 +180,23 @@ pub fn monitored(findings: &mut Findings, objects: &Objects, rules: &[(&str, Val
         let asks = monitor.text("/spec/podMetricsEndpoints/0/port") == port;
         let chooses = objects.pods().iter().any(|(_, labels)| selects(monitor.at("/spec/selector"), labels));
         findings.require(asks && chooses, "monitored", name, "is scraped by no PodMonitor");
+    }
+}
+
+/// What the guide says may be deleted alone stores nothing, and takes nothing along that does.
+pub fn stores_nothing(findings: &mut Findings, objects: &Objects) {
+    let storing = [
+        "Cluster",
+        "Kafka",
+        "KafkaNodePool",
+        "KafkaTopic",
+        "KafkaUser",
+        "Namespace",
+        "PersistentVolumeClaim",
+        "StatefulSet",
+    ];
+    for object in storing.iter().flat_map(|kind| objects.of(kind)) {
+        findings.note("halves", &place(object), "would be deleted with the programs");
     }
 }
 

@@ -24,7 +24,10 @@ pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
         ),
         (pod.list("/volumes").iter().all(|it| it.at("/hostPath").is_null()), "mounts the host's files"),
         (container.text("/securityContext/allowPrivilegeEscalation") == "false", "may gain privileges"),
-        (container.text("/securityContext/readOnlyRootFilesystem") == "true", "may write to its image"),
+        (
+            workload.is_server() || container.text("/securityContext/readOnlyRootFilesystem") == "true",
+            "may write to its image",
+        ),
         (container.texts("/securityContext/capabilities/drop") == ["ALL"], "keeps capabilities"),
         (container.at("/securityContext/capabilities/add").is_null(), "adds capabilities"),
         (container.at("/securityContext/privileged").is_null(), "is privileged"),
@@ -50,11 +53,20 @@ pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
     let is_named = host == "localhost" || host.contains('.') || host.contains(':');
     findings.require(is_named, "image-registry", &place, format!("{image} names no registry"));
     findings.require(
-        workload.program().is_some(),
+        workload.is_server() || workload.program().is_some(),
         "image-program",
         &place,
         format!("{image} is none of ours"),
     );
+}
+
+/// Kafka and PostgreSQL without an operator are those of docker-compose.yml.
+pub fn server(findings: &mut Findings, workload: &Workload<'_>, compose: &str) {
+    let image = workload.container.text("/image");
+    let wanted = format!("image: {}", image.trim_start_matches("docker.io/").trim_start_matches("library/"));
+    let is_same = compose.lines().any(|line| line.trim() == wanted);
+    let problem = format!("docker-compose.yml has no {image}");
+    findings.require(is_same, "image-compose", &workload.place(), problem);
 }
 
 /// What runs on is probed, spread, protected, and scaled by one authority.
@@ -103,19 +115,21 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
         .any(|it| it.text("/spec/scaleTargetRef/name") == name);
     let sets_replicas = !workload.object.at("/spec/replicas").is_null();
     findings.require(
-        is_scaled && !sets_replicas,
+        is_scaled != sets_replicas,
         "autoscaled",
         &place,
         "its replicas have not exactly one author",
     );
 }
 
-/// The program takes what it is given, listens where it is asked, and has time to stop.
+/// The program takes what it is given, listens where it is asked, and has time to stop. Only beside servers that have no
+/// certificates does it speak in plain text.
 pub fn program(
     findings: &mut Findings,
     workload: &Workload<'_>,
     objects: &Objects,
     programs: &Programs,
+    is_plain: bool,
 ) -> Result<()> {
     let Some(program) = workload.program() else { return Ok(()) };
     let (place, invocation) = (workload.place(), workload.invocation(objects));
@@ -127,16 +141,17 @@ pub fn program(
     for refusal in refusals {
         findings.note("command", &place, refusal);
     }
+    let (mode, protocol) = if is_plain { ("disable", "plaintext") } else { ("verify-full", "sasl_ssl") };
     for (name, value) in &invocation.variables {
-        let is_pinned = name != "PGSSLMODE" || value == "verify-full";
-        findings.require(is_pinned, "tls", &place, "PGSSLMODE must be verify-full");
+        let is_pinned = name != "PGSSLMODE" || value == mode;
+        findings.require(is_pinned, "tls", &place, format!("PGSSLMODE must be {mode}"));
     }
     let names = |wanted: &str| invocation.variables.iter().any(|(name, _)| name == wanted);
     let has_database = names("PROCESSOR_DATABASE_URL_FILE");
-    findings.require(!has_database || names("PGSSLMODE"), "tls", &place, "PGSSLMODE must be verify-full");
+    findings.require(!has_database || names("PGSSLMODE"), "tls", &place, format!("PGSSLMODE must be {mode}"));
     for (path, text) in invocation.files.iter().filter(|(path, _)| path.ends_with(".properties")) {
-        let is_tls = text.lines().any(|line| line == "security.protocol=sasl_ssl");
-        findings.require(is_tls, "tls", &place, format!("{path} asks for no TLS"));
+        let is_right = text.lines().any(|line| line.strip_prefix("security.protocol=") == Some(protocol));
+        findings.require(is_right, "tls", &place, format!("{path} does not ask for {protocol}"));
     }
     let mut listens: Vec<i64> = invocation
         .variables
