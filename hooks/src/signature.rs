@@ -160,7 +160,11 @@ impl Signer {
             return document;
         }
         let texts = self.keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
-        texts.fold(document, |document, secret| document.replace(secret, "***"))
+        texts.fold(document, |document, secret| {
+            // In a form or a query it may stand percent-encoded.
+            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            document.replace(secret, "***").replace(&encoded, "***")
+        })
     }
 
     fn is_one(&self, secret: &str) -> bool {
