@@ -142,6 +142,7 @@ fn a_country_is_a_change_of_the_user() {
 #[rstest]
 #[case("whatsapp-cloud", "whatsapp_cloud_status_only.json", "no_message")]
 #[case("whatsapp-cloud", "whatsapp_cloud.json", "")]
+#[case("360dialog", "whatsapp_cloud_status_only.json", "no_message")]
 #[case("wazzup", "wazzup_test.json", "no_message")]
 #[case("wazzup", "wazzup.json", "echo")]
 fn what_is_no_message_is_counted_by_its_name(#[case] preset: &str, #[case] file: &str, #[case] name: &str) {
@@ -169,6 +170,14 @@ fn what_is_no_message_is_counted_by_its_name(#[case] preset: &str, #[case] file:
 #[case("telegram", "telegram.json", "\"private\"", "\"supergroup\"", "group")]
 #[case("bandwidth", "bandwidth.json", "message-received", "message-failed", "status")]
 #[case("twilio-sms", "twilio_sms.form", "SmsStatus=received", "SmsStatus=delivered", "status")]
+#[case("twilio-whatsapp", "twilio_whatsapp.form", "SmsStatus=received", "SmsStatus=read", "status")]
+#[case(
+    "vonage-messages",
+    "vonage_messages.json",
+    "\"message_type\": \"text\"",
+    "\"status\": \"delivered\"",
+    "status"
+)]
 #[case("teletype", "teletype.form", "new+message", "success+send", "event")]
 #[case(
     "sinch-conversation",
@@ -223,6 +232,96 @@ fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
     let again = hook.read_document(bad.document.as_bytes(), received_at(), &|_| true).unwrap();
     let [Item::Bad(same)] = &again.items[..] else { panic!("{:?}", again.items) };
     assert_eq!(same, bad);
+}
+
+#[rstest]
+#[case::dialog360(
+    "360dialog",
+    "whatsapp_cloud.json",
+    "\"from\": \"447700900123\"",
+    "\"from\": \"Shop\"",
+    "no_address",
+    2
+)]
+#[case::infobip(
+    "infobip-sms",
+    "infobip.json",
+    "\"from\": \"447700900123\"",
+    "\"from\": \"Shop\"",
+    "no_address",
+    1
+)]
+#[case::wazzup(
+    "wazzup",
+    "wazzup.json",
+    "\"messages\": [",
+    "\"messages\": [{\"chatType\": \"whatsapp\"},",
+    "no_source",
+    1
+)]
+#[case::sunshine(
+    "sunshine",
+    "sunshine.json",
+    "\"events\": [",
+    "\"events\": [{\"type\": \"conversation:message\"},",
+    "no_address",
+    1
+)]
+#[case::bandwidth("bandwidth", "bandwidth.json", "[", "[{\"type\": \"message-received\"},", "no_source", 1)]
+#[case::alibaba("alibaba-sms", "alibaba_sms.json", "[", "[{},", "no_source", 1)]
+fn a_bad_item_of_each_provider_that_sends_several_costs_its_neighbours_nothing(
+    #[case] preset: &str,
+    #[case] file: &str,
+    #[case] good: &str,
+    #[case] bad: &str,
+    #[case] reason: &str,
+    #[case] kept: usize,
+) {
+    let body = String::from_utf8(sample(file)).unwrap();
+    assert!(body.contains(good), "{file} has changed");
+    let body = body.replacen(good, bad, 1);
+    let reading = hook(preset).read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let Some(Item::Bad(first)) = reading.items.first() else { panic!("{:?}", reading.items) };
+    assert_eq!((first.reason.as_str(), messages(&reading).len()), (reason, kept));
+    assert_eq!(reading.items.len(), kept + 1);
+}
+
+#[test]
+fn a_status_among_messages_is_skipped_alone() {
+    let body = String::from_utf8(sample("infobip.json")).unwrap();
+    let body = body.replacen("\"smsCount\": 1", "\"status\": {\"name\": \"DELIVERED_TO_HANDSET\"}", 1);
+    let reading = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    assert_eq!((messages(&reading).len(), reading.items.len()), (1, 1));
+    assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [("status".to_owned(), 1)]);
+}
+
+#[rstest]
+#[case::attempts_are_counted_in_the_body("telnyx", "telnyx.json", "\"attempt\": 1", "\"attempt\": 2")]
+#[case::the_event_has_another_id("telnyx", "telnyx.json", "22222222-3333-4444-8555-666666666666", "0")]
+#[case::the_writer_has_another_name("whatsapp-cloud", "whatsapp_cloud.json", "Ann Example", "Ann")]
+#[case::there_is_a_new_field("twilio-sms", "twilio_sms.form", "ApiVersion=", "New=1&ApiVersion=")]
+fn a_message_that_is_delivered_again_is_the_same_message(
+    #[case] preset: &str,
+    #[case] file: &str,
+    #[case] first: &str,
+    #[case] then: &str,
+) {
+    let body = String::from_utf8(sample(file)).unwrap();
+    assert!(body.contains(first), "{file} has changed");
+    let again = body.replace(first, then);
+    let again = hook(preset).read_document(again.as_bytes(), received_at(), &|_| true).unwrap();
+    assert_eq!(messages(&again), messages(&read(preset, file)));
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_left_out_and_said() {
+    let body = String::from_utf8(sample("telegram.json")).unwrap();
+    let body = body.replace("\"date\": 1795494900", "\"date\": \"soon\"");
+    let reading = hook("telegram").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let [Item::Message { message, is_time_unreadable: true, .. }] = &reading.items[..] else {
+        panic!("{:?}", reading.items)
+    };
+    assert!(message.sent_at().is_none());
 }
 
 #[test]
