@@ -11,6 +11,7 @@ mod corpus;
 mod dialog_close;
 mod encodings;
 mod harness;
+mod hooks_command;
 mod server;
 mod tls;
 mod unavailable;
