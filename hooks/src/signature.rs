@@ -182,7 +182,7 @@ impl Signer {
                 Found::in_fields(places, &decoded, &[]).ok()?
             }
         };
-        let item = *found.items().first()?;
+        let item = *found.items().first().filter(|item| !item.is_ambiguous())?;
         found.value(*slot, 0, item)?.text(WORD_BYTES_MAX).map(std::borrow::Cow::into_owned)
     }
 }
