@@ -12,6 +12,7 @@ mod dialog_close;
 mod encodings;
 mod harness;
 mod hooks_command;
+mod provider_answers;
 mod server;
 mod tls;
 mod unavailable;
