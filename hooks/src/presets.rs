@@ -53,7 +53,13 @@ pub fn read(text: &str, changes: Table) -> Result<Description, String> {
         return toml::from_str(text).map_err(|error| at_line(text, &error));
     }
     merge(&mut table, changes);
-    Description::deserialize(Value::Table(table)).map_err(|error| error.message().to_owned())
+    Description::deserialize(Value::Table(table)).map_err(|error| {
+        // What is wrong without the changes, too, has a line.
+        match toml::from_str::<Description>(text) {
+            Err(own) if own.message() == error.message() => at_line(text, &own),
+            _ => error.message().to_owned(),
+        }
+    })
 }
 
 fn merge(into: &mut Table, changes: Table) {

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use schemas::{
-    ALIASES_MAX, Address, ClientId, Draft, ExternalClientId, Invalid, Message, Phone, Timestamp, Warning,
+    ALIASES_MAX, Address, ClientId, Draft, ExternalClientId, Invalid, InvalidReason, Message, Phone,
+    Timestamp, Warning,
 };
 
 use crate::{
@@ -64,6 +65,8 @@ pub enum Reason {
     NoText,
     /// Something else stands where a list of items has to be.
     NoList,
+    /// A member that the hook reads stands twice in one of its objects: nobody knows which of the two is meant.
+    Twice,
     /// The hook's producer may not write messages of this source.
     SourceNotAllowed,
     /// A field breaks a rule of the contract.
@@ -79,6 +82,7 @@ impl Reason {
             Self::NoId => "no_message_id",
             Self::NoText => "no_text",
             Self::NoList => "no_list",
+            Self::Twice => InvalidReason::DuplicateKey.as_str(),
             Self::SourceNotAllowed => "source_not_allowed",
             Self::Invalid(invalid) => invalid.reason.as_str(),
         }
@@ -92,6 +96,7 @@ impl Reason {
             Self::NoId => "no place of id holds something".to_owned(),
             Self::NoText => "no place of text holds something".to_owned(),
             Self::NoList => "there is no list at the place that items names".to_owned(),
+            Self::Twice => "a member that the hook reads stands twice in one object".to_owned(),
             Self::SourceNotAllowed => {
                 "the producer may not write messages of this external_client_id".to_owned()
             }
@@ -159,7 +164,9 @@ impl Hook {
         }
         let mut cutter = Cutter { text, room: text.len().saturating_mul(CUT_MAX), is_whole: false };
         for &item in found.items() {
-            if let Some((name, _)) = self.skip.iter().find(|(_, check)| check.holds(&found, item)) {
+            // Of what stands twice, one may be a message's.
+            let skip = self.skip.iter().find(|(_, check)| check.holds(&found, item));
+            if let Some((name, _)) = skip.filter(|_| !item.is_ambiguous()) {
                 *reading.skipped.entry(name.clone()).or_default() += 1;
                 continue;
             }
@@ -188,6 +195,9 @@ impl Hook {
         received_at: Timestamp,
         may_write: &dyn Fn(&ExternalClientId) -> bool,
     ) -> Result<Item, (Reason, Option<ClientId>)> {
+        if item.is_ambiguous() {
+            return Err((Reason::Twice, None));
+        }
         let source = self.source.make(found, item);
         let who = self.who(found, item);
         let client_id = source.as_deref().zip(who.as_ref()).and_then(|(source, who)| who.client_id(source));

@@ -160,7 +160,11 @@ impl Signer {
             return document;
         }
         let texts = self.keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
-        texts.fold(document, |document, secret| document.replace(secret, "***"))
+        texts.fold(document, |document, secret| {
+            // In a form or a query it may stand percent-encoded.
+            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+            document.replace(secret, "***").replace(&encoded, "***")
+        })
     }
 
     fn is_one(&self, secret: &str) -> bool {
@@ -178,7 +182,7 @@ impl Signer {
                 Found::in_fields(places, &decoded, &[]).ok()?
             }
         };
-        let item = *found.items().first()?;
+        let item = *found.items().first().filter(|item| !item.is_ambiguous())?;
         found.value(*slot, 0, item)?.text(WORD_BYTES_MAX).map(std::borrow::Cow::into_owned)
     }
 }

@@ -33,7 +33,8 @@ pub enum Lost {
     TooDeep,
     #[error("it holds more than is read from one request")]
     TooMuch,
-    #[error("a member that the hook reads appears twice in one object")]
+    /// Around the items: within one, it is a matter of that item alone ([`FoundItem::is_ambiguous`]).
+    #[error("a member that the hook reads appears twice in one object around its items")]
     Twice,
 }
 
@@ -86,6 +87,15 @@ pub struct FoundItem {
     context: Context,
     /// Its element; none for a document that is the item.
     element: Option<usize>,
+    is_ambiguous: bool,
+}
+
+impl FoundItem {
+    /// Whether a member that pointers lead to stands twice in one object of it. Parsers differ in which of the two
+    /// counts.
+    pub const fn is_ambiguous(self) -> bool {
+        self.is_ambiguous
+    }
 }
 
 /// Where an array on the way to the items begins and ends, brackets excluded.
@@ -115,13 +125,14 @@ impl<'a> Found<'a> {
         Ok(found)
     }
 
-    /// Reads a JSON text that stands at a place.
-    fn read_json(&mut self, places: &Places, node: usize, text: &'a str) -> Result<(), Lost> {
-        let mut walk = Walk { places, scanner: Scanner::new(text), found: self };
+    /// Reads a JSON text that stands at a place. Whether it makes an item ambiguous that is around it.
+    fn read_json(&mut self, places: &Places, node: usize, text: &'a str) -> Result<bool, Lost> {
+        let mut walk = Walk { places, scanner: Scanner::new(text), found: self, is_ambiguous: false };
         walk.scanner.skip_space();
-        walk.value(Place { node, context: Context::default(), element: None, depth: 0 })?;
+        let is_in_item = places.is_item(0);
+        walk.value(Place { node, context: Context::default(), element: None, depth: 0, is_in_item })?;
         walk.scanner.skip_space();
-        if walk.scanner.peek().is_none() { Ok(()) } else { Err(Lost::Syntax) }
+        if walk.scanner.peek().is_none() { Ok(walk.is_ambiguous) } else { Err(Lost::Syntax) }
     }
 
     /// In the fields of a form or a query; `json` are those whose text is JSON. Of a field that is there
@@ -134,18 +145,18 @@ impl<'a> Found<'a> {
         fields: &'a [(Cow<'a, str>, Cow<'a, str>)],
         json: &[String],
     ) -> Result<Self, Lost> {
-        let (mut found, mut seen) = (Self::default(), Vec::new());
+        let (mut found, mut seen, mut is_ambiguous) = (Self::default(), Vec::new(), false);
         for (name, text) in fields {
             let Some(node) = places.named(0, name).filter(|node| !seen.contains(node)) else { continue };
             seen.push(node);
             if json.iter().any(|field| field == name) {
-                found.read_json(places, node, text)?;
+                is_ambiguous |= found.read_json(places, node, text)?;
             } else if let Some(slot) = places.slot_at(node) {
                 found.values.insert((slot, Context::default()), Value::Text(Cow::Borrowed(text)));
             }
         }
         if places.is_item(0) {
-            found.items = vec![FoundItem { context: Context::default(), element: None }];
+            found.items = vec![FoundItem { context: Context::default(), element: None, is_ambiguous }];
         }
         Ok(found)
     }
@@ -211,18 +222,24 @@ struct Place {
     element: Option<usize>,
     /// Arrays and objects around it.
     depth: usize,
+    /// It is an item, or within one.
+    is_in_item: bool,
 }
 
 struct Walk<'w, 'a> {
     places: &'w Places,
     scanner: Scanner<'a>,
     found: &'w mut Found<'a>,
+    /// The item that it is in: items do not lie in each other.
+    is_ambiguous: bool,
 }
 
 impl<'a> Walk<'_, 'a> {
     /// Passes a value and the white space behind it. Recursion ends with the pointers, which are short.
     fn value(&mut self, place: Place) -> Result<(), Lost> {
         let from = self.scanner.at();
+        let is_item = self.places.is_item(place.node);
+        let place = Place { is_in_item: place.is_in_item || is_item, ..place };
         if self.places.is_each(place.node) && !matches!(self.scanner.peek(), Some(b'[' | b'n')) {
             self.found.has_no_list = true;
         }
@@ -235,11 +252,12 @@ impl<'a> Walk<'_, 'a> {
             let text = self.scanner.between(from, to);
             self.found.keep(slot, place.context, Value::Json(text))?;
         }
-        if self.places.is_item(place.node) {
+        if is_item {
             if self.found.items.len() >= ITEMS_MAX {
                 return Err(Lost::TooMuch);
             }
-            self.found.items.push(FoundItem { context: place.context, element: place.element });
+            let is_ambiguous = std::mem::take(&mut self.is_ambiguous);
+            self.found.items.push(FoundItem { context: place.context, element: place.element, is_ambiguous });
         }
         Ok(())
     }
@@ -255,7 +273,13 @@ impl<'a> Walk<'_, 'a> {
                 let (name, _) = schemas::unescape(name);
                 match self.places.named(place.node, &name) {
                     // Parsers differ in which of the two counts.
-                    Some(node) if seen.contains(&node) => return Err(Lost::Twice),
+                    Some(node) if seen.contains(&node) => {
+                        if !place.is_in_item {
+                            return Err(Lost::Twice);
+                        }
+                        self.is_ambiguous = true;
+                        self.scanner.value(depth)?;
+                    }
                     Some(node) => {
                         seen.push(node);
                         self.value(Place { node, depth, ..place })?;
@@ -313,7 +337,7 @@ impl<'a> Walk<'_, 'a> {
         let (element, from) = (self.found.elements.len(), self.scanner.at());
         self.found.elements.push(Element { array, from, to: from });
         let context = place.context.inner(u32::try_from(index).unwrap_or(u32::MAX));
-        self.value(Place { node, context, element: Some(element), depth })?;
+        self.value(Place { node, context, element: Some(element), depth, ..place })?;
         let to = self.scanner.at();
         if let Some(element) = self.found.elements.get_mut(element) {
             element.to = to;

@@ -3,13 +3,13 @@
 //!
 //! `ingest-api/openapi.json` is this document; `make openapi` rewrites it, and a test compares.
 
+mod providers;
 mod schemas;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ::schemas::{Invalid, InvalidReason, contract::message};
 use axum::http::StatusCode;
-use hooks::walk::Lost;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -18,8 +18,7 @@ use crate::{
     dialog_close,
     error::{ApiError, PROBLEM_JSON, Unavailable},
     media::{CODINGS, Media},
-    messages,
-    webhooks::{self, BODY_BYTES_MAX as WEBHOOK_BYTES_MAX},
+    messages, webhooks,
 };
 
 const ABOUT: &str = "Takes the messages that people send to a business and keeps them, in order for each \
@@ -49,7 +48,8 @@ pub fn document() -> Value {
             messages::PATH: { "post": messages_operation() },
             batch::PATH: { "post": batch_operation() },
             dialog_close::PATH: { "post": dialog_close_operation() },
-            webhooks::PATH: { "post": webhook_operation(), "get": webhook_setup_operation() },
+            webhooks::PATH: providers::path(false),
+            webhooks::PATH_WITH_SECRET: providers::path(true),
         },
         "components": {
             "schemas": schemas::schemas(),
@@ -161,71 +161,6 @@ fn dialog_close_operation() -> Value {
         },
         "responses": responses([kept()], errors),
     })
-}
-
-fn webhook_operation() -> Value {
-    let mut errors = vec![
-        ApiError::BodyTooLarge(WEBHOOK_BYTES_MAX),
-        ApiError::RecordTooLarge,
-        ApiError::NotFound,
-        ApiError::Unreadable(Lost::Syntax),
-        ApiError::Unreadable(Lost::TooMuch),
-    ];
-    errors.extend(unavailable(&Unavailable::ALL));
-    let mut responses = responses(
-        [as_the_hook_says(
-            "2XX",
-            "Every message is kept, and items that can never become messages \
-        are in quarantine.",
-        )],
-        errors,
-    );
-    let again = as_the_hook_says(
-        "default",
-        "Send it again. This status replaces 503 and 429 if the hook sets another one. \
-        Without a body.",
-    );
-    responses.as_object_mut().into_iter().for_each(|responses| responses.extend([again.clone()]));
-    json!({
-        "operationId": "postWebhook",
-        "summary": "A provider's webhook, as the provider sends it",
-        "description": format!(
-            "A hook of the producers file says how the body is read, how it is signed and what is answered. A \
-            provider that can do nothing else sends its secret after the name, as another segment of the path. At \
-            most {WEBHOOK_BYTES_MAX} bytes. An answer with the status that the hook sets has the body that the hook \
-            sets, usually none."
-        ),
-        "security": [{}],
-        "parameters": webhook_parameters(),
-        "requestBody": { "content": {
-            Media::Json.as_str(): { "schema": {} },
-            "application/x-www-form-urlencoded": { "schema": { "type": "object" } },
-        } },
-        "responses": responses,
-    })
-}
-
-fn webhook_setup_operation() -> Value {
-    let answered = as_the_hook_says("200", "The word that the provider expects back, as plain text.");
-    json!({
-        "operationId": "getWebhook",
-        "summary": "A provider checks that the URL is ours",
-        "description": "Or sends its messages in the query, if the hook says so.",
-        "security": [{}],
-        "parameters": webhook_parameters(),
-        "responses": responses([answered], vec![ApiError::NotFound]),
-    })
-}
-
-fn webhook_parameters() -> Vec<Value> {
-    let name = json!({ "name": "name", "in": "path", "required": true, "schema": { "type": "string" },
-        "description": "The hook." });
-    vec![name, json!({ "$ref": "#/components/parameters/RequestId" })]
-}
-
-fn as_the_hook_says(status: &str, description: &str) -> (String, Value) {
-    let response = json!({ "description": description, "headers": headers_of(StatusCode::OK) });
-    (status.to_owned(), response)
 }
 
 /// What every operation may answer besides its own errors.

@@ -1,7 +1,11 @@
 //! `dev-env test-api`: Schemathesis reads the ingest API's own contract and sends it thousands of requests,
 //! over a real Kafka; whatever is answered has to be what the contract says.
+//!
+//! There are two ingest APIs: one takes messages from anybody, the other has a producers file with hooks, so that
+//! webhooks are read.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -11,13 +15,23 @@ use super::steps::{say, step};
 use super::tools;
 use super::with_services::{self, Services};
 use crate::ports::Port;
-use crate::programs::{Programs, TOPIC, create_topics};
+use crate::programs::{Programs, Running, TOPIC, create_topics};
 use crate::workspace::Workspace;
 
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
+/// One message, several, the command, and providers' webhooks.
 const OPERATIONS: usize = 4;
+/// The paths of webhooks, with a secret and without: one handler answers them.
+const WEBHOOKS: &str = "/v1/hooks/";
 const REQUESTS_MIN: u64 = 2_000;
+/// Of the webhooks, those that a hook has read and answered with success. Others name no hook, or prove nothing.
+const READ_MIN: u64 = 500;
+
+/// The operations that ask for no hook, and the others. What a webhook leads to is no resource of another operation.
+const WITHOUT_HOOKS: &[&str] = &["--exclude-path-regex", "^/v1/hooks/"];
+const HOOKS_ALONE: &[&str] =
+    &["--include-path-regex", "^/v1/hooks/", "--phases", "examples,coverage,fuzzing"];
 
 /// Runs it; its exit code is ours.
 pub fn run(workspace: &Workspace) -> Result<ExitCode> {
@@ -30,52 +44,86 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
         database_url: String::new(),
         topic: TOPIC.to_owned(),
     };
-    let mut api = step("one ingest-api", || {
-        create_topics(&services.kafka)?;
-        let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
-        api.wait_until_ready()?;
-        Ok(api)
-    })?;
-    let Some(address) = api.address else { bail!("the ingest API has no address") };
     let here = workspace.root().join("ingest-api/tests/schemathesis");
-    let mut run = Command::new(schemathesis.join("bin/schemathesis"));
-    // Beside its configuration and its hooks, which it imports by name.
-    run.current_dir(&here).env("PYTHONPATH", &here).env("PYTHONDONTWRITEBYTECODE", "1");
-    run.arg("run").arg(format!("http://{address}/openapi.json"));
-    // One worker: Hypothesis parses its own sources while it generates, and Python 3.11 counts how deep it is in that
-    // for all threads together (python/cpython#106905, a SystemError now and then).
-    run.args(["--checks", "all", "--mode", "all", "--workers", "1"]);
-    // The API runs in its development mode, which takes messages from anybody. (With credentials, the check
-    // breaks one of the two schemes, leaves the other as it is, and calls the 202 a fault; and a broken
-    // credential is a 401 where it expects the fault of the body.) tests/http/authentication.rs tries both.
-    run.args(["--exclude-checks", "ignored_auth"]);
-    let status = with_services::wait(run).context("schemathesis cannot be run")?;
-    let page = api.metrics();
-    let requests = requests_by_route(&page);
-    api.stop()?;
+    let [mut open, mut hooked] = step("two ingest APIs", || {
+        create_topics(&services.kafka)?;
+        let producers = format!("--producers-file={}", here.join("producers.toml").display());
+        let start = |name: &str, more: &[&str]| {
+            let mut api = programs.ingest_api(&services.directory, name, Port::Free, more)?;
+            api.wait_until_ready()?;
+            anyhow::Ok(api)
+        };
+        Ok([start("ingest-api", &[])?, start("ingest-api-with-hooks", &[producers.as_str()])?])
+    })?;
+    let schemathesis = schemathesis.join("bin/schemathesis");
+    let mut failed = None;
+    for (api, which) in [(&open, WITHOUT_HOOKS), (&hooked, HOOKS_ALONE)] {
+        let run = schemathesis_run(&schemathesis, &here, api, which)?;
+        let status = with_services::wait(run).context("schemathesis cannot be run")?;
+        failed = failed.or(Some(status).filter(|status| !status.success()));
+    }
+    let page = format!("{}{}", open.metrics(), hooked.metrics());
+    let (requests, read) = (requests_by_operation(&page), webhooks_read(&page));
+    open.stop()?;
+    hooked.stop()?;
     services.stop();
-    say(&format!("requests by operation: {requests:?}"));
-    if !status.success() {
+    say(&format!("requests by operation: {requests:?}; webhooks that a hook has read: {read}"));
+    if let Some(status) = failed {
         return Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
     }
     let few = requests.values().any(|count| *count < REQUESTS_MIN) || requests.len() < OPERATIONS;
     if few {
-        bail!("each of {OPERATIONS} routes is to get {REQUESTS_MIN} requests: raise max-examples");
+        bail!("each of {OPERATIONS} operations is to get {REQUESTS_MIN} requests: raise max-examples");
+    }
+    if read < READ_MIN {
+        bail!("{READ_MIN} webhooks are to be read by a hook: look at send_to_a_hook in hooks.py");
     }
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the API itself has counted, for each operation.
-fn requests_by_route(page: &str) -> BTreeMap<&str, u64> {
+/// Requests to some of the operations of an API.
+fn schemathesis_run(program: &Path, here: &Path, api: &Running, which: &[&str]) -> Result<Command> {
+    let Some(address) = api.address else { bail!("the ingest API has no address") };
+    let mut run = Command::new(program);
+    // Beside its configuration and its hooks, which it imports by name.
+    run.current_dir(here).env("PYTHONPATH", here).env("PYTHONDONTWRITEBYTECODE", "1");
+    run.arg("run").arg(format!("http://{address}/openapi.json")).args(which);
+    // One worker: Hypothesis parses its own sources while it generates, and Python 3.11 counts how deep it is in that
+    // for all threads together (python/cpython#106905, a SystemError now and then).
+    run.args(["--checks", "all", "--mode", "all", "--workers", "1"]);
+    // Messages are taken from anybody. (With credentials, the check breaks one of the two schemes, leaves the other as
+    // it is, and calls the 202 a fault; and a broken credential is a 401 where it expects the fault of the body.)
+    // tests/http/authentication.rs tries both.
+    run.args(["--exclude-checks", "ignored_auth"]);
+    Ok(run)
+}
+
+/// What the APIs themselves have counted, for each operation.
+fn requests_by_operation(page: &str) -> BTreeMap<&str, u64> {
     let mut requests = BTreeMap::new();
-    for line in page.lines().filter(|line| line.starts_with("ingest_requests_total{")) {
-        let route = line.split("route=\"").nth(1).and_then(|rest| rest.split('"').next());
-        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok());
-        if let (Some(route), Some(count)) = (route.filter(|route| route.starts_with("/v1/")), count) {
-            *requests.entry(route).or_default() += count;
-        }
+    for (route, _, count) in counted(page) {
+        let operation = if route.starts_with(WEBHOOKS) { WEBHOOKS } else { route };
+        *requests.entry(operation).or_default() += count;
     }
     requests
+}
+
+/// Webhooks that were answered with success: only a hook does that.
+fn webhooks_read(page: &str) -> u64 {
+    let read =
+        counted(page).filter(|(route, status, _)| route.starts_with(WEBHOOKS) && status.starts_with('2'));
+    read.map(|(_, _, count)| count).sum()
+}
+
+/// Route, status and count of each series of requests to an operation.
+fn counted(page: &str) -> impl Iterator<Item = (&str, &str, u64)> {
+    let series = page.lines().filter(|line| line.starts_with("ingest_requests_total{"));
+    series.filter_map(|line| {
+        let label = |name: &str| line.split(name).nth(1).and_then(|rest| rest.split('"').next());
+        let route = label("route=\"").filter(|route| route.starts_with("/v1/"))?;
+        let count = line.rsplit(' ').next().and_then(|count| count.parse::<u64>().ok())?;
+        Some((route, label("status=\"")?, count))
+    })
 }
 
 #[cfg(test)]
@@ -83,14 +131,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_added_up_by_operation() {
+    fn requests_are_added_up_by_operation_and_webhooks_that_were_read_are_counted() {
         let page = "\
 # TYPE ingest_requests_total counter
 ingest_requests_total{code=\"accepted\",route=\"/v1/messages\",status=\"202\"} 7
 ingest_requests_total{code=\"not_json\",route=\"/v1/messages\",status=\"400\"} 5
 ingest_requests_total{code=\"not_found\",route=\"other\",status=\"404\"} 3
 ingest_requests_total{code=\"ok\",route=\"/docs\",status=\"200\"} 1
+ingest_requests_total{code=\"ok\",route=\"/v1/hooks/{name}\",status=\"200\"} 20
+ingest_requests_total{code=\"ok\",route=\"/v1/hooks/{name}/{secret}\",status=\"204\"} 2
+ingest_requests_total{code=\"not_found\",route=\"/v1/hooks/{name}\",status=\"404\"} 4
 ";
-        assert_eq!(requests_by_route(page), BTreeMap::from([("/v1/messages", 12)]));
+        let expected = BTreeMap::from([("/v1/messages", 12), ("/v1/hooks/", 26)]);
+        assert_eq!(requests_by_operation(page), expected);
+        assert_eq!(webhooks_read(page), 22);
     }
 }

@@ -72,12 +72,39 @@ fn what_is_not_read_is_named() {
     assert_eq!(lost("{\"a\": [}"), Lost::Syntax);
     assert_eq!(lost("{} {}"), Lost::Syntax);
     assert_eq!(lost("{\"c\": 1, \"c\": 2}"), Lost::Twice);
-    assert_eq!(lost("{\"a\": [{\"b\": 1, \"b\": 2}]}"), Lost::Twice);
+    assert_eq!(lost("{\"a\": [{}], \"a\": [{}]}"), Lost::Twice);
     assert_eq!(lost(&format!("{{\"x\": {}}}", "[".repeat(1_000))), Lost::TooDeep);
     let items = |count: usize| format!("{{\"a\": [{}]}}", vec!["{}"; count].join(","));
     assert_eq!(lost(&items(ITEMS_MAX + 1)), Lost::TooMuch);
     assert_eq!(Found::in_json(&places, &items(ITEMS_MAX)).unwrap().items().len(), ITEMS_MAX);
     assert!(Found::in_json(&places, "{\"x\": 1, \"x\": 2}").is_ok(), "nobody looks at it");
+}
+
+#[test]
+fn a_member_that_stands_twice_makes_its_own_item_ambiguous_and_no_other() {
+    let (places, slots) = places(Some("/a/*"), &["/a/*/b", "/a/*/c/d"]);
+    let ambiguous =
+        |found: &Found<'_>| -> Vec<bool> { found.items().iter().map(|item| item.is_ambiguous()).collect() };
+    let document = r#"{"a": [{"b": 1}, {"b": 2, "\u0062": [{"b": 3}] }, {"c": {"d": 4, "d": 5}, "b": 6}, {"b": 7, "x": 1, "x": 2}]}"#;
+    let found = Found::in_json(&places, document).unwrap();
+    assert_eq!(ambiguous(&found), [false, true, true, false]);
+    assert_eq!(found.value(slots[0].0, 1, found.items()[3]), Some(&Value::Json("7")));
+    let cut = found.cut(document, found.items()[1]);
+    assert_eq!(cut, r#"{"a": [{"b": 2, "\u0062": [{"b": 3}] }]}"#);
+    assert_eq!(ambiguous(&Found::in_json(&places, &cut).unwrap()), [true]);
+    assert_eq!(Found::in_json(&places, r#"{"a": [{"b": 1, "b": }]}"#).unwrap_err(), Lost::Syntax);
+}
+
+#[test]
+fn a_document_that_is_the_item_may_be_ambiguous_too() {
+    let (whole, _) = places(None, &["/v", "/payload/id"]);
+    let found = Found::in_json(&whole, r#"{"v": 1, "v": 2}"#).unwrap();
+    assert!(found.items()[0].is_ambiguous());
+    let fields = [("v", "1"), ("payload", "{\"id\": 7, \"id\": 8}")]
+        .map(|(name, value)| (Cow::Borrowed(name), Cow::Borrowed(value)));
+    let found = Found::in_fields(&whole, &fields, &["payload".to_owned()]).unwrap();
+    assert!(found.items()[0].is_ambiguous());
+    assert!(!Found::in_fields(&whole, &fields, &[]).unwrap().items()[0].is_ambiguous());
 }
 
 #[test]

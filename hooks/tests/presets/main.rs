@@ -2,6 +2,7 @@
 //! this code.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod bad_items;
 mod reading;
 mod signatures;
 

@@ -1,19 +1,19 @@
-//! What is read of the samples: messages, what is none, and what can never be one.
+//! What is read of the samples: messages, and what is none.
 
-use hooks::{Hook, Item, Reading, reading::Reason};
+use hooks::{Hook, Item, Reading};
 use rstest::rstest;
 use schemas::{Message, Timestamp};
 
 use super::{SECRET, description, sample};
 
 /// A hook of which it does not matter who sends.
-fn hook(preset: &str) -> Hook {
+pub fn hook(preset: &str) -> Hook {
     let mut description = description(preset, "");
     description.signature = toml::from_str("scheme = \"none\"").unwrap();
     Hook::new(&description, &[], &[]).unwrap()
 }
 
-fn received_at() -> Timestamp {
+pub fn received_at() -> Timestamp {
     Timestamp::parse("2026-11-24T04:35:01Z").unwrap()
 }
 
@@ -21,7 +21,7 @@ fn read(preset: &str, file: &str) -> Reading {
     hook(preset).read_document(&sample(file), received_at(), &|_| true).unwrap()
 }
 
-fn messages(reading: &Reading) -> Vec<&Message> {
+pub fn messages(reading: &Reading) -> Vec<&Message> {
     fn message(item: &Item) -> Option<&Message> {
         match item {
             Item::Message { message, .. } => Some(message),
@@ -142,6 +142,7 @@ fn a_country_is_a_change_of_the_user() {
 #[rstest]
 #[case("whatsapp-cloud", "whatsapp_cloud_status_only.json", "no_message")]
 #[case("whatsapp-cloud", "whatsapp_cloud.json", "")]
+#[case("360dialog", "whatsapp_cloud_status_only.json", "no_message")]
 #[case("wazzup", "wazzup_test.json", "no_message")]
 #[case("wazzup", "wazzup.json", "echo")]
 fn what_is_no_message_is_counted_by_its_name(#[case] preset: &str, #[case] file: &str, #[case] name: &str) {
@@ -169,6 +170,14 @@ fn what_is_no_message_is_counted_by_its_name(#[case] preset: &str, #[case] file:
 #[case("telegram", "telegram.json", "\"private\"", "\"supergroup\"", "group")]
 #[case("bandwidth", "bandwidth.json", "message-received", "message-failed", "status")]
 #[case("twilio-sms", "twilio_sms.form", "SmsStatus=received", "SmsStatus=delivered", "status")]
+#[case("twilio-whatsapp", "twilio_whatsapp.form", "SmsStatus=received", "SmsStatus=read", "status")]
+#[case(
+    "vonage-messages",
+    "vonage_messages.json",
+    "\"message_type\": \"text\"",
+    "\"status\": \"delivered\"",
+    "status"
+)]
 #[case("teletype", "teletype.form", "new+message", "success+send", "event")]
 #[case(
     "sinch-conversation",
@@ -209,20 +218,41 @@ fn a_message_that_does_not_say_what_it_is_is_kept(
 }
 
 #[test]
-fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
-    let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
-    let body = body.replacen("\"from\": \"447700900123\"", "\"from\": \"Shop\"", 1);
-    let hook = hook("whatsapp-cloud");
-    let reading = hook.read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
-    let [Item::Bad(bad), Item::Message { .. }, Item::Message { .. }] = &reading.items[..] else {
+fn a_status_among_messages_is_skipped_alone() {
+    let body = String::from_utf8(sample("infobip.json")).unwrap();
+    let body = body.replacen("\"smsCount\": 1", "\"status\": {\"name\": \"DELIVERED_TO_HANDSET\"}", 1);
+    let reading = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    assert_eq!((messages(&reading).len(), reading.items.len()), (1, 1));
+    assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [("status".to_owned(), 1)]);
+}
+
+#[rstest]
+#[case::attempts_are_counted_in_the_body("telnyx", "telnyx.json", "\"attempt\": 1", "\"attempt\": 2")]
+#[case::the_event_has_another_id("telnyx", "telnyx.json", "22222222-3333-4444-8555-666666666666", "0")]
+#[case::the_writer_has_another_name("whatsapp-cloud", "whatsapp_cloud.json", "Ann Example", "Ann")]
+#[case::there_is_a_new_field("twilio-sms", "twilio_sms.form", "ApiVersion=", "New=1&ApiVersion=")]
+fn a_message_that_is_delivered_again_is_the_same_message(
+    #[case] preset: &str,
+    #[case] file: &str,
+    #[case] first: &str,
+    #[case] then: &str,
+) {
+    let body = String::from_utf8(sample(file)).unwrap();
+    assert!(body.contains(first), "{file} has changed");
+    let again = body.replace(first, then);
+    let again = hook(preset).read_document(again.as_bytes(), received_at(), &|_| true).unwrap();
+    assert_eq!(messages(&again), messages(&read(preset, file)));
+}
+
+#[test]
+fn a_time_that_cannot_be_read_is_left_out_and_said() {
+    let body = String::from_utf8(sample("telegram.json")).unwrap();
+    let body = body.replace("\"date\": 1795494900", "\"date\": \"soon\"");
+    let reading = hook("telegram").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let [Item::Message { message, is_time_unreadable: true, .. }] = &reading.items[..] else {
         panic!("{:?}", reading.items)
     };
-    assert_eq!((bad.reason.clone(), bad.client_id), (Reason::NoAddress, None));
-    assert!(bad.document.contains("wamid.EXAMPLE0000000000000001"), "{}", bad.document);
-    assert!(!bad.document.contains("wamid.EXAMPLE0000000000000002"), "{}", bad.document);
-    let again = hook.read_document(bad.document.as_bytes(), received_at(), &|_| true).unwrap();
-    let [Item::Bad(same)] = &again.items[..] else { panic!("{:?}", again.items) };
-    assert_eq!(same, bad);
+    assert!(message.sent_at().is_none());
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Who sent the samples: signatures, secrets that come along, and the question whether the URL is ours.
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use hooks::{
-    Hook, Request,
+    Hook, Item, Request, presets,
     signature::{Head, Refused},
 };
 use http::{HeaderMap, HeaderName};
 use rstest::rstest;
+use schemas::Timestamp;
 use serde_json::Value;
 
 use super::{SECRET, description, sample, samples};
@@ -117,9 +118,13 @@ fn an_old_signature_is_refused_where_it_has_a_time() {
 
 #[rstest]
 #[case::header("360dialog", "https://t/h", &[("x-telex-secret", SECRET)], "", None)]
+#[case::gupshup("gupshup", "https://t/h", &[("x-telex-secret", SECRET)], "", None)]
+#[case::sunshine("sunshine", "https://t/h", &[("x-api-key", SECRET)], "", None)]
 #[case::telegram("telegram", "https://t/h", &[("x-telegram-bot-api-secret-token", SECRET)], "", None)]
 #[case::bearer("wazzup", "https://t/h", &[("authorization", "Bearer EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS")], "", None)]
 #[case::basic("bandwidth", "https://t/h", &[("authorization", "Basic RVhBTVBMRS1TRUNSRVQtT0YtVEhJUlRZLVRXTy1DSEFSUw==")], "", None)]
+#[case::infobip("infobip-sms", "https://t/h", &[("authorization", "Basic RVhBTVBMRS1TRUNSRVQtT0YtVEhJUlRZLVRXTy1DSEFSUw==")], "", None)]
+#[case::alibaba("alibaba-sms", "https://t/h", &[], "", Some(SECRET))]
 #[case::path("teletype", "https://t/h", &[], "", Some(SECRET))]
 #[case::body("evolution", "https://t/h", &[], r#"{"apikey": "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS"}"#, None)]
 fn a_secret_that_comes_along_is_known_and_another_is_not(
@@ -141,6 +146,64 @@ fn a_secret_that_comes_along_is_known_and_another_is_not(
     let empty = HeaderMap::new();
     let nothing = Request { headers: &empty, url, path_secret: None, now: NOW };
     assert!(of(SECRET).signer().body(&nothing, b"{}").is_err());
+    // Parsers differ in which of the two counts.
+    let twice = format!("{{\"apikey\": \"{SECRET}\", \"apikey\": \"{SECRET}\"}}");
+    assert!(of(SECRET).signer().body(&nothing, twice.as_bytes()).is_err());
+}
+
+/// With characters that a query cannot hold as they are.
+const SECRET_OF_A_QUERY: &str = "a/secret+of=thirty-two-characters";
+
+#[rstest]
+#[case::as_it_is(SECRET, SECRET)]
+#[case::percent_encoded(SECRET_OF_A_QUERY, "a%2Fsecret%2Bof%3Dthirty-two-characters")]
+fn a_secret_in_the_query_is_known_and_is_not_quarantined(#[case] secret: &str, #[case] written: &str) {
+    let changes = "body = \"query\"\n[signature]\nscheme = \"secret\"\nat = \"query:key\"";
+    let hook = Hook::new(&description("twilio-sms", changes), &[secret.to_owned()], &[]).unwrap();
+    let headers = HeaderMap::new();
+    let url = format!("https://t/h?MessageSid=SM1&To=%2B12025550100&From=Shop&Body=x&key={written}");
+    let request = Request { headers: &headers, url: &url, path_secret: None, now: NOW };
+    assert_eq!(hook.signer().head(&request), Ok(Head::Proven));
+    let another = Request { url: "https://t/h?key=another-secret-of-32-characters!", ..request };
+    assert_eq!(hook.signer().head(&another), Err(Refused::Signature));
+    let received_at = Timestamp::parse("2026-11-24T04:35:01Z").unwrap();
+    let reading = hook.read(&request, b"", received_at, &|_| true).unwrap();
+    let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items) };
+    assert!(bad.document.ends_with("&key=***"), "{}", bad.document);
+}
+
+#[rstest]
+#[case::hexadecimal_digits("hex", "000102030405060708090a0b0c0d0e0f")]
+#[case::base64("base64", "AAECAwQFBgcICQoLDA0ODw==")]
+fn a_key_a_list_of_signatures_and_milliseconds_are_read_as_the_description_says(
+    #[case] key: &str,
+    #[case] secret: &str,
+) {
+    let changes = format!(
+        "[signature]\nheader = \"x-signature\"\nprefix = \"v1=\"\nseparator = \",\"\nkey = \"{key}\"\n\
+         message = \"{{timestamp}}.{{body}}\"\ntimestamp = {{ header = \"x-time\", unit = \"ms\" }}"
+    );
+    let hook = Hook::new(&description("viber", &changes), &[secret.to_owned()], &[]).unwrap();
+    // HMAC-SHA-256 of `1795494900123.{}`, made with Python's hmac.
+    let list = "v1=00, v1=fd6eaeff329959ea9fb532ab39d1e5fa27a23c539dc7dd5f474b8f253a2cc139";
+    let headers = HeaderMap::from_iter([
+        (HeaderName::from_static("x-signature"), list.parse().unwrap()),
+        (HeaderName::from_static("x-time"), "1795494900123".parse().unwrap()),
+    ]);
+    let check = |now: u64, body: &[u8]| {
+        hook.signer().body(&Request { headers: &headers, url: "", path_secret: None, now }, body)
+    };
+    assert_eq!(check(NOW, b"{}"), Ok(()));
+    assert_eq!(check(NOW, b"[]"), Err(Refused::Signature));
+    assert_eq!(check(NOW + 3_600, b"{}"), Err(Refused::Timestamp));
+}
+
+#[test]
+fn a_preset_says_that_its_signature_was_checked_if_there_is_a_vector_of_it() {
+    let with_a_vector: BTreeSet<&str> = vectors().iter().map(|vector| preset_of(&vector.file)).collect();
+    let names = presets::ALL.iter().map(|(name, _)| *name);
+    let say_so: BTreeSet<&str> = names.filter(|name| description(name, "").signature_verified).collect();
+    assert_eq!(say_so, with_a_vector);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Reads the quarantine from its beginning to where it ends when the reading begins.
+//! Reads the quarantine from its beginning, or from a time on, to where it ends when the reading begins.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use rdkafka::{
     error::KafkaError,
     message::{BorrowedMessage, Headers as _},
 };
-use schemas::{Quarantined, quarantine::Foreign};
+use schemas::{Quarantined, Timestamp, quarantine::Foreign};
 
 /// How long the brokers may take to answer, and to send the next record.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -21,13 +21,14 @@ pub struct Found {
     pub item: Result<Quarantined, Foreign>,
 }
 
-/// Calls `each` for every record, in the order of each partition. Blocks.
+/// Calls `each` for every record that was appended at `since` or later, in the order of each partition. Blocks.
 ///
 /// # Errors
 /// The brokers do not answer, there is no such topic, or `each` fails.
 pub fn read(
     client: &ClientConfig,
     topic: &str,
+    since: Option<Timestamp>,
     mut each: impl FnMut(Found) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut client = client.clone();
@@ -39,7 +40,7 @@ pub fn read(
     // The end may be of a transaction, after which no record comes.
     client.set("enable.partition.eof", "true");
     let consumer: BaseConsumer = client.create()?;
-    let mut ends = ends(&consumer, topic)?;
+    let mut ends = ranges(&consumer, topic, since)?;
     let mut places = TopicPartitionList::new();
     for (partition, from, _) in &ends {
         places.add_partition_offset(topic, *partition, Offset::Offset(*from))?;
@@ -71,16 +72,43 @@ pub fn read(
     Ok(())
 }
 
-/// Number, first offset and end of each partition.
-fn ends(consumer: &BaseConsumer, topic: &str) -> anyhow::Result<Vec<(i32, i64, i64)>> {
+/// Number, first offset to read and end of each partition.
+fn ranges(
+    consumer: &BaseConsumer,
+    topic: &str,
+    since: Option<Timestamp>,
+) -> anyhow::Result<Vec<(i32, i64, i64)>> {
     let metadata = consumer.fetch_metadata(Some(topic), DEADLINE).context("the brokers do not answer")?;
     let partitions = metadata.topics().iter().find(|found| found.name() == topic && found.error().is_none());
     let partitions = partitions.with_context(|| format!("there is no topic {topic}"))?.partitions();
-    let end = |partition: i32| {
-        let (from, end) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
-        Ok((partition, from, end))
+    let range = |partition: i32| {
+        let (start, end) = consumer.fetch_watermarks(topic, partition, DEADLINE)?;
+        let from = match since {
+            None => start,
+            // A log without such a record ends before it.
+            Some(since) => at_time(consumer, topic, partition, since)?.unwrap_or(end),
+        };
+        Ok((partition, from.clamp(start, end), end))
     };
-    partitions.iter().map(|partition| end(partition.id())).collect()
+    partitions.iter().map(|partition| range(partition.id())).collect()
+}
+
+/// The first record that was appended then or later, by the brokers' clock, if there is one.
+fn at_time(
+    consumer: &BaseConsumer,
+    topic: &str,
+    partition: i32,
+    time: Timestamp,
+) -> anyhow::Result<Option<i64>> {
+    let mut asked = TopicPartitionList::new();
+    asked.add_partition_offset(topic, partition, Offset::Offset(time.as_millis()))?;
+    let answered = consumer.offsets_for_times(asked, DEADLINE).context("the brokers do not answer")?;
+    let element = answered.find_partition(topic, partition).context("the brokers left a partition out")?;
+    element.error()?;
+    Ok(match element.offset() {
+        Offset::Offset(offset) => Some(offset),
+        _ => None,
+    })
 }
 
 fn decode(record: &BorrowedMessage<'_>) -> Result<Quarantined, Foreign> {

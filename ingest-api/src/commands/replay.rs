@@ -32,7 +32,7 @@ pub struct Replay {
     /// The producers file.
     #[arg(long, env = "INGEST_PRODUCERS_FILE")]
     producers_file: PathBuf,
-    /// Only items that came at this time (RFC 3339) or later.
+    /// Only what was appended to the quarantine at this time (RFC 3339) or later.
     #[arg(long)]
     since: Option<Timestamp>,
     /// Only read and count; keep nothing.
@@ -71,8 +71,7 @@ impl Replay {
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };
-        let selection = Selection { hook, since: self.since };
-        let counts = keep(selection, items, (!self.dry_run).then_some(&mut target)).await?;
+        let counts = keep(hook, items, (!self.dry_run).then_some(&mut target)).await?;
         reader.await??;
         let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
         let verb = if self.dry_run { "would be kept" } else { "are kept" };
@@ -92,30 +91,23 @@ impl Replay {
     /// Reads on a thread of its own, and waits where the queue is full.
     fn reader(&self, send: mpsc::Sender<Found>) -> tokio::task::JoinHandle<anyhow::Result<()>> {
         let (client, topic) = (publish::client(&self.kafka), self.kafka.quarantine_topic.clone());
+        let since = self.since;
         tokio::task::spawn_blocking(move || {
-            quarantine::read(&client, &topic, |found| {
+            quarantine::read(&client, &topic, since, |found| {
                 send.blocking_send(found).context("the replay has ended")
             })
         })
     }
 }
 
-/// Which items are read again.
-#[derive(Clone, Copy)]
-struct Selection<'a> {
-    hook: &'a ProducerHook,
-    since: Option<Timestamp>,
-}
-
 async fn keep(
-    Selection { hook, since }: Selection<'_>,
+    hook: &ProducerHook,
     mut items: mpsc::Receiver<Found>,
     mut target: Option<&mut Target>,
 ) -> anyhow::Result<Counts> {
     let mut counts = Counts::default();
     while let Some(Found { partition, offset, item }) = items.recv().await {
         let item = match item {
-            Ok(item) if since.is_some_and(|since| item.received_at < since) => continue,
             Ok(item) if item.hook == hook.name() && is_of(hook, &item) => item,
             Ok(item) if item.hook == hook.name() => {
                 counts.of_others += 1;

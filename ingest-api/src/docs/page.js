@@ -3,7 +3,7 @@
 "use strict";
 
 /** The operations that stand first, in this order. Others of the contract follow. */
-const ORDER = ["postMessage", "postBatch", "postWebhook", "getWebhook", "closeDialog"];
+const ORDER = ["postMessage", "postBatch", "postWebhook", "getWebhook", "postWebhookWithSecret", "getWebhookWithSecret", "closeDialog"];
 const METHODS = ["get", "put", "post", "delete", "patch"];
 const LIMITS = ["minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum"];
 const HEADERS_SHOWN = ["content-type", "x-request-id", "retry-after", "accept-encoding"];

@@ -99,9 +99,30 @@ fn every_error_is_told() {
     assert!(codes.iter().all(|code| text().contains(code)));
 }
 
+#[test]
+fn the_paths_of_a_hook_differ_in_the_secret_alone() {
+    let document = document();
+    let both = [webhooks::PATH, webhooks::PATH_WITH_SECRET].map(|path| &document["paths"][path]);
+    for method in ["post", "get"] {
+        let [plain, secret] = both.map(|item| &item[method]);
+        assert_eq!(plain["responses"], secret["responses"]);
+        assert_eq!(plain["requestBody"], secret["requestBody"]);
+        assert_ne!(plain["operationId"], secret["operationId"]);
+        let names = |operation: &Value| -> Vec<String> {
+            let parameters = operation["parameters"].as_array().unwrap().iter();
+            parameters.filter_map(|it| it["name"].as_str().map(str::to_owned)).collect()
+        };
+        assert_eq!(
+            (names(plain), names(secret)),
+            (vec!["name".to_owned()], vec!["name".to_owned(), "secret".to_owned()])
+        );
+    }
+}
+
 #[rstest]
 #[case(messages::PATH, "413", &["body_too_large", "record_too_large"])]
 #[case(messages::PATH, "415", &["unsupported_content_encoding", "unsupported_media_type"])]
+#[case(webhooks::PATH_WITH_SECRET, "413", &["body_too_large", "record_too_large", "webhook_not_readable"])]
 #[case(batch::PATH, "422", &["empty", "too_long", "wrong_type"])]
 #[case(dialog_close::PATH, "422", &["body_not_empty", "client_id_malformed", "client_id_mismatch", "client_id_not_signed"])]
 fn the_codes_of_a_status_are_told(#[case] path: &str, #[case] status: &str, #[case] codes: &[&str]) {

@@ -30,6 +30,8 @@ pub struct Entry {
 pub struct HookEntry {
     /// The last segment of its path.
     pub name: String,
+    /// Where the file names it.
+    pub line: usize,
     pub hook: Hook,
     pub identity_change: Option<IdentityChange>,
 }

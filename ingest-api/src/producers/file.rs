@@ -105,8 +105,13 @@ pub fn read(
 ) -> Result<Vec<Entry>, Vec<String>> {
     let text = files.read(path).map_err(|problem| vec![problem])?;
     let raw: RawFile = toml::from_str(&text).map_err(|error| vec![syntax(path, &text, &error)])?;
-    let mut reader =
-        Reader { directory: path.parent().unwrap_or(path), files, variable, problems: Vec::new() };
+    let mut reader = Reader {
+        text: &text,
+        directory: path.parent().unwrap_or(path),
+        files,
+        variable,
+        problems: Vec::new(),
+    };
     let mut names = std::collections::BTreeSet::new();
     let mut entries = Vec::with_capacity(raw.producers.len().min(PRODUCERS_MAX));
     if !(1..=PRODUCERS_MAX).contains(&raw.producers.len()) {

@@ -145,20 +145,21 @@ pub(super) fn problems<'a>(
     previous: impl Fn(&str) -> Option<&'a Arc<ProducerHook>>,
 ) -> Vec<String> {
     let (mut problems, mut names) = (Vec::new(), std::collections::BTreeSet::new());
-    for HookEntry { name, hook, identity_change } in entries.iter().flat_map(|entry| &entry.hooks) {
+    for HookEntry { name, line, hook, identity_change } in entries.iter().flat_map(|entry| &entry.hooks) {
         if !names.insert(name) {
-            problems.push(format!("hook {name:?} appears twice"));
+            problems.push(format!("line {line}: hook {name:?} appears twice"));
         }
         if hook.signer().signs_url() && !has_public_url {
-            problems.push(format!("hook {name:?}: its provider signs the URL: set --public-url"));
+            problems
+                .push(format!("line {line}: hook {name:?}: its provider signs the URL: set --public-url"));
         }
         let (former, to) = (previous(name).map(|previous| previous.hook.identity()), hook.identity());
         let is_wanted =
             identity_change.as_ref().is_some_and(|wanted| wanted.hook == *name && wanted.to == to);
         if former.is_some_and(|former| former != to) && !is_wanted {
             problems.push(format!(
-                "hook {name:?}: identity has changed, which makes other clients of those who have several \
-                 addresses: identity_change = {{ hook = {name:?}, to = {:?} }} says that this is wanted",
+                "line {line}: hook {name:?}: identity has changed, which makes other clients of those who have \
+                 several addresses: identity_change = {{ hook = {name:?}, to = {:?} }} says that this is wanted",
                 to.as_str()
             ));
         }

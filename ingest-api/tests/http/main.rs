@@ -11,6 +11,8 @@ mod corpus;
 mod dialog_close;
 mod encodings;
 mod harness;
+mod hooks_command;
+mod provider_answers;
 mod server;
 mod tls;
 mod unavailable;

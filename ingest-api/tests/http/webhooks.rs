@@ -19,19 +19,19 @@ const WHATSAPP: &str = "/v1/hooks/whatsapp";
 const SIGNATURE: (&str, &str) =
     ("x-hub-signature-256", "sha256=9062914b02e6f840659764e7e27f3a85abdab7e57218f6db8de9d55f32902048");
 
-fn sample(file: &str) -> String {
+pub fn sample(file: &str) -> String {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../hooks/tests/samples");
     fs::read_to_string(format!("{folder}/{file}")).unwrap().trim_end().to_owned()
 }
 
 /// An API with one producer that has these hooks.
-struct Hooked {
-    api: Api,
+pub struct Hooked {
+    pub api: Api,
     file: PathBuf,
 }
 
 impl Hooked {
-    fn new(hooks: &str) -> Self {
+    pub fn new(hooks: &str) -> Self {
         Self::with("all_external_client_ids = true", hooks, |_| Fate::Kept)
     }
 
@@ -44,7 +44,7 @@ impl Hooked {
         Self { api, file }
     }
 
-    async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+    pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
         let mut request = Request::post(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -52,11 +52,11 @@ impl Hooked {
         self.api.send(request.body(Body::from(body.to_owned())).unwrap()).await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub async fn get(&self, path: &str) -> Answer {
         self.api.send(Request::get(path).body(Body::empty()).unwrap()).await
     }
 
-    fn items(&self, hook: &str, result: &str) -> u64 {
+    pub fn items(&self, hook: &str, result: &str) -> u64 {
         self.api.shared.metrics.ingest_hook_items_total.with_label_values(&[hook, result]).get()
     }
 
@@ -86,7 +86,7 @@ fn whatsapp(more: &str) -> String {
 }
 
 /// One that anybody may send to.
-fn open(name: &str, preset: &str, more: &str) -> String {
+pub fn open(name: &str, preset: &str, more: &str) -> String {
     let text = hook(name, preset, more).replace(&format!("secrets = [{{ secret = \"{SECRET}\" }}]\n"), "");
     format!("{text}change.signature.scheme = \"none\"\n")
 }

@@ -1,9 +1,15 @@
 //! A provider's webhook over a real Kafka: what can never be a message lies in the quarantine, and is a message
 //! once the hook's description was mended.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    path::PathBuf,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, SystemTime},
+};
 
 use dev_env::workspace::Workspace;
+use schemas::Timestamp;
 
 use crate::harness::Api;
 
@@ -34,8 +40,9 @@ struct Files(PathBuf);
 
 impl Files {
     fn new() -> Self {
-        let directory =
-            Workspace::find().unwrap().dev().join("it").join(format!("hooks-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let name = format!("hooks-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let directory = Workspace::find().unwrap().dev().join("it").join(name);
         std::fs::create_dir_all(&directory).unwrap();
         let producers = "[[producers]]\nname = \"test\"\nall_external_client_ids = true\n\
             [[producers.hooks]]\nname = \"provider\"\nfile = \"provider.toml\"\n\
@@ -59,6 +66,15 @@ impl Drop for Files {
     fn drop(&mut self) {
         let _gone = std::fs::remove_dir_all(&self.0).is_err();
     }
+}
+
+/// A time, with nothing that happens in the milliseconds around it.
+fn quiet_moment() -> String {
+    let around = Duration::from_millis(20);
+    std::thread::sleep(around);
+    let micros = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_micros();
+    std::thread::sleep(around);
+    format!("--since={}", Timestamp::from_micros(i64::try_from(micros).unwrap()).unwrap())
 }
 
 /// The command's output; it has to succeed.
@@ -98,6 +114,32 @@ fn what_was_quarantined_is_a_message_once_the_description_was_mended() {
     assert_eq!((records.len(), &second.value["client_address"]), (2, &serde_json::json!("id:u-7")));
     let received = quarantined[0].header("ce_time");
     assert_eq!(second.header("ce_time"), received, "it came when it came");
+}
+
+#[test]
+fn a_replay_since_a_time_leaves_what_was_quarantined_before() {
+    let files = Files::new();
+    let (_, setting) = Api::quarantine_topic();
+    let api = Api::with(&[&files.producers(), &setting]);
+    let post = |body: &str| {
+        let secret = "x-secret: a-secret-of-thirty-two-characters\r\n";
+        assert_eq!(api.post_any("/v1/hooks/provider", secret, body.as_bytes()), (200, String::new()));
+    };
+    let before = quiet_moment();
+    post(BODY);
+    let between = quiet_moment();
+    post(&BODY.replace("m-1", "m-3").replace("m-2", "m-4"));
+    let after = quiet_moment();
+    files.describe(&format!("{DESCRIPTION}{MENDED}"));
+    let would_keep = |since: &str| replay(&api, &files, &setting, &["--dry-run", since]);
+    for (since, messages) in [(&before, 2), (&between, 1), (&after, 0)] {
+        let told = would_keep(since);
+        assert!(told.contains(&format!("{messages} messages would be kept")), "{since}: {told}");
+    }
+    assert!(replay(&api, &files, &setting, &[&between]).contains("1 messages are kept"));
+    let records = api.topic();
+    let is_kept = |id: &str| records.iter().any(|record| record.value["external_message_id"] == id);
+    assert_eq!([is_kept("m-2"), is_kept("m-4")], [false, true]);
 }
 
 #[test]

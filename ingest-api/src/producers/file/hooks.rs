@@ -2,6 +2,7 @@
 
 use hooks::{Description, Hook, presets};
 use serde::Deserialize;
+use toml::Spanned;
 
 use super::reader::{RawSecret, Reader, is_name};
 use crate::producers::entry::{HookEntry, IdentityChange};
@@ -9,7 +10,7 @@ use crate::producers::entry::{HookEntry, IdentityChange};
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RawHook {
-    name: String,
+    name: Spanned<String>,
     preset: Option<String>,
     file: Option<String>,
     #[serde(default)]
@@ -24,7 +25,9 @@ pub(super) struct RawHook {
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     pub(super) fn hook(&mut self, raw: RawHook) -> Option<HookEntry> {
         let RawHook { name, preset, file, secrets, verify_tokens, change, identity_change } = raw;
-        let place = format!("hook {name:?}");
+        let line = self.line(name.span().start);
+        let name = name.into_inner();
+        let place = format!("line {line}: hook {name:?}");
         // The key of what is quarantined is a client's id or a hook's name.
         if !is_name(&name) || schemas::ClientId::parse(name.as_bytes()).is_some() {
             self.problems.push(format!("{place}: name must be 1 to 64 of a-z, 0-9, - and _, and not a UUID"));
@@ -35,7 +38,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let description = self.description(preset.as_deref(), file.as_deref(), change);
         let hook = description.and_then(|description| Hook::new(&description, &secrets?, &tokens?));
         let hook = self.keep(&place, hook)?;
-        Some(HookEntry { name, hook, identity_change })
+        Some(HookEntry { name, line, hook, identity_change })
     }
 
     fn texts(&mut self, key: &str, raw: &[RawSecret]) -> Result<Vec<String>, String> {

@@ -19,6 +19,8 @@ pub(super) struct RawSecret {
 
 /// Reads what a table of the file says, and remembers everything that is wrong.
 pub(super) struct Reader<'a, V> {
+    /// Of the file.
+    pub text: &'a str,
     pub directory: &'a Path,
     pub files: &'a mut Files,
     pub variable: V,
@@ -43,6 +45,11 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
             _ => Err("must have one of secret, secret_file and secret_env".to_owned()),
         };
         text.map(Secret::from)
+    }
+
+    /// The line of a place in the file.
+    pub fn line(&self, at: usize) -> usize {
+        self.text.get(..at).unwrap_or_default().matches('\n').count() + 1
     }
 
     pub fn keep<T>(&mut self, place: &str, value: Result<T, String>) -> Option<T> {

@@ -107,6 +107,10 @@ fn what_has_no_meaning_is_refused() {
         ),
         (with_secret("external_client_id_prefixes = [\"\"]"), "an empty prefix"),
         (with_secret("") + &with_secret(""), "appears twice"),
+        (
+            with_secret("all_external_client_ids = true\n[[producers.hooks]]\nname = \"a b\""),
+            "line 6: hook \"a b\": name must be",
+        ),
         (format!("{SECRET} = [{SECRET}"), "line 1"),
         (producer(&format!("secrets = \"{SECRET}\"")), "line 3"),
         (producer(&format!("name = \"{SECRET}\"")), "line 3"),
