@@ -34,7 +34,7 @@ service_kit::metrics! {
         processor_rebalances_total: IntCounterVec = &["event"],
         /// Time from a polite revocation until nothing was under way in the partitions, or until the deadline.
         processor_drain_seconds: Histogram = SECONDS,
-        /// Records dropped because they came from a former assignment, or came twice.
+        /// Records dropped because they came from a former assignment, came twice, or came behind a stop.
         processor_stale_records_total: IntCounter = (),
         /// Clients of a batch, by whether the cache knew them: hit, miss.
         processor_cache_lookups_total: IntCounterVec = &["result"],

@@ -87,6 +87,8 @@ pub enum LaneReport {
     Advanced(Partition, AssignmentEpoch, NextOffset, Option<Timestamp>),
     /// A partition is not where its owner believed it to be: the lane has forgotten it.
     Fenced(Partition, AssignmentEpoch),
+    /// A partition takes in nothing more, and halts when what it has in hand is applied: nothing more is to be read.
+    Stops(Partition, AssignmentEpoch),
     /// A partition must not go on: the lane has forgotten it.
     Halted(Partition, AssignmentEpoch, StopReason),
 }

@@ -213,6 +213,11 @@ impl Ownerships {
                 acts.push(Act::Show(Shown::Fenced(partition)));
                 Some(self.again(partition, Ownership::Active(active), RETAKE_DELAY, acts))
             }
+            // It stays ours until what its lane has in hand is applied, which PostgreSQL may keep waiting.
+            (Some(Ownership::Active(active)), News::Stops(of)) if active.epoch == of => {
+                acts.push(Act::Order(Order::Halt(partition)));
+                Some(Ownership::Active(active))
+            }
             (Some(Ownership::Active(active)), News::Stopped(of, reason)) if active.epoch == of => {
                 let seen = SeenRow::Owned(active.owner_epoch);
                 leave(partition, Ownership::Active(active), acts);
@@ -221,7 +226,7 @@ impl Ownerships {
             // A lane speaks of a stretch of ownership that has ended.
             (
                 before @ (None | Some(Taking { .. } | Ownership::Active(_) | Halted { .. })),
-                News::Arrived(..) | News::Advanced(..) | News::Fenced(_) | News::Stopped(..),
+                News::Arrived(..) | News::Advanced(..) | News::Fenced(_) | News::Stops(_) | News::Stopped(..),
             ) => before,
 
             (Some(Halted { reason, record: Recording::Writing(ticket) }), News::Recorded(of, recorded))

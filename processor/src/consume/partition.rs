@@ -96,17 +96,17 @@ impl PartitionState {
 
     /// Looks at a record that came, and expects the one after it if it is the next.
     pub fn arrive(&mut self, assignment_epoch: AssignmentEpoch, offset: Offset) -> Arrival {
-        if assignment_epoch != self.assignment_epoch || self.stopping.is_some() {
+        if assignment_epoch != self.assignment_epoch {
             return Arrival::Stale;
         }
         let was_explained =
             self.explained.is_some_and(|last| (last.from.offset()..last.to.offset()).contains(&offset));
-        if offset < self.expected.offset() && !was_explained {
-            return Arrival::Stale;
-        }
         let gap = StopReason::OffsetGap { expected: self.expected, found: offset };
         match offset.cmp(&self.expected.offset()) {
-            Ordering::Less => return Arrival::Contradiction(gap),
+            Ordering::Less if was_explained => return Arrival::Contradiction(gap),
+            Ordering::Less => return Arrival::Stale,
+            // Behind a stop there is nothing to be done, but what comes before it is still looked at.
+            Ordering::Equal | Ordering::Greater if self.stopping.is_some() => return Arrival::Stale,
             Ordering::Greater => return Arrival::Stop(gap),
             Ordering::Equal => {}
         }
@@ -170,6 +170,21 @@ mod tests {
         assert_eq!(state.arrive(now, Offset(5)), Arrival::Stale);
         let explained = Explained { partition: Partition(3), from: NextOffset(5), to: NextOffset(7) };
         assert!(!state.explain(now, explained));
+    }
+
+    #[test]
+    fn a_record_among_explained_offsets_is_not_passed_over_behind_a_stop() {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        let cache = DialogCache::new(CacheBudget::new(10));
+        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
+        let now = AssignmentEpoch(2);
+        assert!(
+            state.explain(now, Explained { partition: Partition(3), from: NextOffset(5), to: NextOffset(8) })
+        );
+        let gap = |found| StopReason::OffsetGap { expected: NextOffset(8), found: Offset(found) };
+        assert_eq!(state.arrive(now, Offset(12)), Arrival::Stop(gap(12)));
+        state.stop(gap(12));
+        assert_eq!(state.arrive(now, Offset(6)), Arrival::Contradiction(gap(6)));
     }
 
     #[test]

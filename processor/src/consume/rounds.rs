@@ -34,7 +34,8 @@ pub enum Round {
     LogEnds,
     /// The rows of the owned partitions, on a server that can be written to: are they where their owner believes?
     Rows,
-    /// The topic: is it the registered one, and do the logs of idle partitions continue where their rows stand?
+    /// The topic: is it the registered one, and do the logs of partitions that stand still, or are in doubt,
+    /// continue where their rows stand?
     Topic,
     /// The topic's settings (R13).
     Audit,

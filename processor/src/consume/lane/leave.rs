@@ -55,8 +55,11 @@ impl Lane {
     /// Halts a partition before a record that must not be applied, once those before it are: where it stands
     /// then is the place that the reason is about, and whoever resumes from there skips nothing that is sound.
     pub(super) async fn stop(&mut self, partition: Partition, reason: StopReason) {
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.stop(reason);
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.stop(reason);
+        let (assignment_epoch, owner_epoch) = (state.assignment_epoch, state.owner_epoch);
+        if self.has_in_hand(partition, owner_epoch) {
+            self.report(LaneReport::Stops(partition, assignment_epoch)).await;
         }
         self.halt_if_stopped(partition).await;
     }

@@ -197,6 +197,7 @@ pub(super) enum News {
     Arrived(AssignmentEpoch, Timestamp),
     Advanced(AssignmentEpoch, NextOffset, Option<Timestamp>),
     Fenced(AssignmentEpoch),
+    Stops(AssignmentEpoch),
     Stopped(AssignmentEpoch, StopReason),
     Recorded(Ticket, Recorded),
     Resumed,
@@ -209,6 +210,7 @@ impl News {
         match report {
             LaneReport::Arrived(partition, of, at) => (partition, Self::Arrived(of, at)),
             LaneReport::Advanced(partition, of, to, next) => (partition, Self::Advanced(of, to, next)),
+            LaneReport::Stops(partition, of) => (partition, Self::Stops(of)),
             LaneReport::Fenced(partition, of) => (partition, Self::Fenced(of)),
             LaneReport::Halted(partition, of, reason) => (partition, Self::Stopped(of, reason)),
         }

@@ -149,6 +149,19 @@ fn a_batch_that_cannot_be_read_halts_its_partition_when_it_has_had_its_time() {
 }
 
 #[test]
+fn a_partition_that_stops_is_read_no_more_and_stays_ours_until_it_halts() {
+    let mut ownerships = Ownerships::new(1);
+    let epoch = active(&mut ownerships);
+    let mut hear = |report| ownerships.on(Event::Lane(report), Instant::now());
+    assert_eq!(orders(&hear(LaneReport::Stops(P, epoch))), [Order::Halt(P)]);
+    assert!(orders(&hear(LaneReport::Advanced(P, epoch, NextOffset(11), None))).is_empty());
+    assert_eq!(
+        recorded(&hear(LaneReport::Halted(P, epoch, recreated()))).map(|(_, reason)| reason),
+        Some(recreated())
+    );
+}
+
+#[test]
 fn a_doubt_about_the_logs_lasts_until_a_look_has_answered_that_began_after_it() {
     let (mut ownerships, now) = (Ownerships::new(1), Instant::now());
     let epoch = active(&mut ownerships);
