@@ -3,6 +3,7 @@
 //!
 //! Several secrets are valid together: that is a rotation. Comparisons take the same time whatever is compared.
 
+mod blank;
 mod method;
 mod scheme;
 
@@ -160,11 +161,13 @@ impl Signer {
             return document;
         }
         let texts = self.keys.iter().filter_map(|key| std::str::from_utf8(key).ok());
-        texts.fold(document, |document, secret| {
-            // In a form or a query it may stand percent-encoded.
-            let encoded: String = form_urlencoded::byte_serialize(secret.as_bytes()).collect();
-            document.replace(secret, "***").replace(&encoded, "***")
-        })
+        // A value may be a URL that names it.
+        let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+        let secrets: Vec<String> = texts.flat_map(|text| [text.to_owned(), encoded(text)]).collect();
+        match self.kind {
+            BodyKind::Json => blank::in_json(&document, &secrets),
+            BodyKind::Form | BodyKind::Query => blank::in_fields(&document, &secrets),
+        }
     }
 
     fn is_one(&self, secret: &str) -> bool {

@@ -151,12 +151,15 @@ fn a_secret_that_comes_along_is_known_and_another_is_not(
     assert!(of(SECRET).signer().body(&nothing, twice.as_bytes()).is_err());
 }
 
-/// With characters that a query cannot hold as they are.
+/// With characters that have several spellings, in a query and in JSON.
 const SECRET_OF_A_QUERY: &str = "a/secret+of=thirty-two-characters";
 
 #[rstest]
 #[case::as_it_is(SECRET, SECRET)]
 #[case::percent_encoded(SECRET_OF_A_QUERY, "a%2Fsecret%2Bof%3Dthirty-two-characters")]
+#[case::in_lower_case(SECRET_OF_A_QUERY, "a%2fsecret%2bof=thirty-two-characters")]
+#[case::needlessly(SECRET_OF_A_QUERY, "%61/secret%2Bof%3Dthirty%2Dtwo%2dcharacters")]
+#[case::a_space("a secret of thirty-two-characters", "a%20secret+of%20thirty-two-characters")]
 fn a_secret_in_the_query_is_known_and_is_not_quarantined(#[case] secret: &str, #[case] written: &str) {
     let changes = "body = \"query\"\n[signature]\nscheme = \"secret\"\nat = \"query:key\"";
     let hook = Hook::new(&description("twilio-sms", changes), &[secret.to_owned()], &[]).unwrap();
@@ -170,6 +173,25 @@ fn a_secret_in_the_query_is_known_and_is_not_quarantined(#[case] secret: &str, #
     let reading = hook.read(&request, b"", received_at, &|_| true).unwrap();
     let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items) };
     assert!(bad.document.ends_with("&key=***"), "{}", bad.document);
+}
+
+#[rstest]
+#[case::as_it_is(SECRET_OF_A_QUERY, r#""a/secret+of=thirty-two-characters""#)]
+#[case::a_slash_escaped(SECRET_OF_A_QUERY, r#""a\/secret+of=thirty-two-characters""#)]
+#[case::in_hexadecimal_digits(SECRET_OF_A_QUERY, r#""\u0061\u002fsecret\u002Bof=thirty-two-characters""#)]
+#[case::a_number("1234567890123456", "1234567890123456")]
+fn a_secret_in_the_body_is_known_and_is_not_quarantined(#[case] secret: &str, #[case] written: &str) {
+    let hook = Hook::new(&description("evolution", ""), &[secret.to_owned()], &[]).unwrap();
+    let body = String::from_utf8(sample("evolution.json")).unwrap();
+    let body =
+        body.replace("\"EXAMPLE-KEY-IN-THE-BODY\"", written).replace("447700900123@s.whatsapp.net", "shop");
+    let headers = HeaderMap::new();
+    let request = Request { headers: &headers, url: "https://t/h", path_secret: None, now: NOW };
+    assert_eq!(hook.signer().body(&request, body.as_bytes()), Ok(()));
+    let received_at = Timestamp::parse("2026-11-24T04:35:01Z").unwrap();
+    let reading = hook.read(&request, body.as_bytes(), received_at, &|_| true).unwrap();
+    let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items) };
+    assert_eq!(bad.document, body.replace(written, "\"***\""));
 }
 
 #[rstest]

@@ -202,19 +202,42 @@ fn example_with(id: &str, own: Value) -> Value {
 mod tests {
     use super::*;
     use crate::{
-        fields::{Fields, Known},
+        fields::{Field, Fields, Known, List},
         message::Posted,
         record::{Envelope, encode_message},
         time::Timestamp,
     };
 
     #[test]
-    fn the_parser_knows_the_fields_that_are_described() {
+    fn the_parser_knows_the_fields_that_are_described_and_no_others() {
+        let all = request()["properties"].to_string();
         for (schema, known) in [(v2(), Known::Five), (v3(), Known::All), (request(), Known::All)] {
-            let fields = schema["properties"].to_string();
-            let (_, others) = Fields::read(fields.as_bytes(), known).unwrap();
-            assert_eq!(others.pieces().count(), 0, "{fields}");
+            let described = schema["properties"].to_string();
+            let (_, others) = Fields::read(described.as_bytes(), known).unwrap();
+            assert_eq!(others.pieces().count(), 0, "{described}");
+            let (fields, _) = Fields::read(all.as_bytes(), known).unwrap();
+            let (found, absent) = found_and_absent(&fields);
+            assert_eq!(found, schema["properties"].as_object().unwrap().len(), "{described}");
+            assert!(absent == 0 || known == Known::Five, "the parser has a field that is not described");
         }
+    }
+
+    /// How many of the parser's fields a body has, and how many it has not.
+    fn found_and_absent(fields: &Fields<'_>) -> (usize, usize) {
+        // No `..`: a new field has to be counted.
+        let Fields {
+            external_client_id,
+            client_phone,
+            client_address,
+            external_message_id,
+            text,
+            sent_at,
+            aliases,
+        } = fields;
+        let texts = [external_client_id, client_phone, client_address, external_message_id, text, sent_at];
+        let absent_texts = texts.iter().filter(|field| matches!(field, Field::Absent)).count();
+        let absent = absent_texts + usize::from(matches!(aliases, List::Absent));
+        (texts.len() + 1 - absent, absent)
     }
 
     #[test]
