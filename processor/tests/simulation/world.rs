@@ -21,7 +21,7 @@ use schemas::{Partition, PartitionCount};
 
 use crate::{
     brokers::{Brokers, partition},
-    check::{Checked, FINISHED, NOTICED, must},
+    check::{Checked, FINISHED, LIVES, NOTICED, must},
     database::Database,
     dice::Dice,
     group::{Group, Protocol},
@@ -53,6 +53,8 @@ pub struct World {
     pub database: Database,
     pub groups: Vec<Group>,
     pub nodes: Vec<Node>,
+    /// Which nodes were started and not killed since.
+    up: Vec<bool>,
     pub heals_at: u64,
     pub is_healed: bool,
     /// Nothing more is appended from then on, nothing more replicated.
@@ -98,6 +100,7 @@ impl World {
             database: Database::new(partitions, twin),
             groups,
             nodes: (0..nodes).map(|node| Node::new(cluster(node), base)).collect(),
+            up: vec![false; nodes],
             brokers,
             heals_at,
             is_healed: false,
@@ -135,6 +138,8 @@ impl World {
                 }
             }
             self.happen(what)?;
+            let gone = (0..self.nodes.len()).find(|node| self.up[*node] && !self.nodes[*node].is_alive);
+            must(gone.is_none(), LIVES, || format!("{gone:?} has ended"))?;
         }
         Ok(())
     }
@@ -246,7 +251,7 @@ impl World {
         self.groups[cluster].evict(node, &mut self.dice);
         let mut fresh = Node::new(cluster, self.instant());
         (fresh.incarnation, fresh.is_alive) = (incarnation, true);
-        self.nodes[node] = fresh;
+        (self.nodes[node], self.up[node]) = (fresh, true);
         let process = Process { node, incarnation };
         self.later(self.now, What::Turn(process));
         self.later(self.now + 1_000, What::Tick(process));
@@ -254,7 +259,7 @@ impl World {
     }
 
     pub fn kill(&mut self, node: usize, down_for: u64) {
-        self.nodes[node].is_alive = false;
+        (self.nodes[node].is_alive, self.up[node]) = (false, false);
         let process = Process { node, incarnation: self.nodes[node].incarnation };
         self.later(self.now + SESSION_MS, What::Evict(process));
         self.later(self.now + down_for, What::Start(node));
