@@ -7,7 +7,7 @@ use processor::{
 };
 
 use crate::{
-    brokers::{Brokers, serial},
+    brokers::{Brokers, partition, serial},
     database::Row,
 };
 
@@ -80,16 +80,17 @@ pub fn halt(row: &Row, halt: &Halt) -> Checked {
 }
 
 /// The world must have done what a halt names.
-pub fn cause(reason: &StopReason, partition: usize, brokers: &Brokers) -> Checked {
+pub fn cause(reason: &StopReason, at: usize, brokers: &Brokers) -> Checked {
     let was_recreated = brokers.is_recreated;
     let has_cause = match reason {
         StopReason::TopicRecreated { .. } => was_recreated,
         StopReason::OtherCluster { .. } => brokers.is_foreign,
-        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[partition],
+        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[at],
         StopReason::BeyondLogEnd { .. } | StopReason::DigestMismatch { .. } => {
-            was_recreated || brokers.truncated[partition]
+            was_recreated || brokers.truncated[at]
         }
+        StopReason::OffsetGap { expected, found } => brokers.is_holed(partition(at), expected.0, found.0),
         _ => false,
     };
-    must(has_cause, CAUSE, || format!("partition {partition}: {reason}"))
+    must(has_cause, CAUSE, || format!("partition {at}: {reason}"))
 }

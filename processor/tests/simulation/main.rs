@@ -149,6 +149,11 @@ fn the_end_of_a_transaction_that_is_not_explained_is_found() {
 }
 
 #[test]
+fn a_halt_before_what_is_in_hand_is_applied_is_found() {
+    is_found(Twin::HaltsAtOnce, check::TRUE_HALT);
+}
+
+#[test]
 fn a_partition_out_of_range_that_ends_its_process_is_found() {
     is_found(Twin::OutOfRangeEndsAll, check::LIVES);
 }

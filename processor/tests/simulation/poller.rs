@@ -1,6 +1,8 @@
 //! What a poll thread and its Kafka client do between them: stands in for `kafka/poller.rs`. Which gaps are
 //! explained is the production code ([`Continuity`]). The client validates its position after an election, and
 //! says so when it is out of range; it begins to ask for another topic's records whenever it learns of that topic.
+//! It says so, too, when it has passed over what compaction has removed, and of which partition, which librdkafka does
+//! not: there the other partitions are in doubt as well, and halt more often.
 
 use processor::{
     consume::ownership::{Difference, Event},
@@ -104,6 +106,9 @@ impl World {
         // Now and then a record comes twice.
         let from = if self.dice.one_in(30) { (from - 1).max(log.start) } else { from };
         for offset in from..to {
+            if log.is_hole(offset) && offset >= route.position {
+                route.continuity.doubt();
+            }
             let Some(serial) = log.record(offset) else { continue };
             let explained = route.continuity.record(Offset(offset));
             chunk
@@ -147,7 +152,7 @@ impl World {
         let node = &mut self.nodes[process.node];
         let worker = &mut node.lanes[lane];
         worker.leave_behind(now);
-        worker.take_in(now);
+        worker.take_in(now, self.twin);
         for (partition, epoch) in worker.accepted.drain(..) {
             must(node.adopted.get(&partition) == Some(&epoch), FRESH, || {
                 format!("a record of {epoch:?} of partition {partition}, adopted are {:?}", node.adopted)

@@ -19,6 +19,8 @@ pub enum Twin {
     RecreatedUnseen,
     /// The ends of transactions are not explained.
     ControlIsGap,
+    /// A record behind a gap halts its partition at once, and what is in hand is dropped.
+    HaltsAtOnce,
     /// A partition that is out of range ends its process.
     OutOfRangeEndsAll,
     /// The compare-and-set does not look at the epoch.

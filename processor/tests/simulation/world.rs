@@ -4,7 +4,8 @@
 //! What it does not do: grow the topic, change what records say, let a Kafka client stall without a word (so the
 //! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a close look that
 //! nobody can take for as long as it lasts, a log whose end is lost between a takeover's look and the first fetch,
-//! control records alone that are lost, and retention that removes the only trace of what was lost.
+//! control records alone that are lost, and retention that removes the only trace of what was lost. No log both
+//! loses its end and is compacted.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -338,8 +339,9 @@ impl World {
         }
         let last = row.progress.last_digest.map(|last| last.offset.0);
         // Where the last applied record stood there is none any more, which cannot be compared.
-        let is_replaced = last.is_some_and(|last| last >= log.start && log.record(last).is_none());
+        let is_gone = last.is_some_and(|last| last >= log.start && log.record(last).is_none());
+        let was_compacted = last.is_some_and(|last| log.is_hole(last));
         let is_at_end = log.end() == row.progress.next_offset.0 && !self.brokers.is_recreated;
-        is_at_end || (is_replaced && self.brokers.truncated[at])
+        is_at_end || (is_gone && (self.brokers.truncated[at] || was_compacted))
     }
 }
