@@ -159,6 +159,11 @@ fn a_partition_out_of_range_that_ends_its_process_is_found() {
 }
 
 #[test]
+fn a_log_that_nobody_doubts_is_found() {
+    is_found(Twin::DoubtForgotten, check::FINISHED);
+}
+
+#[test]
 fn an_epoch_that_is_not_compared_is_found() {
     is_found(Twin::EpochNotCompared, check::FENCED);
 }

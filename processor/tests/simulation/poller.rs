@@ -141,7 +141,9 @@ impl World {
             return Ok(());
         }
         let now = self.instant();
-        self.nodes[process.node].ownerships.doubt_logs();
+        if self.twin != Twin::DoubtForgotten {
+            self.nodes[process.node].ownerships.doubt_logs();
+        }
         self.nodes[process.node].schedule.look_now(now);
         Ok(())
     }

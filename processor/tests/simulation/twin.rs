@@ -23,6 +23,8 @@ pub enum Twin {
     HaltsAtOnce,
     /// A partition that is out of range ends its process.
     OutOfRangeEndsAll,
+    /// After a partition was out of range, logs are looked at as often as without it.
+    DoubtForgotten,
     /// The compare-and-set does not look at the epoch.
     EpochNotCompared,
 }

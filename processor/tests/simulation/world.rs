@@ -2,10 +2,9 @@
 //! to what must be true at the end.
 //!
 //! What it does not do: grow the topic, change what records say, let a Kafka client stall without a word (so the
-//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a close look that
-//! nobody can take for as long as it lasts, a log whose end is lost between a takeover's look and the first fetch,
-//! control records alone that are lost, and retention that removes the only trace of what was lost. No log both
-//! loses its end and is compacted.
+//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a log whose end is
+//! lost between a takeover's look and the first fetch, control records alone that are lost, and retention or compaction
+//! that removes the only trace of what was lost.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -228,10 +227,6 @@ impl World {
             _ => usual,
         };
         delay.min(self.heals_at + 500 - self.now)
-    }
-
-    pub fn short_delay(&mut self) -> u64 {
-        self.delay().min(2_000)
     }
 
     pub fn note(&mut self, what: impl FnOnce() -> String) {
