@@ -22,6 +22,7 @@ pub const TRUE_HALT: &str = "a halt is true of the row that it stops";
 pub const CAUSE: &str = "a partition halts only for a cause";
 pub const LIVES: &str = "a process ends only when it is killed";
 pub const NOTICED: &str = "an owner notices within 20 s that its row has moved back";
+pub const NO_PANIC: &str = "nothing panics";
 pub const FINISHED: &str = "what can be applied is applied in the end, and the rest stands still by name";
 
 /// An invariant that does not hold.
