@@ -219,7 +219,7 @@ impl Ownerships {
                 Some(Ownership::Active(active))
             }
             (Some(Ownership::Active(active)), News::Stopped(of, reason)) if active.epoch == of => {
-                let seen = SeenRow::Owned(active.owner_epoch);
+                let seen = active.seen(&reason);
                 leave(partition, Ownership::Active(active), acts);
                 Some(self.halt(partition, reason, seen, acts))
             }

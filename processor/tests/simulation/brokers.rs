@@ -29,8 +29,10 @@ pub struct Link {
 #[derive(Debug)]
 pub struct Log {
     pub start: i64,
-    /// What stands at each offset; `None`: the end of a transaction.
+    /// What was appended at each offset; `None`: the end of a transaction.
     entries: Vec<Option<Serial>>,
+    /// Where compaction has removed a record.
+    holes: BTreeSet<i64>,
     pub has_leader: bool,
 }
 
@@ -45,11 +47,16 @@ impl Log {
 
     /// The record at an offset, if it is in the log and no control record.
     pub fn record(&self, offset: i64) -> Option<Serial> {
-        let index = usize::try_from(offset).ok().filter(|_| offset >= self.start)?;
+        let is_here = offset >= self.start && !self.is_hole(offset);
+        let index = usize::try_from(offset).ok().filter(|_| is_here)?;
         self.entries.get(index).copied().flatten()
     }
 
-    /// The last record below an offset, whether retention has left it or not.
+    pub fn is_hole(&self, offset: i64) -> bool {
+        self.holes.contains(&offset)
+    }
+
+    /// The last record below an offset, whether retention and compaction have left it or not.
     pub fn before(&self, offset: i64) -> Option<Serial> {
         let end = usize::try_from(offset).unwrap().min(self.entries.len());
         self.entries[..end].iter().rev().copied().flatten().next()
@@ -66,6 +73,8 @@ pub struct Topic {
 pub struct Brokers {
     links: Vec<Link>,
     controls: BTreeSet<(Uuid, Partition, i64)>,
+    /// Where compaction has ever removed a record.
+    holes: BTreeSet<(Uuid, Partition, i64)>,
     /// One for each cluster.
     pub topics: Vec<Topic>,
     pub registered: Uuid,
@@ -82,6 +91,7 @@ impl Brokers {
         let mut brokers = Self {
             links: Vec::new(),
             controls: BTreeSet::new(),
+            holes: BTreeSet::new(),
             topics: Vec::new(),
             registered: Uuid::from_u128(1),
             created: 0,
@@ -99,7 +109,7 @@ impl Brokers {
 
     fn create(&mut self, cluster: &str, partitions: usize) -> Topic {
         self.created += 1;
-        let log = || Log { start: 0, entries: Vec::new(), has_leader: true };
+        let log = || Log { start: 0, entries: Vec::new(), holes: BTreeSet::new(), has_leader: true };
         Topic {
             identity: TopicIdentity {
                 cluster_id: cluster.to_owned(),
@@ -142,11 +152,26 @@ impl Brokers {
         }
     }
 
+    /// Compaction removes a record that others follow: the last of a log stays.
+    pub fn compact(&mut self, index: usize, offset: i64) {
+        let topic = &mut self.topics[0];
+        let log = &mut topic.logs[index];
+        let is_followed = (offset + 1..log.end()).any(|later| log.record(later).is_some());
+        if is_followed && log.record(offset).is_some() && !self.truncated[index] {
+            log.holes.insert(offset);
+            self.holes.insert((topic.identity.topic_id, partition(index), offset));
+        }
+    }
+
     /// An election that loses the end of a log, beginning with a record. Answers with its new end.
     ///
-    /// Were it control records alone that are lost, and records that come in their place, no digest would tell.
+    /// Were it control records alone that are lost, and records that come in their place, no digest would tell. And
+    /// without the record behind it nothing tells of a hole.
     pub fn truncate(&mut self, index: usize, lost: i64) -> Option<i64> {
         let log = &mut self.topics[0].logs[index];
+        if !log.holes.is_empty() {
+            return None;
+        }
         let end = (log.end() - lost).max(log.start);
         log.record(end)?;
         log.entries.truncate(usize::try_from(end).unwrap());
@@ -160,6 +185,12 @@ impl Brokers {
 
     pub fn is_control(&self, topic: Uuid, partition: Partition, offset: i64) -> bool {
         self.controls.contains(&(topic, partition, offset))
+    }
+
+    /// Whether compaction has removed a record of the registered topic between two offsets.
+    pub fn is_holed(&self, partition: Partition, from: i64, to: i64) -> bool {
+        let at = |offset: i64| (self.registered, partition, offset);
+        from < to && self.holes.range(at(from)..at(to)).next().is_some()
     }
 
     /// A record as a consumer reads it.

@@ -7,7 +7,7 @@ use processor::{
 };
 
 use crate::{
-    brokers::{Brokers, serial},
+    brokers::{Brokers, partition, serial},
     database::Row,
 };
 
@@ -22,6 +22,7 @@ pub const TRUE_HALT: &str = "a halt is true of the row that it stops";
 pub const CAUSE: &str = "a partition halts only for a cause";
 pub const LIVES: &str = "a process ends only when it is killed";
 pub const NOTICED: &str = "an owner notices within 20 s that its row has moved back";
+pub const NO_PANIC: &str = "nothing panics";
 pub const FINISHED: &str = "what can be applied is applied in the end, and the rest stands still by name";
 
 /// An invariant that does not hold.
@@ -80,16 +81,17 @@ pub fn halt(row: &Row, halt: &Halt) -> Checked {
 }
 
 /// The world must have done what a halt names.
-pub fn cause(reason: &StopReason, partition: usize, brokers: &Brokers) -> Checked {
+pub fn cause(reason: &StopReason, at: usize, brokers: &Brokers) -> Checked {
     let was_recreated = brokers.is_recreated;
     let has_cause = match reason {
         StopReason::TopicRecreated { .. } => was_recreated,
         StopReason::OtherCluster { .. } => brokers.is_foreign,
-        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[partition],
+        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[at],
         StopReason::BeyondLogEnd { .. } | StopReason::DigestMismatch { .. } => {
-            was_recreated || brokers.truncated[partition]
+            was_recreated || brokers.truncated[at]
         }
+        StopReason::OffsetGap { expected, found } => brokers.is_holed(partition(at), expected.0, found.0),
         _ => false,
     };
-    must(has_cause, CAUSE, || format!("partition {partition}: {reason}"))
+    must(has_cause, CAUSE, || format!("partition {at}: {reason}"))
 }

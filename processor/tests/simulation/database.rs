@@ -194,21 +194,26 @@ impl Database {
         Ok(Some(if stands { Recorded::Standing } else { Recorded::Fenced }))
     }
 
-    /// `halts::intervene`: a person has a partition go on where its log begins, and is told what that skips.
-    pub fn skip_to_start(&mut self, partition: Partition, brokers: &Brokers) {
+    /// `halts::intervene`: a person has a partition go on where its log begins, or behind the gap that has stopped it,
+    /// and is told what that skips.
+    pub fn skip(&mut self, partition: Partition, brokers: &Brokers) {
         let (index, log) = (index(partition), &brokers.topics[0].logs[index(partition)]);
-        let is_halted = matches!(self.state.halts[index], Some(StopReason::BelowLogStart { .. }));
-        if !is_halted || self.is_held(partition) || brokers.is_recreated {
+        let to = match &self.state.halts[index] {
+            Some(StopReason::BelowLogStart { .. }) => log.start,
+            Some(StopReason::OffsetGap { found, .. }) => log.start.max(found.0),
+            Some(_) | None => return,
+        };
+        if self.is_held(partition) || brokers.is_recreated {
             return;
         }
         let row = &mut self.state.rows[index];
-        let skipped = log.start - row.progress.next_offset.0;
+        let skipped = to - row.progress.next_offset.0;
         if skipped < 0 {
             return;
         }
-        (row.progress.next_offset, row.progress.last_digest) = (NextOffset(log.start), None);
+        (row.progress.next_offset, row.progress.last_digest) = (NextOffset(to), None);
         row.progress.skipped += skipped;
-        row.tail = log.before(log.start);
+        row.tail = log.before(to);
         self.state.halts[index] = None;
         self.raise(partition);
     }

@@ -3,7 +3,7 @@
 
 use crate::{brokers::partition, what::What, world::World};
 
-const KINDS: u64 = 12;
+const KINDS: u64 = 13;
 
 impl World {
     pub fn append(&mut self) {
@@ -77,9 +77,10 @@ impl World {
             9 if self.dice.one_in(12) => self.recreate(),
             10 => self.database.change_rules(),
             11 => {
-                self.database.skip_to_start(partition(log), &self.brokers);
+                self.database.skip(partition(log), &self.brokers);
                 self.nodes[node].skew = i64::try_from(self.dice.below(7_200)).unwrap() - 3_600;
             }
+            12 => self.compact(log),
             _ => {}
         }
     }
@@ -90,6 +91,15 @@ impl World {
         let ahead = if self.dice.one_in(3) { 4 } else { 0 };
         let start = next + ahead - i64::try_from(self.dice.below(4)).unwrap();
         self.brokers.trim(log, start);
+    }
+
+    /// A record is gone that is not applied yet, or was applied last.
+    fn compact(&mut self, log: usize) {
+        let next = self.database.row(partition(log)).progress.next_offset.0;
+        let most = self.brokers.topics[0].logs[log].end() - next;
+        let Ok(most) = u64::try_from(most) else { return };
+        let offset = next - 1 + i64::try_from(self.dice.between(0, most)).unwrap();
+        self.brokers.compact(log, offset);
     }
 
     fn truncate(&mut self, log: usize) {

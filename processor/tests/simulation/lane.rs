@@ -29,6 +29,8 @@ use processor::{
 };
 use schemas::Partition;
 
+use crate::twin::Twin;
+
 /// As in `consume/lane.rs`.
 const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -99,7 +101,7 @@ impl Lane {
     }
 
     /// Takes in the next chunk, if there is room.
-    pub fn take_in(&mut self, now: Instant) {
+    pub fn take_in(&mut self, now: Instant, twin: Twin) {
         if !self.pending.has_room() {
             return;
         }
@@ -124,12 +126,11 @@ impl Lane {
                     self.fenced(partition);
                     continue;
                 }
-                Arrival::Stop(reason) => {
-                    state.stop(reason);
-                    self.halt_if_stopped(partition);
+                Arrival::Stop(reason) if twin != Twin::HaltsAtOnce => {
+                    self.stop(partition, reason);
                     continue;
                 }
-                Arrival::Contradiction(reason) => {
+                Arrival::Stop(reason) | Arrival::Contradiction(reason) => {
                     self.halt(partition, reason);
                     continue;
                 }
@@ -252,6 +253,13 @@ impl Lane {
             self.reports.push(LaneReport::Fenced(partition, state.assignment_epoch));
             self.forget(partition);
         }
+    }
+
+    fn stop(&mut self, partition: Partition, reason: StopReason) {
+        if let Some(state) = self.partitions.get_mut(&partition) {
+            state.stop(reason);
+        }
+        self.halt_if_stopped(partition);
     }
 
     fn halt(&mut self, partition: Partition, reason: StopReason) {

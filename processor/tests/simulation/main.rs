@@ -25,9 +25,12 @@ mod twin;
 mod what;
 mod world;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
-use check::Violation;
+use check::{Checked, NO_PANIC, Violation};
 use twin::Twin;
 use world::World;
 
@@ -40,14 +43,23 @@ const TWIN_SEEDS: u64 = 20_000;
 /// Seeds that failed once.
 const REGRESSIONS: &[u64] = &[];
 
-fn run(seed: u64, twin: Twin) -> Result<(), Violation> {
-    World::new(seed, twin, false).run()
+fn run(seed: u64, twin: Twin) -> Checked {
+    end_of(&mut World::new(seed, twin, false))
+}
+
+/// What becomes of a world. A panic must not take its seed along.
+fn end_of(world: &mut World) -> Checked {
+    catch_unwind(AssertUnwindSafe(|| world.run())).unwrap_or_else(|cause| {
+        let text = cause.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let detail = text.or_else(|| cause.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Violation { invariant: NO_PANIC, detail })
+    })
 }
 
 /// The same world again, with the last of what happened.
 fn explain(seed: u64, twin: Twin) -> String {
     let mut world = World::new(seed, twin, true);
-    let ended = world.run();
+    let ended = end_of(&mut world);
     format!("{}seed {seed}, {} ms: {ended:#?}", world.trace(), world.now)
 }
 
@@ -149,8 +161,18 @@ fn the_end_of_a_transaction_that_is_not_explained_is_found() {
 }
 
 #[test]
+fn a_halt_before_what_is_in_hand_is_applied_is_found() {
+    is_found(Twin::HaltsAtOnce, check::TRUE_HALT);
+}
+
+#[test]
 fn a_partition_out_of_range_that_ends_its_process_is_found() {
     is_found(Twin::OutOfRangeEndsAll, check::LIVES);
+}
+
+#[test]
+fn a_log_that_nobody_doubts_is_found() {
+    is_found(Twin::DoubtForgotten, check::FINISHED);
 }
 
 #[test]

@@ -235,7 +235,7 @@ impl World {
     /// One look of a round.
     pub fn look(&mut self, process: Process, round: Round, subject: Subject) {
         let seen = self.see(process.node, round, subject);
-        let at = self.now + self.short_delay();
+        let at = self.now + self.delay();
         self.later(at, What::Seen(process, seen));
     }
 
@@ -327,7 +327,7 @@ impl World {
             begun.push((round, Subject { beliefs, partitions }));
         }
         for (round, subject) in begun {
-            let at = self.now + self.short_delay();
+            let at = self.now + self.delay();
             self.later(at, What::Look(process, round, subject));
         }
     }

@@ -19,8 +19,12 @@ pub enum Twin {
     RecreatedUnseen,
     /// The ends of transactions are not explained.
     ControlIsGap,
+    /// A record behind a gap halts its partition at once, and what is in hand is dropped.
+    HaltsAtOnce,
     /// A partition that is out of range ends its process.
     OutOfRangeEndsAll,
+    /// After a partition was out of range, logs are looked at as often as without it.
+    DoubtForgotten,
     /// The compare-and-set does not look at the epoch.
     EpochNotCompared,
 }

@@ -2,9 +2,9 @@
 //! to what must be true at the end.
 //!
 //! What it does not do: grow the topic, change what records say, let a Kafka client stall without a word (so the
-//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a close look that
-//! nobody can take for as long as it lasts, a log whose end is lost between a takeover's look and the first fetch,
-//! control records alone that are lost, and retention that removes the only trace of what was lost.
+//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a log whose end is
+//! lost between a takeover's look and the first fetch, control records alone that are lost, and retention or compaction
+//! that removes the only trace of what was lost.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -21,7 +21,7 @@ use schemas::{Partition, PartitionCount};
 
 use crate::{
     brokers::{Brokers, partition},
-    check::{Checked, FINISHED, NOTICED, must},
+    check::{Checked, FINISHED, LIVES, NOTICED, must},
     database::Database,
     dice::Dice,
     group::{Group, Protocol},
@@ -53,6 +53,8 @@ pub struct World {
     pub database: Database,
     pub groups: Vec<Group>,
     pub nodes: Vec<Node>,
+    /// Which nodes were started and not killed since.
+    up: Vec<bool>,
     pub heals_at: u64,
     pub is_healed: bool,
     /// Nothing more is appended from then on, nothing more replicated.
@@ -98,6 +100,7 @@ impl World {
             database: Database::new(partitions, twin),
             groups,
             nodes: (0..nodes).map(|node| Node::new(cluster(node), base)).collect(),
+            up: vec![false; nodes],
             brokers,
             heals_at,
             is_healed: false,
@@ -135,6 +138,8 @@ impl World {
                 }
             }
             self.happen(what)?;
+            let gone = (0..self.nodes.len()).find(|node| self.up[*node] && !self.nodes[*node].is_alive);
+            must(gone.is_none(), LIVES, || format!("{gone:?} has ended"))?;
         }
         Ok(())
     }
@@ -224,10 +229,6 @@ impl World {
         delay.min(self.heals_at + 500 - self.now)
     }
 
-    pub fn short_delay(&mut self) -> u64 {
-        self.delay().min(2_000)
-    }
-
     pub fn note(&mut self, what: impl FnOnce() -> String) {
         let Some(trace) = &mut self.trace else { return };
         if trace.len() == TRACE_MAX {
@@ -246,7 +247,7 @@ impl World {
         self.groups[cluster].evict(node, &mut self.dice);
         let mut fresh = Node::new(cluster, self.instant());
         (fresh.incarnation, fresh.is_alive) = (incarnation, true);
-        self.nodes[node] = fresh;
+        (self.nodes[node], self.up[node]) = (fresh, true);
         let process = Process { node, incarnation };
         self.later(self.now, What::Turn(process));
         self.later(self.now + 1_000, What::Tick(process));
@@ -254,7 +255,7 @@ impl World {
     }
 
     pub fn kill(&mut self, node: usize, down_for: u64) {
-        self.nodes[node].is_alive = false;
+        (self.nodes[node].is_alive, self.up[node]) = (false, false);
         let process = Process { node, incarnation: self.nodes[node].incarnation };
         self.later(self.now + SESSION_MS, What::Evict(process));
         self.later(self.now + down_for, What::Start(node));
@@ -333,8 +334,9 @@ impl World {
         }
         let last = row.progress.last_digest.map(|last| last.offset.0);
         // Where the last applied record stood there is none any more, which cannot be compared.
-        let is_replaced = last.is_some_and(|last| last >= log.start && log.record(last).is_none());
+        let is_gone = last.is_some_and(|last| last >= log.start && log.record(last).is_none());
+        let was_compacted = last.is_some_and(|last| log.is_hole(last));
         let is_at_end = log.end() == row.progress.next_offset.0 && !self.brokers.is_recreated;
-        is_at_end || (is_replaced && self.brokers.truncated[at])
+        is_at_end || (is_gone && (self.brokers.truncated[at] || was_compacted))
     }
 }

@@ -3,7 +3,22 @@
 use schemas::Partition;
 
 use super::{Active, Belief, Ownership, Ownerships, Recording};
-use crate::domain::position::NextOffset;
+use crate::{
+    domain::{halt::StopReason, position::NextOffset},
+    store::halts::SeenRow,
+};
+
+impl Active {
+    /// What is known of its row when its lane says why it halts. A gap where the lane has said that the row stands is
+    /// about that place alone: the halt is void if a failover has moved the row back.
+    pub(super) fn seen(&self, reason: &StopReason) -> SeenRow {
+        if matches!(reason, StopReason::OffsetGap { expected, .. } if *expected == self.next_offset) {
+            SeenRow::Read(self.next_offset, self.owner_epoch)
+        } else {
+            SeenRow::Owned(self.owner_epoch)
+        }
+    }
+}
 
 impl Ownerships {
     /// What is believed of each active partition.
