@@ -40,10 +40,10 @@ pub fn must(holds: bool, invariant: &'static str, detail: impl FnOnce() -> Strin
 }
 
 /// Files the records of a run behind those of its row, each of which must be the one that follows in the log. What
-/// lies between them must be control records.
+/// lies between them must be control records, and counted as such.
 pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
     let (topic, partition) = (brokers.registered, run.partition);
-    let mut next = row.progress.next_offset.0;
+    let (mut next, mut control) = (row.progress.next_offset.0, 0);
     let is_control = |offset: &i64| brokers.is_control(topic, partition, *offset);
     for record in &run.records {
         let serial = serial(&record.raw);
@@ -55,11 +55,14 @@ pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
         must(link.offset >= next && (next..link.offset).all(|offset| is_control(&offset)), COUNTED, || {
             format!("{link:?} is filed at {next}")
         })?;
+        control += link.offset - next;
         (row.tail, next) = (Some(serial), link.offset + 1);
     }
     must(next <= run.to.0 && (next..run.to.0).all(|offset| is_control(&offset)), COUNTED, || {
         format!("{next}..{} of partition {partition} hold records", run.to)
-    })
+    })?;
+    control += run.to.0 - next;
+    must(run.control() == control, COUNTED, || format!("{} counted, {control} passed over", run.control()))
 }
 
 /// The numbers of a halt must be those of its row, and an owner must be the row's owner.
