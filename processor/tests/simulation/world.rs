@@ -124,7 +124,9 @@ impl World {
     /// Lets everything happen.
     pub fn run(&mut self) -> Checked {
         while !self.is_over {
-            let Some(((at, _), what)) = self.queue.pop_first() else { return Ok(()) };
+            let Some(((at, _), what)) = self.queue.pop_first() else {
+                return must(false, FINISHED, || "nothing is left to happen".to_owned());
+            };
             self.now = at;
             if let Some(process) = what.by() {
                 let frozen_until = self.nodes[process.node].frozen_until;
