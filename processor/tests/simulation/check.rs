@@ -1,5 +1,7 @@
-//! What must be true, whatever happens. Nothing here is learnt from the code that is tested: what is filed is held
-//! against the brokers' own chronicle, what is owned against the group's callbacks.
+//! What must be true, whatever happens. What is filed, and why a partition halts, is held against the brokers' own
+//! chronicle, what is owned against the group's callbacks. Three invariants need the machine's own word:
+//! [`ONE_THING`] asks what it says of its partitions, [`FRESH`] which of them its acts have given to lanes,
+//! [`NOTICED`] what it believes of their rows.
 
 use processor::{
     domain::{batch::Run, halt::StopReason},
@@ -83,16 +85,19 @@ pub fn halt(row: &Row, halt: &Halt) -> Checked {
     must(is_true && is_owner, TRUE_HALT, || format!("{halt:?} of {row:?}"))
 }
 
-/// The world must have done what a halt names.
+/// The world must have done what a halt names, where the halt says.
 pub fn cause(reason: &StopReason, at: usize, brokers: &Brokers) -> Checked {
-    let was_recreated = brokers.is_recreated;
+    let is_other = |offset| brokers.is_recreated || brokers.was_lost(at, offset);
     let has_cause = match reason {
-        StopReason::TopicRecreated { .. } => was_recreated,
+        StopReason::TopicRecreated { .. } => brokers.is_recreated,
         StopReason::OtherCluster { .. } => brokers.is_foreign,
-        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[at],
-        StopReason::BeyondLogEnd { .. } | StopReason::DigestMismatch { .. } => {
-            was_recreated || brokers.truncated[at]
+        StopReason::BelowLogStart { next_offset, log_start } => {
+            next_offset.offset() < *log_start && brokers.began_at(at, log_start.0)
         }
+        StopReason::BeyondLogEnd { next_offset, log_end } => {
+            next_offset.offset() > *log_end && is_other(log_end.0)
+        }
+        StopReason::DigestMismatch { offset } => is_other(offset.0),
         StopReason::OffsetGap { expected, found } => brokers.is_holed(partition(at), expected.0, found.0),
         _ => false,
     };

@@ -4,7 +4,7 @@
 //! stand-in, whose module names what it stands in for.
 //!
 //! After each step the invariants of `check` must hold, and when the faults have ended everything must come to its
-//! end in time. They are told from the brokers' chronicle and the group's callbacks, never from the machine.
+//! end in time. Most are told from the brokers' chronicle and the group's callbacks alone; `check` names the others.
 //!
 //! `TELEX_SEEDS=100000` runs more worlds than the default; `TELEX_SEED=17` runs that one alone. A world that breaks
 //! an invariant is shown with its seed and the last of what happened; its seed belongs into `REGRESSIONS`.
