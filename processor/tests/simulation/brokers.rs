@@ -82,8 +82,10 @@ pub struct Brokers {
     /// What has happened that may halt partitions.
     pub is_recreated: bool,
     pub is_foreign: bool,
-    pub trimmed: Vec<bool>,
-    pub truncated: Vec<bool>,
+    /// How far retention has moved the start of each log.
+    starts: Vec<i64>,
+    /// The lowest offset that an election has lost of each.
+    lost_from: Vec<Option<i64>>,
 }
 
 impl Brokers {
@@ -97,8 +99,8 @@ impl Brokers {
             created: 0,
             is_recreated: false,
             is_foreign: false,
-            trimmed: vec![false; partitions],
-            truncated: vec![false; partitions],
+            starts: vec![0; partitions],
+            lost_from: vec![None; partitions],
         };
         for cluster in ["here", "elsewhere"] {
             let topic = brokers.create(cluster, partitions);
@@ -145,10 +147,10 @@ impl Brokers {
     /// Retention moves the start of a log.
     pub fn trim(&mut self, index: usize, start: i64) {
         let log = &mut self.topics[0].logs[index];
-        // Of a log that was truncated, retention could remove the only trace.
-        if start > log.start && start <= log.end() && !self.truncated[index] {
+        // Of a log that has lost its end, retention could remove the only trace.
+        if start > log.start && start <= log.end() && self.lost_from[index].is_none() {
             log.start = start;
-            self.trimmed[index] = true;
+            self.starts[index] = self.starts[index].max(start);
         }
     }
 
@@ -157,7 +159,7 @@ impl Brokers {
         let topic = &mut self.topics[0];
         let log = &mut topic.logs[index];
         let is_followed = (offset + 1..log.end()).any(|later| log.record(later).is_some());
-        if is_followed && log.record(offset).is_some() && !self.truncated[index] {
+        if is_followed && log.record(offset).is_some() && self.lost_from[index].is_none() {
             log.holes.insert(offset);
             self.holes.insert((topic.identity.topic_id, partition(index), offset));
         }
@@ -175,8 +177,18 @@ impl Brokers {
         let end = (log.end() - lost).max(log.start);
         log.record(end)?;
         log.entries.truncate(usize::try_from(end).unwrap());
-        self.truncated[index] = true;
+        self.lost_from[index] = Some(self.lost_from[index].map_or(end, |from| from.min(end)));
         Some(end)
+    }
+
+    /// Whether retention has moved the start of a log that far.
+    pub fn began_at(&self, index: usize, offset: i64) -> bool {
+        self.starts[index] >= offset
+    }
+
+    /// Whether an election has lost what a log had at an offset.
+    pub fn was_lost(&self, index: usize, offset: i64) -> bool {
+        self.lost_from[index].is_some_and(|from| from <= offset)
     }
 
     pub fn link(&self, serial: Serial) -> &Link {

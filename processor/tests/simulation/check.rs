@@ -1,5 +1,7 @@
-//! What must be true, whatever happens. Nothing here is learnt from the code that is tested: what is filed is held
-//! against the brokers' own chronicle, what is owned against the group's callbacks.
+//! What must be true, whatever happens. What is filed, and why a partition halts, is held against the brokers' own
+//! chronicle, what is owned against the group's callbacks. Three invariants need the machine's own word:
+//! [`ONE_THING`] asks what it says of its partitions, [`FRESH`] which of them its acts have given to lanes,
+//! [`NOTICED`] what it believes of their rows.
 
 use processor::{
     domain::{batch::Run, halt::StopReason},
@@ -40,10 +42,10 @@ pub fn must(holds: bool, invariant: &'static str, detail: impl FnOnce() -> Strin
 }
 
 /// Files the records of a run behind those of its row, each of which must be the one that follows in the log. What
-/// lies between them must be control records.
+/// lies between them must be control records, and counted as such.
 pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
     let (topic, partition) = (brokers.registered, run.partition);
-    let mut next = row.progress.next_offset.0;
+    let (mut next, mut control) = (row.progress.next_offset.0, 0);
     let is_control = |offset: &i64| brokers.is_control(topic, partition, *offset);
     for record in &run.records {
         let serial = serial(&record.raw);
@@ -55,11 +57,14 @@ pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
         must(link.offset >= next && (next..link.offset).all(|offset| is_control(&offset)), COUNTED, || {
             format!("{link:?} is filed at {next}")
         })?;
+        control += link.offset - next;
         (row.tail, next) = (Some(serial), link.offset + 1);
     }
     must(next <= run.to.0 && (next..run.to.0).all(|offset| is_control(&offset)), COUNTED, || {
         format!("{next}..{} of partition {partition} hold records", run.to)
-    })
+    })?;
+    control += run.to.0 - next;
+    must(run.control() == control, COUNTED, || format!("{} counted, {control} passed over", run.control()))
 }
 
 /// The numbers of a halt must be those of its row, and an owner must be the row's owner.
@@ -80,16 +85,19 @@ pub fn halt(row: &Row, halt: &Halt) -> Checked {
     must(is_true && is_owner, TRUE_HALT, || format!("{halt:?} of {row:?}"))
 }
 
-/// The world must have done what a halt names.
+/// The world must have done what a halt names, where the halt says.
 pub fn cause(reason: &StopReason, at: usize, brokers: &Brokers) -> Checked {
-    let was_recreated = brokers.is_recreated;
+    let is_other = |offset| brokers.is_recreated || brokers.was_lost(at, offset);
     let has_cause = match reason {
-        StopReason::TopicRecreated { .. } => was_recreated,
+        StopReason::TopicRecreated { .. } => brokers.is_recreated,
         StopReason::OtherCluster { .. } => brokers.is_foreign,
-        StopReason::BelowLogStart { .. } => was_recreated || brokers.trimmed[at],
-        StopReason::BeyondLogEnd { .. } | StopReason::DigestMismatch { .. } => {
-            was_recreated || brokers.truncated[at]
+        StopReason::BelowLogStart { next_offset, log_start } => {
+            next_offset.offset() < *log_start && brokers.began_at(at, log_start.0)
         }
+        StopReason::BeyondLogEnd { next_offset, log_end } => {
+            next_offset.offset() > *log_end && is_other(log_end.0)
+        }
+        StopReason::DigestMismatch { offset } => is_other(offset.0),
         StopReason::OffsetGap { expected, found } => brokers.is_holed(partition(at), expected.0, found.0),
         _ => false,
     };

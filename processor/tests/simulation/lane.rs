@@ -256,8 +256,11 @@ impl Lane {
     }
 
     fn stop(&mut self, partition: Partition, reason: StopReason) {
-        if let Some(state) = self.partitions.get_mut(&partition) {
-            state.stop(reason);
+        let Some(state) = self.partitions.get_mut(&partition) else { return };
+        state.stop(reason);
+        let (epoch, owner_epoch) = (state.assignment_epoch, state.owner_epoch);
+        if self.has_in_hand(partition, owner_epoch) {
+            self.reports.push(LaneReport::Stops(partition, epoch));
         }
         self.halt_if_stopped(partition);
     }

@@ -1,8 +1,8 @@
 //! What a poll thread and its Kafka client do between them: stands in for `kafka/poller.rs`. Which gaps are
 //! explained is the production code ([`Continuity`]). The client validates its position after an election, and
 //! says so when it is out of range; it begins to ask for another topic's records whenever it learns of that topic.
-//! It says so, too, when it has passed over what compaction has removed, and of which partition, which librdkafka does
-//! not: there the other partitions are in doubt as well, and halt more often.
+//! It says as well that it has passed over what compaction has removed, and in which partition. librdkafka names
+//! none, so that the others are in doubt with it, and halt more often.
 
 use processor::{
     consume::ownership::{Difference, Event},

@@ -124,7 +124,9 @@ impl World {
     /// Lets everything happen.
     pub fn run(&mut self) -> Checked {
         while !self.is_over {
-            let Some(((at, _), what)) = self.queue.pop_first() else { return Ok(()) };
+            let Some(((at, _), what)) = self.queue.pop_first() else {
+                return must(false, FINISHED, || "nothing is left to happen".to_owned());
+            };
             self.now = at;
             if let Some(process) = what.by() {
                 let frozen_until = self.nodes[process.node].frozen_until;
@@ -335,8 +337,8 @@ impl World {
         let last = row.progress.last_digest.map(|last| last.offset.0);
         // Where the last applied record stood there is none any more, which cannot be compared.
         let is_gone = last.is_some_and(|last| last >= log.start && log.record(last).is_none());
-        let was_compacted = last.is_some_and(|last| log.is_hole(last));
+        let is_explained = |last| log.is_hole(last) || self.brokers.was_lost(at, last);
         let is_at_end = log.end() == row.progress.next_offset.0 && !self.brokers.is_recreated;
-        is_at_end || (is_gone && (self.brokers.truncated[at] || was_compacted))
+        is_at_end || (is_gone && last.is_some_and(is_explained))
     }
 }
