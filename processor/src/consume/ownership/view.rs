@@ -9,11 +9,14 @@ use crate::{
 };
 
 impl Active {
-    /// What is known of its row when its lane says why it halts. A gap where the lane has said that the row stands is
-    /// about that place alone: the halt is void if a failover has moved the row back.
+    /// What is known of its row when its lane says why it halts. A gap is about one place: all that came before it is
+    /// applied, so the halt is void if the row stands elsewhere, since a failover has moved it back, or an attempt of a
+    /// former stretch has moved it on.
     pub(super) fn seen(&self, reason: &StopReason) -> SeenRow {
-        if matches!(reason, StopReason::OffsetGap { expected, .. } if *expected == self.next_offset) {
-            SeenRow::Read(self.next_offset, self.owner_epoch)
+        if let StopReason::OffsetGap { expected, found } = reason
+            && expected.offset() < *found
+        {
+            SeenRow::Read(*expected, self.owner_epoch)
         } else {
             SeenRow::Owned(self.owner_epoch)
         }
