@@ -6,7 +6,7 @@
 //! After each step the invariants of `check` must hold, and when the faults have ended everything must come to its
 //! end in time. Most are told from the brokers' chronicle and the group's callbacks alone; `check` names the others.
 //!
-//! `TELEX_SEEDS=100000` runs more worlds than the default; `TELEX_SEED=17` runs that one alone. A world that breaks
+//! `TELEX_SEEDS=1000000` runs more worlds than the default; `TELEX_SEED=17` runs that one alone. A world that breaks
 //! an invariant is shown with its seed and the last of what happened; its seed belongs into `REGRESSIONS`.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
@@ -35,7 +35,7 @@ use twin::Twin;
 use world::World;
 
 /// How many worlds are run if nobody says how many.
-const SEEDS: u64 = if cfg!(debug_assertions) { 500 } else { 20_000 };
+const SEEDS: u64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 
 /// In how many worlds a broken twin must be found.
 const TWIN_SEEDS: u64 = if cfg!(debug_assertions) { 10_000 } else { 20_000 };
