@@ -165,7 +165,7 @@ fn the_end_of_a_transaction_that_is_not_explained_is_found() {
 
 #[test]
 fn a_halt_before_what_is_in_hand_is_applied_is_found() {
-    is_found(Twin::HaltsAtOnce, check::TRUE_HALT);
+    is_found(Twin::HaltsAtOnce, check::FINISHED);
 }
 
 #[test]
