@@ -27,7 +27,7 @@ const WEBHOOKS: &str = "/v1/hooks/";
 const REQUESTS_MIN: u64 = 2_000;
 /// Messages that hooks have to keep. Nothing that is made from the contract alone is one: hooks.py makes them, of half
 /// of the webhooks that are right, which are half of all.
-const KEPT_MIN: u64 = 100;
+const KEPT_MIN: u64 = 300;
 
 /// The operations that ask for no hook, and the others. What a webhook leads to is no resource of another operation.
 const WITHOUT_HOOKS: &[&str] = &["--exclude-path-regex", "^/v1/hooks/"];
