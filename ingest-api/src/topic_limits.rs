@@ -8,7 +8,7 @@ use rdkafka::admin::ConfigResource;
 /// The largest batch, whatever the topic takes: beyond it a batch saves nothing.
 pub const RECORD_BATCH_BYTES_MAX: u32 = 1_000_000;
 /// A batch below that has one record anyway.
-const BATCH_BYTES_MIN: u32 = 1_024;
+const RECORD_BATCH_BYTES_MIN: u32 = 1_024;
 /// What a record has besides the body of its message: key, headers, canonical field names.
 const RECORD_OVERHEAD: u32 = 2_048;
 
@@ -75,7 +75,7 @@ impl Believed {
             self.tried = Some(in_force / 2);
         }
         let limits = [self.said, self.tried, Some(RECORD_BATCH_BYTES_MAX)];
-        limits.into_iter().flatten().min().unwrap_or(RECORD_BATCH_BYTES_MAX).max(BATCH_BYTES_MIN)
+        limits.into_iter().flatten().min().unwrap_or(RECORD_BATCH_BYTES_MAX).max(RECORD_BATCH_BYTES_MIN)
     }
 }
 
@@ -103,7 +103,7 @@ mod tests {
         assert_eq!(unsaid.next(1_000_000, true, None), 500_000);
         assert_eq!(unsaid.next(500_000, true, None), 250_000);
         assert_eq!(unsaid.next(250_000, false, None), 250_000);
-        assert_eq!(unsaid.next(1_024, true, None), BATCH_BYTES_MIN);
+        assert_eq!(unsaid.next(1_024, true, None), RECORD_BATCH_BYTES_MIN);
         let mut untrue = Believed::default();
         assert_eq!(untrue.next(1_000_000, true, Some(1_048_588)), 500_000);
         assert_eq!(untrue.next(500_000, false, Some(1_048_588)), 500_000, "it stays so");

@@ -2,6 +2,7 @@
 //! again, and is no longer than before.
 
 use schemas::unescape;
+use serde_json::Value;
 
 const BLANK: &str = "***";
 
@@ -45,18 +46,9 @@ fn push_string(clean: &mut String, string: &str, secrets: &[String]) {
         return;
     }
     let blanked = secrets.iter().fold(plain.into_owned(), |plain, secret| plain.replace(secret, BLANK));
-    for character in blanked.chars() {
-        match character {
-            '"' | '\\' => clean.extend(['\\', character]),
-            '\u{8}' => clean.push_str("\\b"),
-            '\u{c}' => clean.push_str("\\f"),
-            '\n' => clean.push_str("\\n"),
-            '\r' => clean.push_str("\\r"),
-            '\t' => clean.push_str("\\t"),
-            ..'\u{20}' => clean.push_str(&format!("\\u{:04x}", u32::from(character))),
-            itself => clean.push(itself),
-        }
-    }
+    // With its quotes, which are there already.
+    let escaped = Value::from(blanked).to_string();
+    clean.push_str(escaped.get(1..escaped.len() - 1).unwrap_or_default());
 }
 
 /// What stands between two strings. A number that is a secret becomes a string, so that the text stays JSON.

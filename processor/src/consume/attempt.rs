@@ -8,7 +8,13 @@ use schemas::Partition;
 use sqlx::PgConnection;
 
 use crate::{
-    domain::{applied::Applied, batch::Batch, decode::Content, fold::ClientStates, progress::Progress},
+    domain::{
+        applied::Applied,
+        batch::{Batch, Run},
+        decode::Content,
+        fold::ClientStates,
+        progress::Progress,
+    },
     metrics::Metrics,
     store::{
         Database, StoreError,
@@ -33,6 +39,16 @@ impl Work {
         match self {
             Self::Apply(batch) | Self::Settle(batch) => batch,
         }
+    }
+
+    /// The same with these runs alone; `None` if there are none.
+    pub fn only(&self, is_meant: impl Fn(&Run) -> bool) -> Option<Self> {
+        let runs: Vec<Run> = self.batch().runs.iter().filter(|run| is_meant(run)).cloned().collect();
+        let batch = Arc::new(Batch { runs });
+        (!batch.is_empty()).then_some(match self {
+            Self::Apply(_) => Self::Apply(batch),
+            Self::Settle(_) => Self::Settle(batch),
+        })
     }
 }
 

@@ -135,15 +135,14 @@ mod tests {
         Arc::new(PartitionRules::new(Partition(partition), PartitionCount::new(12).unwrap()))
     }
 
+    fn owned(seat: Seat) -> PartitionState {
+        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
+        PartitionState::new(seat, DialogCache::new(CacheBudget::new(10)), limit, Instant::now())
+    }
+
     #[test]
     fn records_follow_each_other_or_the_partition_stops() {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let mut state = PartitionState::new(
-            seat(2, 5, rules(3)),
-            DialogCache::new(CacheBudget::new(10)),
-            limit,
-            Instant::now(),
-        );
+        let mut state = owned(seat(2, 5, rules(3)));
         let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
         assert_eq!(state.arrive(before, Offset(5)), Arrival::Stale, "an older assignment's");
         assert_eq!(state.arrive(now, Offset(4)), Arrival::Stale, "already applied");
@@ -157,9 +156,7 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_in_or_passed_over_behind_a_stop_and_its_first_reason_stands() {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
+        let mut state = owned(seat(2, 5, rules(3)));
         let (now, gap) = (AssignmentEpoch(2), |found| StopReason::OffsetGap {
             expected: NextOffset(5),
             found: Offset(found),
@@ -174,9 +171,7 @@ mod tests {
 
     #[test]
     fn a_record_among_explained_offsets_is_not_passed_over_behind_a_stop() {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
+        let mut state = owned(seat(2, 5, rules(3)));
         let now = AssignmentEpoch(2);
         assert!(
             state.explain(now, Explained { partition: Partition(3), from: NextOffset(5), to: NextOffset(8) })
@@ -189,10 +184,8 @@ mod tests {
 
     #[test]
     fn explained_offsets_are_passed_over_only_where_they_are_the_next() {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
         let (now, before) = (AssignmentEpoch(2), AssignmentEpoch(1));
-        let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new(seat(2, 5, rules(3)), cache, limit, Instant::now());
+        let mut state = owned(seat(2, 5, rules(3)));
         let explain =
             |from, to| Explained { partition: Partition(3), from: NextOffset(from), to: NextOffset(to) };
         assert!(!state.explain(before, explain(5, 8)), "an older assignment's");
@@ -214,9 +207,7 @@ mod tests {
 
     #[test]
     fn a_record_in_a_partition_that_no_key_belongs_to_yet_has_to_wait() {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let cache = DialogCache::new(CacheBudget::new(10));
-        let mut state = PartitionState::new(seat(1, 0, rules(12)), cache, limit, Instant::now());
+        let mut state = owned(seat(1, 0, rules(12)));
         let reason = StopReason::AwaitsSwitch { offset: Offset(0), partition_count: 12 };
         assert_eq!(state.arrive(AssignmentEpoch(1), Offset(0)), Arrival::Stop(reason));
     }

@@ -149,7 +149,7 @@ impl Lane {
     /// Starts the next attempt under a number, if none is under way and something is due.
     pub fn start_next(&mut self, id: u64, now: Instant) -> Option<Work> {
         let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Waiting { work, until } if until <= now => self.still_owned(work),
+            Phase::Waiting { work, until } if until <= now => self.still_owned(&work),
             Phase::Idle => None,
             other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
                 self.phase = other;
@@ -163,7 +163,7 @@ impl Lane {
 
     fn next_part(&mut self) -> Option<Work> {
         while let Some(part) = self.parts.pop_front() {
-            if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
+            if let Some(work) = self.still_owned(&Work::Apply(Arc::new(part))) {
                 return Some(work);
             }
         }
@@ -178,13 +178,8 @@ impl Lane {
         self.next_part()
     }
 
-    fn still_owned(&self, work: Work) -> Option<Work> {
-        let runs: Vec<Run> = work.batch().runs.iter().filter(|run| self.owns(run)).cloned().collect();
-        let batch = Arc::new(Batch { runs });
-        (!batch.is_empty()).then_some(match work {
-            Work::Apply(_) => Work::Apply(batch),
-            Work::Settle(_) => Work::Settle(batch),
-        })
+    fn still_owned(&self, work: &Work) -> Option<Work> {
+        work.only(|run| self.owns(run))
     }
 
     fn owns(&self, run: &Run) -> bool {
@@ -281,9 +276,7 @@ impl Lane {
     }
 
     fn has_in_hand(&self, partition: Partition, owner_epoch: OwnerEpoch) -> bool {
-        let holds = |batch: &Batch| {
-            batch.runs.iter().any(|run| run.partition == partition && run.owner_epoch == owner_epoch)
-        };
+        let holds = |batch: &Batch| batch.holds_of(partition, owner_epoch);
         let under_way = match &self.phase {
             Phase::Busy { work, .. } | Phase::Waiting { work, .. } => holds(work.batch()),
             Phase::Idle => false,

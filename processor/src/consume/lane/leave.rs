@@ -76,9 +76,7 @@ impl Lane {
     /// Whether offsets of a partition are under way or wait. Those of a former stretch of ownership do not count:
     /// nobody will say that they are applied.
     fn has_in_hand(&self, partition: Partition, owner_epoch: OwnerEpoch) -> bool {
-        let holds = |batch: &Batch| {
-            batch.runs.iter().any(|run| run.partition == partition && run.owner_epoch == owner_epoch)
-        };
+        let holds = |batch: &Batch| batch.holds_of(partition, owner_epoch);
         let under_way = match &self.phase {
             Phase::Busy { work, .. } | Phase::Waiting { work, .. } => holds(work.batch()),
             Phase::Idle => false,

@@ -19,7 +19,7 @@ impl Lane {
     pub(super) fn start_next(&mut self) {
         let now = Instant::now();
         let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Waiting { work, until } if until <= now => self.still_owned(work),
+            Phase::Waiting { work, until } if until <= now => self.still_owned(&work),
             Phase::Idle => None,
             other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
                 self.phase = other;
@@ -47,7 +47,7 @@ impl Lane {
             if let Some(rest) = rest {
                 self.parts.push_front(rest);
             }
-            if let Some(work) = self.still_owned(Work::Apply(Arc::new(part))) {
+            if let Some(work) = self.still_owned(&Work::Apply(Arc::new(part))) {
                 return Some(work);
             }
         }
@@ -63,13 +63,8 @@ impl Lane {
     }
 
     /// The work, reduced to partitions that are still owned by the same stretch of ownership.
-    fn still_owned(&self, work: Work) -> Option<Work> {
-        let runs: Vec<Run> = work.batch().runs.iter().filter(|run| self.owns(run)).cloned().collect();
-        let batch = Arc::new(Batch { runs });
-        (!batch.is_empty()).then_some(match work {
-            Work::Apply(_) => Work::Apply(batch),
-            Work::Settle(_) => Work::Settle(batch),
-        })
+    fn still_owned(&self, work: &Work) -> Option<Work> {
+        work.only(|run| self.owns(run))
     }
 
     pub(super) fn owns(&self, run: &Run) -> bool {

@@ -41,34 +41,37 @@ impl Ownerships {
     /// The active partitions whose logs are to be held against their rows: those that have not moved since this was
     /// last asked and were not looked at where they stand, and those in doubt.
     pub fn to_be_looked_at(&mut self) -> Vec<Partition> {
-        let mut asked = self.stand_still(|[idle, _]| idle, |active| active.looked_at != active.next_offset);
-        asked.extend(
-            self.active().filter(|(_, active)| active.doubts > active.doubts_answered).map(|(p, _)| p),
-        );
-        asked.sort_unstable();
-        asked.dedup();
-        asked
+        self.asked(
+            |[idle, _]| idle,
+            |active, stands| {
+                stands && active.looked_at != active.next_offset || active.doubts > active.doubts_answered
+            },
+        )
     }
 
     /// The active partitions that have not moved since this was last asked, although their logs hold more.
     pub fn stuck(&mut self) -> Vec<Partition> {
-        self.stand_still(|[_, stuck]| stuck, |active| active.log_end > active.next_offset.offset())
+        self.asked(
+            |[_, stuck]| stuck,
+            |active, stands| stands && active.log_end > active.next_offset.offset(),
+        )
     }
 
-    fn stand_still(
+    /// The active partitions that are meant, by whether they stand where they stood when this was last asked.
+    fn asked(
         &mut self,
         mark: impl Fn(&mut [NextOffset; 2]) -> &mut NextOffset,
-        is_meant: impl Fn(&Active) -> bool,
+        is_meant: impl Fn(&Active, bool) -> bool,
     ) -> Vec<Partition> {
-        let mut still = Vec::new();
+        let mut meant = Vec::new();
         for (partition, ownership) in &mut self.partitions {
             let Ownership::Active(active) = ownership else { continue };
             let stood_at = std::mem::replace(mark(&mut active.stood_at), active.next_offset);
-            if stood_at == active.next_offset && is_meant(active) {
-                still.push(*partition);
+            if is_meant(active, stood_at == active.next_offset) {
+                meant.push(*partition);
             }
         }
-        still
+        meant
     }
 
     /// The partitions whose halts are written down.
