@@ -103,7 +103,7 @@ fn keep(results: &Path, findings: &[Finding]) -> Result<()> {
 /// Plants each bug, or those in `only`; whether all were found.
 ///
 /// # Errors
-/// A patch does not apply, or what it makes does not build.
+/// The programs cannot be run, or what was found cannot be kept.
 pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<bool> {
     let copy = Copy::new(workspace);
     let dev_env = bench.stage.options.binaries.join("dev-env");
@@ -111,19 +111,16 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
     bench.stage.options.is_planted = true;
     bench.stage.options.binaries = copy.target.join("debug");
     let (version, results) = (version(workspace), workspace.dev().join("torture"));
-    let mut findings = Vec::new();
+    let (mut findings, mut untried) = (Vec::new(), 0);
     for mutant in all()?.into_iter().filter(|mutant| only.is_empty() || only.contains(&mutant.bug)) {
-        copy.plant(&mutant.bug)?;
         let Mutant { bug, breaks, finder } = mutant;
-        let (sought_by, found_by) = match finder {
-            Finder::Fault { fault, finds } => {
-                let found_by = violated(bench, &fault, &finds)?;
-                (fault, found_by)
-            }
-            Finder::Test { test } => {
-                let fails = copy.fails(&dev_env, &test)?;
-                let found_by = if fails { vec!["the test".to_owned()] } else { Vec::new() };
-                (test.rsplit("::").next().unwrap_or_default().replace('_', " "), found_by)
+        let (sought_by, found_by) = match sought(bench, &copy, &dev_env, &bug, finder) {
+            Ok(found) => found,
+            // Not found; the others still may be.
+            Err(error) => {
+                say(&format!("{bug:<24} NOT TRIED: {error:#}"));
+                untried += 1;
+                continue;
             }
         };
         let word = if found_by.is_empty() { "MISSED" } else { "found" };
@@ -132,8 +129,31 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
         keep(&results, &findings)?;
     }
     let found = findings.iter().filter(|finding| !finding.found_by.is_empty()).count();
-    say(&format!("{found} of {} planted bugs found, seed {}", findings.len(), bench.seed));
-    Ok(found == findings.len())
+    let bugs = findings.len() + untried;
+    say(&format!("{found} of {bugs} planted bugs found, seed {}", bench.seed));
+    Ok(found == bugs)
+}
+
+/// Plants a bug and looks for it: what was to find it, and by what it was found.
+fn sought(
+    bench: &mut Bench,
+    copy: &Copy,
+    dev_env: &Path,
+    bug: &str,
+    finder: Finder,
+) -> Result<(String, Vec<String>)> {
+    copy.plant(bug)?;
+    match finder {
+        Finder::Fault { fault, finds } => {
+            let found_by = violated(bench, &fault, &finds)?;
+            Ok((fault, found_by))
+        }
+        Finder::Test { test } => {
+            let fails = copy.fails(dev_env, &test)?;
+            let found_by = if fails { vec!["the test".to_owned()] } else { Vec::new() };
+            Ok((test.rsplit("::").next().unwrap_or_default().replace('_', " "), found_by))
+        }
+    }
 }
 
 /// Which of the invariants do not hold when the fault happens.
