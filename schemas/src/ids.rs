@@ -180,12 +180,15 @@ pub(crate) fn identifier(value: &str, chars_max: usize, length_rule: &'static st
     if value.is_empty() {
         return Err((InvalidReason::Empty, length_rule));
     }
-    no_nul(value)?;
-    if value.chars().any(char::is_control) {
-        return Err((InvalidReason::ControlCharacter, "must not hold control characters"));
-    }
-    if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
-        return Err((InvalidReason::SurroundingWhiteSpace, "must not begin or end with white space"));
+    // Nearly all ids are visible ASCII, in which there is nothing to be found.
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        no_nul(value)?;
+        if value.chars().any(char::is_control) {
+            return Err((InvalidReason::ControlCharacter, "must not hold control characters"));
+        }
+        if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
+            return Err((InvalidReason::SurroundingWhiteSpace, "must not begin or end with white space"));
+        }
     }
     if value.len() > chars_max && value.chars().count() > chars_max {
         return Err((InvalidReason::TooLong, length_rule));
@@ -195,7 +198,7 @@ pub(crate) fn identifier(value: &str, chars_max: usize, length_rule: &'static st
 
 /// PostgreSQL text cannot hold U+0000: let through, it would be a poison pill at the processor.
 pub(crate) fn no_nul(value: &str) -> Result<(), Violation> {
-    match value.bytes().any(|b| b == 0) {
+    match value.as_bytes().contains(&0) {
         true => Err((InvalidReason::NulCharacter, "must not hold U+0000")),
         false => Ok(()),
     }

@@ -270,10 +270,10 @@ impl BodyHash {
         text: &MessageText,
         sent_at: Option<Timestamp>,
     ) -> Self {
-        let (client_id, sent_at) =
-            (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
+        let (mut client_text, mut time_text) = ([0; ClientId::TEXT_BYTES], [0; Timestamp::TEXT_BYTES]);
+        let sent_at = sent_at.map_or("", |time| time.encode(&mut time_text));
         let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED_V2);
-        for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
+        for part in [client_id.encode(&mut client_text), id.as_str(), text.as_str(), sent_at] {
             hasher.update([0_u8]);
             hasher.update(part);
         }

@@ -51,12 +51,13 @@ struct Canonical<'a> {
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sent_at = self.sent_at.map(|time| time.to_string());
+        let mut sent_at = [0; Timestamp::TEXT_BYTES];
+        let sent_at = self.sent_at.map(|time| time.encode(&mut sent_at));
         let known = [
             ("client_phone", Some(self.own.address.as_str())),
             ("external_client_id", Some(self.own.external_client_id.as_str())),
             ("external_message_id", Some(self.own.external_message_id.as_str())),
-            ("sent_at", sent_at.as_deref()),
+            ("sent_at", sent_at),
             ("text", Some(self.own.text.as_str())),
         ];
         let mut extra = self.extra.iter().peekable();
