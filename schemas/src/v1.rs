@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::json::RawMessage;
 use crate::{
     fields::optional,
-    message::{Body, BodyHash, Message, Own},
+    message::{BodyHash, Message, Own},
     reason::Invalid,
     time::Timestamp,
 };
@@ -26,8 +26,7 @@ use crate::{
 /// (`external_client_id`, `client_phone`, `external_message_id`, `text`, `sent_at`).
 pub fn parse(value: &[u8], received_at: Timestamp) -> Result<Message, Invalid> {
     let (message, canonical) = read(value, received_at)?;
-    let body = Body { hash: BodyHash::of(&canonical), ..message.body() };
-    Ok(message.with_body(body))
+    Ok(message.of_version_1(BodyHash::of(&canonical)))
 }
 
 /// The message, and the bytes that its hash covers.
