@@ -122,7 +122,7 @@ impl fmt::Display for Timestamp {
 /// which has the last word on all others.
 fn in_utc(text: &[u8]) -> Option<DateTime<Utc>> {
     let (head, fraction) = text.strip_suffix(b"Z")?.split_at_checked(19)?;
-    let marks = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+    let marks: [(usize, u8); 5] = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
     if !marks.iter().all(|(at, mark)| head.get(*at) == Some(mark)) {
         return None;
     }
