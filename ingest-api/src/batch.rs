@@ -9,9 +9,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Extension, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    extract::{Extension, Request, State},
+    http::{HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use schemas::{ClientId, Posted, RequestId, Warning, batch, record};
@@ -84,10 +83,9 @@ struct Item {
 pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let (principal, _until_answered, items) = take(&shared, &request_id, &headers, body).await?;
+    let (principal, _until_answered, items) = take(&shared, &request_id, request).await?;
     Ok(answer(&shared, &request_id, &principal, items).await)
 }
 
@@ -95,12 +93,12 @@ pub async fn post<P: Publish>(
 async fn take<P: Publish>(
     shared: &Shared<P>,
     request_id: &RequestId,
-    headers: &HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<(Principal, Option<Span>, Vec<Item>), ApiError> {
-    let media = content_type(headers, MEDIA)?;
+    let (Parts { headers, .. }, body) = request.into_parts();
+    let media = content_type(&headers, MEDIA)?;
     let limit = shared.limits.batch_bytes_max;
-    let received = receive(shared, (PATH, request_id), headers, body, limit).await?;
+    let received = receive(shared, (PATH, request_id), &headers, body, limit).await?;
     let items = match media {
         Media::Json => batch::json_array(&received.bytes),
         Media::Ndjson => batch::ndjson(&received.bytes),

@@ -8,9 +8,8 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Extension, Path, State, rejection::PathRejection},
-    http::{HeaderMap, StatusCode},
+    extract::{Extension, Path, Request, State, rejection::PathRejection},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use schemas::{ClientId, DialogClose, Event, RequestId, record};
@@ -28,9 +27,9 @@ pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,
     client_id: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
+    let (Parts { headers, .. }, body) = request.into_parts();
     let client_id = client_id.ok().and_then(|Path(id)| ClientId::parse(id.as_bytes()));
     let received = receive(&shared, (PATH, &request_id), &headers, body, BODY_BYTES_MAX).await?;
     // The id does not say of which source the client is.

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{
     Json,
-    body::Body,
-    extract::{Extension, State},
-    http::{HeaderMap, StatusCode},
+    extract::{Extension, Request, State},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse as _, Response},
 };
 use schemas::{Posted, RequestId, record};
@@ -31,9 +30,9 @@ pub const MEDIA: &[Media] = &[Media::Json];
 pub async fn post<P: Publish>(
     State(shared): State<Arc<Shared<P>>>,
     Extension(request_id): Extension<RequestId>,
-    headers: HeaderMap,
-    body: Body,
+    request: Request,
 ) -> Result<Response, ApiError> {
+    let (Parts { headers, .. }, body) = request.into_parts();
     content_type(&headers, MEDIA)?;
     let limit = shared.limits.body_bytes_max;
     let received = receive(&shared, (PATH, &request_id), &headers, body, limit).await?;

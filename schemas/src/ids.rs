@@ -1,26 +1,26 @@
 //! The types a message is made of. Each has a private field and one `parse`, so that a value of
 //! the type is a valid value.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use crate::reason::InvalidReason;
 
 /// A violated rule of one value: its class and the rule in words.
 pub type Violation = (InvalidReason, &'static str);
 
-/// Declares a string newtype with `parse`, `as_str` and `into_string`.
+/// Declares a newtype of a kind of string, with `parse` and `as_str`.
 macro_rules! text_type {
-    ($(#[$doc:meta])* $name:ident, $check:expr) => {
+    ($(#[$doc:meta])* $name:ident($text:ty), $check:expr) => {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name($text);
 
         impl $name {
             /// Checks the rules of this type; the value itself is not changed.
             ///
             /// # Errors
             /// The class of the violated rule and the rule in words.
-            pub fn parse(value: impl Into<String>) -> Result<Self, Violation> {
+            pub fn parse(value: impl Into<$text>) -> Result<Self, Violation> {
                 let value = value.into();
                 let check: fn(&str) -> Result<(), Violation> = $check;
                 check(&value)?;
@@ -38,21 +38,21 @@ macro_rules! text_type {
 text_type!(
     /// The outside system's account (the *source*): 1 to 128 characters, no control characters,
     /// no white space at either end, otherwise kept as it is.
-    ExternalClientId,
+    ExternalClientId(String),
     |value| identifier(value, ExternalClientId::CHARS_MAX, "must have 1 to 128 characters")
 );
 
 text_type!(
     /// The outside system's id of a message: 1 to 256 characters under the rules of
     /// [`ExternalClientId`]. Unique per client.
-    ExternalMessageId,
+    ExternalMessageId(String),
     |value| identifier(value, ExternalMessageId::CHARS_MAX, "must have 1 to 256 characters")
 );
 
 text_type!(
     /// What a client wrote: at most 16,384 characters, possibly none (a picture without words);
     /// everything but U+0000.
-    MessageText,
+    MessageText(String),
     |value| {
         no_nul(value)?;
         if value.len() > MessageText::CHARS_MAX && value.chars().count() > MessageText::CHARS_MAX {
@@ -64,8 +64,8 @@ text_type!(
 
 text_type!(
     /// The id of one HTTP request: 1 to 128 of `A-Z a-z 0-9 . _ : -`, so that it can stand in a
-    /// log line, a header and a row as it is.
-    RequestId,
+    /// log line, a header and a row as it is. One text, however often it is cloned on the request's way.
+    RequestId(Arc<str>),
     |value| {
         if value.is_empty() || value.len() > 128 {
             return Err((InvalidReason::TooLong, "must have 1 to 128 characters"));
@@ -80,7 +80,7 @@ text_type!(
 
 text_type!(
     /// W3C trace context, version 00: `00-{32 hex}-{16 hex}-{2 hex}`, neither id all zero.
-    TraceParent,
+    TraceParent(String),
     |value| {
         let is_hex = |part: &str, length: usize| {
             part.len() == length && part.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
@@ -180,12 +180,15 @@ pub(crate) fn identifier(value: &str, chars_max: usize, length_rule: &'static st
     if value.is_empty() {
         return Err((InvalidReason::Empty, length_rule));
     }
-    no_nul(value)?;
-    if value.chars().any(char::is_control) {
-        return Err((InvalidReason::ControlCharacter, "must not hold control characters"));
-    }
-    if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
-        return Err((InvalidReason::SurroundingWhiteSpace, "must not begin or end with white space"));
+    // Nearly all ids are visible ASCII, in which there is nothing to be found.
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        no_nul(value)?;
+        if value.chars().any(char::is_control) {
+            return Err((InvalidReason::ControlCharacter, "must not hold control characters"));
+        }
+        if value.starts_with(char::is_whitespace) || value.ends_with(char::is_whitespace) {
+            return Err((InvalidReason::SurroundingWhiteSpace, "must not begin or end with white space"));
+        }
     }
     if value.len() > chars_max && value.chars().count() > chars_max {
         return Err((InvalidReason::TooLong, length_rule));
@@ -195,7 +198,7 @@ pub(crate) fn identifier(value: &str, chars_max: usize, length_rule: &'static st
 
 /// PostgreSQL text cannot hold U+0000: let through, it would be a poison pill at the processor.
 pub(crate) fn no_nul(value: &str) -> Result<(), Violation> {
-    match value.bytes().any(|b| b == 0) {
+    match value.as_bytes().contains(&0) {
         true => Err((InvalidReason::NulCharacter, "must not hold U+0000")),
         false => Ok(()),
     }

@@ -1,6 +1,8 @@
 //! A message: what Telex looks at of what a client wrote. The only ways to obtain one are the records of the
 //! topic, which the processor does not trust, and [`Posted`], a producer's body.
 
+use std::sync::OnceLock;
+
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -15,13 +17,16 @@ use crate::{
 };
 
 /// What a client wrote, valid in every part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Message {
     client_id: ClientId,
     own: Own,
     sent_at: Option<Timestamp>,
     aliases: Vec<Address>,
-    body: Body,
+    /// Of a record of version 1: it covers the sender's members too.
+    hash_of_version_1: Option<BodyHash>,
+    /// Made when somebody asks, which the edge never does.
+    hash_of_version_2: OnceLock<BodyHash>,
 }
 
 /// The first 128 bits of a SHA-256 over what a message says.
@@ -60,6 +65,19 @@ impl<'a> Posted<'a> {
         Ok(Self { message, others, warnings })
     }
 }
+
+/// A hash that follows from the other fields is not compared.
+impl PartialEq for Message {
+    fn eq(&self, other: &Self) -> bool {
+        self.client_id == other.client_id
+            && self.own == other.own
+            && self.sent_at == other.sent_at
+            && self.aliases == other.aliases
+            && self.hash_of_version_1 == other.hash_of_version_1
+    }
+}
+
+impl Eq for Message {}
 
 impl Message {
     /// Parses a JSON object by the rules of version 3. Members that Telex does not know are passed over.
@@ -155,13 +173,13 @@ impl Message {
         &self.aliases
     }
 
-    pub const fn body(&self) -> Body {
-        self.body
+    pub fn body(&self) -> Body {
+        let own = *self.hash_of_version_2.get_or_init(|| BodyHash::of_version_2(self));
+        Body { hash: self.hash_of_version_1.unwrap_or(own), own }
     }
 
-    pub(crate) const fn with_body(mut self, body: Body) -> Self {
-        self.body = body;
-        self
+    pub(crate) fn of_version_1(self, hash: BodyHash) -> Self {
+        Self { hash_of_version_1: Some(hash), ..self }
     }
 
     /// What the message takes on the heap, in bytes.
@@ -249,9 +267,14 @@ impl Own {
 
     pub fn into_message(self, sent_at: Option<Timestamp>) -> Message {
         let client_id = ClientId::of(&self.external_client_id, &self.address);
-        let hash = BodyHash::of_version_2(client_id, &self.external_message_id, &self.text, sent_at);
-        let body = Body { hash, own: hash };
-        Message { client_id, own: self, sent_at, aliases: Vec::new(), body }
+        Message {
+            client_id,
+            own: self,
+            sent_at,
+            aliases: Vec::new(),
+            hash_of_version_1: None,
+            hash_of_version_2: OnceLock::new(),
+        }
     }
 }
 
@@ -264,16 +287,12 @@ impl BodyHash {
     /// a zero byte between them: none of them can hold one. The client id stands for source and address, and
     /// aliases are not covered: so it is the rule of version 3 as well, and a message that is sent again with
     /// aliases, or without, is the same.
-    fn of_version_2(
-        client_id: ClientId,
-        id: &ExternalMessageId,
-        text: &MessageText,
-        sent_at: Option<Timestamp>,
-    ) -> Self {
-        let (client_id, sent_at) =
-            (client_id.key(), sent_at.map(|time| time.to_string()).unwrap_or_default());
+    fn of_version_2(message: &Message) -> Self {
+        let Message { client_id, own: Own { external_message_id: id, text, .. }, sent_at, .. } = message;
+        let (mut client_text, mut time_text) = ([0; ClientId::TEXT_BYTES], [0; Timestamp::TEXT_BYTES]);
+        let sent_at = sent_at.map_or("", |time| time.encode(&mut time_text));
         let mut hasher = Sha256::new_with_prefix(record::MESSAGE_RECEIVED_V2);
-        for part in [client_id.as_str(), id.as_str(), text.as_str(), &sent_at] {
+        for part in [client_id.encode(&mut client_text), id.as_str(), text.as_str(), sent_at] {
             hasher.update([0_u8]);
             hasher.update(part);
         }

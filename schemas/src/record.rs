@@ -31,6 +31,8 @@ pub const MESSAGE_RECEIVED_V1: &str = "telex.message.received.v1";
 pub const DIALOG_CLOSE: &str = "telex.dialog.close.v1";
 
 const CONTENT_TYPE: &str = "application/json";
+/// What `ce_source` begins with.
+const CLIENT_URN: &str = "urn:telex:client:";
 
 /// The names of the headers.
 pub mod header {
@@ -116,23 +118,20 @@ pub fn encode(event: &Event, envelope: &Envelope) -> EncodedRecord {
                 None => envelope.received_at.to_string(),
             };
             let value = format!(r#"{{"client_id":"{client_id}"}}"#).into_bytes();
-            EncodedRecord {
-                key: client_id.key(),
-                value,
-                headers: headers(client_id, DIALOG_CLOSE, id, envelope),
-            }
+            let key = client_id.key();
+            EncodedRecord { value, headers: headers(&key, DIALOG_CLOSE, id, envelope), key }
         }
     }
 }
 
 /// Writes the record of a message, with the members that came with it.
 pub fn encode_message(message: &Message, others: &Others<'_>, envelope: &Envelope) -> EncodedRecord {
-    let client_id = message.client_id();
+    let key = message.client_id().key();
     let id = message.external_message_id().as_str().to_owned();
     EncodedRecord {
-        key: client_id.key(),
         value: message_value(message, others),
-        headers: headers(client_id, event_type(message), id, envelope),
+        headers: headers(&key, event_type(message), id, envelope),
+        key,
     }
 }
 
@@ -144,14 +143,15 @@ fn event_type(message: &Message) -> &'static str {
 }
 
 fn message_value(message: &Message, others: &Others<'_>) -> Vec<u8> {
-    let sent_at = message.sent_at().map(|time| time.to_string());
+    let mut sent_at = [0; Timestamp::TEXT_BYTES];
+    let sent_at = message.sent_at().map(|time| time.encode(&mut sent_at));
     let address_name = if message.address().phone().is_some() { "client_phone" } else { "client_address" };
     let own = [
         ("external_client_id", Some(message.external_client_id().as_str())),
         (address_name, Some(message.address().as_str())),
         ("external_message_id", Some(message.external_message_id().as_str())),
         ("text", Some(message.text().as_str())),
-        ("sent_at", sent_at.as_deref()),
+        ("sent_at", sent_at),
     ];
     // The names with what stands around them take some 100 bytes.
     let room = 160 + message.heap_bytes() + others.pieces().map(|piece| piece.len() + 1).sum::<usize>();
@@ -177,23 +177,23 @@ fn message_value(message: &Message, others: &Others<'_>) -> Vec<u8> {
 }
 
 fn headers(
-    client_id: ClientId,
+    key: &str,
     event_type: &'static str,
     id: String,
     envelope: &Envelope,
 ) -> Vec<(&'static str, Cow<'static, str>)> {
-    let mut headers = vec![
+    let mut headers = Vec::with_capacity(8);
+    headers.extend([
         (header::SPEC_VERSION, Cow::from("1.0")),
         (header::ID, id.into()),
-        (header::SOURCE, format!("urn:telex:client:{client_id}").into()),
+        (header::SOURCE, [CLIENT_URN, key].concat().into()),
         (header::TYPE, event_type.into()),
         (header::TIME, envelope.received_at.to_string().into()),
         (header::CONTENT_TYPE, CONTENT_TYPE.into()),
-    ];
-    let text = |name, value: String| (name, Cow::from(value));
-    headers.extend(envelope.request_id.as_ref().map(|id| text(header::REQUEST_ID, id.to_string())));
-    headers
-        .extend(envelope.trace_parent.as_ref().map(|parent| text(header::TRACE_PARENT, parent.to_string())));
+    ]);
+    let text = |name, value: &str| (name, Cow::from(value.to_owned()));
+    headers.extend(envelope.request_id.as_ref().map(|id| text(header::REQUEST_ID, id.as_str())));
+    headers.extend(envelope.trace_parent.as_ref().map(|parent| text(header::TRACE_PARENT, parent.as_str())));
     headers
 }
 
@@ -278,7 +278,7 @@ where
         Some(_) => return Err(RecordFault::UnknownType),
         None => return Err(RecordFault::BadHeader(header::TYPE)),
     };
-    if event.client_id().key().as_bytes() != key {
+    if event.client_id().encode(&mut [0; ClientId::TEXT_BYTES]).as_bytes() != key {
         return Err(RecordFault::KeyMismatch);
     }
     // A client in two partitions would have two owners; the order within one partition is what

@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::json::RawMessage;
 use crate::{
     fields::optional,
-    message::{Body, BodyHash, Message, Own},
+    message::{BodyHash, Message, Own},
     reason::Invalid,
     time::Timestamp,
 };
@@ -26,8 +26,7 @@ use crate::{
 /// (`external_client_id`, `client_phone`, `external_message_id`, `text`, `sent_at`).
 pub fn parse(value: &[u8], received_at: Timestamp) -> Result<Message, Invalid> {
     let (message, canonical) = read(value, received_at)?;
-    let body = Body { hash: BodyHash::of(&canonical), ..message.body() };
-    Ok(message.with_body(body))
+    Ok(message.of_version_1(BodyHash::of(&canonical)))
 }
 
 /// The message, and the bytes that its hash covers.
@@ -51,12 +50,13 @@ struct Canonical<'a> {
 
 impl Serialize for Canonical<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let sent_at = self.sent_at.map(|time| time.to_string());
+        let mut sent_at = [0; Timestamp::TEXT_BYTES];
+        let sent_at = self.sent_at.map(|time| time.encode(&mut sent_at));
         let known = [
             ("client_phone", Some(self.own.address.as_str())),
             ("external_client_id", Some(self.own.external_client_id.as_str())),
             ("external_message_id", Some(self.own.external_message_id.as_str())),
-            ("sent_at", sent_at.as_deref()),
+            ("sent_at", sent_at),
             ("text", Some(self.own.text.as_str())),
         ];
         let mut extra = self.extra.iter().peekable();
