@@ -1,0 +1,168 @@
+//! The threads that serve connections, each with a runtime of its own: a connection lives and ends on the one to which
+//! it was given. So no task moves between threads, and what one task of a shard wakes in it costs no other thread a
+//! wake-up (ADR 0024). Accepting, watching and the admin port are not among what runs here.
+
+use std::{
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::{self, JoinHandle},
+};
+
+use tokio::{
+    runtime::{Builder, Handle},
+    sync::oneshot,
+};
+use tokio_util::task::TaskTracker;
+
+/// The threads. Dropping this ends them, and cuts the connections that are still open.
+#[derive(Debug)]
+pub struct Shards {
+    shards: Vec<Shard>,
+    /// To which a connection was given last.
+    last: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Shard {
+    handle: Handle,
+    connections: Arc<AtomicUsize>,
+    /// The thread ends when this is dropped.
+    until: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+/// A connection among those of its shard.
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Shards {
+    /// Starts so many threads.
+    ///
+    /// # Errors
+    /// The system gives no more threads or files.
+    pub fn start(count: usize) -> io::Result<Self> {
+        let shards: io::Result<Vec<Shard>> = (0..count).map(Shard::start).collect();
+        Ok(Self { shards: shards?, last: AtomicUsize::new(0) })
+    }
+
+    /// Serves a connection on the shard that has the fewest. `tracker` knows when it has ended.
+    pub fn serve(&self, tracker: &TaskTracker, connection: impl Future<Output = ()> + Send + 'static) {
+        let counts = self.shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed));
+        let chosen = fewest(&counts.collect::<Vec<_>>(), self.last.load(Ordering::Relaxed));
+        let Some(shard) = self.shards.get(chosen) else { return };
+        self.last.store(chosen, Ordering::Relaxed);
+        shard.connections.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&shard.connections));
+        let connection = async move {
+            let _place = place;
+            connection.await;
+        };
+        // Without a span of its own: it would be entered and left at each of the many times that it is polled.
+        drop(tracker.spawn_on(connection, &shard.handle));
+    }
+
+    /// Ends the threads, unless somebody else still has them, and waits for their ends: what they hold has to be gone
+    /// before the process is.
+    pub fn end(self: Arc<Self>) {
+        let shards = Arc::into_inner(self).into_iter().flat_map(|shards| shards.shards);
+        for Shard { until, thread, .. } in shards {
+            drop(until);
+            if thread.join().is_err() {
+                tracing::error!("a shard panicked");
+            }
+        }
+    }
+}
+
+impl Shard {
+    fn start(number: usize) -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (until, ended) = oneshot::channel::<()>();
+        // A dropped sender means the same.
+        let serve = move || runtime.block_on(async { ended.await.unwrap_or_default() });
+        let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(serve)?;
+        Ok(Self { handle, connections: Arc::default(), until, thread })
+    }
+}
+
+/// Where the smallest number stands; of several the first behind `last`, so that short connections, of which none is
+/// open any more when the next one comes, do not all go to one shard.
+fn fewest(counts: &[usize], last: usize) -> usize {
+    let places = (1..=counts.len()).map(|step| (last + step) % counts.len());
+    places.min_by_key(|place| counts.get(*place)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use rstest::rstest;
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+
+    #[rstest]
+    #[case::the_only_one(&[7], 0, 0)]
+    #[case::the_least(&[3, 1, 2], 1, 1)]
+    #[case::the_next_of_equal_ones(&[1, 1, 1], 0, 1)]
+    #[case::round_to_the_first(&[1, 2, 1], 2, 0)]
+    fn a_connection_goes_to_the_shard_with_the_fewest(
+        #[case] counts: &[usize],
+        #[case] last: usize,
+        #[case] chosen: usize,
+    ) {
+        assert_eq!(fewest(counts, last), chosen);
+    }
+
+    #[tokio::test]
+    async fn open_connections_are_spread_and_stay_on_their_threads() {
+        let (shards, tracker) = (Shards::start(3).unwrap(), TaskTracker::new());
+        let (open, ended) = watch::channel(());
+        let (seen, mut threads) = mpsc::channel(100);
+        for number in 0..30 {
+            let (seen, mut ended) = (seen.clone(), ended.clone());
+            shards.serve(&tracker, async move {
+                let name = || thread::current().name().unwrap().to_owned();
+                let before = name();
+                seen.send((number, before.clone())).await.unwrap();
+                // Woken from another thread.
+                let _closed = ended.changed().await.is_err();
+                assert_eq!(name(), before);
+                seen.send((number, before)).await.unwrap();
+            });
+        }
+        let mut connections: HashMap<String, usize> = HashMap::new();
+        for _ in 0..30 {
+            let (_, thread) = threads.recv().await.unwrap();
+            *connections.entry(thread).or_default() += 1;
+        }
+        let expected = [0, 1, 2].map(|shard| (format!("shard-{shard}"), 10));
+        assert_eq!(connections, HashMap::from(expected));
+        drop(open);
+        tracker.close();
+        tracker.wait().await;
+        for _ in 0..30 {
+            assert!(threads.try_recv().is_ok(), "one did not end on its thread");
+        }
+        let left = shards.shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed));
+        assert_eq!(left.sum::<usize>(), 0);
+    }
+
+    #[tokio::test]
+    async fn shards_that_end_cut_what_they_serve() {
+        let (shards, tracker) = (Arc::new(Shards::start(1).unwrap()), TaskTracker::new());
+        shards.serve(&tracker, std::future::pending());
+        shards.end();
+        assert_eq!(tracker.len(), 0);
+    }
+}
