@@ -72,7 +72,7 @@ impl Application {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
         };
         let shared = Shared {
-            publisher: KafkaPublisher::new(&config.kafka, Arc::clone(&metrics))?,
+            publisher: KafkaPublisher::new(&config.kafka, shards, Arc::clone(&metrics))?,
             topic: config.kafka.topic.clone(),
             public_url: config.public_url.clone(),
             partition_count: config.kafka.partition_count,
@@ -119,6 +119,10 @@ impl Application {
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
         let admin =
             service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
+        shards.on_each(|shard| {
+            let shared = Arc::clone(&shared);
+            async move { shared.publisher.attend(shard).await }
+        });
         let (stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
         let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
@@ -179,8 +183,8 @@ impl FromFiles {
 }
 
 /// A connection is a file, and many systems allow 1024 of them until a process asks for more.
-fn raise_file_limit(connections_max: u32, shards: usize) {
-    let needed = u64::from(connections_max) + FILES_OF_A_SHARD * shards as u64 + OTHER_FILES;
+fn raise_file_limit(connections_max: u32, shards: u8) {
+    let needed = u64::from(connections_max) + FILES_OF_A_SHARD * u64::from(shards) + OTHER_FILES;
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         let limit = needed.min(hard).max(soft);
         setrlimit(Resource::RLIMIT_NOFILE, limit, hard).map(|()| limit)

@@ -18,9 +18,6 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// A sender that waits longer for an answer is rare; one that gives up earlier sends again.
 const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 
-/// More than any machine of this kind has cores for.
-const SHARDS_MAX: i64 = 256;
-
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
 #[command(version, long_version = crate::kafka_client::VERSION.as_str())]
@@ -51,8 +48,8 @@ pub struct Config {
     #[command(flatten)]
     pub limits: Limits,
     /// Number of threads that serve connections. Without it there is one for each core that the process may use.
-    #[arg(long, env = "INGEST_SHARDS", value_parser = clap::value_parser!(u16).range(1..=SHARDS_MAX))]
-    pub shards: Option<u16>,
+    #[arg(long, env = "INGEST_SHARDS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub shards: Option<u8>,
     #[command(flatten)]
     pub spans: SpanConfig,
     #[command(flatten)]
@@ -139,9 +136,9 @@ pub struct Limits {
 
 impl Config {
     /// How many threads serve connections. A container that may use two of a machine's cores gets two.
-    pub fn shards(&self) -> usize {
+    pub fn shards(&self) -> u8 {
         let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        self.shards.map_or_else(cores, usize::from)
+        self.shards.unwrap_or_else(|| u8::try_from(cores()).unwrap_or(u8::MAX))
     }
 
     /// Everything that is wrong with the settings, for a person to put right at once.

@@ -3,6 +3,7 @@
 //! wake-up (ADR 0024). Accepting, watching and the admin port are not among what runs here.
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     sync::{
@@ -17,6 +18,15 @@ use tokio::{
     sync::oneshot,
 };
 use tokio_util::task::TaskTracker;
+
+thread_local! {
+    static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// The number of the shard, from 0, that this thread is; `None` elsewhere.
+pub fn current() -> Option<usize> {
+    CURRENT.get()
+}
 
 /// The threads. Dropping this ends them, and cuts the connections that are still open.
 #[derive(Debug)]
@@ -49,9 +59,16 @@ impl Shards {
     ///
     /// # Errors
     /// The system gives no more threads or files.
-    pub fn start(count: usize) -> io::Result<Self> {
-        let shards: io::Result<Vec<Shard>> = (0..count).map(Shard::start).collect();
+    pub fn start(count: u8) -> io::Result<Self> {
+        let shards: io::Result<Vec<Shard>> = (0..usize::from(count)).map(Shard::start).collect();
         Ok(Self { shards: shards?, last: AtomicUsize::new(0) })
+    }
+
+    /// Starts a task on each shard, made for its number.
+    pub fn on_each<T: Future<Output = ()> + Send + 'static>(&self, task: impl Fn(usize) -> T) {
+        for (number, shard) in self.shards.iter().enumerate() {
+            drop(shard.handle.spawn(task(number)));
+        }
     }
 
     /// Serves a connection on the shard that has the fewest. `tracker` knows when it has ended.
@@ -89,7 +106,10 @@ impl Shard {
         let handle = runtime.handle().clone();
         let (until, ended) = oneshot::channel::<()>();
         // A dropped sender means the same.
-        let serve = move || runtime.block_on(async { ended.await.unwrap_or_default() });
+        let serve = move || {
+            CURRENT.set(Some(number));
+            runtime.block_on(async { ended.await.unwrap_or_default() });
+        };
         let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(serve)?;
         Ok(Self { handle, connections: Arc::default(), until, thread })
     }
