@@ -89,7 +89,7 @@ impl Application {
             admin: bind(config.admin_listen).await?,
             kafka: config.kafka,
             certificates,
-            shards: Arc::new(Shards::start(shards).context("cannot start a shard")?),
+            shards: Arc::new(Shards::start(shards, config.coalesce).context("cannot start a shard")?),
             shared: Arc::new(shared),
         })
     }

@@ -1,6 +1,9 @@
 //! The threads that serve connections, each with a runtime of its own: a connection lives and ends on the one to which
 //! it was given. So no task moves between threads, and what one task of a shard wakes in it costs no other thread a
 //! wake-up (ADR 0024). Accepting, watching and the admin port are not among what runs here.
+//!
+//! Every wake-up costs, however little there is to do. While requests come often, a shard that has nothing more to do
+//! waits a moment for more of them before it looks at its sockets again, and does together what came meanwhile.
 
 use std::{
     cell::Cell,
@@ -11,6 +14,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -21,11 +25,38 @@ use tokio_util::task::TaskTracker;
 
 thread_local! {
     static CURRENT: Cell<Option<usize>> = const { Cell::new(None) };
+    /// Requests that came since this thread last had nothing to do.
+    static CAME: Cell<u32> = const { Cell::new(0) };
+    /// When it last had nothing to do after requests.
+    static PARKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// The number of the shard, from 0, that this thread is; `None` elsewhere.
 pub fn current() -> Option<usize> {
     CURRENT.get()
+}
+
+/// A request has come on this thread.
+pub fn request_came() {
+    CAME.set(CAME.get().saturating_add(1));
+}
+
+/// Has nothing to do: waits for `wait` if more requests can be expected meanwhile. Without requests this costs nothing.
+fn park(wait: Duration) {
+    let came = CAME.take();
+    if came == 0 {
+        return;
+    }
+    let now = Instant::now();
+    let last = PARKED.replace(Some(now));
+    if last.is_some_and(|last| is_worth_a_wait(wait, came, now.saturating_duration_since(last))) {
+        thread::sleep(wait);
+    }
+}
+
+/// Whether requests come so often, `came` of them `within` this time, that one in two waits at least brings another.
+fn is_worth_a_wait(wait: Duration, came: u32, within: Duration) -> bool {
+    within <= wait.saturating_mul(came.saturating_mul(2))
 }
 
 /// The threads. Dropping this ends them, and cuts the connections that are still open.
@@ -55,12 +86,13 @@ impl Drop for Place {
 }
 
 impl Shards {
-    /// Starts so many threads.
+    /// Starts so many threads. `wait`: for how long each waits for more requests while they come often.
     ///
     /// # Errors
     /// The system gives no more threads or files.
-    pub fn start(count: u8) -> io::Result<Self> {
-        let shards: io::Result<Vec<Shard>> = (0..usize::from(count)).map(Shard::start).collect();
+    pub fn start(count: u8, wait: Duration) -> io::Result<Self> {
+        let shards = (0..usize::from(count)).map(|number| Shard::start(number, wait));
+        let shards: io::Result<Vec<Shard>> = shards.collect();
         Ok(Self { shards: shards?, last: AtomicUsize::new(0) })
     }
 
@@ -101,8 +133,9 @@ impl Shards {
 }
 
 impl Shard {
-    fn start(number: usize) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    fn start(number: usize, wait: Duration) -> io::Result<Self> {
+        let runtime =
+            Builder::new_current_thread().enable_all().on_thread_park(move || park(wait)).build()?;
         let handle = runtime.handle().clone();
         let (until, ended) = oneshot::channel::<()>();
         // A dropped sender means the same.
@@ -144,9 +177,44 @@ mod tests {
         assert_eq!(fewest(counts, last), chosen);
     }
 
+    #[rstest]
+    #[case::often(1, 200, true)]
+    #[case::more_together_than_before(3, 1_500, true)]
+    #[case::one_in_two_waits(1, 600, true)]
+    #[case::seldom(1, 601, false)]
+    #[case::a_few_after_a_while(5, 100_000, false)]
+    fn more_requests_are_waited_for_while_they_come_often(
+        #[case] came: u32,
+        #[case] within_micros: u64,
+        #[case] is_worth_it: bool,
+    ) {
+        let (wait, within) = (Duration::from_micros(300), Duration::from_micros(within_micros));
+        assert_eq!(is_worth_a_wait(wait, came, within), is_worth_it);
+        assert!(!is_worth_a_wait(Duration::ZERO, came, within), "it is switched off");
+    }
+
+    #[test]
+    fn a_shard_waits_only_after_requests_that_come_often() {
+        const WAIT: Duration = Duration::from_millis(50);
+        let parked = || {
+            let since = Instant::now();
+            park(WAIT);
+            since.elapsed() >= WAIT
+        };
+        assert!(!parked(), "nothing came");
+        request_came();
+        assert!(!parked(), "the first request: nobody knows how often they come");
+        request_came();
+        assert!(parked(), "the next one soon after");
+        assert!(!parked(), "nothing came since");
+        thread::sleep(3 * WAIT);
+        request_came();
+        assert!(!parked(), "after a pause");
+    }
+
     #[tokio::test]
     async fn open_connections_are_spread_and_stay_on_their_threads() {
-        let (shards, tracker) = (Shards::start(3).unwrap(), TaskTracker::new());
+        let (shards, tracker) = (Shards::start(3, Duration::ZERO).unwrap(), TaskTracker::new());
         let (open, ended) = watch::channel(());
         let (seen, mut threads) = mpsc::channel(100);
         for number in 0..30 {
@@ -180,7 +248,7 @@ mod tests {
 
     #[tokio::test]
     async fn shards_that_end_cut_what_they_serve() {
-        let (shards, tracker) = (Arc::new(Shards::start(1).unwrap()), TaskTracker::new());
+        let (shards, tracker) = (Arc::new(Shards::start(1, Duration::ZERO).unwrap()), TaskTracker::new());
         shards.serve(&tracker, std::future::pending());
         shards.end();
         assert_eq!(tracker.len(), 0);

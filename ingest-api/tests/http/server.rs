@@ -40,7 +40,7 @@ impl Server {
             limits: api.shared.limits.clone(),
             metrics: Arc::clone(&api.shared.metrics),
         };
-        let shards = Arc::new(Shards::start(2).unwrap());
+        let shards = Arc::new(Shards::start(2, Duration::from_micros(300)).unwrap());
         let run = server.run(listener, shards, async { stopped.await.unwrap_or_default() });
         Self { address, api, stop: Some(stop), task: service_kit::spawn("server", run) }
     }
