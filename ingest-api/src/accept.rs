@@ -1,6 +1,6 @@
 //! The accept loop. `axum::serve` sets no timer, so that slow clients could hold connections forever
 //! (pitfalls 62); here the number of connections has a limit, each has deadlines ([`connection`]), and a
-//! stop waits for requests in flight but not for idle connections.
+//! stop waits for requests in flight but not for idle connections. A connection is served by one of the [`Shards`].
 
 use std::{
     future::Future,
@@ -22,6 +22,7 @@ use crate::{
     connection,
     lingering::Lingering,
     metrics::Metrics,
+    shards::Shards,
     tls::Certificates,
 };
 
@@ -41,9 +42,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves connections until `shutdown` completes; then lets requests in flight finish, for
+    /// Serves connections on `shards` until `shutdown` completes; then lets requests in flight finish, for
     /// `limits.drain_deadline` at most.
-    pub async fn run(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, listener: TcpListener, shards: Arc<Shards>, shutdown: impl Future<Output = ()>) {
         let lingering = Arc::new(Lingering::default());
         let max = usize::try_from(self.limits.connections_max).unwrap_or(usize::MAX);
         let connections = Arc::new(Semaphore::new(max));
@@ -67,14 +68,18 @@ impl Server {
                     continue;
                 }
             };
-            match Arc::clone(&connections).try_acquire_owned() {
-                Ok(permit) => {
+            let Ok(permit) = Arc::clone(&connections).try_acquire_owned() else {
+                server.refuse(stream, Arc::clone(&lingering));
+                continue;
+            };
+            match stream.into_std() {
+                Ok(stream) => {
                     let lingering = Arc::clone(&lingering);
                     let connection =
                         Arc::clone(&server).connection(stream, permit, stopped.clone(), lingering);
-                    drop(service_kit::spawn("connection", tracker.track_future(connection)));
+                    shards.serve(&tracker, connection);
                 }
-                Err(_) => server.refuse(stream, Arc::clone(&lingering)),
+                Err(error) => tracing::warn!(%error, "a connection could not be handed over"),
             }
         }
         drop(listener);
@@ -88,29 +93,36 @@ impl Server {
 
     async fn connection(
         self: Arc<Self>,
-        stream: TcpStream,
+        stream: std::net::TcpStream,
         permit: OwnedSemaphorePermit,
         stopped: watch::Receiver<bool>,
         lingering: Arc<Lingering>,
     ) {
         self.metrics.ingest_connections.inc();
-        let opened = Instant::now();
-        // Answers are small and complete: waiting for more of them only delays them.
-        let _best_effort = stream.set_nodelay(true).is_err();
-        let end = match &self.certificates {
-            None => self.talk(stream, opened, stopped, &lingering).await,
-            Some(certificates) => {
-                let handshake = certificates.acceptor().accept(stream);
-                let deadline = Deadlines::new(&self.limits).head;
-                match tokio::time::timeout(deadline, handshake).await {
-                    Ok(Ok(stream)) => self.talk(stream, opened, stopped, &lingering).await,
-                    Ok(Err(_)) | Err(_) => End::Handshake,
-                }
-            }
+        // From here on it belongs to the runtime of its shard.
+        let end = match TcpStream::from_std(stream) {
+            Ok(stream) => self.open(stream, stopped, &lingering).await,
+            Err(_) => End::Broken,
         };
         self.metrics.ingest_connections_ended_total.with_label_values(&[end.as_str()]).inc();
         self.metrics.ingest_connections.dec();
         drop(permit);
+    }
+
+    /// Shakes hands, where TLS is spoken, and serves.
+    async fn open(&self, stream: TcpStream, stopped: watch::Receiver<bool>, lingering: &Lingering) -> End {
+        let opened = Instant::now();
+        // Answers are small and complete: waiting for more of them only delays them.
+        let _best_effort = stream.set_nodelay(true).is_err();
+        let Some(certificates) = &self.certificates else {
+            return self.talk(stream, opened, stopped, lingering).await;
+        };
+        let handshake = certificates.acceptor().accept(stream);
+        let deadline = Deadlines::new(&self.limits).head;
+        match tokio::time::timeout(deadline, handshake).await {
+            Ok(Ok(stream)) => self.talk(stream, opened, stopped, lingering).await,
+            Ok(Err(_)) | Err(_) => End::Handshake,
+        }
     }
 
     /// Serves a connection's requests, and lets its client read the last answer.

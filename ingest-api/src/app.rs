@@ -27,6 +27,7 @@ use crate::{
     producers::ProducersFile,
     publish::KafkaPublisher,
     router::router,
+    shards::Shards,
     state::Shared,
     tls::Certificates,
     watch::watch,
@@ -35,6 +36,8 @@ use crate::{
 /// Files besides connections: those to Kafka and the admin port's, files in the proper sense, and connections that
 /// are refused.
 const OTHER_FILES: u64 = 256 + LINGERING_MAX as u64;
+/// A runtime's own: what it polls, and what wakes it.
+const FILES_OF_A_SHARD: u64 = 4;
 
 /// An ingest API that has its ports.
 pub struct Application {
@@ -42,6 +45,7 @@ pub struct Application {
     admin: TcpListener,
     kafka: KafkaConfig,
     certificates: Option<Arc<Certificates>>,
+    shards: Arc<Shards>,
     shared: Arc<Shared<KafkaPublisher>>,
 }
 
@@ -51,15 +55,16 @@ pub struct Application {
 pub struct Misconfigured(pub Vec<String>);
 
 impl Application {
-    /// Takes the ports and makes the producer.
+    /// Takes the ports, makes the producer and starts the shards.
     ///
     /// # Errors
-    /// [`Misconfigured`]; a port is taken, or librdkafka refuses a setting.
+    /// [`Misconfigured`]; a port is taken, librdkafka refuses a setting, or there is no thread to be had.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let FromFiles { producers, certificates } = FromFiles::read(&config, &metrics)?;
         tracing::info!(?config, "ingest-api starts");
-        raise_file_limit(config.limits.connections_max);
+        let shards = config.shards();
+        raise_file_limit(config.limits.connections_max, shards);
         if config.insecure_development_mode {
             tracing::warn!("insecure development mode: messages are accepted from anyone");
         }
@@ -67,7 +72,7 @@ impl Application {
             TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
         };
         let shared = Shared {
-            publisher: KafkaPublisher::new(&config.kafka, Arc::clone(&metrics))?,
+            publisher: KafkaPublisher::new(&config.kafka, shards, Arc::clone(&metrics))?,
             topic: config.kafka.topic.clone(),
             public_url: config.public_url.clone(),
             partition_count: config.kafka.partition_count,
@@ -84,6 +89,7 @@ impl Application {
             admin: bind(config.admin_listen).await?,
             kafka: config.kafka,
             certificates,
+            shards: Arc::new(Shards::start(shards, config.coalesce).context("cannot start a shard")?),
             shared: Arc::new(shared),
         })
     }
@@ -109,10 +115,14 @@ impl Application {
     /// # Errors
     /// The producer is dead: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, admin, kafka, certificates, shared } = self;
+        let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
         let admin =
             service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
+        shards.on_each(|shard| {
+            let shared = Arc::clone(&shared);
+            async move { shared.publisher.attend(shard).await }
+        });
         let (stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
         let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
@@ -123,7 +133,7 @@ impl Application {
             metrics: Arc::clone(&shared.metrics),
         };
         // A dropped sender means the same.
-        let server = server.run(listener, async { stopped.await.unwrap_or_default() });
+        let server = server.run(listener, Arc::clone(&shards), async { stopped.await.unwrap_or_default() });
         let server = service_kit::spawn("server", server);
         let fatal = tokio::select! {
             () = shutdown => None,
@@ -133,6 +143,8 @@ impl Application {
         drop(stop);
         server.await.context("the server panicked")?;
         flush(shared).await;
+        // Not before: who is answered late is answered as long as records are still on their way.
+        shards.end();
         files.abort();
         admin.abort();
         tracing::info!("stopped");
@@ -171,8 +183,8 @@ impl FromFiles {
 }
 
 /// A connection is a file, and many systems allow 1024 of them until a process asks for more.
-fn raise_file_limit(connections_max: u32) {
-    let needed = u64::from(connections_max) + OTHER_FILES;
+fn raise_file_limit(connections_max: u32, shards: u8) {
+    let needed = u64::from(connections_max) + FILES_OF_A_SHARD * u64::from(shards) + OTHER_FILES;
     let limit = getrlimit(Resource::RLIMIT_NOFILE).and_then(|(soft, hard)| {
         let limit = needed.min(hard).max(soft);
         setrlimit(Resource::RLIMIT_NOFILE, limit, hard).map(|()| limit)

@@ -4,7 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::Parser;
 use schemas::PartitionCount;
-use service_kit::{kafka_settings::KafkaSettings, settings::millis, spans::SpanConfig, telemetry::LogConfig};
+use service_kit::{
+    kafka_settings::KafkaSettings,
+    settings::{micros, millis},
+    spans::SpanConfig,
+    telemetry::LogConfig,
+};
 
 use crate::{access_log::Which, tls::TlsConfig};
 
@@ -17,6 +22,9 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 
 /// A sender that waits longer for an answer is rare; one that gives up earlier sends again.
 const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
+
+/// Every request may wait for that long before anybody looks at it.
+const COALESCE_MAX: Duration = Duration::from_millis(5);
 
 /// Takes webhooks over HTTP and writes them to a Kafka topic.
 #[derive(Debug, Clone, Parser)]
@@ -47,6 +55,13 @@ pub struct Config {
     pub kafka: KafkaConfig,
     #[command(flatten)]
     pub limits: Limits,
+    /// Number of threads that serve connections. Without it there is one for each core that the process may use.
+    #[arg(long, env = "INGEST_SHARDS", value_parser = clap::value_parser!(u8).range(1..))]
+    pub shards: Option<u8>,
+    /// How long such a thread, once it has nothing to do, waits for more requests before it looks for them, in
+    /// microseconds. It waits only while they come more often than that; 0 switches it off.
+    #[arg(long = "coalesce-us", env = "INGEST_COALESCE_US", value_parser = micros, default_value = "300")]
+    pub coalesce: Duration,
     #[command(flatten)]
     pub spans: SpanConfig,
     #[command(flatten)]
@@ -132,6 +147,12 @@ pub struct Limits {
 }
 
 impl Config {
+    /// How many threads serve connections. A container that may use two of a machine's cores gets two.
+    pub fn shards(&self) -> u8 {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        self.shards.unwrap_or_else(|| u8::try_from(cores()).unwrap_or(u8::MAX))
+    }
+
     /// Everything that is wrong with the settings, for a person to put right at once.
     pub fn problems(&self) -> Vec<String> {
         let Self { kafka, limits, .. } = self;
@@ -159,6 +180,7 @@ impl Config {
             kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
             "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
+        require(self.coalesce <= COALESCE_MAX, "--coalesce-us must be 5000 at most");
         require(limits.ack_deadline <= ACK_DEADLINE_MAX, "--ack-deadline-ms must be 60000 at most");
         require(
             (1..=512 * 1024).contains(&limits.body_bytes_max),

@@ -29,6 +29,7 @@ use tower::ServiceExt as _;
 use crate::{
     activity::{Activity, Deadlines, End},
     heads::{FirstFlaw, Flaw, HEAD_BYTES_MAX, HEADERS_MAX, Heads},
+    shards,
 };
 
 /// Serves one connection to its end. `opened`: when it was accepted, a TLS handshake counts. The stream comes back
@@ -44,6 +45,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut stream = TokioIo::new(Heads::new(stream, Arc::clone(&flaw), Arc::clone(&activity)));
     let seen = Arc::clone(&activity);
     let service = service_fn(move |request: hyper::Request<Incoming>| {
+        shards::request_came();
         let (number, in_flight) = seen.begin();
         let answer = answer(router.clone(), request, flaw.of(number));
         let seen = Arc::clone(&seen);

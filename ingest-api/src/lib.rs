@@ -1,7 +1,7 @@
 //! The ingest API: takes webhooks over HTTP and writes them to the topic. It needs Kafka only;
 //! PostgreSQL may be away for an hour, and every webhook is still kept.
 //!
-//! Read in the order of a request's way: [`accept`] and [`tls`] (sockets), [`connection`], [`heads`] and
+//! Read in the order of a request's way: [`accept`], [`shards`] and [`tls`] (sockets, threads), [`connection`], [`heads`] and
 //! [`lingering`] (deadlines, framing, ends), [`router`] (routes, request ids), [`receive`] (the body, under [`admission`] or, while
 //! nobody knows who sends it, [`unproven`]; [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who
 //! sends it, and how much), the handlers [`messages`], [`batch`], [`dialog_close`] and [`webhooks`], [`keep`] and [`publish`]
@@ -42,6 +42,7 @@ pub mod publish;
 pub mod rate;
 pub mod receive;
 pub mod router;
+pub mod shards;
 pub mod signature;
 pub mod state;
 pub mod tls;

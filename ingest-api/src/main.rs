@@ -15,8 +15,9 @@ use service_kit::{lifecycle::stop_requested, probe, telemetry};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Exit codes: 0 stopped when asked, 1 failed, 2 the configuration has no meaning.
-#[tokio::main]
+/// Exit codes: 0 stopped when asked, 1 failed, 2 the configuration has no meaning. Connections have threads of their
+/// own: this one accepts them, watches and answers probes.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == "hooks") {

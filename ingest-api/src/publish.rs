@@ -4,6 +4,9 @@
 //! The size of a batch cannot be changed while a producer lives. When the topic's limit changes another producer takes
 //! over, once the queue of the former is empty: a client's records never overtake each other.
 
+mod desk;
+mod tickets;
+
 use std::{
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
@@ -23,8 +26,13 @@ use rdkafka::{
 };
 use schemas::{EncodedRecord, Partition};
 use service_kit::kafka_settings::KafkaSettings;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
+use self::{desk::Desks, tickets::Ticket};
+pub use self::{
+    desk::{Acknowledgement, Desk, acknowledged},
+    tickets::{Delivered, Queued},
+};
 use crate::{
     admission::Admitted,
     config::KafkaConfig,
@@ -41,15 +49,6 @@ const RECORD_BYTES_MAX: u32 = 2 * 1024 * 1024;
 const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
 const BATCH_FRAME_BYTES: usize = 61;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Delivered {
-    pub partition: i32,
-    pub offset: i64,
-}
-
-/// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
-pub type Acknowledgement = oneshot::Receiver<Result<Delivered, ApiError>>;
 
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,34 +73,10 @@ pub trait Publish: Send + Sync + 'static {
     ) -> Result<Acknowledgement, ApiError>;
 }
 
-/// Waits for the brokers' answer, until `deadline`.
-///
-/// # Errors
-/// It is not known whether the record is kept.
-pub async fn acknowledged(
-    acknowledgement: Acknowledgement,
-    deadline: tokio::time::Instant,
-) -> Result<Delivered, ApiError> {
-    match tokio::time::timeout_at(deadline, acknowledgement).await {
-        Ok(Ok(answer)) => answer,
-        // The ticket is dropped unanswered only with the producer.
-        Ok(Err(_dropped)) => Err(ApiError::Unavailable(Unavailable::Kafka)),
-        Err(_elapsed) => Err(ApiError::Unavailable(Unavailable::AckTimeout)),
-    }
-}
-
-/// Goes with a record through the producer.
-pub struct Ticket {
-    reply: oneshot::Sender<Result<Delivered, ApiError>>,
-    since: Instant,
-    /// Of a batch with this record alone, at most.
-    batch_bytes: usize,
-    _admitted: Option<Arc<Admitted>>,
-}
-
 /// Gets the delivery reports, on the producer's thread.
 pub struct Reports {
     metrics: Arc<Metrics>,
+    desks: Arc<Desks>,
     /// Bytes that several records may have together.
     batch_bytes_max: u32,
     refused: Arc<RefusedBatch>,
@@ -132,24 +107,22 @@ impl ClientContext for Reports {
 }
 
 impl ProducerContext for Reports {
-    type DeliveryOpaque = Box<Ticket>;
+    /// The number of a ticket.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, report: &DeliveryResult<'_>, ticket: Self::DeliveryOpaque) {
-        let outcome = match report {
-            Ok(record) => {
-                self.metrics.ingest_ack_seconds.observe(ticket.since.elapsed().as_secs_f64());
-                Ok(Delivered { partition: record.partition(), offset: record.offset() })
-            }
+    fn delivery(&self, report: &DeliveryResult<'_>, ticket: usize) {
+        let ticket = Ticket(ticket);
+        let desk = self.desks.of(ticket);
+        let answer = match report {
+            Ok(record) => Ok(Delivered { partition: record.partition(), offset: record.offset() }),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code();
                 let label = code.map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
                 self.metrics.ingest_delivery_failures_total.with_label_values(&[&label]).inc();
-                Err(self.refusal(code, ticket.batch_bytes))
+                Err(self.refusal(code, desk.batch_bytes(ticket).unwrap_or_default()))
             }
         };
-        if ticket.reply.send(outcome).is_err_and(|unanswered| unanswered.is_ok()) {
-            self.metrics.ingest_acked_unanswered_total.inc();
-        }
+        desk.post(ticket, answer);
     }
 }
 
@@ -179,19 +152,21 @@ pub struct KafkaPublisher {
     metrics: Arc<Metrics>,
     admin: AdminClient<DefaultClientContext>,
     refused: Arc<RefusedBatch>,
+    desks: Arc<Desks>,
     /// Held for reading while a record enters the queue. None while one producer takes over from another.
     producer: RwLock<Option<Producer>>,
 }
 
 impl KafkaPublisher {
-    /// A producer; connects by itself.
+    /// A producer; connects by itself. Each of so many shards has to [`attend`](Self::attend).
     ///
     /// # Errors
     /// A setting that librdkafka refuses.
-    pub fn new(config: &KafkaConfig, metrics: Arc<Metrics>) -> KafkaResult<Self> {
+    pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let publisher = Self {
             admin: client(config).create()?,
             config: config.clone(),
+            desks: Arc::new(Desks::new(shards, &metrics)),
             metrics,
             refused: Arc::default(),
             producer: RwLock::new(None),
@@ -235,9 +210,18 @@ impl KafkaPublisher {
             .set("batch.size", batch_bytes_max.to_string())
             .create_with_context(Reports {
                 metrics: Arc::clone(&self.metrics),
+                desks: Arc::clone(&self.desks),
                 batch_bytes_max,
                 refused: Arc::clone(&self.refused),
             })
+    }
+
+    /// Hands out the reports about what this shard, the one of this number, has put into the queue; for as long as it
+    /// lives.
+    pub async fn attend(&self, shard: usize) {
+        if let Some(desk) = self.desks.of_shard(shard) {
+            desk.attend().await;
+        }
     }
 
     fn producer(&self) -> RwLockReadGuard<'_, Option<Producer>> {
@@ -350,9 +334,11 @@ impl Publish for KafkaPublisher {
     ) -> Result<Acknowledgement, ApiError> {
         let producer = self.producer();
         let producer = producer.as_ref().ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
-        let (reply, acknowledgement) = oneshot::channel();
         let batch_bytes = batch_bytes(&record);
-        let ticket = Box::new(Ticket { reply, since: Instant::now(), batch_bytes, _admitted: admitted });
+        let queued = Queued { since: Instant::now(), batch_bytes, admitted };
+        let acknowledgement =
+            self.desks.here().issue(queued).ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
+        let Ticket(ticket) = acknowledgement.ticket();
         let headers = record
             .headers
             .iter()
@@ -370,6 +356,7 @@ impl Publish for KafkaPublisher {
             Ok(()) => Ok(acknowledgement),
             // Refused before it is in any batch, so its size is its own.
             Err((error, _)) => {
+                acknowledgement.cancel();
                 Err(producer.client().context().refusal(error.rdkafka_error_code(), usize::MAX))
             }
         }

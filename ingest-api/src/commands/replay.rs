@@ -67,7 +67,7 @@ impl Replay {
         let producers = Reloaded::new(file, metrics.ingest_producers_reloads_total.clone());
         let producers = producers.map_err(|problems| anyhow::anyhow!(problems.join("\n")))?.current();
         let hook = producers.hook(&self.hook).with_context(|| format!("there is no hook {:?}", self.hook))?;
-        let publisher = KafkaPublisher::new(&self.kafka, metrics)?;
+        let publisher = KafkaPublisher::new(&self.kafka, 0, metrics)?;
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };

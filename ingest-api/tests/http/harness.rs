@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Instant,
 };
 
 use axum::{
@@ -26,14 +27,13 @@ use ingest_api::{
     files::Reloaded,
     metrics::Metrics,
     producers::ProducersFile,
-    publish::{Acknowledgement, Delivered, Destination, Publish},
+    publish::{Acknowledgement, Delivered, Desk, Destination, Publish, Queued},
     router::router,
     state::Shared,
 };
 use schemas::{EncodedRecord, Partition};
 use serde_json::{Value, json};
 use service_kit::spans::Spans;
-use tokio::sync::oneshot;
 use tower::ServiceExt as _;
 
 pub const MESSAGES: &str = "/v1/messages";
@@ -55,7 +55,7 @@ type Decide = Box<dyn Fn(&EncodedRecord) -> Fate + Send + Sync>;
 pub struct Memory {
     records: Mutex<Vec<(EncodedRecord, Partition)>>,
     quarantine: Mutex<Vec<(EncodedRecord, Partition)>>,
-    unanswered: Mutex<Vec<oneshot::Sender<Result<Delivered, ApiError>>>>,
+    desk: Arc<Desk>,
     fate: Decide,
 }
 
@@ -66,7 +66,6 @@ impl Publish for Memory {
         to: Destination,
         _admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
-        let (reply, acknowledgement) = oneshot::channel();
         let fate = (self.fate)(&record);
         if let Fate::Refused(error) = fate {
             return Err(error);
@@ -77,11 +76,14 @@ impl Publish for Memory {
         };
         let offset = i64::try_from(records.len()).unwrap();
         records.push((record, partition));
+        let queued = Queued { since: Instant::now(), batch_bytes: 0, admitted: None };
+        let acknowledgement = self.desk.issue(queued).unwrap();
         match fate {
-            Fate::Failed(error) => reply.send(Err(error)).unwrap(),
-            Fate::Unanswered => self.unanswered.lock().unwrap().push(reply),
+            Fate::Failed(error) => self.desk.post(acknowledgement.ticket(), Err(error)),
+            Fate::Unanswered => {}
             Fate::Kept | Fate::Refused(_) => {
-                reply.send(Ok(Delivered { partition: partition.0, offset })).unwrap();
+                let delivered = Delivered { partition: partition.0, offset };
+                self.desk.post(acknowledgement.ticket(), Ok(delivered));
             }
         }
         Ok(acknowledgement)
@@ -137,7 +139,7 @@ impl Api {
             publisher: Memory {
                 records: Mutex::default(),
                 quarantine: Mutex::default(),
-                unanswered: Mutex::default(),
+                desk: Arc::new(Desk::elsewhere(&metrics)),
                 fate: Box::new(fate),
             },
             topic: "telex.messages".to_owned(),

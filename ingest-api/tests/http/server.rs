@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use ingest_api::{accept, router::router, tls::Certificates};
+use ingest_api::{accept, router::router, shards::Shards, tls::Certificates};
 use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -40,7 +40,8 @@ impl Server {
             limits: api.shared.limits.clone(),
             metrics: Arc::clone(&api.shared.metrics),
         };
-        let run = server.run(listener, async { stopped.await.unwrap_or_default() });
+        let shards = Arc::new(Shards::start(2, Duration::from_micros(300)).unwrap());
+        let run = server.run(listener, shards, async { stopped.await.unwrap_or_default() });
         Self { address, api, stop: Some(stop), task: service_kit::spawn("server", run) }
     }
 
