@@ -41,8 +41,8 @@ pub fn runtime(per_second: Option<f64>, connections: u16) -> io::Result<Runtime>
 }
 
 fn is_worth_it(per_second: Option<f64>, connections: u16) -> bool {
-    per_second
-        .is_some_and(|rate| rate >= FROM_PER_SECOND && rate <= UP_TO_PER_CONNECTION * f64::from(connections))
+    let rates = FROM_PER_SECOND..=UP_TO_PER_CONNECTION * f64::from(connections);
+    per_second.is_some_and(|rate| rates.contains(&rate))
 }
 
 /// The rest of the tick, never nothing.
