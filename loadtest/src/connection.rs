@@ -112,7 +112,9 @@ impl Target {
         HeaderValue::from_str(authority.as_str())?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
         let base = uri.path().trim_end_matches('/').to_owned();
-        let head = |path, content_type| Head::new(authority.as_str(), &format!("{base}{path}"), content_type);
+        let head = |path: &str, content_type: &str| {
+            Head::new(authority.as_str(), &format!("{base}{path}"), content_type)
+        };
         Ok(Self {
             host,
             port: authority.port_u16().unwrap_or(80),

@@ -54,7 +54,7 @@ pub struct Report {
     pub requests_per_second: f64,
     /// The share of the rate that was achieved: the time of the schedule by the time that it took. `None`
     /// without a rate, or before the end.
-    pub achieved: Option<f64>,
+    pub achieved_share: Option<f64>,
     /// Whether the rate was sustained: 98 % of it achieved, each reply as planned and 99 of 100 within a second,
     /// never two seconds behind in the tables, and these as they have to be. `None` without a rate, before the
     /// end, and if nobody looked into the tables.
@@ -199,7 +199,7 @@ impl Report {
             expected_clients: tally.kept_clients,
             elapsed_seconds,
             requests_per_second: tally.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE),
-            achieved: complete.map(|schedule| {
+            achieved_share: complete.map(|schedule| {
                 (schedule.duration().as_secs_f64() / elapsed_seconds.max(f64::MIN_POSITIVE)).min(1.0)
             }),
             sustained: None,
@@ -225,7 +225,7 @@ impl Report {
 
     /// As the field says.
     fn is_sustained(&self) -> Option<bool> {
-        let (achieved, lag, _compared) = (self.achieved?, self.lag_max?, self.verification.as_ref()?);
+        let (achieved, lag, _compared) = (self.achieved_share?, self.lag_max?, self.verification.as_ref()?);
         let in_time = achieved >= 0.98 && lag.seconds < 2.0 && self.latency_ms.p99 < 1_000.0;
         Some(in_time && self.is_clean())
     }

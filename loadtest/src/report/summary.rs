@@ -37,7 +37,7 @@ impl fmt::Display for Summary<'_> {
             row(f, "lag", lag.records, &age)?;
         }
         if let Some(sustained) = report.sustained {
-            let share = report.achieved.unwrap_or_default() * 100.0;
+            let share = report.achieved_share.unwrap_or_default() * 100.0;
             let word = if sustained { "yes" } else { "NO" };
             cell(f, "sustained", word, &format!("{share:.1} % of the rate achieved"))?;
         }

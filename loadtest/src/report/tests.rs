@@ -32,7 +32,7 @@ fn the_json_has_exactly_the_agreed_keys() {
         "expected_clients",
         "elapsed_seconds",
         "requests_per_second",
-        "achieved",
+        "achieved_share",
         "sustained",
         "own_cpu_micros",
         "latency_ms",

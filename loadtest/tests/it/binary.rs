@@ -46,7 +46,7 @@ async fn a_rate_that_is_sent_in_ticks_is_kept_and_complete() {
     std::fs::remove_file(path).unwrap();
     assert_eq!((server.arrivals().len(), &report["sent"]), (3_000, &3_000.into()));
     assert!(report["elapsed_seconds"].as_f64().unwrap() >= 0.99, "{report}");
-    assert!(report["achieved"].as_f64().unwrap() > 0.0 && report["sustained"].is_null(), "{report}");
+    assert!(report["achieved_share"].as_f64().unwrap() > 0.0 && report["sustained"].is_null(), "{report}");
 }
 
 #[tokio::test]
