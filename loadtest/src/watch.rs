@@ -28,8 +28,8 @@ use crate::{
     stats::{Lag, Stats},
 };
 
-/// Time between two looks for the samples, at this rate; `None`: as fast as it goes. Above it, where every
-/// statement is one that the load waits for, latencies are no longer so short that 10 ms matter.
+/// Time between two looks for the samples, at this rate; `None`: as fast as it goes. Where the load is high, each
+/// look is one that it waits for, and latencies are no longer so short that 10 ms matter.
 pub fn look_every(per_second: Option<f64>) -> Duration {
     const OFTEN_UP_TO: f64 = 5_000.0;
     Duration::from_millis(if per_second.is_some_and(|rate| rate <= OFTEN_UP_TO) { 4 } else { 10 })
