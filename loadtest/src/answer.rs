@@ -45,9 +45,9 @@ struct Item {
 }
 
 /// The answers to `count` messages, in their order.
-pub fn read(route: Route, reply: &Reply, count: usize) -> Vec<Answer> {
+pub fn read(route: Route, reply: &Reply<'_>, count: usize) -> Vec<Answer> {
     if let (Route::Batch, 202 | 207) = (route, reply.status) {
-        return match serde_json::from_slice::<Batch>(&reply.body) {
+        return match serde_json::from_slice::<Batch>(reply.body) {
             Ok(Batch { results }) if results.len() == count => {
                 results.into_iter().map(Answer::from).collect()
             }
@@ -57,7 +57,7 @@ pub fn read(route: Route, reply: &Reply, count: usize) -> Vec<Answer> {
     let answer = Answer {
         outcome: Outcome::Reply { status: reply.status, code: problem_code(reply) },
         place: (reply.status == 202)
-            .then(|| serde_json::from_slice::<Kept>(&reply.body).ok())
+            .then(|| serde_json::from_slice::<Kept>(reply.body).ok())
             .flatten()
             .map(|Kept { record: Record { partition, offset } }| Place { partition, offset }),
     };
@@ -78,11 +78,11 @@ impl From<Item> for Answer {
 }
 
 /// The `code` of a problem+json body; nothing else of a reply is ever shown.
-fn problem_code(reply: &Reply) -> Option<String> {
+fn problem_code(reply: &Reply<'_>) -> Option<String> {
     if reply.status < 400 {
         return None;
     }
-    let Problem { code } = serde_json::from_slice(&reply.body).ok()?;
+    let Problem { code } = serde_json::from_slice(reply.body).ok()?;
     is_code(&code).then_some(code)
 }
 
@@ -92,12 +92,10 @@ fn is_code(code: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-
     use super::*;
 
-    fn reply(status: u16, body: &'static str) -> Reply {
-        Reply { status, retry_after: None, body: Bytes::from_static(body.as_bytes()) }
+    fn reply(status: u16, body: &str) -> Reply<'_> {
+        Reply { status, retry_after: None, body: body.as_bytes() }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The command line, and what a run prints and returns.
 
+mod floor;
 mod settings;
 
 use std::{
@@ -13,7 +14,9 @@ use std::{
 use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, error::ErrorKind};
 use schemas::Timestamp;
+use tokio::runtime::Runtime;
 
+pub use floor::FloorArgs;
 pub use settings::RunArgs;
 
 use crate::{
@@ -22,10 +25,12 @@ use crate::{
     plan::Plan,
     progress,
     report::{Facts, Report, Summary, html},
-    run::{Ended, run},
+    run::{Ended, Options, run},
     stats::Stats,
+    tick,
+    usage::processor_time,
     verify::{self, Receipts, Verdict},
-    watch::watch,
+    watch::{Probes, watch},
 };
 
 /// Sends webhooks to an ingest API, reports what came back, and compares the tables with it.
@@ -40,9 +45,31 @@ pub struct Cli {
 enum Command {
     /// Sends a plan of webhooks. Exit status: 0 every reply is as planned (and, with a database, every 202 is a row, once and in order), 1 otherwise, 2 wrong usage, 130 interrupted.
     Run(Box<RunArgs>),
+    /// Sends to a handler that does nothing, within this program, and says what the load tester itself costs. Exit status: 0 every reply is as planned, 1 otherwise, 2 wrong usage, 130 interrupted.
+    Floor(FloorArgs),
+}
+
+/// How a run went.
+struct Sent {
+    ended: Ended,
+    elapsed: Duration,
+    /// Processor time that the load tester used meanwhile.
+    own_cpu: Duration,
 }
 
 impl Cli {
+    /// What it runs on.
+    ///
+    /// # Errors
+    /// The system has no sockets or timers left.
+    pub fn runtime(&self) -> std::io::Result<Runtime> {
+        let (rate, connections) = match &self.command {
+            Command::Run(args) => (args.rate, args.connections),
+            Command::Floor(args) => (Some(args.rate), args.connections),
+        };
+        tick::runtime(rate.map(|rate| rate.mean()), connections)
+    }
+
     /// Does what was asked.
     ///
     /// # Errors
@@ -50,21 +77,20 @@ impl Cli {
     pub async fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run(args) => execute(&args).await,
+            Command::Floor(args) => floor(&args).await,
         }
     }
 }
 
 async fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
-    let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
-    let now = Timestamp::from_micros(micros).context("the clock is far off")?;
-    let plan = args.plan(now).unwrap_or_else(|error| {
+    let plan = args.plan(now()?).unwrap_or_else(|error| {
         Cli::command().error(ErrorKind::ValueValidation, error).exit();
     });
     let plan = Arc::new(plan);
     let database =
         args.database_url_file.as_ref().or(args.database_url.as_ref()).map(Database::new).transpose()?;
     let stats = Stats::keeping(database.is_some().then(Ledger::default))?;
-    let (ended, elapsed) = send(args, &plan, &stats, database.as_ref()).await?;
+    let Sent { ended, elapsed, own_cpu } = watched(args, &plan, &stats, database.as_ref()).await?;
     let verdict = match &database {
         Some(database) => Some(compare(args, &plan, &stats, database).await?),
         None => None,
@@ -73,25 +99,50 @@ async fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
         tally: &stats.tally(),
         ended,
         elapsed,
+        own_cpu,
         schedule: args.schedule(),
         settings: args.described(),
         seed: args.seed,
         verdict: verdict.as_ref().map(|(verdict, applied)| (verdict, *applied)),
     });
-    let summary = Summary { report: &report, ended, planned: plan.messages() };
-    write!(stdout(), "{summary}").context("cannot write the summary")?;
+    write!(stdout(), "{}", Summary { report: &report, ended, planned: plan.messages() })
+        .context("cannot write the summary")?;
     write_file(args.report.as_deref(), || Ok(serde_json::to_vec(&report)?))?;
     write_file(args.html.as_deref(), || Ok(html::page(&report).into_bytes()))?;
     Ok(exit_code(ended, report.is_clean()))
 }
 
+async fn floor(args: &FloorArgs) -> anyhow::Result<ExitCode> {
+    let (plan, stats, options) = (args.plan(now()?)?, Stats::new()?, args.options()?);
+    let Sent { ended, elapsed, own_cpu } = send(&plan, &options, &stats, None).await?;
+    let report = Report::new(Facts {
+        tally: &stats.tally(),
+        ended,
+        elapsed,
+        own_cpu,
+        schedule: Some(args.schedule()),
+        settings: args.described(),
+        seed: floor::SEED,
+        verdict: None,
+    });
+    write!(stdout(), "{}", Summary { report: &report, ended, planned: plan.messages() })
+        .context("cannot write the summary")?;
+    write_file(args.report.as_deref(), || Ok(serde_json::to_vec(&report)?))?;
+    Ok(exit_code(ended, report.is_clean()))
+}
+
+fn now() -> anyhow::Result<Timestamp> {
+    let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
+    Timestamp::from_micros(micros).context("the clock is far off")
+}
+
 /// Sends, and watches meanwhile when it is in the tables.
-async fn send(
+async fn watched(
     args: &RunArgs,
     plan: &Arc<Plan>,
     stats: &Stats,
     database: Option<&Database>,
-) -> anyhow::Result<(Ended, Duration)> {
+) -> anyhow::Result<Sent> {
     let options = args.options()?;
     let (mut probes, mut watching) = (None, None);
     if let Some(database) = database {
@@ -100,21 +151,33 @@ async fn send(
         let (sender, watch) = watch(database.clone(), stats.clone(), args.rate.map(|rate| rate.mean()));
         (probes, watching) = (Some(sender), Some(service_kit::spawn("watch", watch.run())));
     }
+    let sent = send(plan, &options, stats, probes).await?;
+    if let Some(watching) = watching {
+        watching.await.context("the watch failed")?;
+    }
+    Ok(sent)
+}
+
+/// Sends, shows how far it is, and stops when asked to.
+async fn send(
+    plan: &Arc<Plan>,
+    options: &Options,
+    stats: &Stats,
+    probes: Option<Probes>,
+) -> anyhow::Result<Sent> {
+    let before = processor_time();
     let stop = async {
         // Without the handler the signal ends the process the usual way.
         if service_kit::lifecycle::stop_requested().await.is_err() {
             std::future::pending().await
         }
     };
-    let outcome = tokio::select! {
+    let (ended, elapsed) = tokio::select! {
         biased;
-        outcome = run(Arc::clone(plan), &options, stats, probes, stop) => outcome?,
+        outcome = run(Arc::clone(plan), options, stats, probes, stop) => outcome?,
         () = progress::show(stats.clone(), plan.messages()) => (Ended::Interrupted, Duration::ZERO),
     };
-    if let Some(watching) = watching {
-        watching.await.context("the watch failed")?;
-    }
-    Ok(outcome)
+    Ok(Sent { ended, elapsed, own_cpu: processor_time().saturating_sub(before) })
 }
 
 /// The verdict, and whether everything was applied in time.
@@ -131,7 +194,7 @@ async fn compare(
         // A provider is not told where its records lie.
         Some(_) => {
             let rows = stats.tally().kept_messages;
-            verify::wait_until_there_are(database, &plan.id_prefix(), rows, patience).await?
+            verify::wait_until_there_are(database, plan.id_prefix(), rows, patience).await?
         }
     };
     let receipts = Receipts { plan, ledger: &ledger, in_batches: args.batch.is_some() };
@@ -156,8 +219,10 @@ mod tests {
     use super::*;
 
     fn args(more: &[&str]) -> Result<Box<RunArgs>, clap::Error> {
-        let Command::Run(args) = Cli::try_parse_from([&["loadtest", "run"], more].concat())?.command;
-        Ok(args)
+        match Cli::try_parse_from([&["loadtest", "run"], more].concat())?.command {
+            Command::Run(args) => Ok(args),
+            Command::Floor(_) => unreachable!("another command was asked for"),
+        }
     }
 
     fn settings(more: &[&str]) -> (u64, u32) {

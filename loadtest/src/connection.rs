@@ -1,38 +1,38 @@
 //! HTTP/1.1 on one socket, kept alive and opened again when needed.
 //!
-//! hyper's connection future is polled by the worker itself instead of a task of its own: that
-//! saves two task switches a request, which on a machine shared with what is tested count.
+//! Written here and not taken from a library: the load tester shares the machine with what it tests, and a request
+//! from a head that is ready beforehand, in a buffer that stays, costs little more than its two system calls.
 
-use std::{pin::Pin, time::Duration};
+use std::{io::Write as _, time::Duration};
 
 use anyhow::{Context as _, bail};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{
-    HeaderMap, Method, Request, Uri,
-    body::Incoming,
-    client::conn::http1,
-    header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER},
-    http::uri::Scheme,
+use http::{HeaderMap, HeaderValue, Uri, uri::Scheme};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpStream, tcp::ReadHalf},
+    time::Instant,
 };
-use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::Instant};
 
-/// The header that names one attempt.
-pub const REQUEST_ID: &str = "x-request-id";
+use crate::wire::{self, Frame, Malformed};
 
-/// A reply is a few hundred bytes for each message; one without an end must not fill the memory.
-const REPLY_BYTES_MAX: usize = 1024 * 1024;
+/// At least so much room is there when an answer is read: most fit.
+pub(crate) const READ_BYTES: usize = 2 * 1024;
 
 #[derive(Debug, Clone)]
 pub struct Target {
     host: String,
     port: u16,
-    authority: HeaderValue,
-    single: Uri,
-    batch: Uri,
-    hook: Uri,
+    authority: String,
+    /// In front of every path.
+    base: String,
+    single: Head,
+    batch: Head,
+    hook: Head,
 }
+
+/// What requests of a route begin with, up to the headers that differ.
+#[derive(Debug, Clone)]
+struct Head(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Route {
@@ -44,13 +44,24 @@ pub enum Route {
     Hook,
 }
 
+/// What is sent. Without Debug: it holds what people wrote.
+#[derive(Clone, Copy)]
+pub struct Post<'a> {
+    pub route: Route,
+    /// Names one attempt.
+    pub request_id: &'a str,
+    /// Those that sign it.
+    pub headers: Option<&'a HeaderMap>,
+    pub body: &'a [u8],
+}
+
 /// A reply, read to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reply<'a> {
     pub status: u16,
     /// The header of that name, if it holds seconds.
     pub retry_after: Option<Duration>,
-    pub body: Bytes,
+    pub body: &'a [u8],
 }
 
 /// Why there was no reply.
@@ -60,21 +71,28 @@ pub enum ExchangeError {
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
     #[error("the connection broke: {0}")]
-    Broken(#[source] hyper::Error),
-    /// The reply's body broke off or was too long.
-    #[error("the reply broke off: {0}")]
-    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    Broken(#[source] std::io::Error),
+    /// Before the reply, or in the midst of it.
+    #[error("the connection was closed")]
+    Closed,
+    #[error("the reply cannot be read: {0}")]
+    Malformed(#[from] Malformed),
 }
 
-/// A socket to the target, when there is one.
+/// A socket to the target, when there is one, and the buffers that every exchange uses again.
 pub struct Connection {
     target: Target,
-    open: Option<Open>,
+    socket: Option<TcpStream>,
+    request: Vec<u8>,
+    received: Vec<u8>,
 }
 
-struct Open {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<TokioIo<TcpStream>, Full<Bytes>>>>,
+impl Head {
+    fn new(authority: &str, path: &str, content_type: &str) -> anyhow::Result<Self> {
+        // What is none cannot stand in a request either.
+        let path: Uri = path.parse()?;
+        Ok(Self(format!("POST {path} HTTP/1.1\r\nhost: {authority}\r\ncontent-type: {content_type}\r\n")))
+    }
 }
 
 impl Target {
@@ -91,15 +109,20 @@ impl Target {
             bail!("a query has no meaning here");
         }
         let authority = uri.authority().context("no host")?;
+        HeaderValue::from_str(authority.as_str())?;
         let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
-        let base = uri.path().trim_end_matches('/');
+        let base = uri.path().trim_end_matches('/').to_owned();
+        let head = |path: &str, content_type: &str| {
+            Head::new(authority.as_str(), &format!("{base}{path}"), content_type)
+        };
         Ok(Self {
             host,
             port: authority.port_u16().unwrap_or(80),
-            authority: HeaderValue::from_str(authority.as_str())?,
-            single: format!("{base}/v1/messages").parse()?,
-            batch: format!("{base}/v1/messages/batch").parse()?,
-            hook: format!("{base}/v1/hooks/none").parse()?,
+            single: head("/v1/messages", "application/json")?,
+            batch: head("/v1/messages/batch", "application/x-ndjson")?,
+            hook: head("/v1/hooks/none", "application/json")?,
+            authority: authority.to_string(),
+            base,
         })
     }
 
@@ -108,8 +131,9 @@ impl Target {
     /// # Errors
     /// The name cannot stand in a path.
     pub fn with_hook(self, name: &str) -> anyhow::Result<Self> {
-        let path = self.single.path().trim_end_matches("messages");
-        Ok(Self { hook: format!("{path}hooks/{name}").parse().context("not a hook's name")?, ..self })
+        let path = format!("{}/v1/hooks/{name}", self.base);
+        let hook = Head::new(&self.authority, &path, "application/json").context("not a hook's name")?;
+        Ok(Self { hook, ..self })
     }
 
     /// Opens a socket.
@@ -122,30 +146,31 @@ impl Target {
         Ok(socket)
     }
 
-    fn request(&self, route: Route, headers: HeaderMap, body: Bytes) -> Request<Full<Bytes>> {
-        let (path, content_type) = match route {
-            Route::Single => (&self.single, "application/json"),
-            Route::Batch => (&self.batch, "application/x-ndjson"),
-            Route::Hook => (&self.hook, "application/json"),
+    /// The request as it goes over the wire.
+    fn write(&self, post: &Post<'_>, request: &mut Vec<u8>) -> std::io::Result<()> {
+        let Head(head) = match post.route {
+            Route::Single => &self.single,
+            Route::Batch => &self.batch,
+            Route::Hook => &self.hook,
         };
-        // hyper would leave the length of an empty body out.
-        let length = HeaderValue::from(body.len());
-        let mut request = Request::new(Full::new(body));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = path.clone();
-        *request.headers_mut() = headers;
-        let headers = request.headers_mut();
-        headers.insert(HOST, self.authority.clone());
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-        headers.insert(CONTENT_LENGTH, length);
-        request
+        request.clear();
+        request.extend_from_slice(head.as_bytes());
+        for (name, value) in post.headers.into_iter().flatten() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                request.extend_from_slice(part);
+            }
+        }
+        let (request_id, length) = (post.request_id, post.body.len());
+        write!(request, "x-request-id: {request_id}\r\ncontent-length: {length}\r\n\r\n")?;
+        request.extend_from_slice(post.body);
+        Ok(())
     }
 }
 
 impl Connection {
     /// Connects at the first exchange.
-    pub fn new(target: Target) -> Self {
-        Self { target, open: None }
+    pub const fn new(target: Target) -> Self {
+        Self { target, socket: None, request: Vec::new(), received: Vec::new() }
     }
 
     /// Sends one request and reads its reply. A connection that broke, or whose exchange was
@@ -153,123 +178,80 @@ impl Connection {
     ///
     /// # Errors
     /// There was no reply; whether the request had an effect is unknown.
-    pub async fn exchange(
-        &mut self,
-        route: Route,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<Reply, ExchangeError> {
-        let mut kept_alive = self.open.take();
-        if let Some(open) = &mut kept_alive
-            && !open.is_usable().await
-        {
-            kept_alive = None;
-        }
-        let open = match kept_alive {
-            Some(open) => open,
-            None => Open::connect(&self.target).await?,
+    pub async fn exchange(&mut self, post: &Post<'_>) -> Result<Reply<'_>, ExchangeError> {
+        let mut socket = match self.socket.take().filter(is_usable) {
+            Some(kept_alive) => kept_alive,
+            None => self.target.connect().await.map_err(ExchangeError::Connect)?,
         };
-        let (reply, open) = open.exchange(self.target.request(route, headers, body)).await;
-        self.open = open.filter(|_| reply.is_ok());
-        reply
+        self.target.write(post, &mut self.request).map_err(ExchangeError::Broken)?;
+        self.received.clear();
+        let (frame, is_sent) = transfer(&mut socket, &self.request, &mut self.received).await?;
+        // Bytes behind the reply are none that were asked for.
+        if is_sent && !frame.closes && frame.end() == self.received.len() {
+            self.socket = Some(socket);
+        }
+        let Frame { status, retry_after, .. } = frame;
+        Ok(Reply { status, retry_after, body: frame.body(&self.received) })
     }
 
     /// Waits, and meanwhile notices when the server closes the idle connection: so that the next
     /// request does not run into it.
     pub async fn idle_until(&mut self, instant: Instant) {
-        if let Some(open) = &mut self.open {
+        let mut over = std::pin::pin!(tokio::time::sleep_until(instant));
+        while let Some(socket) = &self.socket {
             tokio::select! {
                 biased;
-                () = tokio::time::sleep_until(instant) => return,
-                _ended = open.driver.as_mut() => self.open = None,
-            }
-        }
-        tokio::time::sleep_until(instant).await;
-    }
-}
-
-impl Open {
-    async fn connect(target: &Target) -> Result<Self, ExchangeError> {
-        let socket = target.connect().await.map_err(ExchangeError::Connect)?;
-        let (sender, driver) = http1::handshake(TokioIo::new(socket)).await.map_err(ExchangeError::Broken)?;
-        Ok(Self { sender, driver: Box::pin(driver) })
-    }
-
-    /// The driver first: the sender alone would not know of an end that was not read yet.
-    async fn is_usable(&mut self) -> bool {
-        tokio::select! {
-            biased;
-            _ended = self.driver.as_mut() => false,
-            ready = self.sender.ready() => ready.is_ok(),
-        }
-    }
-
-    /// Hands itself back unless the connection has ended.
-    async fn exchange(
-        mut self,
-        request: Request<Full<Bytes>>,
-    ) -> (Result<Reply, ExchangeError>, Option<Self>) {
-        let reply = {
-            let mut exchange = std::pin::pin!(async {
-                let response = self.sender.send_request(request).await.map_err(ExchangeError::Broken)?;
-                read(response).await
-            });
-            tokio::select! {
-                biased;
-                reply = &mut exchange => reply,
-                _ended = self.driver.as_mut() => {
-                    // The last reply may still lie in the channel between the two.
-                    drop(self.driver);
-                    return (exchange.await, None);
+                () = &mut over => return,
+                readable = socket.readable() => {
+                    if readable.is_err() || !is_usable(socket) {
+                        self.socket = None;
+                    }
                 }
             }
-        };
-        (reply, Some(self))
+        }
+        over.await;
     }
 }
 
-async fn read(response: hyper::Response<Incoming>) -> Result<Reply, ExchangeError> {
-    let (head, body) = response.into_parts();
-    let retry_after = head
-        .headers
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.trim().parse().ok())
-        .map(Duration::from_secs);
-    let body = Limited::new(body, REPLY_BYTES_MAX).collect().await.map_err(ExchangeError::Body)?;
-    Ok(Reply { status: head.status.as_u16(), retry_after, body: body.to_bytes() })
+/// Whether nothing has come since the last reply: neither an end nor anything else. Asks the system only if
+/// there is something.
+fn is_usable(socket: &TcpStream) -> bool {
+    let nothing = socket.try_read(&mut [0]);
+    nothing.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+}
+
+/// The reply, and whether all of the request was sent before it came.
+async fn transfer(
+    socket: &mut TcpStream,
+    request: &[u8],
+    received: &mut Vec<u8>,
+) -> Result<(Frame, bool), ExchangeError> {
+    let (mut reading, mut writing) = socket.split();
+    let written = tokio::select! {
+        biased;
+        written = writing.write_all(request) => written,
+        // A long request may be refused before it is there.
+        early = read(&mut reading, received) => return Ok((early?, false)),
+    };
+    match (written, read(&mut reading, received).await) {
+        (Ok(()), reply) => Ok((reply?, true)),
+        // Refused and closed: the reply may have come before.
+        (Err(_), Ok(frame)) => Ok((frame, false)),
+        (Err(error), Err(_)) => Err(ExchangeError::Broken(error)),
+    }
+}
+
+async fn read(socket: &mut ReadHalf<'_>, received: &mut Vec<u8>) -> Result<Frame, ExchangeError> {
+    loop {
+        if let Some(frame) = wire::frame(received)? {
+            return Ok(frame);
+        }
+        received.reserve(READ_BYTES);
+        if socket.read_buf(received).await.map_err(ExchangeError::Broken)? == 0 {
+            return Err(ExchangeError::Closed);
+        }
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use rstest::rstest;
-
-    use super::*;
-
-    #[rstest]
-    #[case("http://127.0.0.1:8080", "127.0.0.1", 8080, "/v1/messages")]
-    #[case("http://localhost/", "localhost", 80, "/v1/messages")]
-    #[case("http://[::1]:81/telex/", "::1", 81, "/telex/v1/messages")]
-    fn a_base_url_becomes_host_port_and_path(
-        #[case] base: &str,
-        #[case] host: &str,
-        #[case] port: u16,
-        #[case] path: &str,
-    ) {
-        let target = Target::parse(base).unwrap();
-        assert_eq!((target.host.as_str(), target.port, target.single.path()), (host, port, path));
-        assert_eq!(target.batch.path(), format!("{path}/batch"));
-        let hooks = path.replace("messages", "hooks/whatsapp");
-        assert_eq!(target.with_hook("whatsapp").unwrap().hook.path(), hooks);
-    }
-
-    #[rstest]
-    #[case("https://127.0.0.1")]
-    #[case("127.0.0.1:8080")]
-    #[case("/v1/messages")]
-    #[case("http://host/?a=b")]
-    #[case("")]
-    fn what_cannot_be_a_target_is_refused(#[case] base: &str) {
-        assert!(Target::parse(base).is_err());
-    }
-}
+mod tests;

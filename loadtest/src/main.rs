@@ -6,14 +6,14 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use loadtest::cli::Cli;
 
-/// One thread: what is tested runs on the same machine, and sending is cheap.
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> ExitCode {
-    match Cli::parse().execute().await {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("loadtest: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match cli.runtime() {
+        Ok(runtime) => runtime.block_on(cli.execute()),
+        Err(error) => Err(error.into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("loadtest: {error:#}");
+        ExitCode::FAILURE
+    })
 }

@@ -116,6 +116,7 @@ pub struct Plan {
     population: Population,
     /// Tells the ids of this run from those of another base time or seed.
     run: u64,
+    id_prefix: String,
 }
 
 /// Independent series of random numbers for one request.
@@ -143,7 +144,7 @@ impl Plan {
         let population = Population::new(&settings)?;
         let base_time = settings.base_time.as_micros().cast_unsigned();
         let run = mixed(mixed(settings.seed, settings.shard.index().into()), base_time) >> 16;
-        Ok(Self { settings, population, run })
+        Ok(Self { settings, population, run, id_prefix: format!("lt-{run:012x}-") })
     }
 
     pub const fn settings(&self) -> &Settings {
@@ -172,8 +173,8 @@ impl Plan {
     }
 
     /// What the ids of this run's messages begin with.
-    pub fn id_prefix(&self) -> String {
-        format!("lt-{:012x}-", self.run)
+    pub fn id_prefix(&self) -> &str {
+        &self.id_prefix
     }
 
     /// The id of the message that a request carries, if it is one that can be taken.
@@ -205,10 +206,18 @@ impl Plan {
 
     /// The bytes of a request's body.
     pub fn body(&self, request: &Request) -> Vec<u8> {
+        let mut body = Vec::new();
+        self.write_body(request, &mut body);
+        body
+    }
+
+    /// Appends them.
+    pub fn write_body(&self, request: &Request, bodies: &mut Vec<u8>) {
         let draft = self.draft(request.original(), request.client);
         match request.kind {
-            Kind::Valid | Kind::Duplicate { .. } => draft.to_json(),
-            Kind::Invalid(flaw) => flaw.spoil(&draft.of_a_phone()),
+            // Writing to memory cannot fail, and every key is a string.
+            Kind::Valid | Kind::Duplicate { .. } => serde_json::to_writer(bodies, &draft).unwrap_or_default(),
+            Kind::Invalid(flaw) => bodies.extend_from_slice(&flaw.spoil(&draft.of_a_phone())),
         }
     }
 

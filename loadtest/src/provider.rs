@@ -13,7 +13,7 @@
 
 use anyhow::{Context as _, ensure};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use hyper::{HeaderMap, header::HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use serde::Deserialize;
 use serde_json::json;
 use sha2::Sha256;

@@ -18,6 +18,7 @@ use crate::{
     schedule::Schedule,
     stats::{Tally, Unexpected},
     verify::Verdict,
+    watch::look_every,
 };
 
 /// The JSON report; the names are a contract with whoever reads it.
@@ -51,6 +52,16 @@ pub struct Report {
     pub elapsed_seconds: f64,
     /// `sent` by `elapsed_seconds`.
     pub requests_per_second: f64,
+    /// The share of the rate that was achieved: the time of the schedule by the time that it took. `None`
+    /// without a rate, or before the end.
+    pub achieved_share: Option<f64>,
+    /// Whether the rate was sustained: 98 % of it achieved, each reply as planned and 99 of 100 within a second,
+    /// never two seconds behind in the tables, and these as they have to be. `None` without a rate, before the
+    /// end, and if nobody looked into the tables.
+    pub sustained: Option<bool>,
+    /// Processor time of the load tester for each request, in microseconds: what it took from the machine
+    /// that it shares.
+    pub own_cpu_micros: f64,
     /// From when a request was due to its last reply.
     pub latency_ms: Latency,
     /// From when a message was due until its row was seen; `None` if nobody looked.
@@ -86,6 +97,8 @@ pub struct Latency {
 /// Samples whose rows were waited for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Samples {
+    /// Time between two looks, as long as few are waited for.
+    pub look_every_ms: u64,
     pub seen: u64,
     /// Not looked for: too many were waited for.
     pub skipped: u64,
@@ -155,6 +168,8 @@ pub struct Facts<'a> {
     pub ended: Ended,
     /// From the first request to the last reply.
     pub elapsed: Duration,
+    /// Processor time of the load tester meanwhile.
+    pub own_cpu: Duration,
     pub schedule: Option<Schedule>,
     pub settings: BTreeMap<&'static str, String>,
     /// Where the plan came from.
@@ -165,9 +180,11 @@ pub struct Facts<'a> {
 
 impl Report {
     pub fn new(facts: Facts<'_>) -> Self {
-        let Facts { tally, ended, elapsed, schedule, settings, seed, verdict } = facts;
+        let Facts { tally, ended, elapsed, own_cpu, schedule, settings, seed, verdict } = facts;
         let elapsed_seconds = elapsed.as_secs_f64();
-        Self {
+        let complete = schedule.filter(|_| ended == Ended::Complete);
+        let look_every = look_every(schedule.map(|schedule| schedule.per_second()));
+        let mut report = Self {
             ended: ended.as_str(),
             settings,
             sent: tally.sent,
@@ -182,9 +199,15 @@ impl Report {
             expected_clients: tally.kept_clients,
             elapsed_seconds,
             requests_per_second: tally.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE),
+            achieved_share: complete.map(|schedule| {
+                (schedule.duration().as_secs_f64() / elapsed_seconds.max(f64::MIN_POSITIVE)).min(1.0)
+            }),
+            sustained: None,
+            own_cpu_micros: own_cpu.as_secs_f64() * 1e6 / tally.sent.max(1) as f64,
             latency_ms: Latency::of(&tally.latency).unwrap_or(Latency::NONE),
             stored_ms: Latency::of(&tally.stored),
             stored_samples: Samples {
+                look_every_ms: u64::try_from(look_every.as_millis()).unwrap_or_default(),
                 seen: tally.stored.len(),
                 skipped: tally.probes_skipped,
                 unseen: tally.probes_unseen,
@@ -195,7 +218,16 @@ impl Report {
             stored_histogram: bars(&tally.stored),
             timeline: points(tally, elapsed, schedule),
             seed,
-        }
+        };
+        report.sustained = report.is_sustained();
+        report
+    }
+
+    /// As the field says.
+    fn is_sustained(&self) -> Option<bool> {
+        let (achieved, lag, _compared) = (self.achieved_share?, self.lag_max?, self.verification.as_ref()?);
+        let in_time = achieved >= 0.98 && lag.seconds < 2.0 && self.latency_ms.p99 < 1_000.0;
+        Some(in_time && self.is_clean())
     }
 
     /// Whether everything was as it has to be.
@@ -288,90 +320,4 @@ fn points(tally: &Tally, elapsed: Duration, schedule: Option<Schedule>) -> Vec<P
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stats::Stats;
-
-    fn report(stats: &Stats, ended: Ended) -> Report {
-        let (tally, elapsed, settings) = (&stats.tally(), Duration::from_secs(2), BTreeMap::new());
-        Report::new(Facts { tally, ended, elapsed, schedule: None, settings, seed: 7, verdict: None })
-    }
-
-    #[test]
-    fn the_json_has_exactly_the_agreed_keys() {
-        let stats = Stats::new().unwrap();
-        stats.replied(202);
-        let report = report(&stats, Ended::Complete);
-        let json = serde_json::to_value(&report).unwrap();
-        let keys: Vec<&str> = json.as_object().unwrap().keys().map(String::as_str).collect();
-        let mut agreed = [
-            "ended",
-            "settings",
-            "sent",
-            "replies",
-            "examples",
-            "unexpected",
-            "retries",
-            "valid",
-            "duplicates",
-            "invalid",
-            "expected_messages",
-            "expected_clients",
-            "elapsed_seconds",
-            "requests_per_second",
-            "latency_ms",
-            "stored_ms",
-            "stored_samples",
-            "lag_max",
-            "verification",
-            "latency_histogram",
-            "stored_histogram",
-            "timeline",
-            "seed",
-        ];
-        agreed.sort_unstable();
-        assert_eq!(keys, agreed);
-        assert_eq!(json["replies"], serde_json::json!({"202": 1}));
-        assert!(["p50", "p90", "p99", "p999", "max"].iter().all(|key| json["latency_ms"][key].is_number()));
-    }
-
-    #[test]
-    fn bars_hold_everything_that_was_recorded() {
-        let stats = Stats::new().unwrap();
-        for millis in [1, 2, 2, 900, 60_000] {
-            stats.stored(Duration::from_millis(millis), Duration::from_millis(millis));
-        }
-        let report = report(&stats, Ended::Complete);
-        assert_eq!(report.stored_histogram.iter().map(|bar| bar.count).sum::<u64>(), 5);
-        assert!(report.stored_histogram.first().unwrap().count > 0);
-        assert!(report.stored_histogram.last().unwrap().to_ms > 60_000.0);
-        assert!(report.latency_histogram.is_empty());
-    }
-
-    #[test]
-    fn a_slot_that_is_not_full_has_the_rate_of_its_time() {
-        let stats = Stats::new().unwrap();
-        let request = crate::plan::Request {
-            index: 0,
-            client: crate::plan::ClientIndex(0),
-            kind: crate::plan::Kind::Valid,
-        };
-        for millis in (0..1_500).step_by(10) {
-            let outcome = crate::stats::Outcome::Reply { status: 202, code: None };
-            let settlement = crate::stats::Settlement {
-                request_id: "r",
-                outcome,
-                latency: Duration::from_millis(3),
-                attempt: 0,
-                place: None,
-            };
-            stats.settled(&request, settlement, Duration::from_millis(millis));
-        }
-        let tally = stats.tally();
-        let schedule = Some(Schedule::lasting("100".parse().unwrap(), Duration::from_millis(1_500)));
-        let points = points(&tally, Duration::from_millis(1_500), schedule);
-        let rates: Vec<_> =
-            points.iter().map(|point| (point.offered_per_second, point.achieved_per_second)).collect();
-        assert_eq!(rates, [(Some(100.0), 100.0), (Some(100.0), 100.0)]);
-    }
-}
+mod tests;

@@ -93,12 +93,8 @@ pub async fn run(
     let mut queues = Vec::new();
     for _ in 0..options.connections.max(1) {
         let (requests_tx, requests_rx) = mpsc::channel(BLOCKS_WAITING);
-        let worker = Worker {
-            plan: Arc::clone(&plan),
-            connection: Connection::new(options.target.clone()),
-            manner: manner.clone(),
-            stats: stats.clone(),
-        };
+        let connection = Connection::new(options.target.clone());
+        let worker = Worker::new(Arc::clone(&plan), connection, manner.clone(), stats.clone());
         tasks.spawn(worker.run(requests_rx));
         queues.push(requests_tx);
     }

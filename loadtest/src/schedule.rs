@@ -55,6 +55,11 @@ impl Schedule {
         Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX)
     }
 
+    /// Requests a second, on average.
+    pub const fn per_second(&self) -> f64 {
+        self.rate.mean()
+    }
+
     /// When request number `index` is due, from the start on.
     pub fn due(&self, index: u64) -> Duration {
         let Rate { from, to } = self.rate;

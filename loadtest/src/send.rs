@@ -5,19 +5,18 @@
 //! sent again, with the same message id, after the time the server asked for. Of a batch, those of its
 //! messages are sent again that are not settled.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, ops::Range, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use hyper::{HeaderMap, header::HeaderValue};
+use http::HeaderMap;
 use service_kit::retry::Backoff;
 use tokio::{
     sync::mpsc,
-    time::{Instant, timeout},
+    time::{Instant, Sleep, sleep},
 };
 
 use crate::{
     answer::{self, Answer},
-    connection::{Connection, ExchangeError, REQUEST_ID, Route},
+    connection::{Connection, Post, Route},
     plan::{Kind, Plan, Request},
     provider::Provider,
     schedule::Schedule,
@@ -52,7 +51,8 @@ impl Policy {
 /// A server that asks for more than this is not waited for any longer.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
-/// Timers end up to a tick of a millisecond late, and the wake-up takes its time too.
+/// Timers end up to a millisecond late, with ticks a little more ([`crate::tick`]), and the wake-up takes its
+/// time too.
 const TIMER_TICK: Duration = Duration::from_millis(2);
 
 /// A request was sent as often as allowed without being settled: the run ends.
@@ -78,20 +78,50 @@ pub struct Manner {
 
 /// The owner of one connection.
 pub struct Worker {
-    pub plan: Arc<Plan>,
-    pub connection: Connection,
-    pub manner: Manner,
+    plan: Arc<Plan>,
+    connection: Connection,
+    manner: Manner,
     /// Where the outcome is noted.
-    pub stats: Stats,
+    stats: Stats,
+    scratch: Scratch,
+    /// Of the attempt under way. One timer that is put off costs less than a new one each time.
+    deadline: Pin<Box<Sleep>>,
+}
+
+/// What is written again for each request, so that sending allocates next to nothing.
+#[derive(Default)]
+struct Scratch {
+    /// The bodies of the messages on their way, one after the other.
+    bodies: Vec<u8>,
+    /// What one attempt carries of them.
+    payload: Vec<u8>,
+    request_id: String,
 }
 
 /// A message on its way.
 struct Item {
     request: Request,
-    body: Vec<u8>,
+    /// In the bodies.
+    body: Range<usize>,
+}
+
+impl Manner {
+    fn route(&self) -> Route {
+        match self {
+            Self { provider: Some(_), .. } => Route::Hook,
+            Self { batch: Some(_), .. } => Route::Batch,
+            _ => Route::Single,
+        }
+    }
 }
 
 impl Worker {
+    /// Connects at the first request; has to be called within a runtime.
+    pub fn new(plan: Arc<Plan>, connection: Connection, manner: Manner, stats: Stats) -> Self {
+        let deadline = Box::pin(sleep(manner.policy.deadline));
+        Self { plan, connection, manner, stats, scratch: Scratch::default(), deadline }
+    }
+
     /// Sends what comes through the queue until it is closed.
     ///
     /// # Errors
@@ -131,40 +161,19 @@ impl Worker {
     async fn deliver(&mut self, requests: &[Request]) -> Result<(), GaveUp> {
         let Some(last) = requests.last() else { return Ok(()) };
         let due = self.wait_until_due(last.index).await;
-        let mut open: Vec<Item> = Vec::with_capacity(requests.len());
-        for request in requests {
-            self.stats.sent(request);
-            self.probe(request, due);
-            open.push(Item { request: *request, body: self.plan.body(request) });
-        }
-        let mut backoff = None;
-        let mut attempt = 0;
+        let mut open = self.take_up(requests, due);
+        let (mut backoff, mut attempt) = (None, 0);
         loop {
-            let request_id = self.request_id(&open, attempt);
-            let (answers, asked_for) = self.attempt(&request_id, &open).await;
-            let is_last = attempt == self.manner.policy.retries_max;
-            let mut unsettled = Vec::new();
-            for (item, answer) in open.into_iter().zip(answers) {
-                if !is_last && asks_to_send_again(&answer.outcome) {
-                    unsettled.push(item);
-                } else {
-                    let Answer { outcome, place } = answer;
-                    let latency = due.elapsed();
-                    let settlement = Settlement { request_id: &request_id, outcome, latency, attempt, place };
-                    self.stats.settled(&item.request, settlement, self.manner.start.elapsed());
-                    if is_last {
-                        unsettled.push(item);
-                    }
-                }
-            }
-            if unsettled.is_empty() {
+            self.name(&open, attempt);
+            let (answers, asked_for) = self.attempt(&open).await;
+            self.settle(&mut open, answers, due, attempt);
+            if open.is_empty() {
                 return Ok(());
             }
-            if is_last {
+            let Policy { retries_max, backoff_first, backoff_longest, .. } = self.manner.policy;
+            if attempt == retries_max {
                 return Err(GaveUp);
             }
-            open = unsettled;
-            let Policy { backoff_first, backoff_longest, .. } = self.manner.policy;
             let backoff = backoff.get_or_insert_with(|| Backoff::new(backoff_first, backoff_longest));
             let delay = backoff.next_delay().max(asked_for.unwrap_or_default().min(RETRY_AFTER_MAX));
             self.connection.idle_until(Instant::now() + delay).await;
@@ -173,36 +182,71 @@ impl Worker {
         }
     }
 
-    /// Names one attempt: `lt-{run}-{number of its first message}-{attempt}`.
-    fn request_id(&self, open: &[Item], attempt: u32) -> String {
-        let first = open.first().map_or(0, |item| item.request.index);
-        format!("{}{first}-{attempt}", self.plan.id_prefix())
+    /// Writes the messages, and counts them as sent.
+    fn take_up(&mut self, requests: &[Request], due: Instant) -> Vec<Item> {
+        let bodies = &mut self.scratch.bodies;
+        bodies.clear();
+        let mut open = Vec::with_capacity(requests.len());
+        for request in requests {
+            self.stats.sent(request);
+            if let Some(probes) = &self.manner.probes
+                && request.kind == Kind::Valid
+            {
+                probes.offer(request.index, due, || {
+                    let client_id = self.plan.client(request.client).client_id().ok()?;
+                    Some((client_id, self.plan.external_message_id(request)))
+                });
+            }
+            let from = bodies.len();
+            self.plan.write_body(request, bodies);
+            open.push(Item { request: *request, body: from..bodies.len() });
+        }
+        open
     }
 
-    fn probe(&self, request: &Request, due: Instant) {
-        if let Some(probes) = &self.manner.probes
-            && request.kind == Kind::Valid
-            && let Ok(client_id) = self.plan.client(request.client).client_id()
-        {
-            probes.offer(request.index, due, || (client_id, self.plan.external_message_id(request)));
-        }
+    /// Names one attempt: `lt-{run}-{number of its first message}-{attempt}`.
+    fn name(&mut self, open: &[Item], attempt: u32) {
+        let first = open.first().map_or(0, |item| item.request.index);
+        let request_id = &mut self.scratch.request_id;
+        request_id.clear();
+        // Writing to a string does not fail.
+        write!(request_id, "{}{first}-{attempt}", self.plan.id_prefix()).unwrap_or_default();
+    }
+
+    /// Notes what has come to its end; what has to be sent again stays open, also after the last attempt.
+    fn settle(&self, open: &mut Vec<Item>, answers: Vec<Answer>, due: Instant, attempt: u32) {
+        let is_last = attempt == self.manner.policy.retries_max;
+        let mut answers = answers.into_iter();
+        open.retain(|item| {
+            let Some(Answer { outcome, place }) = answers.next() else { return true };
+            let again = asks_to_send_again(&outcome);
+            if is_last || !again {
+                let (request_id, latency) = (self.scratch.request_id.as_str(), due.elapsed());
+                let settlement = Settlement { request_id, outcome, latency, attempt, place };
+                self.stats.settled(&item.request, settlement, self.manner.start.elapsed());
+            }
+            again
+        });
     }
 
     /// An answer for each item, and the wait that the server asks for.
-    async fn attempt(&mut self, request_id: &str, open: &[Item]) -> (Vec<Answer>, Option<Duration>) {
-        let route = match &self.manner {
-            Manner { provider: Some(_), .. } => Route::Hook,
-            Manner { batch: Some(_), .. } => Route::Batch,
-            _ => Route::Single,
+    async fn attempt(&mut self, open: &[Item]) -> (Vec<Answer>, Option<Duration>) {
+        let (route, deadline) = (self.manner.route(), self.manner.policy.deadline);
+        let none = |reason: &str| (answer::none(reason, open.len()), None);
+        let headers = match self.prepare(route, open) {
+            Ok(headers) => headers,
+            Err(error) => return none(&error.to_string()),
         };
-        let made = body_of(route, open).and_then(|body| Ok((self.headers(request_id, &body)?, body)));
-        let (headers, body) = match made {
-            Ok(made) => made,
-            Err(error) => return (answer::none(&error.to_string(), open.len()), None),
+        let Scratch { payload, request_id, .. } = &self.scratch;
+        let post = Post { route, request_id, headers: headers.as_ref(), body: payload };
+        self.deadline.as_mut().reset(Instant::now() + deadline);
+        let reply = tokio::select! {
+            biased;
+            reply = self.connection.exchange(&post) => reply,
+            () = self.deadline.as_mut() => return none(&format!("deadline of {deadline:?} passed")),
         };
-        let exchange = self.connection.exchange(route, headers, body);
-        match timeout(self.manner.policy.deadline, exchange).await {
-            Ok(Ok(reply)) => {
+        match reply {
+            Ok(reply) => {
                 let answers = answer::read(route, &reply, open.len());
                 for Answer { outcome, .. } in &answers {
                     if let Outcome::Reply { status, .. } = outcome {
@@ -211,43 +255,46 @@ impl Worker {
                 }
                 (answers, reply.retry_after)
             }
-            Ok(Err(error)) => (answer::none(&ExchangeError::to_string(&error), open.len()), None),
-            Err(_elapsed) => {
-                let reason = format!("deadline of {:?} passed", self.manner.policy.deadline);
-                (answer::none(&reason, open.len()), None)
-            }
+            Err(error) => none(&error.to_string()),
         }
     }
 
-    fn headers(&self, request_id: &str, body: &[u8]) -> anyhow::Result<HeaderMap> {
+    /// Writes what an attempt carries; the headers that sign it.
+    fn prepare(&mut self, route: Route, open: &[Item]) -> anyhow::Result<Option<HeaderMap>> {
+        let Scratch { bodies, payload, request_id } = &mut self.scratch;
+        write_payload(route, bodies, open, payload)?;
+        let Manner { signer, provider, .. } = &self.manner;
+        if signer.is_none() && provider.is_none() {
+            return Ok(None);
+        }
         let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(REQUEST_ID, HeaderValue::from_str(request_id)?);
-        if let Some(signer) = &self.manner.signer {
-            signer.sign(&mut headers, request_id, service_kit::clock::unix_time().as_secs(), body)?;
+        if let Some(signer) = signer {
+            signer.sign(&mut headers, request_id, service_kit::clock::unix_time().as_secs(), payload)?;
         }
-        if let Some(provider) = &self.manner.provider {
-            provider.sign(&mut headers, body)?;
+        if let Some(provider) = provider {
+            provider.sign(&mut headers, payload)?;
         }
-        Ok(headers)
+        Ok(Some(headers))
     }
 }
 
 /// One message, as it is or as a provider sends it, or one a line.
-fn body_of(route: Route, open: &[Item]) -> anyhow::Result<Bytes> {
+fn write_payload(route: Route, bodies: &[u8], open: &[Item], payload: &mut Vec<u8>) -> anyhow::Result<()> {
     /// An empty line is no item; this one is not JSON either, and ends as early.
     const EMPTY: &[u8] = b"{";
-    Ok(match (route, open) {
-        (Route::Single, [item]) => Bytes::from(item.body.clone()),
-        (Route::Hook, [item]) => Bytes::from(Provider::body(&item.body)?),
+    payload.clear();
+    let body = |item: &Item| bodies.get(item.body.clone()).unwrap_or_default();
+    match (route, open) {
+        (Route::Single, [item]) => payload.extend_from_slice(body(item)),
+        (Route::Hook, [item]) => payload.extend_from_slice(&Provider::body(body(item))?),
         _ => {
-            let mut body = Vec::with_capacity(open.iter().map(|item| item.body.len() + 1).sum());
-            for Item { body: line, .. } in open {
-                body.extend_from_slice(if line.is_empty() { EMPTY } else { line });
-                body.push(b'\n');
+            for line in open.iter().map(body) {
+                payload.extend_from_slice(if line.is_empty() { EMPTY } else { line });
+                payload.push(b'\n');
             }
-            Bytes::from(body)
         }
-    })
+    }
+    Ok(())
 }
 
 fn asks_to_send_again(outcome: &Outcome) -> bool {

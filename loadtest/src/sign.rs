@@ -8,7 +8,7 @@ use std::fmt;
 use anyhow::{Context as _, bail};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use hyper::{HeaderMap, header::HeaderValue};
+use http::{HeaderMap, HeaderValue};
 use sha2::Sha256;
 
 /// Signs requests. Debug prints nothing of the key.

@@ -122,7 +122,7 @@ pub async fn verify(receipts: &Receipts<'_>, database: &Database) -> anyhow::Res
             compare(receipts, clients, &mut reader, &mut verdict).await?;
         }
     }
-    let everywhere = reader.count(&receipts.plan.id_prefix()).await?;
+    let everywhere = reader.count(receipts.plan.id_prefix()).await?;
     if everywhere != verdict.rows {
         verdict.findings.add(Finding::Strays { rows: everywhere.abs_diff(verdict.rows) });
     }
@@ -150,7 +150,7 @@ async fn compare(
 ) -> anyhow::Result<()> {
     let id = |expected: &Expected| Some(receipts.plan.client(expected.client).client_id().ok()?.as_uuid());
     let ids = clients.iter().map(id).collect::<Option<Vec<Uuid>>>().context("a client without an id")?;
-    let Rows { messages, dialogs, clients: found } = reader.rows(&ids, &receipts.plan.id_prefix()).await?;
+    let Rows { messages, dialogs, clients: found } = reader.rows(&ids, receipts.plan.id_prefix()).await?;
     verdict.rows += messages.len() as u64;
     verdict.clients += ids.len() as u64;
     let mut rows: HashMap<Uuid, ClientRows> = HashMap::new();

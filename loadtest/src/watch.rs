@@ -1,10 +1,13 @@
 //! When what was sent is in the tables, as a reader of the database sees it.
 //!
-//! *Stored latency* is taken from a sample: every n-th request's message is looked for by its key, in a
-//! statement of its own, again and again until a committed row is seen. What counts is the time from when
-//! the request was due to when the answer with the row has come back: so it is too long by up to one look
-//! ([`LOOK_EVERY`]) and one round trip, and never too short. No clock but the sender's own is read, and
-//! nothing of what the product says about itself is believed.
+//! *Stored latency* is taken from a sample: every n-th request's message is looked for by its key, again and
+//! again until a committed row is seen; all that are waited for in one statement. What counts is the time from
+//! when the request was due to when the answer with the row has come back: so it is too long by up to the time
+//! between two looks ([`look_every`]) and one round trip, and never too short. No clock but the sender's own is
+//! read, and nothing of what the product says about itself is believed.
+//!
+//! What looking costs PostgreSQL is part of what a run measures, so it has a bound: the more samples are waited
+//! for, the longer they wait, and the seldomer one look for all of them is enough.
 //!
 //! *Lag* is what was acknowledged and is not yet applied: the offsets that the 202s named, less the
 //! `partition_progress` of the same partitions; and the age of the oldest acknowledgement among it.
@@ -17,7 +20,7 @@ use std::{
 use schemas::ClientId;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 
 use crate::{
@@ -25,8 +28,16 @@ use crate::{
     stats::{Lag, Stats},
 };
 
-/// Time between two looks for the samples.
-pub const LOOK_EVERY: Duration = Duration::from_millis(4);
+/// Time between two looks for the samples, at this rate; `None`: as fast as it goes. Where the load is high, each
+/// look is one that it waits for, and latencies are no longer so short that 10 ms matter.
+pub fn look_every(per_second: Option<f64>) -> Duration {
+    const OFTEN_UP_TO: f64 = 5_000.0;
+    Duration::from_millis(if per_second.is_some_and(|rate| rate <= OFTEN_UP_TO) { 4 } else { 10 })
+}
+
+/// Samples that a look is for. For more of them, looks are as much seldomer: with 200 samples a second, these
+/// have waited for half a second, and a look more or less is 2 % of that.
+const PER_LOOK: usize = 100;
 
 /// Samples a second, about: enough for a p99 of every few seconds, and little work for the database.
 const PROBES_PER_SECOND: f64 = 200.0;
@@ -34,8 +45,8 @@ const PROBES_PER_SECOND: f64 = 200.0;
 /// Samples that are looked for at once, in one statement; as many more wait in the queue.
 const PENDING_MAX: usize = 2_000;
 
-/// Looks between two looks at the progress.
-const LOOKS_PER_PROGRESS: u32 = 25;
+/// Time between two looks at the progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(100);
 
 /// Acknowledgements are remembered this many looks at the progress: minutes.
 const HISTORY_MAX: usize = 6_000;
@@ -61,13 +72,15 @@ pub struct Watch {
     database: Database,
     stats: Stats,
     start: Instant,
+    look_every: Duration,
 }
 
 /// A handle for the workers, and the one who looks. `per_second` is the rate of the plan, if it has one.
 pub fn watch(database: Database, stats: Stats, per_second: Option<f64>) -> (Probes, Watch) {
     let (probes_tx, probes_rx) = mpsc::channel(PENDING_MAX);
     let probes = Probes { every: every(per_second), probes_tx, stats: stats.clone() };
-    (probes, Watch { probes_rx, lookout: None, database, stats, start: Instant::now() })
+    let (start, look_every) = (Instant::now(), look_every(per_second));
+    (probes, Watch { probes_rx, lookout: None, database, stats, start, look_every })
 }
 
 #[expect(
@@ -82,12 +95,12 @@ fn every(per_second: Option<f64>) -> u64 {
 }
 
 impl Probes {
-    /// Takes request number `index` as a sample, if it is its turn.
-    pub fn offer(&self, index: u64, due: Instant, key: impl FnOnce() -> (ClientId, String)) {
+    /// Takes request number `index` as a sample, if it is its turn and its message has a key.
+    pub fn offer(&self, index: u64, due: Instant, key: impl FnOnce() -> Option<(ClientId, String)>) {
         if !index.is_multiple_of(self.every) {
             return;
         }
-        let (client_id, external_message_id) = key();
+        let Some((client_id, external_message_id)) = key() else { return };
         if self.probes_tx.try_send(Probe { client_id, external_message_id, due }).is_err() {
             self.stats.probe_skipped();
         }
@@ -99,19 +112,21 @@ impl Watch {
     pub async fn run(mut self) {
         let mut pending: Vec<Probe> = Vec::new();
         let mut history = History::default();
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut look, mut sent) = (0_u32, None);
+        let (mut look_at, mut progress_at, mut sent) = (self.start, self.start, None);
         loop {
-            looks.tick().await;
+            sleep_until(look_at).await;
+            let now = Instant::now();
             let over = self.gather(&mut pending);
-            let end = over.then(|| *sent.get_or_insert_with(|| Instant::now() + GRACE));
-            if end.is_some_and(|end| Instant::now() >= end) {
+            let end = over.then(|| *sent.get_or_insert_with(|| now + GRACE));
+            if end.is_some_and(|end| now >= end) {
                 break;
             }
-            let is_idle =
-                self.progress_is_due(look).await.is_some_and(|progress| self.lag(&mut history, &progress));
-            look = look.wrapping_add(1);
+            look_at = now + pause(self.look_every, pending.len());
+            let mut is_idle = false;
+            if now >= progress_at {
+                progress_at = now + PROGRESS_EVERY;
+                is_idle = self.progress().await.is_some_and(|progress| self.lag(&mut history, &progress));
+            }
             if self.seen(&mut pending).await.is_err() {
                 self.lookout = None;
                 tokio::time::sleep(AGAIN_AFTER).await;
@@ -135,10 +150,7 @@ impl Watch {
         false
     }
 
-    async fn progress_is_due(&mut self, look: u32) -> Option<BTreeMap<i32, i64>> {
-        if !look.is_multiple_of(LOOKS_PER_PROGRESS) {
-            return None;
-        }
+    async fn progress(&mut self) -> Option<BTreeMap<i32, i64>> {
         let lookout = self.lookout().await.ok()?;
         lookout.next_offsets().await.ok()
     }
@@ -172,6 +184,11 @@ impl Watch {
         }
         self.lookout.as_mut().ok_or_else(|| anyhow::Error::msg("there is no connection"))
     }
+}
+
+/// Until the next look, if so many samples are waited for.
+fn pause(every: Duration, pending: usize) -> Duration {
+    every * u32::try_from(pending.div_ceil(PER_LOOK).max(1)).unwrap_or(u32::MAX)
 }
 
 /// What was acknowledged when, as far as it is not applied.
@@ -228,5 +245,13 @@ mod tests {
     #[test]
     fn about_200_samples_a_second_are_taken() {
         assert_eq!([every(Some(1.0)), every(Some(10_000.0)), every(None)], [1, 50, 50]);
+    }
+
+    #[test]
+    fn looks_are_seldomer_at_high_rates_and_for_many_samples() {
+        let millis = |rate, pending| pause(look_every(rate), pending).as_millis();
+        assert_eq!([millis(Some(1_000.0), 0), millis(Some(5_000.0), 100)], [4, 4]);
+        assert_eq!([millis(Some(5_001.0), 7), millis(None, 100)], [10, 10]);
+        assert_eq!([millis(Some(10_000.0), 101), millis(Some(10_000.0), PENDING_MAX)], [20, 200]);
     }
 }

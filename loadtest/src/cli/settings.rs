@@ -54,7 +54,7 @@ pub struct RunArgs {
     addresses: u32,
     /// Number of connections; each client's messages go over one of them, one after the other.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    connections: u16,
+    pub connections: u16,
     /// Shares of valid, duplicate and invalid requests, relative to their sum.
     #[arg(long, default_value = "valid=90,duplicate=5,invalid=5")]
     mix: Mix,

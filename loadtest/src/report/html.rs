@@ -72,6 +72,11 @@ fn tiles(page: &mut String, report: &Report) {
             format!("{} <small>/ {}</small>", grouped(verification.rows), grouped(verification.promised)),
         );
     }
+    if let Some(sustained) = report.sustained {
+        let share = format!("{:.1} % of the rate", report.achieved_share.unwrap_or_default() * 100.0);
+        tile("sustained", format!("{} <small>/ {share}</small>", if sustained { "yes" } else { "no" }));
+    }
+    tile("load tester's own cost", format!("{:.1} <small>µs a request</small>", report.own_cpu_micros));
     tile("unexpected", grouped(report.unexpected));
     tile("retries", grouped(report.retries));
     page.push_str("</section>\n");
@@ -177,10 +182,11 @@ fn tables(page: &mut String, report: &Report) {
             page,
             format_args!(
                 "<p class=\"note\">Latencies count from when a request was due, not from when it could be sent. \
-             “Row visible” is taken from {} samples that were looked for in the database every {} ms, until a \
-             committed row came back; {} more could not be looked for, {} were not seen.</p>\n",
+             “Row visible” is taken from {} samples that were looked for in the database every {} ms (less often \
+             while more than a hundred are waited for), until a committed row came back; {} more could not be \
+             looked for, {} were not seen.</p>\n",
                 grouped(samples.seen),
-                crate::watch::LOOK_EVERY.as_millis(),
+                samples.look_every_ms,
                 samples.skipped,
                 samples.unseen,
             ),

@@ -36,6 +36,13 @@ impl fmt::Display for Summary<'_> {
             let age = format!("records at most, the oldest {:.2} s old", lag.seconds);
             row(f, "lag", lag.records, &age)?;
         }
+        if let Some(sustained) = report.sustained {
+            let share = report.achieved_share.unwrap_or_default() * 100.0;
+            let word = if sustained { "yes" } else { "NO" };
+            cell(f, "sustained", word, &format!("{share:.1} % of the rate achieved"))?;
+        }
+        let own = format!("{:.1}", report.own_cpu_micros);
+        cell(f, "own cost", &own, "µs of the load tester's processor time a request")?;
         for example in &report.examples {
             writeln!(f, "  {example}")?;
         }
@@ -54,8 +61,12 @@ impl fmt::Display for Summary<'_> {
 }
 
 fn row(f: &mut fmt::Formatter<'_>, name: &str, count: u64, note: &str) -> fmt::Result {
+    cell(f, name, &grouped(count), note)
+}
+
+fn cell(f: &mut fmt::Formatter<'_>, name: &str, value: &str, note: &str) -> fmt::Result {
     let gap = if note.is_empty() { "" } else { "  " };
-    writeln!(f, "{name:<14}{:>12}{gap}{note}", grouped(count))
+    writeln!(f, "{name:<14}{value:>12}{gap}{note}")
 }
 
 fn latency(f: &mut fmt::Formatter<'_>, name: &str, latency: Latency) -> fmt::Result {
@@ -107,7 +118,9 @@ mod tests {
     fn summary(ended: Ended, verdict: Option<(&Verdict, bool)>) -> String {
         let (tally, elapsed) = (&Stats::new().unwrap().tally(), Duration::from_secs(2));
         let settings = BTreeMap::new();
-        let report = Report::new(Facts { tally, ended, elapsed, schedule: None, settings, seed: 7, verdict });
+        let own_cpu = Duration::ZERO;
+        let report =
+            Report::new(Facts { tally, ended, elapsed, own_cpu, schedule: None, settings, seed: 7, verdict });
         Summary { report: &report, ended, planned: 5_000 }.to_string()
     }
 

@@ -111,7 +111,7 @@ fn by_request(
 ) -> BTreeMap<u64, StoredMessage> {
     let (mut stored, prefix) = (BTreeMap::new(), receipts.plan.id_prefix());
     for row in messages {
-        let index = row.external_message_id.strip_prefix(&prefix).and_then(|index| index.parse::<u64>().ok());
+        let index = row.external_message_id.strip_prefix(prefix).and_then(|index| index.parse::<u64>().ok());
         let Some(index) = index.filter(|index| *index < receipts.plan.settings().messages) else {
             findings.add(Finding::Unknown { message: row.external_message_id });
             continue;

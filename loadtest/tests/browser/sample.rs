@@ -57,6 +57,7 @@ fn page(verdict: &Verdict) -> String {
         tally: &stats.tally(),
         ended: Ended::Complete,
         elapsed: Duration::from_secs(SECONDS),
+        own_cpu: Duration::from_millis(360),
         schedule: Some(schedule),
         settings: BTreeMap::from([
             ("mix", "valid=90,duplicate=5,invalid=5".to_owned()),

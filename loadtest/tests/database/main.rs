@@ -82,7 +82,7 @@ async fn a_sample_is_stored_when_its_row_is_committed_and_not_before() {
     let watching = service_kit::spawn("watch", watch.run());
     let due = tokio::time::Instant::now();
     let (client_id, id) = tables.new_message();
-    probes.offer(0, due, || (client_id, id.clone()));
+    probes.offer(0, due, || Some((client_id, id.clone())));
     drop(probes);
 
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -36,6 +36,38 @@ async fn a_clean_run_exits_with_0_and_writes_the_report() {
 }
 
 #[tokio::test]
+async fn a_rate_that_is_sent_in_ticks_is_kept_and_complete() {
+    let server = Server::start(Trouble::None).await;
+    let path = scratch("ticks.json");
+    let arguments = ["--messages=3000", "--rate=3k", "--report", path.to_str().unwrap()];
+    let output = run(&server, &arguments).await;
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!((server.arrivals().len(), &report["sent"]), (3_000, &3_000.into()));
+    assert!(report["elapsed_seconds"].as_f64().unwrap() >= 0.99, "{report}");
+    assert!(report["achieved_share"].as_f64().unwrap() > 0.0 && report["sustained"].is_null(), "{report}");
+}
+
+#[tokio::test]
+async fn the_floor_says_what_a_request_costs_the_load_tester_itself() {
+    let path = scratch("floor.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    command.args(["floor", "--rate=500", "--duration=1s", "--connections=8"]).kill_on_drop(true);
+    let output = command.arg("--report").arg(&path).output().await.unwrap();
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{stdout}");
+    assert!(stdout.contains("\nown cost ") && stdout.ends_with("every reply was as expected\n"), "{stdout}");
+
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    std::fs::remove_file(path).unwrap();
+    assert_eq!(report["replies"], serde_json::json!({"202": 500}));
+    let own = report["own_cpu_micros"].as_f64().unwrap();
+    // No less than two system calls; no more than the whole second.
+    assert!(own > 1.0 && own < 2_000.0, "{own}");
+}
+
+#[tokio::test]
 async fn unexpected_replies_exit_with_1() {
     let server = Server::start(Trouble::TakesEverything).await;
     let output = run(&server, &["--messages=500"]).await;

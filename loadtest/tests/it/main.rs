@@ -156,6 +156,15 @@ async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
 }
 
 #[tokio::test]
+async fn a_request_that_its_last_attempt_settles_does_not_end_the_run() {
+    let (plan, server) = (plan(300), Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await);
+    let policy = Policy { retries_max: 1, ..IMPATIENT };
+    let outcome = send_with(&plan, &Options { policy, ..options(&server, 4) }).await;
+    assert_complete(&plan, &outcome);
+    assert!(outcome.2.retries > 0);
+}
+
+#[tokio::test]
 async fn the_wait_that_a_server_asks_for_is_kept() {
     let (plan, server) = (plan(5), Server::start(Trouble::UnavailableForASecond).await);
     let outcome = send(&plan, &server, 1, None).await;
