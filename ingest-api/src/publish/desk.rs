@@ -20,7 +20,6 @@ use crate::{
 };
 
 /// All desks.
-#[derive(Debug)]
 pub struct Desks {
     of_shards: Vec<Arc<Desk>>,
     /// Of the threads that are no shards.
@@ -51,7 +50,6 @@ impl Desks {
 }
 
 /// One of them.
-#[derive(Debug)]
 pub struct Desk {
     tickets: Mutex<Tickets>,
     /// Reports that the shard has not seen yet; no more than there are tickets.
@@ -145,7 +143,6 @@ impl Desk {
 }
 
 /// Gets the brokers' answer. It may be dropped: the record is on its way all the same.
-#[derive(Debug)]
 pub struct Acknowledgement {
     desk: Arc<Desk>,
     ticket: Ticket,
@@ -206,7 +203,7 @@ mod tests {
     const KEPT: Answer = Ok(Delivered { partition: 1, offset: 2 });
 
     fn queued() -> Queued {
-        Queued { since: Instant::now(), batch_bytes: 0, admitted: None }
+        Queued { since: Instant::now(), batch_bytes: 0, admitted: None, room: None }
     }
 
     fn metrics() -> Arc<Metrics> {

@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     admission::Admitted,
+    budget::Share,
     error::{ApiError, Unavailable},
 };
 
@@ -64,6 +65,8 @@ pub struct Queued {
     pub batch_bytes: usize,
     /// Its request's share of what may be in flight.
     pub admitted: Option<Arc<Admitted>>,
+    /// Its own share of the queue.
+    pub room: Option<Share>,
 }
 
 /// A report has come.
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
 
     fn queued(batch_bytes: usize) -> Queued {
-        Queued { since: Instant::now(), batch_bytes, admitted: None }
+        Queued { since: Instant::now(), batch_bytes, admitted: None, room: None }
     }
 
     fn at(offset: i64) -> Answer {
