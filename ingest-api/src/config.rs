@@ -255,6 +255,15 @@ mod tests {
     }
 
     #[test]
+    fn there_is_a_shard_for_each_core_unless_a_number_is_said() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(usize::from(parse(&[]).shards()), cores.min(255));
+        assert_eq!(parse(&["--shards", "3"]).shards(), 3);
+        let required = REQUIRED.iter().copied();
+        assert!(Config::try_parse_from(required.chain(["--shards", "0"])).is_err());
+    }
+
+    #[test]
     fn all_problems_are_told_at_once() {
         let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
         assert_eq!(config.problems().len(), 4);

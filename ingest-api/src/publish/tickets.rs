@@ -123,7 +123,7 @@ impl Tickets {
     pub fn poll(&mut self, ticket: Ticket, waker: &Waker) -> Poll<Answer> {
         let Some(place) = self.place(ticket) else { return Poll::Ready(UNKNOWN) };
         if let State::Waiting(waiting) = &mut place.state {
-            if !waiting.waker.as_ref().is_some_and(|last| last.will_wake(waker)) {
+            if waiting.waker.as_ref().is_none_or(|last| !last.will_wake(waker)) {
                 waiting.waker = Some(waker.clone());
             }
             return Poll::Pending;
