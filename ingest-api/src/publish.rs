@@ -123,6 +123,7 @@ impl KafkaPublisher {
     /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let longest = config.linger_max.saturating_sub(config.linger);
+        let partitions = u64::try_from(config.partition_count.get()).unwrap_or(1);
         let epoch = Instant::now();
         let publisher = Self {
             admin: client(config).create()?,
@@ -130,7 +131,7 @@ impl KafkaPublisher {
             desks: Arc::new(Desks::new(shards, &metrics)),
             queue: Budget::new(Level::new(QUEUE_RECORDS_MAX), Level::new(QUEUE_BYTES_MAX)),
             entered: AtomicU64::new(0),
-            holds: (0..shards).map(|_| Hold::new(Pace::new(longest, epoch))).collect(),
+            holds: (0..shards).map(|_| Hold::new(Pace::new(longest, partitions, epoch))).collect(),
             metrics,
             refused: Arc::default(),
             producer: RwLock::new(None),

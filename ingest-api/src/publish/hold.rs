@@ -101,7 +101,7 @@ mod tests {
 
     fn held() -> (Held<u64>, Instant) {
         let epoch = Instant::now();
-        (Held { pace: Pace::new(Duration::from_millis(15), epoch), items: Vec::new() }, epoch)
+        (Held { pace: Pace::new(Duration::from_millis(15), 12, epoch), items: Vec::new() }, epoch)
     }
 
     #[test]
@@ -123,7 +123,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_held_back_is_due_soon_after_it_was_announced() {
         let hold =
-            Hold::new(Pace::new(Duration::from_millis(15), Instant::now() - Duration::from_millis(200)));
+            Hold::new(Pace::new(Duration::from_millis(15), 12, Instant::now() - Duration::from_millis(200)));
         assert_eq!(hold.lock().put("a", 100_000, Instant::now()), Put::First);
         hold.announce();
         tokio::time::timeout(Duration::from_secs(10), hold.due()).await.unwrap();
