@@ -23,6 +23,9 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// A sender that waits longer for an answer is rare; one that gives up earlier sends again.
 const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 
+/// A request's deadline has to leave room for it behind the Kafka client's.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+
 /// Every request may wait for that long before anybody looks at it.
 const COALESCE_MAX: Duration = Duration::from_millis(5);
 
@@ -100,6 +103,10 @@ pub struct KafkaConfig {
     /// How long a record waits for others to be sent with it, in milliseconds.
     #[arg(long = "linger-ms", env = "INGEST_LINGER_MS", value_parser = millis, default_value = "5")]
     pub linger: Duration,
+    /// How long a record waits for others at most while very many come, in milliseconds; if few come, it waits
+    /// `--linger-ms`.
+    #[arg(long = "linger-ms-max", env = "INGEST_LINGER_MS_MAX", value_parser = millis, default_value = "20")]
+    pub linger_max: Duration,
 }
 
 /// How much at once, and how long.
@@ -180,6 +187,7 @@ impl Config {
             kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
             "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
+        require(kafka.linger_max <= LINGER_MAX, "--linger-ms-max must be 1000 at most");
         require(self.coalesce <= COALESCE_MAX, "--coalesce-us must be 5000 at most");
         require(limits.ack_deadline <= ACK_DEADLINE_MAX, "--ack-deadline-ms must be 60000 at most");
         require(
@@ -244,6 +252,15 @@ mod tests {
         let document = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md"));
         let table = service_kit::reference::settings(&Config::command());
         service_kit::reference::check(document, "settings of ingest-api", &table).unwrap();
+    }
+
+    #[test]
+    fn there_is_a_shard_for_each_core_unless_a_number_is_said() {
+        let cores = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(usize::from(parse(&[]).shards()), cores.min(255));
+        assert_eq!(parse(&["--shards", "3"]).shards(), 3);
+        let required = REQUIRED.iter().copied();
+        assert!(Config::try_parse_from(required.chain(["--shards", "0"])).is_err());
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub mod activity;
 pub mod admission;
 pub mod app;
 pub mod batch;
+pub mod budget;
 pub mod commands;
 pub mod config;
 pub mod connection;

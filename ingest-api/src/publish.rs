@@ -3,42 +3,54 @@
 //!
 //! The size of a batch cannot be changed while a producer lives. When the topic's limit changes another producer takes
 //! over, once the queue of the former is empty: a client's records never overtake each other.
+//!
+//! At high rates a shard holds records back for some milliseconds, so that more of them share a request to Kafka
+//! (`publish/pace.rs`). They are in the queue all the same: counted, bounded, and with their tickets.
 
 mod desk;
+mod hold;
+mod pace;
+mod reports;
 mod tickets;
 
 use std::{
     sync::{
         Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use rdkafka::{
-    ClientConfig, ClientContext, Message as _,
+    ClientConfig,
     admin::{AdminClient, AdminOptions, ResourceSpecifier},
     client::DefaultClientContext,
-    config::RDKafkaLogLevel,
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+    producer::{BaseRecord, Producer as _, ThreadedProducer},
 };
 use schemas::{EncodedRecord, Partition};
 use service_kit::kafka_settings::KafkaSettings;
-use tokio::sync::Notify;
 
-use self::{desk::Desks, tickets::Ticket};
+use self::{
+    desk::Desks,
+    hold::{Held, Hold, Put},
+    pace::Pace,
+    reports::{RefusedBatch, Reports},
+    tickets::Ticket,
+};
 pub use self::{
     desk::{Acknowledgement, Desk, acknowledged},
     tickets::{Delivered, Queued},
 };
 use crate::{
     admission::Admitted,
+    budget::{Budget, Level},
     config::KafkaConfig,
     error::{ApiError, Unavailable},
     kafka_client::plain,
     metrics::Metrics,
+    shards,
     topic_limits::{RECORD_BATCH_BYTES_MAX, TopicSettings},
 };
 
@@ -49,6 +61,10 @@ const RECORD_BYTES_MAX: u32 = 2 * 1024 * 1024;
 const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
 const BATCH_FRAME_BYTES: usize = 61;
+
+/// Records that may be in the queue, held back or with librdkafka, and the bytes of them.
+const QUEUE_RECORDS_MAX: u32 = 20_000;
+const QUEUE_BYTES_MAX: u32 = 128 * 1024 * 1024;
 
 /// Where a record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,78 +89,16 @@ pub trait Publish: Send + Sync + 'static {
     ) -> Result<Acknowledgement, ApiError>;
 }
 
-/// Gets the delivery reports, on the producer's thread.
-pub struct Reports {
-    metrics: Arc<Metrics>,
-    desks: Arc<Desks>,
-    /// Bytes that several records may have together.
-    batch_bytes_max: u32,
-    refused: Arc<RefusedBatch>,
-}
-
-/// A batch of several records was too large for the topic.
-#[derive(Debug, Default)]
-struct RefusedBatch {
-    /// How large batches were allowed to be; 0 if none was refused.
-    batch_bytes_max: AtomicU32,
-    news: Notify,
-}
-
-impl ClientContext for Reports {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
-                tracing::error!(facility, detail = message, "kafka client");
-            }
-            RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning => {
-                tracing::warn!(facility, detail = message, "kafka client");
-            }
-            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info | RDKafkaLogLevel::Debug => {
-                tracing::debug!(facility, detail = message, "kafka client");
-            }
-        }
-    }
-}
-
-impl ProducerContext for Reports {
-    /// The number of a ticket.
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, report: &DeliveryResult<'_>, ticket: usize) {
-        let ticket = Ticket(ticket);
-        let desk = self.desks.of(ticket);
-        let answer = match report {
-            Ok(record) => Ok(Delivered { partition: record.partition(), offset: record.offset() }),
-            Err((error, _)) => {
-                let code = error.rdkafka_error_code();
-                let label = code.map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
-                self.metrics.ingest_delivery_failures_total.with_label_values(&[&label]).inc();
-                Err(self.refusal(code, desk.batch_bytes(ticket).unwrap_or_default()))
-            }
-        };
-        desk.post(ticket, answer);
-    }
-}
-
-impl Reports {
-    /// Everything but the size of this very record is "not known" (R1): whether a record that timed out is in the log
-    /// cannot be told. Too large is the whole batch, and who is in it with others may fit alone.
-    fn refusal(&self, code: Option<RDKafkaErrorCode>, batch_bytes: usize) -> ApiError {
-        let is_alone = batch_bytes > usize::try_from(self.batch_bytes_max).unwrap_or(usize::MAX);
-        match code {
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) if is_alone => ApiError::RecordTooLarge,
-            Some(RDKafkaErrorCode::MessageSizeTooLarge) => {
-                self.refused.batch_bytes_max.store(self.batch_bytes_max, Ordering::Release);
-                self.refused.news.notify_one();
-                ApiError::Unavailable(Unavailable::Kafka)
-            }
-            Some(RDKafkaErrorCode::QueueFull) => ApiError::Unavailable(Unavailable::QueueFull),
-            Some(_) | None => ApiError::Unavailable(Unavailable::Kafka),
-        }
-    }
-}
-
 type Producer = ThreadedProducer<Reports>;
+
+/// A record in the queue.
+struct Letter {
+    record: EncodedRecord,
+    to: Destination,
+    ticket: Ticket,
+}
+
+const QUEUE_FULL: ApiError = ApiError::Unavailable(Unavailable::QueueFull);
 
 /// Keeps records in a Kafka topic.
 pub struct KafkaPublisher {
@@ -153,6 +107,11 @@ pub struct KafkaPublisher {
     admin: AdminClient<DefaultClientContext>,
     refused: Arc<RefusedBatch>,
     desks: Arc<Desks>,
+    queue: Arc<Budget>,
+    /// How many records have come.
+    entered: AtomicU64,
+    /// What each shard holds back. Locked before the producer, where both are.
+    holds: Vec<Hold<Letter>>,
     /// Held for reading while a record enters the queue. None while one producer takes over from another.
     producer: RwLock<Option<Producer>>,
 }
@@ -163,10 +122,16 @@ impl KafkaPublisher {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
+        let longest = config.linger_max.saturating_sub(config.linger);
+        let partitions = u64::try_from(config.partition_count.get()).unwrap_or(1);
+        let epoch = Instant::now();
         let publisher = Self {
             admin: client(config).create()?,
             config: config.clone(),
             desks: Arc::new(Desks::new(shards, &metrics)),
+            queue: Budget::new(Level::new(QUEUE_RECORDS_MAX), Level::new(QUEUE_BYTES_MAX)),
+            entered: AtomicU64::new(0),
+            holds: (0..shards).map(|_| Hold::new(Pace::new(longest, partitions, epoch))).collect(),
             metrics,
             refused: Arc::default(),
             producer: RwLock::new(None),
@@ -202,8 +167,10 @@ impl KafkaPublisher {
             .set("compression.type", "lz4")
             // Of records in quarantine; messages name their partition.
             .set("partitioner", "murmur2_random")
-            .set("queue.buffering.max.messages", "20000")
-            .set("queue.buffering.max.kbytes", "131072")
+            // Never reached: a record that was held back must not be refused for want of room, while one behind it is
+            // not.
+            .set("queue.buffering.max.messages", (2 * QUEUE_RECORDS_MAX).to_string())
+            .set("queue.buffering.max.kbytes", (2 * QUEUE_BYTES_MAX / 1024).to_string())
             // Of one record, before it is compressed: a webhook that is quarantined whole, with its headers. What a
             // topic takes is for the topic to say.
             .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
@@ -216,12 +183,75 @@ impl KafkaPublisher {
             })
     }
 
-    /// Hands out the reports about what this shard, the one of this number, has put into the queue; for as long as it
-    /// lives.
+    /// Hands over what this shard, the one of this number, holds back, and hands out the reports about it; for as long
+    /// as it lives.
     pub async fn attend(&self, shard: usize) {
-        if let Some(desk) = self.desks.of_shard(shard) {
-            desk.attend().await;
+        let (Some(desk), Some(hold)) = (self.desks.of_shard(shard), self.holds.get(shard)) else { return };
+        tokio::join!(desk.attend(), self.hand_over_when_due(hold));
+    }
+
+    async fn hand_over_when_due(&self, hold: &Hold<Letter>) {
+        loop {
+            hold.due().await;
+            self.hand_over(hold);
         }
+    }
+
+    /// Hands over what is held back. While one producer takes over from another it stays.
+    fn hand_over(&self, hold: &Hold<Letter>) {
+        let mut held = hold.lock();
+        if let Some(producer) = self.producer().as_ref() {
+            self.send_all(producer, &mut held);
+        }
+    }
+
+    /// Gives librdkafka what was held back, in its order.
+    fn send_all(&self, producer: &Producer, held: &mut Held<Letter>) {
+        for letter in held.take() {
+            if let Err(error) = self.send(producer, &letter) {
+                self.desks.of(letter.ticket).post(letter.ticket, Err(error));
+            }
+        }
+    }
+
+    /// Takes a record in, which is held back or not.
+    fn enter(&self, letter: Letter, now: Instant) -> Result<(), ApiError> {
+        let entered = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
+        let Some(hold) = shards::current().and_then(|shard| self.holds.get(shard)) else {
+            return self.send(self.producer().as_ref().ok_or(QUEUE_FULL)?, &letter);
+        };
+        let mut held = hold.lock();
+        let producer = self.producer();
+        let producer = producer.as_ref().ok_or(QUEUE_FULL)?;
+        match held.put(letter, entered, now) {
+            Put::Now(letter) => return self.send(producer, &letter),
+            Put::First => hold.announce(),
+            Put::Behind => {}
+            Put::Full => self.send_all(producer, &mut held),
+        }
+        Ok(())
+    }
+
+    /// Gives a record to librdkafka.
+    fn send(&self, producer: &Producer, letter: &Letter) -> Result<(), ApiError> {
+        let Letter { record, to, ticket: Ticket(ticket) } = letter;
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: Some(value.as_ref()) })
+            });
+        let base = match to {
+            Destination::Messages(partition) => {
+                BaseRecord::with_opaque_to(&self.config.topic, *ticket).partition(partition.0)
+            }
+            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, *ticket),
+        };
+        let base = base.key(&record.key).payload(&record.value).headers(headers);
+        // Refused before it is in any batch, so its size is its own.
+        let refusal =
+            |error: KafkaError| producer.client().context().refusal(error.rdkafka_error_code(), usize::MAX);
+        producer.send(base).map_err(|(error, _)| refusal(error))
     }
 
     fn producer(&self) -> RwLockReadGuard<'_, Option<Producer>> {
@@ -259,7 +289,7 @@ impl KafkaPublisher {
     }
 
     pub fn queued(&self) -> i32 {
-        self.producer().as_ref().map_or(0, Producer::in_flight_count)
+        i32::try_from(self.queue.number()).unwrap_or(i32::MAX)
     }
 
     /// The error after which the producer is dead (R4).
@@ -294,11 +324,12 @@ impl KafkaPublisher {
         }
     }
 
-    /// Waits until the queue is empty, for `timeout` at most.
+    /// Hands over what is held back and waits until the queue is empty, for `timeout` at most.
     ///
     /// # Errors
     /// Records are left.
     pub fn flush(&self, timeout: Duration) -> KafkaResult<()> {
+        self.holds.iter().for_each(|hold| self.hand_over(hold));
         self.producer().as_ref().map_or(Ok(()), |producer| producer.flush(timeout))
     }
 }
@@ -332,32 +363,17 @@ impl Publish for KafkaPublisher {
         to: Destination,
         admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
-        let producer = self.producer();
-        let producer = producer.as_ref().ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
         let batch_bytes = batch_bytes(&record);
-        let queued = Queued { since: Instant::now(), batch_bytes, admitted };
-        let acknowledgement =
-            self.desks.here().issue(queued).ok_or(ApiError::Unavailable(Unavailable::QueueFull))?;
-        let Ticket(ticket) = acknowledgement.ticket();
-        let headers = record
-            .headers
-            .iter()
-            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
-                headers.insert(Header { key, value: Some(value.as_ref()) })
-            });
-        let base = match to {
-            Destination::Messages(partition) => {
-                BaseRecord::with_opaque_to(&self.config.topic, ticket).partition(partition.0)
-            }
-            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, ticket),
-        };
-        let base = base.key(&record.key).payload(&record.value).headers(headers);
-        match producer.send(base) {
+        let room = self.queue.take(u32::try_from(batch_bytes).unwrap_or(u32::MAX)).ok_or(QUEUE_FULL)?;
+        let now = Instant::now();
+        let queued = Queued { since: now, batch_bytes, admitted, room: Some(room) };
+        let acknowledgement = self.desks.here().issue(queued).ok_or(QUEUE_FULL)?;
+        let letter = Letter { record, to, ticket: acknowledgement.ticket() };
+        match self.enter(letter, now) {
             Ok(()) => Ok(acknowledgement),
-            // Refused before it is in any batch, so its size is its own.
-            Err((error, _)) => {
+            Err(error) => {
                 acknowledgement.cancel();
-                Err(producer.client().context().refusal(error.rdkafka_error_code(), usize::MAX))
+                Err(error)
             }
         }
     }

@@ -203,7 +203,7 @@ mod tests {
     const KEPT: Answer = Ok(Delivered { partition: 1, offset: 2 });
 
     fn queued() -> Queued {
-        Queued { since: Instant::now(), batch_bytes: 0, admitted: None }
+        Queued { since: Instant::now(), batch_bytes: 0, admitted: None, room: None }
     }
 
     fn metrics() -> Arc<Metrics> {

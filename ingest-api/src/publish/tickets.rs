@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     admission::Admitted,
+    budget::Share,
     error::{ApiError, Unavailable},
 };
 
@@ -64,6 +65,8 @@ pub struct Queued {
     pub batch_bytes: usize,
     /// Its request's share of what may be in flight.
     pub admitted: Option<Arc<Admitted>>,
+    /// Its own share of the queue.
+    pub room: Option<Share>,
 }
 
 /// A report has come.
@@ -120,7 +123,7 @@ impl Tickets {
     pub fn poll(&mut self, ticket: Ticket, waker: &Waker) -> Poll<Answer> {
         let Some(place) = self.place(ticket) else { return Poll::Ready(UNKNOWN) };
         if let State::Waiting(waiting) = &mut place.state {
-            if !waiting.waker.as_ref().is_some_and(|last| last.will_wake(waker)) {
+            if waiting.waker.as_ref().is_none_or(|last| !last.will_wake(waker)) {
                 waiting.waker = Some(waker.clone());
             }
             return Poll::Pending;
@@ -194,7 +197,7 @@ mod tests {
     use super::*;
 
     fn queued(batch_bytes: usize) -> Queued {
-        Queued { since: Instant::now(), batch_bytes, admitted: None }
+        Queued { since: Instant::now(), batch_bytes, admitted: None, room: None }
     }
 
     fn at(offset: i64) -> Answer {

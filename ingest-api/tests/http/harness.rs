@@ -76,7 +76,7 @@ impl Publish for Memory {
         };
         let offset = i64::try_from(records.len()).unwrap();
         records.push((record, partition));
-        let queued = Queued { since: Instant::now(), batch_bytes: 0, admitted: None };
+        let queued = Queued { since: Instant::now(), batch_bytes: 0, admitted: None, room: None };
         let acknowledgement = self.desk.issue(queued).unwrap();
         match fate {
             Fate::Failed(error) => self.desk.post(acknowledgement.ticket(), Err(error)),
