@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use loadtest::plot::{Chart, Line, alone};
 
 use crate::{
+    control::Control,
     end_to_end::AtRate,
     growth::Growth,
     machine::Machine,
@@ -41,7 +42,8 @@ pub fn growth_table(growth: &Growth) -> String {
 pub fn write(summary: &Summary, growth: Option<&Growth>, docs: &Path) -> Result<()> {
     let plots = docs.join("benchmarks");
     fs::create_dir_all(&plots).with_context(|| format!("{} cannot be made", plots.display()))?;
-    for (name, chart) in charts(&summary.end_to_end) {
+    let searched = summary.sustained.iter().flat_map(|found| &found.tries);
+    for (name, chart) in charts(summary.end_to_end.iter().chain(searched).collect()) {
         fs::write(plots.join(name), alone(&chart.svg()))?;
     }
     fs::write(docs.join("benchmarks.md"), page(summary, growth))
@@ -112,7 +114,10 @@ fn ours(summary: &Summary) -> Vec<(&'static str, &AtRate)> {
 
 fn figures(text: &mut String, summary: &Summary) {
     text.push_str("| figure | median | runs |\n|---|---|---|\n");
-    let rows: [(&str, &[f64]); 14] = [
+    let control = |figure: fn(&Control) -> f64| summary.controls.iter().map(figure).collect::<Vec<_>>();
+    let (control_cpu, control_p99) =
+        (control(|control| control.cpu_micros), control(|control| control.p99_ms));
+    let rows: [(&str, &[f64]); 16] = [
         ("`copy_rows_per_s`, the limit", &summary.copy_rows_per_s),
         ("`drain_records_per_s`, the processor", &summary.drain_records_per_s),
         ("the same, each message another client's", &summary.drain_new_clients_per_s),
@@ -127,6 +132,8 @@ fn figures(text: &mut String, summary: &Summary) {
         ("`ingest_signed_rps`", &summary.ingest_signed_rps),
         ("`ingest_webhook_rps`", &summary.ingest_webhook_rps),
         ("processor, peak RSS in MiB, draining", &summary.drain_peak_rss_mib),
+        ("the control, no-op handler at 10,000 requests/s, CPU µs a request", &control_cpu),
+        ("the control, p99 in ms", &control_p99),
     ];
     for (name, runs) in rows {
         let all: Vec<String> = runs.iter().map(|run| number(*run)).collect();
@@ -168,8 +175,7 @@ fn failed(text: &mut String, failed: &[String]) {
     }
 }
 
-fn charts(points: &[AtRate]) -> [(&'static str, Chart); 2] {
-    let mut points: Vec<&AtRate> = points.iter().collect();
+fn charts(mut points: Vec<&AtRate>) -> [(&'static str, Chart); 2] {
     points.sort_by(|one, other| one.offered.total_cmp(&other.offered));
     let line = |name, colour, value: fn(&AtRate) -> f64| Line {
         name,
@@ -208,7 +214,6 @@ fn charts(points: &[AtRate]) -> [(&'static str, Chart); 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::Control;
 
     const LIMIT: &str = "| drain ÷ COPY limit | – | ≥ 0.55 | ≥ 0.65 |";
 

@@ -148,6 +148,7 @@ impl<'a> Run<'a> {
     /// Measures a part. What came out of it before it failed, and of others, stays.
     fn part(&mut self, name: &str, work: impl FnOnce(&Lab, &Size, &mut Summary) -> Result<()>) -> Result<()> {
         if let Err(error) = work(self.lab, &self.size, &mut self.summary) {
+            say(&format!("    {name}: {error:#}"));
             self.summary.failed.push(format!("{name}: {error:#}"));
         }
         self.summary.at = service_kit::clock::unix_time().as_secs();
