@@ -16,7 +16,7 @@ use crate::{lab::Lab, load::Load};
 const RATE: f64 = 1_000.0;
 
 /// Before and after.
-const WELL: Duration = Duration::from_secs(5);
+const WELL: Duration = Duration::from_secs(3);
 
 /// What came back while PostgreSQL was away for so long, and before and after.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
