@@ -18,6 +18,37 @@ use crate::{http, lab::Lab};
 
 pub const BATCH: u64 = 100;
 
+/// Who writes the messages of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writers {
+    /// The plan's clients, who write about ten messages each.
+    Usual,
+    /// Each message is another client's: nothing that is remembered of a client is of use.
+    NewEachTime,
+    /// One client has all of the load, and so has its partition.
+    OneClient,
+}
+
+impl Writers {
+    /// The body of a message of the plan, from its writer; each message keeps its id.
+    ///
+    /// # Errors
+    /// The plan wrote no JSON object.
+    pub fn body(self, plan: &Plan, index: u64) -> Result<Vec<u8>> {
+        let body = plan.body(&plan.request(index));
+        let (source, phone) = match self {
+            Self::Usual => return Ok(body),
+            Self::NewEachTime => (index % 20, index),
+            Self::OneClient => (0, 0),
+        };
+        let mut message: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_slice(&body).context("the plan wrote no JSON object")?;
+        message.insert("external_client_id".to_owned(), format!("client{source:026}").into());
+        message.insert("client_phone".to_owned(), format!("+7000{phone:07}").into());
+        Ok(serde_json::to_vec(&message)?)
+    }
+}
+
 /// Requests on their way at once.
 const SENDERS: usize = 16;
 
@@ -26,13 +57,21 @@ const SENDERS: usize = 16;
 /// # Errors
 /// Too few or too many.
 pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
+    plan_of(messages, (u32::try_from(messages / 10)?, Spread::default()), seed)
+}
+
+/// The same of so many clients.
+///
+/// # Errors
+/// Too few or too many.
+pub fn plan_of(messages: u64, (clients, spread): (u32, Spread), seed: u64) -> Result<Plan> {
     let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
     Ok(Plan::new(Settings {
         seed,
         messages,
-        clients: u32::try_from(messages / 10)?,
+        clients,
         sources: 20,
-        spread: Spread::default(),
+        spread,
         // The alternatives know phones only.
         addresses: 0,
         mix: "valid=1".parse()?,
@@ -41,34 +80,49 @@ pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
     })?)
 }
 
-/// Messages `from` up to `to` as the body of a batch.
-pub fn batch(plan: &Plan, from: u64, to: u64) -> Vec<u8> {
+/// Messages `from` up to `to` as a request with a batch.
+///
+/// # Errors
+/// As [`Writers::body`].
+pub fn batch_request(plan: &Plan, writers: Writers, from: u64, to: u64) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     for index in from..to {
-        body.extend(plan.body(&plan.request(index)));
+        body.extend(writers.body(plan, index)?);
         body.push(b'\n');
     }
-    body
+    Ok(http::request("/v1/messages/batch", "application/x-ndjson", &body))
 }
 
-/// A batch as a request.
-pub fn batch_request(plan: &Plan, from: u64, to: u64) -> Vec<u8> {
-    http::request("/v1/messages/batch", "application/x-ndjson", &batch(plan, from, to))
+/// All messages of a plan as requests.
+///
+/// # Errors
+/// As [`Writers::body`].
+pub fn single_requests(plan: &Plan, writers: Writers) -> Result<Vec<Vec<u8>>> {
+    let request = |index| Ok(http::request("/v1/messages", "application/json", &writers.body(plan, index)?));
+    (0..plan.settings().messages).map(request).collect()
 }
 
-/// Brings a plan into a topic.
+/// Brings a plan into a new topic.
 ///
 /// # Errors
 /// The API does not take all of it.
-pub fn fill(lab: &Lab, topic: &str, plan: Plan) -> Result<()> {
+pub fn fill(lab: &Lab, topic: &str, plan: Plan, writers: Writers) -> Result<()> {
     lab.topic(topic)?;
-    let mut api = lab.ingest_api(topic)?;
+    add(lab, topic, &[], plan, writers)
+}
+
+/// Brings a plan into a topic, through an ingest API with further arguments.
+///
+/// # Errors
+/// The API does not take all of it.
+pub fn add(lab: &Lab, topic: &str, arguments: &[&str], plan: Plan, writers: Writers) -> Result<()> {
+    let mut api = lab.ingest_api_with(topic, arguments)?;
     let address = api.address.context("the ingest API has no address")?;
-    lab.runtime.block_on(send(address, Arc::new(plan)))?;
+    lab.runtime.block_on(send(address, Arc::new(plan), writers))?;
     api.stop()
 }
 
-async fn send(address: SocketAddr, plan: Arc<Plan>) -> Result<()> {
+async fn send(address: SocketAddr, plan: Arc<Plan>, writers: Writers) -> Result<()> {
     let (messages, next) = (plan.settings().messages, Arc::new(AtomicU64::new(0)));
     let mut senders = JoinSet::new();
     for _ in 0..SENDERS {
@@ -80,7 +134,8 @@ async fn send(address: SocketAddr, plan: Arc<Plan>) -> Result<()> {
                 if from >= messages {
                     return anyhow::Ok(());
                 }
-                exchange.post(&batch_request(&plan, from, (from + BATCH).min(messages))).await?;
+                let to = (from + BATCH).min(messages);
+                exchange.post(&batch_request(&plan, writers, from, to)?).await?;
             }
         });
     }
@@ -88,4 +143,26 @@ async fn send(address: SocketAddr, plan: Arc<Plan>) -> Result<()> {
         sender.context("a sender failed")??;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clients(writers: Writers) -> usize {
+        let plan = plan(200, 1).unwrap();
+        let client = |index| {
+            let body: serde_json::Value =
+                serde_json::from_slice(&writers.body(&plan, index).unwrap()).unwrap();
+            (body["external_client_id"].to_string(), body["client_phone"].to_string())
+        };
+        (0..200).map(client).collect::<std::collections::BTreeSet<_>>().len()
+    }
+
+    #[test]
+    fn each_message_is_another_clients_or_all_are_one_clients() {
+        assert_eq!(clients(Writers::NewEachTime), 200);
+        assert_eq!(clients(Writers::OneClient), 1);
+        assert!((10..200).contains(&clients(Writers::Usual)));
+    }
 }

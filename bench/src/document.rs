@@ -1,15 +1,20 @@
-//! The table in the terminal, and docs/benchmarks.md with its plots: all of it from a summary, so that no figure
+//! The table in the terminal, and docs/benchmarks.md with its plots: all of it from summaries, so that no figure
 //! is written by hand.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use loadtest::plot::{Chart, Line, alone};
 
 use crate::{
+    control::Control,
     end_to_end::AtRate,
-    redis::Damage,
-    summary::{Summary, Verdict, median, number},
+    growth::Growth,
+    machine::Machine,
+    summary::{Summary, median, number},
+    tables::{self, put},
+    usage::Cpu,
+    verdict::{self, Verdict},
 };
 
 /// What was measured, and a verdict for each number to be reached; as Markdown, which a terminal shows as well.
@@ -17,10 +22,16 @@ pub fn table(summary: &Summary) -> String {
     let mut text = String::new();
     figures(&mut text, summary);
     text.push('\n');
-    verdicts(&mut text, &summary.verdicts());
-    for note in &summary.notes {
-        put(&mut text, format_args!("\nNot measured: {note}\n"));
-    }
+    verdicts(&mut text, summary);
+    failed(&mut text, &summary.failed);
+    text
+}
+
+/// The table of a part of its own, the same way.
+pub fn growth_table(growth: &Growth) -> String {
+    let mut text = String::new();
+    tables::growth(&mut text, &growth.rows);
+    failed(&mut text, &growth.failed);
     text
 }
 
@@ -28,132 +39,144 @@ pub fn table(summary: &Summary) -> String {
 ///
 /// # Errors
 /// A file cannot be written.
-pub fn write(summary: &Summary, docs: &Path) -> Result<()> {
+pub fn write(summary: &Summary, growth: Option<&Growth>, docs: &Path) -> Result<()> {
     let plots = docs.join("benchmarks");
     fs::create_dir_all(&plots).with_context(|| format!("{} cannot be made", plots.display()))?;
-    for (name, chart) in charts(&summary.end_to_end) {
+    let searched = summary.sustained.iter().flat_map(|found| &found.tries);
+    for (name, chart) in charts(summary.end_to_end.iter().chain(searched).collect()) {
         fs::write(plots.join(name), alone(&chart.svg()))?;
     }
-    fs::write(docs.join("benchmarks.md"), page(summary)).context("docs/benchmarks.md cannot be written")
+    fs::write(docs.join("benchmarks.md"), page(summary, growth))
+        .context("docs/benchmarks.md cannot be written")
 }
 
-fn page(summary: &Summary) -> String {
-    let machine = &summary.machine;
+fn page(summary: &Summary, growth: Option<&Growth>) -> String {
     let mut text = String::from(include_str!("benchmarks.head.md"));
-    let kind =
-        if summary.quick { "a quick run, to look and not to quote" } else { "a full run, medians of 3" };
+    let kind = if summary.quick {
+        "a quick run, to look and not to quote".to_owned()
+    } else {
+        format!("a full run, medians of {}", summary.runs)
+    };
     put(
         &mut text,
         format_args!(
-            "## This run\n\n{} cores of {}, {} MiB of memory; {kind}. A backlog of {} records. The machine's load \
-         average before the run was {:.2}: above about 0.5, others worked beside it.\n\n",
-            machine.cores,
-            machine.processor,
-            machine.memory_mib,
+            "## This run\n\n{}; {kind}. A backlog of {} records. The machine's load average before the run was {:.2}: above \
+             about 0.5, others worked beside it. Others below it had {:.1} % of its processors' time.\n\n",
+            machine(&summary.machine),
             number(summary.records as f64),
-            machine.load_before,
+            summary.machine.load_before,
+            summary.stolen * 100.0,
         ),
     );
     text.push_str(&table(summary));
+    text.push_str("\n## The control\n\n");
+    tables::controls(&mut text, &summary.controls);
     text.push_str("\n## End to end\n\n");
-    end_to_end(&mut text, &summary.end_to_end);
+    tables::end_to_end(&mut text, &ours(summary));
     text.push_str(
         "\n![Latency by rate](benchmarks/latency.svg)\n![Processor time by rate](benchmarks/cpu.svg)\n",
     );
-    damage(&mut text, summary);
+    text.push_str("\n## PostgreSQL alone\n\n");
+    tables::alone(&mut text, summary);
+    text.push_str("\n## As work grows\n\n");
+    match growth {
+        None => text.push_str("Not measured: `make bench ARGS=\"--only growth\"`.\n"),
+        Some(growth) => {
+            let kind = if growth.quick { "a quick run, without the large ends" } else { "a full run" };
+            put(
+                &mut text,
+                format_args!(
+                    "{}; {kind}. Each backlog has {} records.\n\n",
+                    machine(&growth.machine),
+                    number(growth.records as f64)
+                ),
+            );
+            text.push_str(&growth_table(growth));
+        }
+    }
+    tables::damage(&mut text, summary);
     text
+}
+
+fn machine(machine: &Machine) -> String {
+    let Machine { cores, processor, memory_mib, kernel, .. } = machine;
+    format!("{cores} cores of {processor}, {memory_mib} MiB of memory, Linux {kernel}")
+}
+
+/// Every point of everything at once, each with what was special about it.
+fn ours(summary: &Summary) -> Vec<(&'static str, &AtRate)> {
+    let usual = summary.end_to_end.iter().map(|point| ("", point));
+    let beside =
+        summary.beside_busy_loop.iter().map(|point| (", half a core of others' work beside it", point));
+    let searched = summary.sustained.iter().flat_map(|found| &found.tries).map(|point| (", searched", point));
+    usual.chain(beside).chain(searched).collect()
 }
 
 fn figures(text: &mut String, summary: &Summary) {
     text.push_str("| figure | median | runs |\n|---|---|---|\n");
-    let rows: [(&str, &[f64]); 14] = [
+    let control = |figure: fn(&Control) -> f64| summary.controls.iter().map(figure).collect::<Vec<_>>();
+    let (control_cpu, control_p99) =
+        (control(|control| control.cpu_micros), control(|control| control.p99_ms));
+    let rows: [(&str, &[f64]); 16] = [
         ("`copy_rows_per_s`, the limit", &summary.copy_rows_per_s),
         ("`drain_records_per_s`, the processor", &summary.drain_records_per_s),
+        ("the same, each message another client's", &summary.drain_new_clients_per_s),
+        ("the same, all of one client", &summary.drain_one_client_per_s),
         ("`debezium_rows_per_s`", &summary.debezium_rows_per_s),
         ("`redis_lock_messages_per_s`", &summary.redis_lock_messages_per_s),
         ("`http_noop_rps`", &summary.http_noop_rps),
         ("`ingest_single_rps`", &summary.ingest_single_rps),
+        ("the same, each message another client's", &summary.ingest_new_clients_rps),
+        ("the same, all of one client", &summary.ingest_one_client_rps),
         ("`ingest_batch_messages_per_s`", &summary.ingest_batch_messages_per_s),
         ("`ingest_signed_rps`", &summary.ingest_signed_rps),
         ("`ingest_webhook_rps`", &summary.ingest_webhook_rps),
-        ("ingest API, CPU µs a message, unsigned", &summary.single_cpu_micros),
-        ("ingest API, CPU µs a signed message", &summary.signed_cpu_micros),
-        ("ingest API, CPU µs a webhook", &summary.webhook_cpu_micros),
-        ("processor, CPU µs a record, draining", &summary.drain_cpu_micros),
         ("processor, peak RSS in MiB, draining", &summary.drain_peak_rss_mib),
+        ("the control, no-op handler at 10,000 requests/s, CPU µs a request", &control_cpu),
+        ("the control, p99 in ms", &control_p99),
     ];
     for (name, runs) in rows {
         let all: Vec<String> = runs.iter().map(|run| number(*run)).collect();
         let median = median(runs).map_or_else(|| "–".to_owned(), number);
         put(text, format_args!("| {name} | {median} | {} |\n", all.join(" · ")));
     }
-}
-
-fn verdicts(text: &mut String, verdicts: &[Verdict]) {
-    text.push_str("| what | measured | must | aim | verdict |\n|---|---|---|---|---|\n");
-    for verdict in verdicts {
-        let Verdict { what, must, aim, .. } = verdict;
-        put(text, format_args!("| {what} | {} | {must} | {aim} | {} |\n", verdict.shown(), verdict.word()));
-    }
-}
-
-fn end_to_end(text: &mut String, points: &[AtRate]) {
-    text.push_str(
-        "| offered | achieved | ack p50 / p99 ms | stored p50 / p99 ms | lag | wrong | CPU µs a request: api · processor · Kafka · PostgreSQL · load tester | peak RSS MiB: api · processor · Kafka |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
-    for point in points {
-        let (cpu, memory) = (point.cpu_micros, point.peak_rss_mib);
-        put(
-            text,
-            format_args!(
-                "| {} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {} records, {:.2} s | {} | {:.1} · {:.1} · {:.1} · {:.1} · {:.1} | {:.0} · {:.0} · {:.0} |\n",
-                number(point.offered),
-                number(point.achieved),
-                point.ack_p50_ms,
-                point.ack_p99_ms,
-                point.stored_p50_ms,
-                point.stored_p99_ms,
-                number(point.lag_records as f64),
-                point.lag_seconds,
-                point.wrong,
-                cpu.ingest_api,
-                cpu.processor,
-                cpu.kafka,
-                cpu.postgres,
-                cpu.loadtest,
-                memory.ingest_api,
-                memory.processor,
-                memory.kafka,
-            ),
-        );
-    }
-}
-
-fn damage(text: &mut String, summary: &Summary) {
-    text.push_str(
-        "\n## What a Redis lock doubles and drops\n\n\
-         | what happened | messages | workers killed | active dialogs doubled | messages doubled | messages dropped |\n\
-         |---|---|---|---|---|---|\n",
-    );
-    let rows = [
-        ("workers are killed", summary.redis_lock_killed),
-        ("locks expire during a stall", summary.redis_lock_expired),
+    let costs: [(&str, &[Cpu]); 5] = [
+        ("a record, draining", &summary.drain_cpu),
+        ("a request, no-op handler", &summary.noop_cpu),
+        ("a message, unsigned", &summary.single_cpu),
+        ("a signed message", &summary.signed_cpu),
+        ("a webhook", &summary.webhook_cpu),
     ];
-    for (what, damage) in rows {
-        match damage {
-            None => put(text, format_args!("| {what} | – | – | – | – | – |\n")),
-            Some(Damage { messages, doubled_dialogs, doubled_messages, dropped_messages, killed }) => put(
-                text,
-                format_args!(
-                    "| {what} | {messages} | {killed} | {doubled_dialogs} | {doubled_messages} | {dropped_messages} |\n"
-                ),
-            ),
-        }
+    text.push_str(
+        "\n| CPU µs, medians | ingest API or handler | processor | Kafka | PostgreSQL | sender |\n|---|---|---|---|---|---|\n",
+    );
+    for (name, runs) in costs {
+        put(text, format_args!("| {name} | {} |\n", tables::median_cpu(runs)));
     }
 }
 
-fn charts(points: &[AtRate]) -> [(&'static str, Chart); 2] {
+fn verdicts(text: &mut String, summary: &Summary) {
+    let noise = summary.noise();
+    let last = if noise.is_empty() { "verdict" } else { "no verdict" };
+    put(text, format_args!("| what | measured | must | aim | {last} |\n|---|---|---|---|---|\n"));
+    for verdict in verdict::verdicts(summary) {
+        let Verdict { what, must, aim, .. } = &verdict;
+        let word = if noise.is_empty() { verdict.word() } else { "–" };
+        put(text, format_args!("| {what} | {} | {must} | {aim} | {word} |\n", verdict.shown()));
+    }
+    if !noise.is_empty() {
+        put(text, format_args!("\n**No verdict: the machine was not quiet.** {}.\n", noise.join("; ")));
+    }
+}
+
+fn failed(text: &mut String, failed: &[String]) {
+    for what in failed {
+        put(text, format_args!("\nNot measured: {what}\n"));
+    }
+}
+
+fn charts(mut points: Vec<&AtRate>) -> [(&'static str, Chart); 2] {
+    points.sort_by(|one, other| one.offered.total_cmp(&other.offered));
     let line = |name, colour, value: fn(&AtRate) -> f64| Line {
         name,
         colour,
@@ -188,20 +211,45 @@ fn charts(points: &[AtRate]) -> [(&'static str, Chart); 2] {
     ]
 }
 
-fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    text.write_fmt(what).unwrap_or_default();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LIMIT: &str = "| drain ÷ COPY limit | – | ≥ 0.55 | ≥ 0.65 |";
+
     #[test]
     fn a_summary_of_nothing_makes_a_table_that_claims_nothing() {
-        let summary = Summary { notes: vec!["Redis: none to be had".to_owned()], ..Summary::default() };
-        let text = page(&summary);
-        assert!(text.contains("| drain ÷ COPY limit | – | ≥ 0.60 | ≥ 0.80 | not measured |"), "{text}");
+        let summary = Summary { failed: vec!["Redis: none to be had".to_owned()], ..Summary::default() };
+        let text = page(&summary, None);
+        assert!(text.contains(&format!("{LIMIT} – |")), "{text}");
         assert!(text.contains("Not measured: Redis: none to be had"), "{text}");
+        assert!(
+            text.contains("No verdict: the machine was not quiet.** the control was not measured"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_quiet_machine_gets_verdicts_and_a_busy_one_figures_only() {
+        let text = |p99_ms| {
+            let controls = vec![Control { p99_ms, ..Control::default() }];
+            page(&Summary { controls, ..Summary::default() }, None)
+        };
+        assert!(text(3.0).contains(&format!("{LIMIT} not measured |")), "{}", text(3.0));
+        assert!(text(300.0).contains(&format!("{LIMIT} – |")), "{}", text(300.0));
+    }
+
+    #[test]
+    fn the_sections_that_others_link_to_are_there() {
+        let text = page(&Summary::default(), Some(&Growth::default()));
+        for section in [
+            "This run",
+            "End to end",
+            "PostgreSQL alone",
+            "As work grows",
+            "What a Redis lock doubles and drops",
+        ] {
+            assert!(text.contains(&format!("\n## {section}\n")), "{section}");
+        }
     }
 }

@@ -1,5 +1,4 @@
-//! The processor on a backlog: one process with its default settings, empty tables, everything that it
-//! guarantees switched on.
+//! The processor on a backlog: one process with its default settings, everything that it guarantees switched on.
 
 use std::{
     thread,
@@ -7,11 +6,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use dev_env::{interrupt, programs::Programs};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     lab::{LOOK_EVERY, Lab, Looks},
-    usage,
+    usage::{self, Cpu, Memory},
 };
 
 /// What a run of it came to.
@@ -19,10 +19,10 @@ use crate::{
 pub struct Drained {
     /// Records a second, while there were any.
     pub records_per_second: f64,
-    /// Processor time a record, of the processor's process.
-    pub cpu_micros: f64,
-    /// The most memory it had.
-    pub peak_rss_bytes: u64,
+    /// Processor time a record, of each program; of the processor with that of its start.
+    pub cpu: Cpu,
+    /// The most memory that each had.
+    pub memory: Memory,
 }
 
 const DEADLINE: Duration = Duration::from_secs(300);
@@ -33,29 +33,42 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// The processor does not come to the end.
 pub fn drain(lab: &Lab, topic: &str, records: u64, database: &str) -> Result<Drained> {
     let programs = lab.telex_database(topic, database)?;
-    let group = format!("--group={database}");
+    go_on(lab, &programs, database, (0, records))
+}
+
+/// Drains the records of a topic from so many that are applied up to so many.
+///
+/// # Errors
+/// The processor does not come to the end.
+pub fn go_on(lab: &Lab, programs: &Programs, group: &str, (from, to): (u64, u64)) -> Result<Drained> {
+    let group = format!("--group={group}");
     let mut processor = programs.processor(&lab.directory, "processor", &[&group])?;
+    let pids = [None, Some(processor.server.pid()), lab.kafka.pid(), lab.postgres.pid(), None];
+    // It has hardly begun: its start is part of what it uses.
+    let before = usage::uses(&pids);
     let mut looks = Looks::default();
     let end = Instant::now() + DEADLINE;
     let mut connection = lab.runtime.block_on(PgConnection::connect(&programs.database_url))?;
     loop {
+        interrupt::check()?;
         let at = Instant::now();
         let applied: i64 = lab.runtime.block_on(Lab::next_offsets(&mut connection))?.values().sum();
-        looks.add(at, u64::try_from(applied)?);
-        if u64::try_from(applied)? >= records {
+        let applied = u64::try_from(applied)?;
+        looks.add(at, applied.saturating_sub(from));
+        if applied >= to {
             break;
         }
         if at >= end || !processor.server.is_running() {
-            bail!("the processor has not drained the topic: {applied} of {records}");
+            bail!("the processor has not drained the topic: {applied} of {to}");
         }
         thread::sleep(LOOK_EVERY);
     }
-    let used = usage::of(processor.server.pid());
+    let after = usage::uses(&pids);
     processor.stop()?;
     lab.runtime.block_on(connection.close())?;
     Ok(Drained {
         records_per_second: looks.rate(1).context("too few records to see a rate")?,
-        cpu_micros: used.cpu.as_secs_f64() * 1e6 / records as f64,
-        peak_rss_bytes: used.peak_rss_bytes,
+        cpu: Cpu::between(&before, &after, to.saturating_sub(from) as f64),
+        memory: Memory::of(&after),
     })
 }

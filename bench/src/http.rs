@@ -23,7 +23,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use crate::usage;
+use crate::usage::{self, Cpu, Pids};
 
 /// Connections at once, each with a request on its way: so many share a batch to Kafka.
 pub const CONNECTIONS: usize = 1_024;
@@ -54,21 +54,29 @@ pub fn request_with(path: &str, content_type: &str, headers: &HeaderMap, body: &
     request
 }
 
+/// A server, and the programs that are looked at while it is under load.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    pub address: SocketAddr,
+    /// The last place, that of the sender, is this process and is filled in.
+    pub pids: Pids,
+}
+
 /// What a server did under as much load as it takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Load {
     /// Requests a second that were answered with 202.
     pub per_second: f64,
-    /// Processor time of the server for each of them, in microseconds.
-    pub cpu_micros: f64,
+    /// Processor time for each of them.
+    pub cpu: Cpu,
 }
 
-/// Sends to the server of that process, over so many connections, for so long after a warm-up.
+/// Sends to a server over so many connections, for so long after a warm-up.
 ///
 /// # Errors
 /// Nobody answers, or with something else than a 202.
 pub async fn load(
-    (address, pid): (SocketAddr, u32),
+    target: Target,
     requests: Arc<Vec<Vec<u8>>>,
     connections: usize,
     duration: Duration,
@@ -78,7 +86,7 @@ pub async fn load(
     for connection in 0..connections {
         let (requests, answered, over) = (Arc::clone(&requests), Arc::clone(&answered), Arc::clone(&over));
         senders.spawn(async move {
-            let mut exchange = Exchange::connect(address).await?;
+            let mut exchange = Exchange::connect(target.address).await?;
             // Each connection starts elsewhere in the pool.
             let mut place = connection * requests.len() / connections;
             while !over.load(Ordering::Relaxed) {
@@ -91,16 +99,18 @@ pub async fn load(
         });
     }
     tokio::time::sleep(WARM_UP).await;
-    let (start, used, before) = (Instant::now(), usage::of(pid), answered.load(Ordering::Relaxed));
+    let look = || (usage::uses(&target.pids), usage::own(), answered.load(Ordering::Relaxed));
+    let (start, before) = (Instant::now(), look());
     tokio::time::sleep(duration).await;
-    let count = (answered.load(Ordering::Relaxed) - before) as f64;
-    let (elapsed, used) = (start.elapsed(), usage::of(pid) - used);
+    let (elapsed, after) = (start.elapsed(), look());
     over.store(true, Ordering::Relaxed);
     while let Some(sender) = senders.join_next().await {
         sender.context("a sender failed")??;
     }
-    let cpu_micros = used.as_secs_f64() * 1e6 / f64::max(count, 1.0);
-    Ok(Load { per_second: count / elapsed.as_secs_f64(), cpu_micros })
+    let count = after.2.saturating_sub(before.2) as f64;
+    let loadtest = usage::micros(after.1 - before.1, count);
+    let cpu = Cpu { loadtest, ..Cpu::between(&before.0, &after.0, count) };
+    Ok(Load { per_second: count / elapsed.as_secs_f64(), cpu })
 }
 
 /// A connection and what has come over it so far.

@@ -22,6 +22,8 @@ use dev_env::{
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
+use crate::http::Target;
+
 /// The servers, and where everything is. Dropping it kills the servers.
 pub struct Lab {
     /// Where the servers keep their data and logs.
@@ -89,7 +91,15 @@ impl Lab {
     /// # Errors
     /// Kafka refuses.
     pub fn topic(&self, name: &str) -> Result<()> {
-        self.kafka.create_topic(name, PARTITIONS, &TOPIC_SETTINGS)
+        self.topic_of(name, PARTITIONS)
+    }
+
+    /// The same with another number of partitions.
+    ///
+    /// # Errors
+    /// Kafka refuses.
+    pub fn topic_of(&self, name: &str, partitions: i32) -> Result<()> {
+        self.kafka.create_topic(name, partitions, &TOPIC_SETTINGS)
     }
 
     /// Makes an empty database, without tables.
@@ -145,6 +155,18 @@ impl Lab {
         let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, arguments)?;
         api.wait_until_ready()?;
         Ok(api)
+    }
+
+    /// A running ingest API under load, beside Kafka and PostgreSQL.
+    ///
+    /// # Errors
+    /// It has no address.
+    pub fn target(&self, api: &Running) -> Result<Target> {
+        let address = api.address.context("the ingest API has no address")?;
+        Ok(Target {
+            address,
+            pids: [Some(api.server.pid()), None, self.kafka.pid(), self.postgres.pid(), None],
+        })
     }
 
     /// What is applied, by partition.

@@ -1,29 +1,45 @@
-//! The figures of a run, their medians, and a verdict for each number that is to be reached.
-
-use std::fmt;
+//! The figures of a run, their medians, and whether the machine was quiet enough to say anything about them.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{end_to_end::AtRate, redis::Damage};
+use crate::{
+    control::{Control, P99_MS_MAX, STOLEN_MAX},
+    end_to_end::AtRate,
+    machine::Machine,
+    postgres_alone::Alone,
+    redis::Damage,
+    sustained::Sustained,
+    usage::Cpu,
+};
 
 /// Everything that was measured, as target/bench/summary.json has it. What could not be measured is absent, and
-/// `notes` says why.
+/// `failed` says why.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Summary {
     /// When it ended, in seconds since 1970.
     pub at: u64,
     /// A quick run: fewer messages, one run of each.
     pub quick: bool,
+    /// Runs of each, unless a part failed.
+    pub runs: u32,
     pub machine: Machine,
+    /// The share of all time that others had below us, from the first measurement to the last.
+    pub stolen: f64,
+    /// The handler that does nothing, once a run and once at the end.
+    pub controls: Vec<Control>,
     pub records: u64,
     /// Rows of `messages` that COPY writes, a second.
     pub copy_rows_per_s: Vec<f64>,
     /// Records that the processor applies, a second.
     pub drain_records_per_s: Vec<f64>,
-    /// Processor time of the processor for each, in microseconds.
-    pub drain_cpu_micros: Vec<f64>,
-    /// The most memory that it had meanwhile, in MiB.
+    /// Processor time of each program for each.
+    pub drain_cpu: Vec<Cpu>,
+    /// The most memory that the processor had meanwhile, in MiB.
     pub drain_peak_rss_mib: Vec<f64>,
+    /// The same where each message is another client's, and where all are one client's.
+    pub drain_new_clients_per_s: Vec<f64>,
+    pub drain_one_client_per_s: Vec<f64>,
     /// Rows that Debezium's JDBC sink writes, a second.
     pub debezium_rows_per_s: Vec<f64>,
     /// Messages that the Redis-lock way stores, a second.
@@ -34,95 +50,31 @@ pub struct Summary {
     pub redis_lock_expired: Option<Damage>,
     /// Requests a second of a handler that does nothing.
     pub http_noop_rps: Vec<f64>,
-    /// Single messages a second.
+    /// Single messages a second; also of another client each, and of one client.
     pub ingest_single_rps: Vec<f64>,
+    pub ingest_new_clients_rps: Vec<f64>,
+    pub ingest_one_client_rps: Vec<f64>,
     /// Messages a second in batches of 100.
     pub ingest_batch_messages_per_s: Vec<f64>,
     /// Single messages a second that are signed, as Telex's own and as a provider's webhook.
     pub ingest_signed_rps: Vec<f64>,
     pub ingest_webhook_rps: Vec<f64>,
-    /// Processor time of the ingest API for each, in microseconds; `single`: unsigned.
-    pub single_cpu_micros: Vec<f64>,
-    pub signed_cpu_micros: Vec<f64>,
-    pub webhook_cpu_micros: Vec<f64>,
-    /// Everything at once, by rate.
+    /// Processor time for each, of each program; `single`: unsigned.
+    pub noop_cpu: Vec<Cpu>,
+    pub single_cpu: Vec<Cpu>,
+    pub signed_cpu: Vec<Cpu>,
+    pub webhook_cpu: Vec<Cpu>,
+    /// Everything at once, by rate: at 10,000 requests a second once a run, at others once.
     pub end_to_end: Vec<AtRate>,
+    /// The same at 10,000 beside somebody who has half a core.
+    pub beside_busy_loop: Vec<AtRate>,
+    /// The highest rate that was kept.
+    pub sustained: Option<Sustained>,
+    /// The same of an earlier version, by the same bench on the same machine, as the caller says.
+    pub sustained_before: Option<f64>,
+    pub alone: Alone,
     /// What could not be measured, and why.
-    pub notes: Vec<String>,
-}
-
-/// The machine, and how quiet it was.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Machine {
-    pub cores: usize,
-    pub processor: String,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// The load average of a minute before the run: what others did.
-    pub load_before: f64,
-}
-
-/// A number to be reached.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Verdict {
-    pub what: &'static str,
-    pub value: Option<f64>,
-    /// The bound that must be reached.
-    pub must: Bound,
-    /// The one that is aimed at.
-    pub aim: Bound,
-}
-
-/// A bound and its unit.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Bound {
-    AtLeast(f64, &'static str),
-    AtMost(f64, &'static str),
-}
-
-impl Bound {
-    const fn holds(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound, _) => value >= bound,
-            Self::AtMost(bound, _) => value <= bound,
-        }
-    }
-
-    const fn unit(self) -> &'static str {
-        match self {
-            Self::AtLeast(_, unit) | Self::AtMost(_, unit) => unit,
-        }
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AtLeast(bound, unit) => write!(f, "≥ {}{unit}", number(*bound)),
-            Self::AtMost(bound, unit) => write!(f, "≤ {}{unit}", number(*bound)),
-        }
-    }
-}
-
-impl Verdict {
-    /// `None` if it was not measured.
-    pub fn reaches_must(&self) -> Option<bool> {
-        self.value.map(|value| self.must.holds(value))
-    }
-
-    pub fn word(&self) -> &'static str {
-        match self.value {
-            None => "not measured",
-            Some(value) if self.aim.holds(value) => "aim reached",
-            Some(value) if self.must.holds(value) => "must reached",
-            Some(_) => "MISSED",
-        }
-    }
-
-    /// The number with its unit.
-    pub fn shown(&self) -> String {
-        self.value.map_or_else(|| "–".to_owned(), |value| format!("{}{}", number(value), self.must.unit()))
-    }
+    pub failed: Vec<String>,
 }
 
 /// Of three or more runs the middle one; of none, nothing.
@@ -136,78 +88,38 @@ pub fn median(runs: &[f64]) -> Option<f64> {
     }
 }
 
+/// The median of one figure of several.
+pub fn median_of<T>(runs: &[T], figure: impl Fn(&T) -> f64) -> Option<f64> {
+    median(&runs.iter().map(figure).collect::<Vec<_>>())
+}
+
 impl Summary {
-    /// The numbers to be reached, each with what was measured. Ratios are of medians within this run.
-    pub fn verdicts(&self) -> Vec<Verdict> {
-        use Bound::{AtLeast, AtMost};
-        let drain = median(&self.drain_records_per_s);
-        let over = |other: &[f64]| Some(drain? / median(other)?);
-        let row = |what, value, must, aim| Verdict { what, value, must, aim };
-        let at = |rate: f64| self.end_to_end.iter().find(|point| (point.offered - rate).abs() < 0.5);
-        let single =
-            median(&self.ingest_single_rps).zip(median(&self.http_noop_rps)).map(|(one, noop)| one / noop);
-        let sustained = self.end_to_end.iter().filter(|point| point.is_sustained());
-        let sustained = sustained.map(|point| point.offered).reduce(f64::max);
-        let sustained = sustained.or((!self.end_to_end.is_empty()).then_some(0.0));
-        let webhook = median(&self.webhook_cpu_micros).zip(median(&self.single_cpu_micros));
-        let webhook = webhook.map(|(webhook, single)| webhook / single);
-        let api_cpu = at(10_000.0).map(|point| point.cpu_micros.ingest_api);
-        let api_memory = at(10_000.0).map(|point| point.peak_rss_mib.ingest_api);
-        vec![
-            row("drain ÷ COPY limit", over(&self.copy_rows_per_s), AtLeast(0.6, ""), AtLeast(0.8, "")),
-            row(
-                "drain ÷ Debezium JDBC sink, warm",
-                over(&self.debezium_rows_per_s),
-                AtLeast(1.8, ""),
-                AtLeast(3.0, ""),
-            ),
-            row(
-                "drain ÷ Redis-lock way",
-                over(&self.redis_lock_messages_per_s),
-                AtLeast(10.0, ""),
-                AtLeast(30.0, ""),
-            ),
-            row("single messages ÷ no-op handler", single, AtLeast(0.5, ""), AtLeast(0.65, "")),
-            row(
-                "batches of 100",
-                median(&self.ingest_batch_messages_per_s),
-                AtLeast(1e5, " messages/s"),
-                AtLeast(2e5, " messages/s"),
-            ),
-            row("CPU, webhook ÷ unsigned message", webhook, AtMost(1.5, ""), AtMost(1.25, "")),
-            row(
-                "end to end, sustained",
-                sustained,
-                AtLeast(15_000.0, " requests/s"),
-                AtLeast(25_000.0, " requests/s"),
-            ),
-            row(
-                "stored p99 at 10,000 requests/s",
-                at(10_000.0).map(|point| point.stored_p99_ms),
-                AtMost(250.0, " ms"),
-                AtMost(100.0, " ms"),
-            ),
-            row(
-                "stored p99 at 1,000 requests/s",
-                at(1_000.0).map(|point| point.stored_p99_ms),
-                AtMost(60.0, " ms"),
-                AtMost(25.0, " ms"),
-            ),
-            row("CPU per message, ingest-api at 10,000", api_cpu, AtMost(30.0, " µs"), AtMost(18.0, " µs")),
-            row(
-                "CPU per message, processor draining",
-                median(&self.drain_cpu_micros),
-                AtMost(10.0, " µs"),
-                AtMost(6.0, " µs"),
-            ),
-            row("peak RSS, ingest-api at 10,000", api_memory, AtMost(150.0, " MiB"), AtMost(80.0, " MiB")),
-            row(
-                "peak RSS, processor draining",
-                median(&self.drain_peak_rss_mib),
-                AtMost(200.0, " MiB"),
-                AtMost(120.0, " MiB"),
-            ),
-        ]
+    /// Why the figures say nothing about Telex; empty if the machine was quiet.
+    pub fn noise(&self) -> Vec<String> {
+        let mut noise = Vec::new();
+        match median_of(&self.controls, |control| control.p99_ms) {
+            None => noise.push("the control was not measured, so nobody knows".to_owned()),
+            Some(p99) if p99 > P99_MS_MAX => noise.push(format!(
+                "the handler that does nothing answered 1 of 100 requests after {p99:.0} ms at 10,000 a second, \
+                 which takes at most {P99_MS_MAX:.0} ms where nobody else is at work"
+            )),
+            Some(_) => {}
+        }
+        if self.stolen > STOLEN_MAX {
+            noise.push(format!(
+                "others had {:.1} % of the processors' time below us, at most {:.0} % are let pass",
+                self.stolen * 100.0,
+                STOLEN_MAX * 100.0
+            ));
+        }
+        noise
+    }
+
+    /// The median of a figure at a rate, of everything at once.
+    pub fn at(&self, rate: f64, figure: impl Fn(&AtRate) -> f64) -> Option<f64> {
+        let points: Vec<&AtRate> =
+            self.end_to_end.iter().filter(|point| (point.offered - rate).abs() < 0.5).collect();
+        median_of(&points, |point| figure(point))
     }
 }
 
@@ -238,15 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_follows_from_the_figures_and_what_is_missing_is_not_measured() {
-        let summary = Summary {
-            drain_records_per_s: vec![70_000.0],
-            copy_rows_per_s: vec![100_000.0],
-            debezium_rows_per_s: vec![50_000.0],
-            ..Summary::default()
+    fn a_machine_is_quiet_if_the_control_is_fast_and_nobody_takes_its_time() {
+        let control = |p99_ms| Control { p99_ms, ..Control::default() };
+        let noise = |controls: &[f64], stolen| {
+            let controls = controls.iter().copied().map(control).collect();
+            Summary { controls, stolen, ..Summary::default() }.noise()
         };
-        let words: Vec<&str> = summary.verdicts().iter().take(3).map(Verdict::word).collect();
-        assert_eq!(words, ["must reached", "MISSED", "not measured"]);
-        assert_eq!(summary.verdicts()[0].shown(), "0.70");
+        assert_eq!(noise(&[4.0, 3.0, 90.0], 0.0), Vec::<String>::new());
+        assert!(noise(&[4.0, 80.0, 90.0], 0.0)[0].contains("after 80 ms"));
+        assert!(noise(&[4.0], 0.1)[0].contains("10.0 %"));
+        assert_eq!(noise(&[], 0.0).len(), 1, "without a control nothing is known");
     }
 }

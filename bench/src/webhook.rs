@@ -4,7 +4,7 @@
 
 use std::{fs, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::http::HeaderMap;
 use loadtest::{plan::Plan, provider::Provider, sign::Signer};
 
@@ -50,7 +50,7 @@ pub fn measure(lab: &Lab, topic: &str, plan: &Plan, duration: Duration) -> Resul
     lab.topic(topic)?;
     let producers = format!("--producers-file={}", lab.directory.join("producers.toml").display());
     let mut api = lab.ingest_api_with(topic, &[&producers])?;
-    let server = (api.address.context("the ingest API has no address")?, api.server.pid());
+    let server = lab.target(&api)?;
     let load =
         |requests| lab.runtime.block_on(http::load(server, Arc::new(requests), http::CONNECTIONS, duration));
     let pair = Pair { signed: load(signed(plan)?)?, webhook: load(webhooks(plan)?)? };

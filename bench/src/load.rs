@@ -1,0 +1,208 @@
+//! The load tester against a server: its report, and what each program used between two moments in the middle.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use dev_env::{
+    interrupt,
+    process::{Server, Spec, log_tail},
+};
+use nix::sys::signal::Signal;
+use serde::Deserialize;
+
+use crate::{
+    lab::Lab,
+    usage::{self, Cpu, Memory, Pids, Uses},
+};
+
+/// What `loadtest run --report` tells, as far as it is read here.
+#[derive(Debug, Deserialize)]
+pub struct Report {
+    pub requests_per_second: f64,
+    /// Requests that ended otherwise than planned.
+    pub unexpected: u64,
+    /// Every reply by status, those included that asked to send again.
+    pub replies: std::collections::BTreeMap<u16, u64>,
+    pub latency_ms: Latency,
+    pub stored_ms: Option<Latency>,
+    pub lag_max: Option<Lag>,
+    pub verification: Option<Verification>,
+    timeline: Vec<Point>,
+}
+
+/// Milliseconds.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Latency {
+    pub p50: f64,
+    pub p99: f64,
+}
+
+/// What was acknowledged and not applied, at worst.
+#[derive(Debug, Clone, Copy, Deserialize)]
+pub struct Lag {
+    pub records: u64,
+    /// The age of the oldest.
+    pub seconds: f64,
+}
+
+/// What the tables hold beside what the 202s promised.
+#[derive(Debug, Deserialize)]
+pub struct Verification {
+    verdict: String,
+    findings: std::collections::BTreeMap<String, u64>,
+}
+
+impl Verification {
+    /// How many things it found; at least one unless it was clean.
+    pub fn found(&self) -> u64 {
+        if self.verdict == "clean" { 0 } else { self.findings.values().sum::<u64>().max(1) }
+    }
+}
+
+#[derive(Debug, Deserialize)]
+struct Point {
+    at_seconds: f64,
+    achieved_per_second: f64,
+}
+
+/// What is sent, and where to.
+#[derive(Debug)]
+pub struct Load<'a> {
+    /// Of the report's file.
+    pub name: &'a str,
+    pub address: SocketAddr,
+    /// Whose rows are waited for and compared.
+    pub database_url: Option<&'a str>,
+    /// Requests a second.
+    pub rate: f64,
+    pub duration: Duration,
+    /// Further arguments of the load tester.
+    pub more: &'a [&'a str],
+    /// The programs that are looked at; the load tester's own place is filled in.
+    pub pids: Pids,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Sent {
+    pub report: Report,
+    /// A request, of each program.
+    pub cpu: Cpu,
+    pub memory: Memory,
+}
+
+/// Connections of the load tester.
+const CONNECTIONS: usize = 256;
+
+/// Not counted at both ends.
+const EDGE: Duration = Duration::from_secs(2);
+
+/// For what could not be sent in time, and for the comparison of all rows.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A load tester that is on its way.
+#[derive(Debug)]
+pub struct Sending {
+    sender: Server,
+    report: PathBuf,
+    pids: Pids,
+    duration: Duration,
+    start: Instant,
+}
+
+impl Load<'_> {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// There is no load tester.
+    pub fn start(&self, lab: &Lab) -> Result<Sending> {
+        let report = lab.directory.join(format!("{}.json", self.name));
+        let mut command = Command::new(lab.binaries().join("loadtest"));
+        match self.database_url {
+            Some(url) => command.env("LOADTEST_DATABASE_URL", url),
+            None => command.env_remove("LOADTEST_DATABASE_URL"),
+        };
+        command.args(["run", "--url", &format!("http://{}", self.address), "--rate", &self.rate.to_string()]);
+        command.args(["--duration", &self.duration.as_secs().to_string()]);
+        command.args(["--connections", &CONNECTIONS.to_string()]).args(self.more);
+        command.arg("--report").arg(&report);
+        let spec = Spec { name: "loadtest", directory: &lab.directory, command, stop_signal: Signal::SIGINT };
+        let sender = Server::spawn(spec)?;
+        let [ingest_api, processor, kafka, postgres, _] = self.pids;
+        let pids = [ingest_api, processor, kafka, postgres, Some(sender.pid())];
+        Ok(Sending { sender, report, pids, duration: self.duration, start: Instant::now() })
+    }
+
+    /// Sends all of it.
+    ///
+    /// # Errors
+    /// There is no report in the end.
+    pub fn send(&self, lab: &Lab) -> Result<Sent> {
+        let sending = self.start(lab)?;
+        interrupt::pause(EDGE)?;
+        let (from, before) = (sending.start.elapsed(), usage::uses(&sending.pids));
+        interrupt::pause(self.duration.saturating_sub(EDGE + from))?;
+        let (to, after) = (sending.start.elapsed(), usage::uses(&sending.pids));
+        let report = sending.finish()?;
+        let requests = requests(&report.timeline, (from, to));
+        Ok(Sent { report, cpu: Cpu::between(&before, &after, requests), memory: Memory::of(&after) })
+    }
+}
+
+impl Sending {
+    /// Waits for the report.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn finish(mut self) -> Result<Report> {
+        let end = self.start + self.duration + PATIENCE;
+        while self.sender.is_running() {
+            if Instant::now() >= end {
+                bail!("the load tester does not come to an end; {}", log_tail(self.sender.log()));
+            }
+            interrupt::pause(Duration::from_millis(100))?;
+        }
+        self.sender.wait()?;
+        let text =
+            fs::read(&self.report).with_context(|| format!("no report; {}", log_tail(self.sender.log())))?;
+        serde_json::from_slice(&text).context("the load tester's report cannot be read")
+    }
+}
+
+/// How many requests were settled between two moments, by the rates of the timeline.
+fn requests(timeline: &[Point], (from, to): (Duration, Duration)) -> f64 {
+    let within = |point: &&Point| (from.as_secs_f64()..to.as_secs_f64()).contains(&point.at_seconds);
+    let (points, rates) = timeline
+        .iter()
+        .filter(within)
+        .fold((0.0, 0.0), |(points, rates), point| (points + 1.0, rates + point.achieved_per_second));
+    rates / f64::max(points, 1.0) * to.saturating_sub(from).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_counted_between_the_two_looks_only() {
+        let point = |at_seconds, achieved_per_second| Point { at_seconds, achieved_per_second };
+        let timeline = [point(0.5, 9_000.0), point(1.5, 1_000.0), point(2.5, 3_000.0), point(3.5, 9_000.0)];
+        let looks = (Duration::from_secs(1), Duration::from_secs(3));
+        assert_eq!(requests(&timeline, looks), 4_000.0);
+        assert_eq!(requests(&[], looks), 0.0);
+    }
+
+    #[test]
+    fn a_verification_that_is_not_clean_found_at_least_one_thing() {
+        let found = |text| serde_json::from_str::<Verification>(text).unwrap().found();
+        assert_eq!(found(r#"{"verdict":"clean","findings":{}}"#), 0);
+        assert_eq!(found(r#"{"verdict":"wrong","findings":{}}"#), 1);
+        assert_eq!(found(r#"{"verdict":"wrong","findings":{"missing":3}}"#), 3);
+    }
+}
