@@ -79,7 +79,7 @@ func send(url string, key []byte, webhookID string, body []byte) int {
 		if status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests {
 			return 1
 		}
-		// 408, 429, 5xx, or no answer: whether it is kept is not known. A second copy has no effect.
+		// 408, 429, 5xx, or no answer: the same again. If the first one was kept, the second has no effect.
 		if wait < 0 {
 			wait = time.Duration((0.5 + mathrand.Float64()/2) * float64(time.Second) * float64(int(1)<<number))
 		}

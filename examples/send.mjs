@@ -44,7 +44,7 @@ async function send(url, secret, webhookId, body) {
     console.error(status, answer.trim());
     if (status === 202) return 0;
     if (status >= 400 && status < 500 && status !== 408 && status !== 429) return 1;
-    // 408, 429, 5xx, or no answer: whether it is kept is not known. A second copy has no effect.
+    // 408, 429, 5xx, or no answer: the same again. If the first one was kept, the second has no effect.
     const backoffMs = (0.5 + Math.random() / 2) * 1000 * 2 ** number;
     await sleep(Math.min(WAIT_MS_MAX, waitMs ?? backoffMs));
   }

@@ -59,7 +59,7 @@ def send(url: str, secret: str, webhook_id: str, body: bytes) -> int:
             return 0
         if 400 <= status < 500 and status not in (408, 429):
             return 1
-        # 408, 429, 5xx, or no answer: whether it is kept is not known. A second copy has no effect.
+        # 408, 429, 5xx, or no answer: the same again. If the first one was kept, the second has no effect.
         backoff = random.uniform(0.5, 1.0) * 2**number
         time.sleep(min(WAIT_SECONDS_MAX, retry_after if retry_after is not None else backoff))
     return 2

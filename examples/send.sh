@@ -25,6 +25,7 @@ status=$(curl --silent --show-error --output /dev/stderr --write-out '%{http_cod
 
 case $status in
 202) exit 0 ;;
-4??) [ "$status" = 429 ] && exit 2 || exit 1 ;;
+408 | 429) exit 2 ;;
+4??) exit 1 ;;
 *) exit 2 ;;
 esac

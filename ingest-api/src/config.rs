@@ -121,7 +121,7 @@ pub struct Limits {
     /// Maximum number of open connections.
     #[arg(long, env = "INGEST_CONNECTIONS_MAX", default_value_t = 10_000)]
     pub connections_max: u32,
-    /// Maximum number of requests in flight, counted from when their sender is known until Kafka's answer.
+    /// Maximum number of requests in flight, counted from when their producer is known until Kafka's answer.
     #[arg(long, env = "INGEST_REQUESTS_IN_FLIGHT_MAX", default_value_t = 10_000)]
     pub requests_in_flight_max: u32,
     /// Maximum bytes of bodies in flight.

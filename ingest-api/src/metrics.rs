@@ -22,15 +22,15 @@ service_kit::metrics! {
         ingest_ack_seconds: Histogram = SECONDS,
         /// Bytes of bodies that were read.
         ingest_body_bytes_total: IntCounter = (),
-        /// Requests whose sender is known and that Kafka has not answered yet.
+        /// Requests whose producer is known and that Kafka has not answered yet.
         ingest_requests_in_flight: IntGauge = (),
         /// Bytes of bodies in flight.
         ingest_bytes_in_flight: IntGauge = (),
         /// Signed requests whose body is being read, so that nobody knows yet who sends them.
         ingest_unproven_requests: IntGauge = (),
-        /// Bytes of the bodies of signed requests whose sender is not known yet.
+        /// Bytes of the bodies of signed requests whose producer is not known yet.
         ingest_unproven_bytes: IntGauge = (),
-        /// Signed requests that were refused to make room for newer ones before their sender was known.
+        /// Signed requests that were refused to make room for newer ones before their producer was known.
         ingest_unproven_evicted_total: IntCounter = (),
         /// Open connections.
         ingest_connections: IntGauge = (),
@@ -63,7 +63,7 @@ service_kit::metrics! {
         ingest_queue_records: IntGauge = (),
         /// Records that Kafka did not take, by error.
         ingest_delivery_failures_total: IntCounterVec = &["error"],
-        /// Records that Kafka took after their sender had gone: kept, and not an error.
+        /// Records that Kafka took after their producer had gone: kept, and not an error.
         ingest_acked_unanswered_total: IntCounter = (),
     }
 }

@@ -24,6 +24,7 @@ const CREDENTIALS = {
   signature: ["a signature", "Put the producer's secret (`whsec_…`) into the variable `TELEX_SECRET`. A server that knows many secrets also needs the header `x-telex-producer`."],
   key: ["an API key", "Put the producer's API key into the variable `TELEX_API_KEY`."],
   none: ["none", "Only a server for development takes requests without credentials."],
+  provider: ["the provider's", "The hook says how its provider signs. These commands do not sign."],
 };
 
 // Elements
@@ -257,15 +258,14 @@ headers["webhook-timestamp"] = str(timestamp)
 headers["webhook-signature"] = f"v1,{signature}"`],
     key: ["os, urllib.error, urllib.request", `
 headers["authorization"] = "Bearer " + os.environ["TELEX_API_KEY"]`],
-    none: ["urllib.error, urllib.request", ""],
-  }[credentials];
+  }[credentials] || ["urllib.error, urllib.request", ""];
   // A raw string shows the body as it is; a few bodies need escapes.
   const literal = /'''|['\\]$/.test(body) ? JSON.stringify(body) : `r'''${body}'''`;
   return `import ${imports}
 
 body = ${literal}.encode()
 headers = ${JSON.stringify(headers)}${prove}
-request = urllib.request.Request(${JSON.stringify(url)}, body, headers, method="${method}")
+request = urllib.request.Request(${JSON.stringify(url)}, body or None, headers, method="${method}")
 try:
     answer = urllib.request.urlopen(request, timeout=15)
 except urllib.error.HTTPError as error:
@@ -289,8 +289,8 @@ function copyButton(name, source) {
 }
 
 /** The form's request as commands, which follow what is typed. */
-function commands(form, request) {
-  const options = Object.entries(CREDENTIALS).map(([value, [name]]) => element("option", { value }, name));
+function commands(form, request, ways) {
+  const options = ways.map((value) => element("option", { value }, CREDENTIALS[value][0]));
   const credentials = element("select", {}, options);
   const note = element("div", {});
   const blocks = [["curl", curlCommand], ["Python", pythonCommand]].map((block) => [...block, element("pre", {})]);
@@ -335,7 +335,7 @@ function answerShown(operation, { response, text }) {
 /** A form for a request, the place of its answer, and a function that reads the request. */
 function requestForm(api, operation) {
   const inPath = inPlace(operation, "path").map(({ name, schema }) =>
-    [name, element("input", { value: exampleOf(api, schema, ""), required: "", spellcheck: "false" })]);
+    [name, element("input", { value: exampleOf(api, schema, name.toUpperCase()), required: "", spellcheck: "false" })]);
   const kinds = Object.keys(operation.content);
   const media = element("select", {}, kinds.map((name) => element("option", {}, name)));
   const body = element("textarea", { spellcheck: "false", rows: "9" });
@@ -384,12 +384,13 @@ function requestForm(api, operation) {
 function operationSection(api, operation, common, isFirst) {
   const { form, answer, request } = requestForm(api, operation);
   const inPath = inPlace(operation, "path");
+  const ways = takes(operation, "webhookSignature") ? ["signature", "key", "none"] : ["provider"];
   return element("section", { id: operation.id },
     element("h2", {}, operation.title),
     element("p", { class: "route" }, element("strong", {}, operation.method), ` ${operation.path}`),
     prose(operation.description),
     folded(isFirst, "Try it", form, answer),
-    takes(operation, "webhookSignature") ? folded(isFirst, "curl and Python", commands(form, request)) : null,
+    folded(isFirst, "curl and Python", commands(form, request, ways)),
     requestBody(api, operation),
     inPath.length ? [element("h3", {}, "Path"), parameterList(inPath)] : [],
     ownAnswers(operation, common));

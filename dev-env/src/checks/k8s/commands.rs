@@ -7,7 +7,8 @@ use crate::checks::Findings;
 use crate::checks::files::Files;
 use crate::checks::programs::{Invocation, Programs};
 
-pub const DOCUMENTS: [&str; 21] = [
+pub const DOCUMENTS: [&str; 30] = [
+    "CONTRIBUTING.md",
     "README.md",
     "SECURITY.md",
     "docs/api.md",
@@ -17,18 +18,26 @@ pub const DOCUMENTS: [&str; 21] = [
     "docs/dialogs.md",
     "docs/growing-partitions.md",
     "docs/hooks.md",
+    "docs/improvements.md",
     "docs/kubernetes.md",
     "docs/load-handling.md",
+    "docs/nomenclature.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/producers.md",
     "docs/protocol.md",
     "docs/runbooks.md",
     "docs/scaling.md",
     "docs/settings.md",
+    "docs/sizing.md",
     "docs/support.md",
     "docs/topic-contract.md",
     "docs/upgrades.md",
+    "examples/readers/README.md",
+    "k8s/README.md",
+    "loadtest/README.md",
     "migrations/README.md",
+    "monitoring/README.md",
 ];
 /// How a command begins that runs with the operator's rights, and how one that runs with the processor's.
 const AS_OPERATOR: [&str; 2] = ["k8s/operate ", "docker compose run --rm operator "];

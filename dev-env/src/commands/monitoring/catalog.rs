@@ -99,7 +99,7 @@ impl Catalog {
     }
 }
 
-/// Whether `https://…/docs/page.md#section` is there.
+/// Whether the page that an address of a runbook ends with, and the section of it, are there.
 pub fn leads_somewhere(workspace: &Workspace, link: &str) -> bool {
     let Some((page, section)) = link.strip_prefix(SERVED_AT).and_then(|it| it.split_once('#')) else {
         return false;

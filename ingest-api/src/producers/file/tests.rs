@@ -9,7 +9,13 @@ fn read_text(text: &str) -> Result<Vec<Entry>, Vec<String>> {
     let path = directory.join("producers.toml");
     std::fs::write(&path, text).unwrap();
     std::fs::write(directory.join("crm.secret"), format!("{SECRET}\n")).unwrap();
-    let read = read(&path, &mut Files::default(), |name| (name == "CRM_SECRET").then(|| SECRET.to_owned()));
+    std::fs::write(directory.join("meta.secret"), "a secret of Meta's app\n").unwrap();
+    let variable = |name: &str| match name {
+        "CRM_SECRET" | "CRM_SECRET_OLD" | "TELEX_SECRET" => Some(SECRET.to_owned()),
+        "META_TOKEN" => Some("a word of choice".to_owned()),
+        _ => None,
+    };
+    let read = read(&path, &mut Files::default(), variable);
     std::fs::remove_dir_all(&directory).unwrap();
     read
 }
@@ -55,6 +61,21 @@ fn secrets_stand_in_the_file_in_files_of_their_own_or_in_the_environment() {
     assert_eq!(crm.bytes, Some(Rate { per_second: 1_000_000, burst: 1_000_000 }));
     assert_eq!((&all.scope, all.messages), (&Scope::All, None));
     assert!(!format!("{entries:?}").contains("C2FV"));
+}
+
+#[test]
+fn the_example_of_the_page_and_the_one_beside_the_senders_are_read() {
+    let page = include_str!("../../../../docs/producers.md");
+    let shown = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let of_the_page = read_text(shown).unwrap();
+    let names: Vec<&str> = of_the_page.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(names, ["crm", "backoffice", "meta"]);
+    let of_the_senders = read_text(include_str!("../../../../examples/producers.toml")).unwrap();
+    let [example] = of_the_senders.as_slice() else { panic!("{of_the_senders:?}") };
+    let message: serde_json::Value =
+        serde_json::from_str(include_str!("../../../../examples/message.json")).unwrap();
+    let Scope::Named { exact, .. } = &example.scope else { panic!("{:?}", example.scope) };
+    assert!(exact.contains(message["external_client_id"].as_str().unwrap()), "{exact:?}");
 }
 
 #[test]

@@ -1,13 +1,11 @@
-//! What the documents point at is there: files, sections, pages of the repository, targets of the Makefile. The
-//! programs' command lines are held against the programs by `make k8s-check`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+//! Links, and files that are named.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Component, Path, PathBuf},
-    process::Command,
 };
+
+use crate::pages::{code, documents, files, prose};
 
 /// Begins of paths that only a build, a run or an installation makes.
 const MADE: [&str; 4] = ["target/", ".dev/", "var/", "etc/"];
@@ -15,66 +13,11 @@ const MADE: [&str; 4] = ["target/", ".dev/", "var/", "etc/"];
 const FILE_ENDINGS: [&str; 12] =
     [".rs", ".md", ".toml", ".yml", ".yaml", ".json", ".sql", ".sh", ".svg", ".py", ".patch", ".txt"];
 
-struct Document {
-    /// Its path from the root, for people.
-    name: String,
-    directory: PathBuf,
-    text: String,
-}
-
 /// What a document points at: a path from the root, and the section of it.
 #[derive(Debug, PartialEq, Eq)]
 struct Link {
     path: PathBuf,
     anchor: Option<String>,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-/// All files of the sources, by their paths from the root.
-fn files() -> BTreeSet<PathBuf> {
-    let mut list = Command::new("git");
-    list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root());
-    let names = String::from_utf8(list.output().unwrap().stdout).unwrap();
-    names.split_terminator('\0').map(PathBuf::from).filter(|path| root().join(path).exists()).collect()
-}
-
-fn documents(files: &BTreeSet<PathBuf>) -> Vec<Document> {
-    // The beginning of docs/benchmarks.md: links go from there.
-    let is_document = |path: &&PathBuf| {
-        path.extension().is_some_and(|extension| extension == "md")
-            && **path != Path::new("bench/src/benchmarks.head.md")
-    };
-    let pages: Vec<Document> = files
-        .iter()
-        .filter(is_document)
-        .map(|path| Document {
-            name: path.display().to_string(),
-            directory: path.parent().unwrap().to_owned(),
-            text: fs::read_to_string(root().join(path)).unwrap(),
-        })
-        .collect();
-    assert!(pages.len() > 30, "only {} documents were found", pages.len());
-    pages
-}
-
-/// The lines outside of fenced blocks, with their numbers.
-fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut is_fenced = false;
-    text.lines().enumerate().filter_map(move |(index, line)| {
-        let is_fence = line.trim_start().starts_with("```");
-        is_fenced ^= is_fence;
-        (!is_fenced && !is_fence).then_some((index + 1, line))
-    })
-}
-
-/// What stands between backticks in a line, and the line without it.
-fn code(line: &str) -> (Vec<&str>, String) {
-    let parts: Vec<&str> = line.split('`').collect();
-    let inside = parts.iter().skip(1).step_by(2).copied().collect();
-    (inside, parts.iter().step_by(2).copied().collect::<Vec<_>>().join("``"))
 }
 
 /// The targets of a line's links and pictures that lie in the repository.
@@ -111,7 +54,7 @@ fn plain(path: &Path) -> PathBuf {
 
 /// The names by which a page's sections are linked to, as GitHub makes them: lower case, without punctuation, spaces
 /// as hyphens, a number at what comes again; and those that the page gives.
-fn anchors(text: &str) -> BTreeSet<String> {
+pub fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, u32> = BTreeMap::new();
     let headings = prose(text).filter(|(_, line)| line.starts_with('#'));
     let named = prose(text)
@@ -181,11 +124,7 @@ fn every_file_that_is_named_is_there() {
     };
     let mut missing = Vec::new();
     let mut seen = 0_u32;
-    for page in documents(&files) {
-        // What was, is named there as it was.
-        if page.name == "CHANGELOG.md" || page.name.starts_with("docs/adr/") {
-            continue;
-        }
+    for page in documents(&files).iter().filter(|page| !page.is_history()) {
         for (number, line) in prose(&page.text) {
             let named = code(line).0;
             let named =
@@ -202,38 +141,23 @@ fn every_file_that_is_named_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// A page that no other leads to is not found by whoever begins with the first one.
 #[test]
-fn every_make_target_that_is_shown_is_one() {
-    let files = files();
-    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
-    let targets: BTreeSet<&str> = makefile
-        .lines()
-        .filter_map(|line| line.split_once(':'))
-        .map(|(target, _)| target)
-        .filter(|target| target.chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '0'..='9')))
-        .collect();
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files) {
-        let mut is_fenced = false;
-        for (index, line) in page.text.lines().enumerate() {
-            is_fenced ^= line.trim_start().starts_with("```");
-            let shown = if is_fenced { vec![line] } else { code(line).0 };
-            for command in shown.iter().flat_map(|shown| shown.split(['#', ';', '&', '|'])) {
-                let mut words = command.trim().trim_start_matches("$ ").split_whitespace();
-                let Some("make") = words.next() else { continue };
-                // The others are variables.
-                let Some(target) = words.find(|word| !word.contains('=')) else { continue };
-                seen += 1;
-                // `make …-check` speaks of several.
-                if !targets.contains(target) && !target.contains('…') {
-                    unknown.push(format!("{}:{}: make {target}", page.name, index + 1));
-                }
-            }
+fn every_page_can_be_reached_from_the_readme() {
+    let pages = documents(&files());
+    let mut reached = BTreeSet::new();
+    let mut next = vec![PathBuf::from("README.md")];
+    while let Some(path) = next.pop() {
+        let Some(page) = pages.iter().find(|page| Path::new(&page.name) == path) else { continue };
+        if reached.insert(path) {
+            let targets = prose(&page.text).flat_map(|(_, line)| links(&page.directory, &page.name, line));
+            // A link to a folder shows the page in it.
+            next.extend(targets.flat_map(|link| [link.path.join("README.md"), link.path]));
         }
     }
-    assert!(seen > 40, "only {seen} commands were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let is_lost = |name: &&str| !reached.contains(Path::new(name)) && !name.starts_with(".github/");
+    let lost: Vec<&str> = pages.iter().map(|page| page.name.as_str()).filter(is_lost).collect();
+    assert!(lost.is_empty(), "nothing leads to {}", lost.join(", "));
 }
 
 #[test]
