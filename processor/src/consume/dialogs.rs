@@ -80,7 +80,11 @@ impl DialogCache {
 
     /// Notes what a client is now.
     pub fn put(&mut self, client: ClientId, state: ClientState) {
-        if self.young.len() >= self.budget.share() && !self.young.contains_key(&client) {
+        if let Some(known) = self.young.get_mut(&client) {
+            *known = state;
+            return;
+        }
+        if self.young.len() >= self.budget.share() {
             self.old = std::mem::take(&mut self.young);
         }
         self.old.remove(&client);

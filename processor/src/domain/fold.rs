@@ -11,14 +11,13 @@
 //! The file is long because it is one function: what goes in, what comes out, and both halves of it. Who changes one
 //! has to see the others.
 
-use std::collections::{HashMap, HashSet};
-
 use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
 
 use crate::domain::{
     alias::{self, NewAlias},
     batch::Batch,
+    batch_map::{self, BatchMap, BatchSet},
     counters::Counters,
     dead_letter::DeadLetterReason,
     decode::{Content, Received, Record},
@@ -59,12 +58,12 @@ impl CloseReason {
 }
 
 /// The states of the clients of a batch.
-pub type ClientStates = HashMap<ClientId, ClientState>;
+pub type ClientStates = BatchMap<ClientId, ClientState>;
 
 pub type MessageKey<'a> = (ClientId, &'a str);
 
 /// The bodies that are known for message ids.
-pub type Bodies<'a> = HashMap<MessageKey<'a>, Body>;
+pub type Bodies<'a> = BatchMap<MessageKey<'a>, Body>;
 
 /// A client to be written.
 #[derive(Debug, Clone, Copy)]
@@ -128,12 +127,12 @@ pub struct Folded<'a> {
     /// Messages to be inserted, the first of each id.
     pub messages: Vec<NewMessage<'a>>,
     /// Dialogs that were active before and got messages under an idle gap: what was known of the latest.
-    touched: HashMap<Uuid, TouchedDialog>,
+    touched: BatchMap<Uuid, TouchedDialog>,
     after: ClientStates,
     /// Messages whose id came before, in this batch or in the table.
     repeats: Vec<(&'a Record, &'a Received)>,
     dead_letters: Vec<(&'a Record, DeadLetterReason)>,
-    counters: HashMap<Partition, Counters>,
+    counters: BatchMap<Partition, Counters>,
 }
 
 #[derive(Debug)]
@@ -147,7 +146,7 @@ pub struct Settled<'a> {
     /// Dead letters to be written.
     pub dead_letters: Vec<(&'a Record, DeadLetterReason)>,
     /// What became of the records, by partition.
-    pub counters: HashMap<Partition, Counters>,
+    pub counters: BatchMap<Partition, Counters>,
 }
 
 /// A message that opened a dialog was there before, although its client has never been written or the
@@ -161,7 +160,7 @@ pub struct ForeignWrite {
 /// The messages that have to be looked up before the fold: those that might open a dialog, or end an idle
 /// one.
 pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a>> {
-    let closing: HashSet<ClientId> = batch
+    let closing: BatchSet<ClientId> = batch
         .records()
         .filter_map(|record| match &record.content {
             Content::Close(client_id) => Some(*client_id),
@@ -174,16 +173,18 @@ pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a
             state.known && (state.active.is_none() || closing.contains(client_id) || idle.contains(client_id))
         })
     };
-    let keys: HashSet<MessageKey<'a>> =
+    let mut keys: Vec<MessageKey<'a>> =
         messages(batch).map(key).filter(|(client_id, _)| may_open(client_id)).collect();
-    keys.into_iter().collect()
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// The clients whose active dialog some message of the batch might find idle, whichever of the others are
 /// new: the latest message before it is at the earliest what is known, or the earliest of the batch.
-fn maybe_idle(batch: &Batch, before: &ClientStates) -> HashSet<ClientId> {
-    let mut earliest: HashMap<ClientId, Timestamp> = HashMap::new();
-    let mut idle = HashSet::new();
+fn maybe_idle(batch: &Batch, before: &ClientStates) -> BatchSet<ClientId> {
+    let mut earliest: BatchMap<ClientId, Timestamp> = batch_map::map(0);
+    let mut idle = batch_map::set(0);
     for record in batch.records() {
         let Content::Message(received) = &record.content else { continue };
         let (Some(gap), client_id) = (received.idle_gap, received.message.client_id()) else { continue };
@@ -210,9 +211,14 @@ pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing
     let mut fold = Fold {
         topic_id,
         existing,
-        seen: HashSet::with_capacity(batch.len()),
-        opened: HashMap::new(),
-        folded: Folded { after: before, ..Folded::default() },
+        seen: batch_map::set(batch.len()),
+        opened: batch_map::map(before.len()),
+        folded: Folded {
+            messages: Vec::with_capacity(batch.len()),
+            counters: batch_map::map(batch.runs.len()),
+            after: before,
+            ..Folded::default()
+        },
     };
     for run in &batch.runs {
         let mut counters = Counters { control: run.control(), ..Counters::default() };
@@ -237,9 +243,9 @@ pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing
 struct Fold<'a, 'e> {
     topic_id: Uuid,
     existing: &'e Bodies<'a>,
-    seen: HashSet<MessageKey<'a>>,
+    seen: BatchSet<MessageKey<'a>>,
     /// Where in `folded.opened` a client's active dialog stands, if this batch opened it.
-    opened: HashMap<ClientId, usize>,
+    opened: BatchMap<ClientId, usize>,
     folded: Folded<'a>,
 }
 
@@ -286,8 +292,9 @@ impl<'a> Fold<'a, '_> {
 
     /// When a client's dialog ended, if it was idle for too long before a message that comes now.
     fn idle_since(&self, client_id: ClientId, gap: Option<IdleGap>, now: Timestamp) -> Option<Timestamp> {
+        let gap = gap?;
         let last_message_at = self.folded.after.get(&client_id)?.active?.last_message_at?;
-        gap?.ended_at(last_message_at, now)
+        gap.ended_at(last_message_at, now)
     }
 
     /// Notes the latest message: at once in a dialog that this batch opens, all messages of which are known
@@ -326,7 +333,7 @@ impl<'a> Folded<'a> {
     /// [`ForeignWrite`]: nothing of the batch may be committed.
     pub fn settle(
         self,
-        inserted: &HashSet<(Partition, Offset)>,
+        inserted: &BatchSet<(Partition, Offset)>,
         mut stored: Bodies<'a>,
     ) -> Result<Settled<'a>, ForeignWrite> {
         let Self { messages, touched, mut after, mut repeats, mut dead_letters, mut counters, .. } = self;
@@ -362,15 +369,15 @@ impl<'a> Folded<'a> {
 /// The latest messages of dialogs that were active before, now that it is known which are new: a duplicate
 /// extends nothing.
 fn touch_inserted(
-    mut touched: HashMap<Uuid, TouchedDialog>,
+    mut touched: BatchMap<Uuid, TouchedDialog>,
     messages: &[NewMessage<'_>],
-    inserted: &HashSet<(Partition, Offset)>,
+    inserted: &BatchSet<(Partition, Offset)>,
     after: &mut ClientStates,
 ) -> Vec<TouchedDialog> {
     if touched.is_empty() {
         return Vec::new();
     }
-    let before: HashMap<Uuid, Option<Timestamp>> =
+    let before: BatchMap<Uuid, Option<Timestamp>> =
         touched.values().map(|dialog| (dialog.id, dialog.last_message_at)).collect();
     let mut new: Vec<&NewMessage<'_>> = messages
         .iter()

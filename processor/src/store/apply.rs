@@ -3,8 +3,6 @@
 //! transaction answers ROLLBACK without an error: only a compare-and-set that has just moved every
 //! row proves the transaction alive (R15).
 
-use std::collections::HashSet;
-
 use schemas::{ClientId, Partition};
 use sqlx::{Connection as _, PgConnection};
 
@@ -19,6 +17,7 @@ use crate::{
     domain::{
         applied::Applied,
         batch::Batch,
+        batch_map::BatchSet,
         counters::Counters,
         decode::Record,
         fold::{self, Bodies, ClientStates, ForeignWrite, Settled},
@@ -104,7 +103,7 @@ async fn complete(
     batch: &Batch,
     mut states: ClientStates,
 ) -> Result<ClientStates, StoreError> {
-    let unknown: HashSet<ClientId> =
+    let unknown: BatchSet<ClientId> =
         batch.records().filter_map(Record::client_id).filter(|client| !states.contains_key(client)).collect();
     if !unknown.is_empty() {
         let unknown: Vec<ClientId> = unknown.into_iter().collect();
@@ -117,7 +116,7 @@ async fn look_up<'a>(
     connection: &mut PgConnection,
     keys: Vec<fold::MessageKey<'a>>,
 ) -> Result<Bodies<'a>, StoreError> {
-    if keys.is_empty() { Ok(Bodies::new()) } else { statements::bodies(connection, &keys).await }
+    if keys.is_empty() { Ok(Bodies::default()) } else { statements::bodies(connection, &keys).await }
 }
 
 fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance> {

@@ -1,8 +1,10 @@
 //! The writes of a batch: one statement a table, over arrays. Rows are sorted by key, so that writers
 //! that meet on a row wait for each other instead of deadlocking (pitfalls 56). Above each statement
 //! stands the index it relies on. Dead letters have one owner each, and need no order.
-
-use std::collections::HashSet;
+//!
+//! What is inserted is unnested in the list of what is selected, where PostgreSQL takes a value at a time: as a table
+//! (`from unnest(…)`) it would first write down each array whole. All arrays of a statement are of one length, so that
+//! they run side by side.
 
 use chrono::{DateTime, Utc};
 use schemas::{Body, BodyHash, ClientId, Message, Partition, Timestamp};
@@ -11,6 +13,7 @@ use uuid::Uuid;
 
 use super::{classify::StoreError, session::within_deadline};
 use crate::domain::{
+    batch_map::BatchSet,
     dead_letter::DeadLetterReason,
     decode::Record,
     fold::{
@@ -101,7 +104,7 @@ pub async fn insert_clients(
     within_deadline(
         sqlx::query!(
             "insert into clients (id, external_client_id, client_phone, created_at)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+             select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[])
              on conflict (id) do nothing",
             &ids,
             &external as &[&str],
@@ -210,10 +213,8 @@ pub async fn open_dialogs(
         sqlx::query!(
             "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset,
                                   last_message_at)
-             select client_id, id, opened_at, closed_at, close_reason, $1, partition, opened_offset, last_message_at
-             from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::integer[],
-                         $8::bigint[], $9::timestamptz[])
-                  as opened (client_id, id, opened_at, closed_at, close_reason, partition, opened_offset, last_message_at)",
+             select unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]), unnest($5::timestamptz[]),
+                    unnest($6::text[]), $1, unnest($7::integer[]), unnest($8::bigint[]), unnest($9::timestamptz[])",
             topic_ref.0,
             &clients,
             &ids,
@@ -235,9 +236,9 @@ pub async fn insert_messages(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
     messages: &mut [NewMessage<'_>],
-) -> Result<HashSet<(Partition, Offset)>, StoreError> {
+) -> Result<BatchSet<(Partition, Offset)>, StoreError> {
     if messages.is_empty() {
-        return Ok(HashSet::new());
+        return Ok(BatchSet::default());
     }
     messages.sort_unstable_by_key(|message| fold::key(message.received));
     let raw = || messages.iter().map(|message| &message.record.raw);
@@ -260,12 +261,9 @@ pub async fn insert_messages(
         sqlx::query!(
             "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
                                    client_id, dialog_id, body_hash, external_message_id, request_id, text)
-             select record_offset, appended_at, received_at, sent_at, partition, $1,
-                    client_id, dialog_id, body_hash, external_message_id, request_id, text
-             from unnest($2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::integer[],
-                         $7::uuid[], $8::uuid[], $9::bytea[], $10::text[], $11::text[], $12::text[])
-                  as message (record_offset, appended_at, received_at, sent_at, partition,
-                              client_id, dialog_id, body_hash, external_message_id, request_id, text)
+             select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::timestamptz[]),
+                    unnest($5::timestamptz[]), unnest($6::integer[]), $1, unnest($7::uuid[]), unnest($8::uuid[]),
+                    unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[])
              on conflict (client_id, external_message_id) do nothing
              returning partition, record_offset",
             topic_ref.0,
@@ -309,10 +307,8 @@ pub async fn insert_dead_letters(
     within_deadline(
         sqlx::query!(
             "insert into dead_letters (topic_ref, partition, record_offset, reason, detail, key, value, headers, appended_at)
-             select $1, partition, record_offset, reason, detail, key, value, headers::jsonb, appended_at
-             from unnest($2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
-                         $9::timestamptz[])
-                  as letter (partition, record_offset, reason, detail, key, value, headers, appended_at)
+             select $1, unnest($2::integer[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]),
+                    unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::text[])::jsonb, unnest($9::timestamptz[])
              on conflict (topic_ref, partition, record_offset) do update
              set reason = excluded.reason, detail = excluded.detail, key = excluded.key, value = excluded.value,
                  headers = excluded.headers, appended_at = excluded.appended_at, replayed_at = null,

@@ -122,7 +122,7 @@ impl Processor<'_> {
     }
 
     fn cached(&mut self, batch: &Batch) -> ClientStates {
-        let mut states = ClientStates::new();
+        let mut states = ClientStates::default();
         for run in &batch.runs {
             let cache = self.cache(run.partition);
             for client in run.records.iter().filter_map(|record| record.client_id()) {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use processor::domain::{
     batch::Batch,
+    batch_map::BatchSet,
     counters::Counters,
     decode::Record,
     fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Folded, MessageKey, Settled},
@@ -131,8 +132,8 @@ impl Tables {
         }
     }
 
-    fn insert_messages(&mut self, folded: &Folded<'_>) -> HashSet<(Partition, Offset)> {
-        let mut inserted = HashSet::new();
+    fn insert_messages(&mut self, folded: &Folded<'_>) -> BatchSet<(Partition, Offset)> {
+        let mut inserted = BatchSet::default();
         for message in &folded.messages {
             let (client, id) = fold::key(message.received);
             let place = place(message.record);

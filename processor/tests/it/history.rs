@@ -79,7 +79,7 @@ fn replayed(topic_id: Uuid, records: &[Value], batch_records: usize) -> String {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
         let partition_count = PartitionCount::new(PARTITIONS).unwrap();
         let topic = Topic { topic_ref: TopicRef(1), topic_id, partition_count, known_partitions: PARTITIONS };
-        let mut known = ClientStates::new();
+        let mut known = ClientStates::default();
         for records in records.chunks(batch_records) {
             let mut waiting = vec![batch(records, partition_count)];
             while let Some(batch) = waiting.pop() {

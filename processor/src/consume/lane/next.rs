@@ -1,7 +1,7 @@
 //! What a lane applies next: the work that waits, then what is left of a batch, then a new one. Whatever it is, only
 //! what is still owned by the same stretch of ownership goes into an attempt.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use schemas::ClientId;
 
@@ -10,6 +10,7 @@ use crate::{
     consume::attempt::{Work, attempt},
     domain::{
         batch::{Batch, Run},
+        batch_map::{self, BatchSet},
         fold::ClientStates,
     },
 };
@@ -33,7 +34,7 @@ impl Lane {
         self.clock.tried(now);
         let cached = match &work {
             Work::Apply(batch) => self.cached(batch),
-            Work::Settle(_) => ClientStates::new(),
+            Work::Settle(_) => ClientStates::default(),
         };
         let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
         let attempt =
@@ -72,8 +73,8 @@ impl Lane {
     }
 
     fn cached(&mut self, batch: &Batch) -> ClientStates {
-        let mut states = ClientStates::new();
-        let mut asked: HashSet<ClientId> = HashSet::new();
+        let mut states: ClientStates = batch_map::map(batch.len());
+        let mut asked: BatchSet<ClientId> = batch_map::set(batch.len());
         for run in &batch.runs {
             let Some(partition) = self.partitions.get_mut(&run.partition) else {
                 continue;
