@@ -316,7 +316,7 @@ async fn finished(phase: &mut Phase) -> Ended {
             // The attempt panicked, which has been logged: what it wrote is not known.
             Err(_) => {
                 let outcome = Outcome::Failed(ApplyError::Unsettled("the attempt panicked"));
-                Ended { connection: None, outcome }
+                Ended { connection: None, is_cache_wrong: true, outcome }
             }
         },
         Phase::Idle | Phase::Waiting { .. } => std::future::pending().await,

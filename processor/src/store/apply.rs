@@ -8,7 +8,8 @@ use sqlx::{Connection as _, PgConnection};
 
 use super::{
     aliases,
-    classify::StoreError,
+    classify::{CLIENTS_KEY, StoreError},
+    messages,
     progress::{self, Advance},
     registry::Topic,
     statements,
@@ -20,7 +21,7 @@ use crate::{
         batch_map::BatchSet,
         counters::Counters,
         decode::Record,
-        fold::{self, Bodies, ClientStates, ForeignWrite, Settled},
+        fold::{self, Bodies, Cached, ClientStates, Folded, ForeignWrite, Inserted, Settled},
     },
     failpoint::failpoint,
 };
@@ -39,7 +40,17 @@ pub enum ApplyError {
     Foreign(ForeignWrite),
 }
 
-/// Applies a batch. `cached` are the states of clients that are known without asking.
+/// How the messages of a batch are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// By COPY, which takes nothing but new ones. What was believed to be new and is not refuses the batch with
+    /// [`StoreError::Present`], and says nothing about its records.
+    Copy,
+    /// By an insert that passes over what is there: for a batch that COPY refused.
+    Careful,
+}
+
+/// Applies a batch. `cached` is what is known of its clients without asking.
 ///
 /// Never cancel it: a dropped `begin` or `commit` leaves a transaction open (R14).
 #[expect(clippy::disallowed_methods, reason = "the one place that opens a batch's transaction")]
@@ -47,26 +58,27 @@ pub async fn apply(
     connection: &mut PgConnection,
     topic: Topic,
     batch: &Batch,
-    cached: ClientStates,
+    cached: Cached,
+    mode: Mode,
 ) -> Result<Applied, ApplyError> {
     let mut transaction = connection.begin().await.map_err(StoreError::from)?;
     failpoint!("after_begin");
-    let before = complete(&mut transaction, batch, cached).await?;
-    let existing = look_up(&mut transaction, fold::lookups(batch, &before)).await?;
+    let Cached { states, suspects } = cached;
+    let before = complete(&mut transaction, batch, states).await?;
+    let existing = look_up(&mut transaction, fold::lookups(batch, &before, &suspects)).await?;
 
     let mut folded = fold::fold(batch, topic.topic_id, before, &existing);
-    statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    let created = statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    if mode == Mode::Copy && usize::try_from(created) != Ok(folded.clients.len()) {
+        return Err(StoreError::Present(CLIENTS_KEY.to_owned()).into());
+    }
     failpoint!("after_clients");
     statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
     statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
     failpoint!("after_dialogs");
-    let inserted =
-        statements::insert_messages(&mut transaction, topic.topic_ref, &mut folded.messages).await?;
+    let inserted = write_messages(&mut transaction, topic, &mut folded, mode).await?;
     failpoint!("after_messages");
-    let refused = folded.messages.iter().filter(|message| {
-        let raw = &message.record.raw;
-        !inserted.contains(&(raw.partition, raw.offset))
-    });
+    let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
     let mut stored =
         look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
     stored.extend(existing);
@@ -110,6 +122,23 @@ async fn complete(
         states.extend(statements::client_states(connection, &unknown).await?);
     }
     Ok(states)
+}
+
+async fn write_messages(
+    connection: &mut PgConnection,
+    topic: Topic,
+    folded: &mut Folded<'_>,
+    mode: Mode,
+) -> Result<Inserted, StoreError> {
+    match mode {
+        Mode::Copy => {
+            messages::copy(connection, topic.topic_ref, &mut folded.messages).await?;
+            Ok(Inserted::All)
+        }
+        Mode::Careful => {
+            messages::insert(connection, topic.topic_ref, &mut folded.messages).await.map(Inserted::Only)
+        }
+    }
 }
 
 async fn look_up<'a>(

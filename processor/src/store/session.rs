@@ -52,7 +52,7 @@ impl Database {
     }
 
     /// A connection to a server that can be written to, for a writer: a frozen writer's locks are freed
-    /// by the server after ten seconds (R18). Whatever the database or the role has set, each deadline is the one
+    /// by the server after ten seconds (R18), or by [`super::stuck`] if it waits for rows. Whatever the database or the role has set, each deadline is the one
     /// that is written here; the one of the transaction is set afterwards, since servers before 17 do not know it.
     ///
     /// # Errors
