@@ -40,6 +40,7 @@ pub async fn copy(
     if messages.is_empty() {
         return Ok(());
     }
+    hold_table(connection).await?;
     messages.sort_unstable_by_key(|message| fold::key(message.received));
     let rows = rows(topic_ref, messages);
     let copied = within_deadline(async {
@@ -53,6 +54,25 @@ pub async fn copy(
         // Somebody's trigger has passed over some: who was it?
         Err(StoreError::Present(MESSAGES_KEY.to_owned()))
     }
+}
+
+/// Asks for what COPY does not ask for: is there the key that refuses a second row, and are the columns of the types
+/// that their bytes are written in? Without a row, but with the lock of one that writes: until the end of the
+/// transaction nobody changes the table.
+async fn hold_table(connection: &mut PgConnection) -> Result<(), StoreError> {
+    within_deadline(
+        sqlx::query!(
+            "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
+                                   client_id, dialog_id, body_hash, external_message_id, request_id, text)
+             select null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null::integer,
+                    null::smallint, null::uuid, null::uuid, null::bytea, null::text, null::text, null::text
+             where false
+             on conflict (client_id, external_message_id) do nothing"
+        )
+        .execute(connection),
+    )
+    .await?;
+    Ok(())
 }
 
 fn rows(topic_ref: TopicRef, messages: &[NewMessage<'_>]) -> Vec<u8> {

@@ -28,7 +28,7 @@ fn values_of_every_kind_are_stored_as_they_came() {
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         message
     };
-    let texts = ["🙂 👩‍👩‍👧 é", "a tab\t, \"quotes\", a \\ and\r\nlines\n", "\\N", "\\.", "سلام", " "];
+    let texts = ["🙂 👩‍👩‍👧 é", "a tab\t, \"quotes\", a \\ and\r\nlines\n", "\\N", "\\.", "سلام", "ß"];
     for (number, text) in texts.into_iter().enumerate() {
         keep(&api, &said(&format!("text {number} 🙂"), text, json!({})));
     }
