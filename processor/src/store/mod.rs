@@ -24,4 +24,4 @@ pub mod statements;
 pub mod stuck;
 
 pub use classify::StoreError;
-pub use session::Database;
+pub use session::{Commit, Database};

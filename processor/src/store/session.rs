@@ -34,6 +34,16 @@ pub struct DatabaseConfig {
     pub database_url_file: Option<Secret>,
 }
 
+/// When the COMMIT of a batch is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Commit {
+    /// When it is where the server's `synchronous_commit` wants it: on its disk, unless somebody has set it otherwise.
+    Durable,
+    /// Before it is on the disk. A server that crashes loses the last moments, and the topic brings them back: the rows
+    /// go back together with the offsets.
+    Replayable,
+}
+
 /// Makes connections.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -49,6 +59,17 @@ impl Database {
         let url = config.database_url_file.as_ref().unwrap_or(&config.database_url);
         let options = PgConnectOptions::from_str(url.expose()).map_err(|_| InvalidUrl)?;
         Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
+    }
+
+    /// The same for the transactions of batches, and for nothing else: what takes a partition and what a person decides
+    /// is durable, and with it every batch that was committed before.
+    pub fn for_batches(&self, commit: Commit) -> Self {
+        let options = self.options.clone();
+        let options = match commit {
+            Commit::Durable => options,
+            Commit::Replayable => options.options([("synchronous_commit", "off")]),
+        };
+        Self { options }
     }
 
     /// A connection to a server that can be written to, for a writer: a frozen writer's locks are freed
