@@ -320,7 +320,7 @@ mod tests {
         let mut cache = DialogCache::new(CacheBudget::new(8));
         cache.put(client(0), CREATED, &[0]);
         let mut all = vec![0];
-        for n in 1..60 {
+        for n in 1..60_u64 {
             cache.put(client(u128::from(n)), CREATED, &[n]);
             if n % 3 == 0 {
                 cache.put(client(0), COMPLETE, &[n]);

@@ -72,7 +72,7 @@ impl Lane {
 
     fn cached(&mut self, batch: &Batch) -> Cached {
         let mut cached = Cached { states: batch_map::map(batch.len()), ..Cached::default() };
-        let mut clients = 0;
+        let mut clients = 0_usize;
         for run in &batch.runs {
             if let Some(state) = self.partitions.get_mut(&run.partition) {
                 clients += state.cache.recall(run, &mut cached);
