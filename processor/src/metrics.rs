@@ -24,6 +24,8 @@ service_kit::metrics! {
         processor_apply_failures_total: IntCounterVec = &["action"],
         /// Transactions whose outcome was read from the rows, by verdict: done, redo, fenced.
         processor_ambiguous_commits_total: IntCounterVec = &["verdict"],
+        /// Transactions that were refused because a row was there that their owner believed to be new; the same batch was then applied with care. Anything but 0 means another writer, or an error in Telex.
+        processor_copy_conflicts_total: IntCounter = (),
         /// Partitions that another owner had taken, or that a failover had moved back.
         processor_fenced_total: IntCounter = (),
         /// Attempts that did not end in time and were abandoned.

@@ -15,7 +15,7 @@ use crate::{
         client::{ConsumerConfig, KafkaConfig},
         topic::TopicProfile,
     },
-    store::Database,
+    store::{Commit, Database},
 };
 
 /// How to run.
@@ -30,6 +30,9 @@ pub struct Args {
     /// Maximum number of clients in the cache, in all partitions of this process together. Each partition has the same share.
     #[arg(long, env = "PROCESSOR_CACHE_CLIENTS_MAX", default_value_t = 500_000)]
     cache_clients_max: usize,
+    /// When the COMMIT of a batch is answered: when it is on the server's disk, or before. Replayable: a server that crashes loses the last moments of rows and offsets together, and they are applied again from the topic.
+    #[arg(long, env = "PROCESSOR_COMMIT", value_enum, default_value = "durable")]
+    commit: Commit,
     #[command(flatten)]
     consumer: ConsumerConfig,
     #[command(flatten)]
@@ -62,6 +65,7 @@ pub async fn run(
         batch: args.batch,
         dead_letters: args.dead_letters,
         cache: CacheBudget::new(args.cache_clients_max),
+        commit: args.commit,
         spans: spans.clone(),
     };
     let config = Config {

@@ -12,14 +12,14 @@ use crate::{
         applied::Applied,
         batch::{Batch, Run},
         decode::Content,
-        fold::ClientStates,
+        fold::Cached,
         progress::Progress,
     },
     metrics::Metrics,
     store::{
         Database, StoreError,
-        apply::{self, ApplyError},
-        classify::CLIENTS_PAIR,
+        apply::{self, ApplyError, Mode},
+        classify::{CLIENTS_KEY, CLIENTS_PAIR, MESSAGES_KEY},
         progress,
         registry::Topic,
         statements,
@@ -66,15 +66,17 @@ pub enum Outcome {
 pub struct Ended {
     /// The connection, if it can be used again.
     pub connection: Option<PgConnection>,
+    /// Whether what was known of the batch's clients was found to be wrong: nothing of it is to be believed.
+    pub is_cache_wrong: bool,
     pub outcome: Outcome,
 }
 
-/// Tries. `cached` are the states of the batch's clients as far as they are known.
+/// Tries. `cached` is what is known of the batch's clients.
 pub async fn attempt(
     (database, topic, metrics): (Database, Topic, Arc<Metrics>),
     connection: Option<PgConnection>,
     work: Work,
-    cached: ClientStates,
+    cached: Cached,
 ) -> Ended {
     let mut connection = match connection {
         Some(connection) => connection,
@@ -85,13 +87,23 @@ pub async fn attempt(
             match connected {
                 Ok(connection) => connection,
                 Err(error) => {
-                    return Ended { connection: None, outcome: Outcome::Failed(error.into()) };
+                    let outcome = Outcome::Failed(error.into());
+                    return Ended { connection: None, is_cache_wrong: false, outcome };
                 }
             }
         }
     };
+    let mut is_cache_wrong = false;
     let result = match &work {
-        Work::Apply(batch) => apply::apply(&mut connection, topic, batch, cached).await.map(Outcome::Applied),
+        Work::Apply(batch) => {
+            let mut applied = apply::apply(&mut connection, topic, batch, cached, Mode::Copy).await;
+            if let Some(constraint) = met(&applied) {
+                note_conflict(&metrics, batch, constraint);
+                is_cache_wrong = true;
+                applied = apply::apply(&mut connection, topic, batch, Cached::default(), Mode::Careful).await;
+            }
+            applied.map(Outcome::Applied)
+        }
         Work::Settle(batch) => {
             let partitions: Vec<Partition> = batch.runs.iter().map(|run| run.partition).collect();
             progress::load(&mut connection, topic.topic_ref, &partitions)
@@ -105,11 +117,28 @@ pub async fn attempt(
         Ok(outcome) => Ok(outcome),
     };
     match result {
-        Ok(outcome) => Ended { connection: Some(connection), outcome },
+        Ok(outcome) => Ended { connection: Some(connection), is_cache_wrong, outcome },
         Err(error) => {
-            Ended { connection: is_usable(&error).then_some(connection), outcome: Outcome::Failed(error) }
+            let connection = is_usable(&error).then_some(connection);
+            Ended { connection, is_cache_wrong, outcome: Outcome::Failed(error) }
         }
     }
+}
+
+/// The key under which a row was met that was believed to be new: the belief was wrong, not the batch.
+fn met(applied: &Result<Applied, ApplyError>) -> Option<&'static str> {
+    let Err(ApplyError::Store(StoreError::Present(constraint))) = applied else { return None };
+    [CLIENTS_KEY, MESSAGES_KEY].into_iter().find(|key| key == constraint)
+}
+
+fn note_conflict(metrics: &Metrics, batch: &Batch, constraint: &'static str) {
+    metrics.processor_copy_conflicts_total.inc();
+    tracing::warn!(
+        constraint,
+        partitions = batch.runs.len(),
+        records = batch.len(),
+        "a row that was believed to be new is there, applying the batch with care"
+    );
 }
 
 /// A single record is refused because its client's pair is there: that is its fault only if the pair is

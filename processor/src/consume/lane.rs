@@ -50,7 +50,7 @@ use crate::{
         poller::{Chunk, Entry},
     },
     metrics::Metrics,
-    store::{Database, apply::ApplyError, registry::Topic},
+    store::{Commit, Database, apply::ApplyError, registry::Topic},
 };
 
 /// After this time an attempt is left behind: the server's own timeouts have ended its transaction, or
@@ -65,6 +65,8 @@ pub struct LaneConfig {
     pub dead_letters: DeadLetterConfig,
     /// How many clients the caches of all lanes hold.
     pub cache: Arc<CacheBudget>,
+    /// When the COMMIT of a batch is answered.
+    pub commit: Commit,
     /// Where sampled traces go on.
     pub spans: Spans,
 }
@@ -146,7 +148,7 @@ impl Lane {
         reports: mpsc::Sender<LaneReport>,
     ) -> Self {
         Self {
-            database,
+            database: database.for_batches(config.commit),
             topic,
             pending: Pending::new(config.batch.clone()),
             part_limit: PartLimit::new(config.batch.batch_records_max),
@@ -316,7 +318,7 @@ async fn finished(phase: &mut Phase) -> Ended {
             // The attempt panicked, which has been logged: what it wrote is not known.
             Err(_) => {
                 let outcome = Outcome::Failed(ApplyError::Unsettled("the attempt panicked"));
-                Ended { connection: None, outcome }
+                Ended { connection: None, is_cache_wrong: true, outcome }
             }
         },
         Phase::Idle | Phase::Waiting { .. } => std::future::pending().await,

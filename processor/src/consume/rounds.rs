@@ -20,7 +20,7 @@ use crate::{
         seat::AssignmentEpoch,
     },
     kafka::topic::{InspectError, Inspector, TopicProfile},
-    store::{StoreError, halts, progress},
+    store::{StoreError, halts, progress, stuck},
 };
 
 /// After the consumer has met a batch that it cannot read, the partitions that stand still are asked for one for
@@ -210,6 +210,11 @@ async fn rows(taker: &Taker, beliefs: &[Belief]) -> Result<(Vec<Progress>, Vec<D
     let rows = progress::load(&mut connection, taker.topic_ref(), &partitions).await?;
     let halted = halted(&mut connection, taker, &partitions).await?;
     let differences = differences(beliefs, &rows, &halted);
+    // Of whichever process: it may be what keeps partitions of this one from going on.
+    let ended = answered("the sessions", stuck::end(&mut connection).await).unwrap_or_default();
+    if ended > 0 {
+        tracing::warn!(ended, "ended sessions whose process does not send the rows that it has announced");
+    }
     Ok((rows, differences))
 }
 

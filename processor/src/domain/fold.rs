@@ -2,16 +2,15 @@
 //! what was there before; ids and times come from the records (R20), so that replaying the topic
 //! gives the same rows.
 //!
-//! A message is new or a duplicate, and only a new one may open a dialog, end an idle one or extend one.
-//! Where the answer decides whether a dialog begins or ends (the client is known and has none active when
-//! the message comes, or one that may have been idle), it is looked up before: [`lookups`] names these
-//! messages. Where it does not (the dialog stays active anyway, or the client is new and can have no
-//! message yet), the insert itself answers, and [`Folded::settle`] tells the duplicates from the new ones.
+//! A message is new or a duplicate, and only a new one may open a dialog, end an idle one or extend one. So what is
+//! not certainly new is looked up before: [`lookups`] names these messages. A message is certainly new if its client
+//! has no row, or if all ids of its client's messages are known ([`Ids`]) and its own is not among them.
+//!
+//! What the fold takes for new is written and has to be new. Only an insert that passes over what is there
+//! ([`Inserted::Only`]) may find out otherwise, and [`Folded::settle`] makes duplicates of those.
 //!
 //! The file is long because it is one function: what goes in, what comes out, and both halves of it. Who changes one
 //! has to see the others.
-
-use std::collections::{HashMap, HashSet};
 
 use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
@@ -19,6 +18,7 @@ use uuid::Uuid;
 use crate::domain::{
     alias::{self, NewAlias},
     batch::Batch,
+    batch_map::{self, BatchMap, BatchSet},
     counters::Counters,
     dead_letter::DeadLetterReason,
     decode::{Content, Received, Record},
@@ -32,6 +32,27 @@ pub struct ClientState {
     /// Whether the client has a row.
     pub known: bool,
     pub active: Option<ActiveDialog>,
+    pub ids: Ids,
+}
+
+/// What is known of the ids of a client's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ids {
+    /// Nothing, unless the client has no row.
+    #[default]
+    Unknown,
+    /// All of them: those that may be stored are among [`Cached::suspects`].
+    Complete,
+    /// The batch has created the client, so that those in it are all.
+    Created,
+}
+
+/// What is known of the clients of a batch without asking.
+#[derive(Debug, Clone, Default)]
+pub struct Cached {
+    pub states: ClientStates,
+    /// The places of messages that may be stored already although all ids of their clients are known.
+    pub suspects: BatchSet<(Partition, Offset)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +80,12 @@ impl CloseReason {
 }
 
 /// The states of the clients of a batch.
-pub type ClientStates = HashMap<ClientId, ClientState>;
+pub type ClientStates = BatchMap<ClientId, ClientState>;
 
 pub type MessageKey<'a> = (ClientId, &'a str);
 
 /// The bodies that are known for message ids.
-pub type Bodies<'a> = HashMap<MessageKey<'a>, Body>;
+pub type Bodies<'a> = BatchMap<MessageKey<'a>, Body>;
 
 /// A client to be written.
 #[derive(Debug, Clone, Copy)]
@@ -114,8 +135,26 @@ pub struct NewMessage<'a> {
     pub record: &'a Record,
     pub received: &'a Received,
     pub dialog_id: Uuid,
-    /// Whether it opened that dialog: then it must turn out to be new.
+    /// Whether it opened that dialog: then it must be new.
     pub opens: bool,
+}
+
+/// Which of the messages that the fold took for new were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Inserted {
+    /// All of them: a single one that is there already would have refused them all.
+    All,
+    /// Those at these places.
+    Only(BatchSet<(Partition, Offset)>),
+}
+
+impl Inserted {
+    pub fn holds(&self, record: &Record) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(places) => places.contains(&(record.raw.partition, record.raw.offset)),
+        }
+    }
 }
 
 /// What the records do, as far as it is known before the messages are inserted.
@@ -128,12 +167,12 @@ pub struct Folded<'a> {
     /// Messages to be inserted, the first of each id.
     pub messages: Vec<NewMessage<'a>>,
     /// Dialogs that were active before and got messages under an idle gap: what was known of the latest.
-    touched: HashMap<Uuid, TouchedDialog>,
+    touched: BatchMap<Uuid, TouchedDialog>,
     after: ClientStates,
     /// Messages whose id came before, in this batch or in the table.
     repeats: Vec<(&'a Record, &'a Received)>,
     dead_letters: Vec<(&'a Record, DeadLetterReason)>,
-    counters: HashMap<Partition, Counters>,
+    counters: BatchMap<Partition, Counters>,
 }
 
 #[derive(Debug)]
@@ -147,55 +186,39 @@ pub struct Settled<'a> {
     /// Dead letters to be written.
     pub dead_letters: Vec<(&'a Record, DeadLetterReason)>,
     /// What became of the records, by partition.
-    pub counters: HashMap<Partition, Counters>,
+    pub counters: BatchMap<Partition, Counters>,
 }
 
-/// A message that opened a dialog was there before, although its client has never been written or the
-/// lookup did not find it: somebody else writes to the tables.
+/// A message that opened a dialog was there before, although its client had no row or the look-up did not find it:
+/// somebody else writes to the tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ForeignWrite {
     pub partition: Partition,
     pub offset: Offset,
 }
 
-/// The messages that have to be looked up before the fold: those that might open a dialog, or end an idle
-/// one.
-pub fn lookups<'a>(batch: &'a Batch, before: &ClientStates) -> Vec<MessageKey<'a>> {
-    let closing: HashSet<ClientId> = batch
-        .records()
-        .filter_map(|record| match &record.content {
-            Content::Close(client_id) => Some(*client_id),
-            Content::Message(_) | Content::DeadLetter(_) => None,
-        })
-        .collect();
-    let idle = maybe_idle(batch, before);
-    let may_open = |client_id: &ClientId| {
-        before.get(client_id).is_some_and(|state| {
-            state.known && (state.active.is_none() || closing.contains(client_id) || idle.contains(client_id))
+/// The messages that have to be looked up before the fold: all that are not certainly new.
+pub fn lookups<'a>(
+    batch: &'a Batch,
+    before: &ClientStates,
+    suspects: &BatchSet<(Partition, Offset)>,
+) -> Vec<MessageKey<'a>> {
+    let may_be_stored = |record: &Record, client_id: ClientId| {
+        before.get(&client_id).is_some_and(|state| match state.ids {
+            Ids::Unknown => state.known,
+            Ids::Complete | Ids::Created => suspects.contains(&(record.raw.partition, record.raw.offset)),
         })
     };
-    let keys: HashSet<MessageKey<'a>> =
-        messages(batch).map(key).filter(|(client_id, _)| may_open(client_id)).collect();
-    keys.into_iter().collect()
-}
-
-/// The clients whose active dialog some message of the batch might find idle, whichever of the others are
-/// new: the latest message before it is at the earliest what is known, or the earliest of the batch.
-fn maybe_idle(batch: &Batch, before: &ClientStates) -> HashSet<ClientId> {
-    let mut earliest: HashMap<ClientId, Timestamp> = HashMap::new();
-    let mut idle = HashSet::new();
-    for record in batch.records() {
-        let Content::Message(received) = &record.content else { continue };
-        let (Some(gap), client_id) = (received.idle_gap, received.message.client_id()) else { continue };
-        let Some(active) = before.get(&client_id).and_then(|state| state.active) else { continue };
-        let appended_at = record.raw.appended_at;
-        let last = earliest.entry(client_id).or_insert(active.last_message_at.unwrap_or(appended_at));
-        *last = (*last).min(appended_at);
-        if gap.ended_at(*last, appended_at).is_some() {
-            idle.insert(client_id);
+    let looked_up = batch.records().filter_map(|record| match &record.content {
+        Content::Message(received) if may_be_stored(record, received.message.client_id()) => {
+            Some(key(received))
         }
-    }
-    idle
+        Content::Message(_) | Content::Close(_) | Content::DeadLetter(_) => None,
+    });
+    let mut keys: Vec<MessageKey<'a>> = looked_up.collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
 }
 
 /// When the latest message of a dialog was appended, once `next` is one of its messages. The broker's clock
@@ -210,9 +233,14 @@ pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing
     let mut fold = Fold {
         topic_id,
         existing,
-        seen: HashSet::with_capacity(batch.len()),
-        opened: HashMap::new(),
-        folded: Folded { after: before, ..Folded::default() },
+        seen: batch_map::set(batch.len()),
+        opened: batch_map::map(before.len()),
+        folded: Folded {
+            messages: Vec::with_capacity(batch.len()),
+            counters: batch_map::map(batch.runs.len()),
+            after: before,
+            ..Folded::default()
+        },
     };
     for run in &batch.runs {
         let mut counters = Counters { control: run.control(), ..Counters::default() };
@@ -237,9 +265,9 @@ pub fn fold<'a>(batch: &'a Batch, topic_id: Uuid, before: ClientStates, existing
 struct Fold<'a, 'e> {
     topic_id: Uuid,
     existing: &'e Bodies<'a>,
-    seen: HashSet<MessageKey<'a>>,
+    seen: BatchSet<MessageKey<'a>>,
     /// Where in `folded.opened` a client's active dialog stands, if this batch opened it.
-    opened: HashMap<ClientId, usize>,
+    opened: BatchMap<ClientId, usize>,
     folded: Folded<'a>,
 }
 
@@ -256,7 +284,7 @@ impl<'a> Fold<'a, '_> {
         }
         let state = self.folded.after.entry(client_id).or_default();
         if !state.known {
-            state.known = true;
+            (state.known, state.ids) = (true, Ids::Created);
             self.folded.clients.push(NewClient { first: received, created_at: appended_at });
         }
         let opens = state.active.is_none();
@@ -286,8 +314,9 @@ impl<'a> Fold<'a, '_> {
 
     /// When a client's dialog ended, if it was idle for too long before a message that comes now.
     fn idle_since(&self, client_id: ClientId, gap: Option<IdleGap>, now: Timestamp) -> Option<Timestamp> {
+        let gap = gap?;
         let last_message_at = self.folded.after.get(&client_id)?.active?.last_message_at?;
-        gap?.ended_at(last_message_at, now)
+        gap.ended_at(last_message_at, now)
     }
 
     /// Notes the latest message: at once in a dialog that this batch opens, all messages of which are known
@@ -318,26 +347,27 @@ impl<'a> Fold<'a, '_> {
 }
 
 impl<'a> Folded<'a> {
-    /// Tells new messages, duplicates and reused ids apart. `inserted` are the places of the messages
-    /// that the table took; `stored` are the bodies of those that it held already, and of those that
-    /// were looked up.
+    /// Tells new messages, duplicates and reused ids apart. `inserted` are the messages that the table takes;
+    /// `stored` are the bodies of those that it held already, and of those that were looked up.
     ///
     /// # Errors
     /// [`ForeignWrite`]: nothing of the batch may be committed.
-    pub fn settle(
-        self,
-        inserted: &HashSet<(Partition, Offset)>,
-        mut stored: Bodies<'a>,
-    ) -> Result<Settled<'a>, ForeignWrite> {
+    pub fn settle(self, inserted: &Inserted, mut stored: Bodies<'a>) -> Result<Settled<'a>, ForeignWrite> {
         let Self { messages, touched, mut after, mut repeats, mut dead_letters, mut counters, .. } = self;
         let touched = touch_inserted(touched, &messages, inserted, &mut after);
-        let mut aliases = Vec::new();
+        if let Inserted::Only(_) = inserted {
+            // Where somebody else may be writing, nothing is known for certain.
+            after.values_mut().for_each(|state| state.ids = Ids::Unknown);
+        }
+        let (mut aliases, any_repeats) = (Vec::new(), !repeats.is_empty());
         for message in messages {
             let NewMessage { record, received, opens, .. } = message;
             let (partition, offset) = (record.raw.partition, record.raw.offset);
-            if inserted.contains(&(partition, offset)) {
+            if inserted.holds(record) {
                 aliases.extend(NewAlias::of(record, received));
-                stored.insert(key(received), received.message.body());
+                if any_repeats {
+                    stored.insert(key(received), received.message.body());
+                }
                 counters.entry(partition).or_default().messages += 1;
             } else if opens {
                 return Err(ForeignWrite { partition, offset });
@@ -362,20 +392,20 @@ impl<'a> Folded<'a> {
 /// The latest messages of dialogs that were active before, now that it is known which are new: a duplicate
 /// extends nothing.
 fn touch_inserted(
-    mut touched: HashMap<Uuid, TouchedDialog>,
+    mut touched: BatchMap<Uuid, TouchedDialog>,
     messages: &[NewMessage<'_>],
-    inserted: &HashSet<(Partition, Offset)>,
+    inserted: &Inserted,
     after: &mut ClientStates,
 ) -> Vec<TouchedDialog> {
     if touched.is_empty() {
         return Vec::new();
     }
-    let before: HashMap<Uuid, Option<Timestamp>> =
+    let before: BatchMap<Uuid, Option<Timestamp>> =
         touched.values().map(|dialog| (dialog.id, dialog.last_message_at)).collect();
     let mut new: Vec<&NewMessage<'_>> = messages
         .iter()
         .filter(|message| touched.contains_key(&message.dialog_id))
-        .filter(|message| inserted.contains(&(message.record.raw.partition, message.record.raw.offset)))
+        .filter(|message| inserted.holds(message.record))
         .collect();
     new.sort_unstable_by_key(|message| (message.record.raw.partition, message.record.raw.offset));
     for NewMessage { record, received, dialog_id, .. } in new {
@@ -391,14 +421,6 @@ fn touch_inserted(
         }
     }
     touched.into_values().filter(|dialog| before.get(&dialog.id) != Some(&dialog.last_message_at)).collect()
-}
-
-/// The messages of a batch.
-pub fn messages(batch: &Batch) -> impl Iterator<Item = &Received> {
-    batch.records().filter_map(|record| match &record.content {
-        Content::Message(received) => Some(received.as_ref()),
-        Content::Close(_) | Content::DeadLetter(_) => None,
-    })
 }
 
 pub fn key(received: &Received) -> MessageKey<'_> {

@@ -13,6 +13,11 @@ pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 /// Where a header's name and value lie in a record's bytes.
 type HeaderSpans = (Range<usize>, Option<Range<usize>>);
 
+/// How many headers the ingest API writes, and more bytes than they take: with this much room at once a record's
+/// headers are gone through a single time. What is not used is given back, what is not enough grows.
+const HEADERS: usize = 8;
+const HEADER_BYTES: usize = 512;
+
 /// A record as it was read.
 #[derive(Debug, Clone)]
 pub struct RawRecord {
@@ -31,20 +36,19 @@ impl RawRecord {
         (partition, offset, appended_at): (Partition, Offset, Timestamp),
         key: Option<&[u8]>,
         value: Option<&[u8]>,
-        headers: impl Iterator<Item = Header<'a>> + Clone,
+        headers: impl Iterator<Item = Header<'a>>,
     ) -> Self {
-        let in_headers: usize =
-            headers.clone().map(|(name, value)| name.len() + value.map_or(0, <[u8]>::len)).sum();
         let lengths = [key, value].map(|part| part.map_or(0, <[u8]>::len));
-        let mut bytes = Vec::with_capacity(lengths.iter().sum::<usize>() + in_headers);
+        let mut bytes = Vec::with_capacity(lengths.iter().sum::<usize>() + HEADER_BYTES);
+        let mut spans = Vec::with_capacity(HEADERS);
         let mut push = |part: &[u8]| {
             let start = bytes.len();
             bytes.extend_from_slice(part);
             start..bytes.len()
         };
         let (key, value) = (key.map(&mut push), value.map(&mut push));
-        let headers = headers.map(|(name, value)| (push(name), value.map(&mut push))).collect();
-        Self { partition, offset, appended_at, bytes: bytes.into(), key, value, headers }
+        spans.extend(headers.map(|(name, value)| (push(name), value.map(&mut push))));
+        Self { partition, offset, appended_at, bytes: bytes.into(), key, value, headers: spans.into() }
     }
 
     pub fn key(&self) -> Option<&[u8]> {

@@ -26,9 +26,8 @@ pub async fn insert(
     within_deadline(
         sqlx::query!(
             "insert into client_aliases (record_offset, named_at, partition, topic_ref, client_id, alias)
-             select record_offset, named_at, partition, $1, client_id, alias
-             from unnest($2::bigint[], $3::timestamptz[], $4::integer[], $5::uuid[], $6::text[])
-                  as named (record_offset, named_at, partition, client_id, alias)
+             select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::integer[]), $1, unnest($5::uuid[]),
+                    unnest($6::text[])
              on conflict (client_id, alias) do nothing",
             topic_ref.0,
             &offsets,

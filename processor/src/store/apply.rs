@@ -3,14 +3,13 @@
 //! transaction answers ROLLBACK without an error: only a compare-and-set that has just moved every
 //! row proves the transaction alive (R15).
 
-use std::collections::HashSet;
-
 use schemas::{ClientId, Partition};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{
     aliases,
-    classify::StoreError,
+    classify::{CLIENTS_KEY, StoreError},
+    messages,
     progress::{self, Advance},
     registry::Topic,
     statements,
@@ -19,9 +18,10 @@ use crate::{
     domain::{
         applied::Applied,
         batch::Batch,
+        batch_map::BatchSet,
         counters::Counters,
         decode::Record,
-        fold::{self, Bodies, ClientStates, ForeignWrite, Settled},
+        fold::{self, Bodies, Cached, ClientStates, Folded, ForeignWrite, Inserted, Settled},
     },
     failpoint::failpoint,
 };
@@ -40,7 +40,17 @@ pub enum ApplyError {
     Foreign(ForeignWrite),
 }
 
-/// Applies a batch. `cached` are the states of clients that are known without asking.
+/// How the messages of a batch are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// By COPY, which takes nothing but new ones. What was believed to be new and is not refuses the batch with
+    /// [`StoreError::Present`], and says nothing about its records.
+    Copy,
+    /// By an insert that passes over what is there: for a batch that COPY refused.
+    Careful,
+}
+
+/// Applies a batch. `cached` is what is known of its clients without asking.
 ///
 /// Never cancel it: a dropped `begin` or `commit` leaves a transaction open (R14).
 #[expect(clippy::disallowed_methods, reason = "the one place that opens a batch's transaction")]
@@ -48,26 +58,27 @@ pub async fn apply(
     connection: &mut PgConnection,
     topic: Topic,
     batch: &Batch,
-    cached: ClientStates,
+    cached: Cached,
+    mode: Mode,
 ) -> Result<Applied, ApplyError> {
     let mut transaction = connection.begin().await.map_err(StoreError::from)?;
     failpoint!("after_begin");
-    let before = complete(&mut transaction, batch, cached).await?;
-    let existing = look_up(&mut transaction, fold::lookups(batch, &before)).await?;
+    let Cached { states, suspects } = cached;
+    let before = complete(&mut transaction, batch, states).await?;
+    let existing = look_up(&mut transaction, fold::lookups(batch, &before, &suspects)).await?;
 
     let mut folded = fold::fold(batch, topic.topic_id, before, &existing);
-    statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    let created = statements::insert_clients(&mut transaction, &mut folded.clients).await?;
+    if mode == Mode::Copy && usize::try_from(created) != Ok(folded.clients.len()) {
+        return Err(StoreError::Present(CLIENTS_KEY.to_owned()).into());
+    }
     failpoint!("after_clients");
     statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
     statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
     failpoint!("after_dialogs");
-    let inserted =
-        statements::insert_messages(&mut transaction, topic.topic_ref, &mut folded.messages).await?;
+    let inserted = write_messages(&mut transaction, topic, &mut folded, mode).await?;
     failpoint!("after_messages");
-    let refused = folded.messages.iter().filter(|message| {
-        let raw = &message.record.raw;
-        !inserted.contains(&(raw.partition, raw.offset))
-    });
+    let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
     let mut stored =
         look_up(&mut transaction, refused.map(|message| fold::key(message.received)).collect()).await?;
     stored.extend(existing);
@@ -104,7 +115,7 @@ async fn complete(
     batch: &Batch,
     mut states: ClientStates,
 ) -> Result<ClientStates, StoreError> {
-    let unknown: HashSet<ClientId> =
+    let unknown: BatchSet<ClientId> =
         batch.records().filter_map(Record::client_id).filter(|client| !states.contains_key(client)).collect();
     if !unknown.is_empty() {
         let unknown: Vec<ClientId> = unknown.into_iter().collect();
@@ -113,11 +124,28 @@ async fn complete(
     Ok(states)
 }
 
+async fn write_messages(
+    connection: &mut PgConnection,
+    topic: Topic,
+    folded: &mut Folded<'_>,
+    mode: Mode,
+) -> Result<Inserted, StoreError> {
+    match mode {
+        Mode::Copy => {
+            messages::copy(connection, topic.topic_ref, &mut folded.messages).await?;
+            Ok(Inserted::All)
+        }
+        Mode::Careful => {
+            messages::insert(connection, topic.topic_ref, &mut folded.messages).await.map(Inserted::Only)
+        }
+    }
+}
+
 async fn look_up<'a>(
     connection: &mut PgConnection,
     keys: Vec<fold::MessageKey<'a>>,
 ) -> Result<Bodies<'a>, StoreError> {
-    if keys.is_empty() { Ok(Bodies::new()) } else { statements::bodies(connection, &keys).await }
+    if keys.is_empty() { Ok(Bodies::default()) } else { statements::bodies(connection, &keys).await }
 }
 
 fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance> {

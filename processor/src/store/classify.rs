@@ -25,6 +25,10 @@ const fn rule(sqlstate: &'static str, why: &'static str) -> Rule {
 /// The unique pair of `clients`: the only key that a record can meet with another id behind it.
 pub const CLIENTS_PAIR: &str = "clients_external_client_id_client_phone_key";
 
+/// The keys that the writes of a batch may meet if somebody else has written: an id that was believed to be new.
+pub const CLIENTS_KEY: &str = "clients_pkey";
+pub const MESSAGES_KEY: &str = "messages_pkey";
+
 /// The closed list: what may be blamed on one record, after bisection down to it.
 const ABOUT_A_RECORD: [Rule; 4] = [
     rule(
@@ -58,13 +62,13 @@ const PRESENT: [Rule; 4] = [
     },
     Rule {
         sqlstate: "23505",
-        constraint: Some("clients_pkey"),
+        constraint: Some(CLIENTS_KEY),
         why: "the insert passes over an id that is there",
     },
     Rule {
         sqlstate: "23505",
-        constraint: Some("messages_pkey"),
-        why: "the insert passes over an id that is there",
+        constraint: Some(MESSAGES_KEY),
+        why: "COPY takes only what is believed to be new, and the insert passes over an id that is there",
     },
 ];
 

@@ -2,14 +2,16 @@
 //! (which topic, which partitions), [`rules`] (what is in force from which offset on), [`progress`] (who
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
 //! decided), [`reopen`] (a topic created again, accepted by a person), [`letters`] (dead letters to be read and
-//! replayed), [`statements`] and [`aliases`] (set-based writes), [`apply`] (the one transaction), [`classify`] (what an
+//! replayed), [`statements`] and [`aliases`] (set-based writes), [`messages`] and [`copy`] (the messages, by COPY), [`apply`] (the one transaction), [`stuck`] (sessions of frozen processes), [`classify`] (what an
 //! error asks the caller to do), [`migrations`] (which of them are applied?), [`schema`] (are the tables those of them?).
 
 pub mod aliases;
 pub mod apply;
 pub mod classify;
+pub mod copy;
 pub mod halts;
 pub mod letters;
+pub mod messages;
 pub mod migrations;
 mod names;
 pub mod progress;
@@ -19,6 +21,7 @@ pub mod rules;
 pub mod schema;
 pub mod session;
 pub mod statements;
+pub mod stuck;
 
 pub use classify::StoreError;
-pub use session::Database;
+pub use session::{Commit, Database};

@@ -34,6 +34,16 @@ pub struct DatabaseConfig {
     pub database_url_file: Option<Secret>,
 }
 
+/// When the COMMIT of a batch is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Commit {
+    /// When it is where the server's `synchronous_commit` wants it: on its disk, unless somebody has set it otherwise.
+    Durable,
+    /// Before it is on the disk. A server that crashes loses the last moments, and the topic brings them back: the rows
+    /// go back together with the offsets.
+    Replayable,
+}
+
 /// Makes connections.
 #[derive(Debug, Clone)]
 pub struct Database {
@@ -51,8 +61,19 @@ impl Database {
         Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
     }
 
+    /// The same for the transactions of batches, and for nothing else: what takes a partition and what a person decides
+    /// is durable, and with it every batch that was committed before.
+    pub fn for_batches(&self, commit: Commit) -> Self {
+        let options = self.options.clone();
+        let options = match commit {
+            Commit::Durable => options,
+            Commit::Replayable => options.options([("synchronous_commit", "off")]),
+        };
+        Self { options }
+    }
+
     /// A connection to a server that can be written to, for a writer: a frozen writer's locks are freed
-    /// by the server after ten seconds (R18). Whatever the database or the role has set, each deadline is the one
+    /// by the server after ten seconds (R18), or by [`super::stuck`] if it waits for rows. Whatever the database or the role has set, each deadline is the one
     /// that is written here; the one of the transaction is set afterwards, since servers before 17 do not know it.
     ///
     /// # Errors

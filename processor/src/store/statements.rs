@@ -1,11 +1,13 @@
-//! The writes of a batch: one statement a table, over arrays. Rows are sorted by key, so that writers
-//! that meet on a row wait for each other instead of deadlocking (pitfalls 56). Above each statement
+//! The writes of a batch but for its messages: one statement a table, over arrays. Rows are sorted by key, so
+//! that writers that meet on a row wait for each other instead of deadlocking (pitfalls 56). Above each statement
 //! stands the index it relies on. Dead letters have one owner each, and need no order.
-
-use std::collections::HashSet;
+//!
+//! What is inserted is unnested in the list of what is selected, where PostgreSQL takes a value at a time: as a table
+//! (`from unnest(…)`) it would first write down each array whole. All arrays of a statement are of one length, so that
+//! they run side by side.
 
 use chrono::{DateTime, Utc};
-use schemas::{Body, BodyHash, ClientId, Message, Partition, Timestamp};
+use schemas::{Body, BodyHash, ClientId, Message, Timestamp};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,10 +16,10 @@ use crate::domain::{
     dead_letter::DeadLetterReason,
     decode::Record,
     fold::{
-        self, ActiveDialog, Bodies, ClientState, ClientStates, ClosedDialog, MessageKey, NewClient,
-        NewMessage, OpenedDialog, TouchedDialog,
+        ActiveDialog, Bodies, ClientState, ClientStates, ClosedDialog, Ids, MessageKey, NewClient,
+        OpenedDialog, TouchedDialog,
     },
-    position::{Offset, TopicRef},
+    position::TopicRef,
     record::RawRecord,
 };
 
@@ -43,7 +45,7 @@ pub async fn client_states(
         let last_message_at =
             row.last_message_at.and_then(|at| Timestamp::from_micros(at.timestamp_micros()));
         let active = row.active.map(|id| ActiveDialog { id, last_message_at });
-        (ClientId::from_uuid(row.id), ClientState { known: true, active })
+        (ClientId::from_uuid(row.id), ClientState { known: true, active, ids: Ids::Unknown })
     }));
     Ok(states)
 }
@@ -84,13 +86,13 @@ pub async fn bodies<'a>(
     Ok(found.collect())
 }
 
-/// Writes new clients. Index: `clients_pkey`; the unique pair refuses another id for it.
+/// Writes new clients, and says how many were. Index: `clients_pkey`; the unique pair refuses another id for it.
 pub async fn insert_clients(
     connection: &mut PgConnection,
     clients: &mut [NewClient<'_>],
-) -> Result<(), StoreError> {
+) -> Result<u64, StoreError> {
     if clients.is_empty() {
-        return Ok(());
+        return Ok(0);
     }
     clients.sort_unstable_by_key(|client| client.first.message.client_id().as_uuid());
     let messages = || clients.iter().map(|client| &client.first.message);
@@ -98,10 +100,10 @@ pub async fn insert_clients(
     let external: Vec<&str> = messages().map(|message| message.external_client_id().as_str()).collect();
     let phones: Vec<&str> = messages().map(|message| message.address().as_str()).collect();
     let created_at: Vec<DateTime<Utc>> = clients.iter().map(|client| client.created_at.to_utc()).collect();
-    within_deadline(
+    let done = within_deadline(
         sqlx::query!(
             "insert into clients (id, external_client_id, client_phone, created_at)
-             select * from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[])
+             select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[])
              on conflict (id) do nothing",
             &ids,
             &external as &[&str],
@@ -111,7 +113,7 @@ pub async fn insert_clients(
         .execute(connection),
     )
     .await?;
-    Ok(())
+    Ok(done.rows_affected())
 }
 
 /// The client that has a message's pair. Index: `clients_external_client_id_client_phone_key`.
@@ -210,10 +212,8 @@ pub async fn open_dialogs(
         sqlx::query!(
             "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset,
                                   last_message_at)
-             select client_id, id, opened_at, closed_at, close_reason, $1, partition, opened_offset, last_message_at
-             from unnest($2::uuid[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::text[], $7::integer[],
-                         $8::bigint[], $9::timestamptz[])
-                  as opened (client_id, id, opened_at, closed_at, close_reason, partition, opened_offset, last_message_at)",
+             select unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]), unnest($5::timestamptz[]),
+                    unnest($6::text[]), $1, unnest($7::integer[]), unnest($8::bigint[]), unnest($9::timestamptz[])",
             topic_ref.0,
             &clients,
             &ids,
@@ -228,63 +228,6 @@ pub async fn open_dialogs(
     )
     .await?;
     Ok(())
-}
-
-/// Inserts the messages whose id is free, and says which. Index: `messages_pkey`.
-pub async fn insert_messages(
-    connection: &mut PgConnection,
-    topic_ref: TopicRef,
-    messages: &mut [NewMessage<'_>],
-) -> Result<HashSet<(Partition, Offset)>, StoreError> {
-    if messages.is_empty() {
-        return Ok(HashSet::new());
-    }
-    messages.sort_unstable_by_key(|message| fold::key(message.received));
-    let raw = || messages.iter().map(|message| &message.record.raw);
-    let received = || messages.iter().map(|message| message.received);
-    let offsets: Vec<i64> = raw().map(|raw| raw.offset.0).collect();
-    let appended_at: Vec<DateTime<Utc>> = raw().map(|raw| raw.appended_at.to_utc()).collect();
-    let received_at: Vec<DateTime<Utc>> = received().map(|one| one.received_at.to_utc()).collect();
-    let sent_at: Vec<Option<DateTime<Utc>>> =
-        received().map(|one| one.message.sent_at().map(schemas::Timestamp::to_utc)).collect();
-    let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
-    let clients: Vec<Uuid> = received().map(|one| one.message.client_id().as_uuid()).collect();
-    let dialogs: Vec<Uuid> = messages.iter().map(|message| message.dialog_id).collect();
-    let bodies: Vec<Body> = received().map(|one| one.message.body()).collect();
-    let hashes: Vec<&[u8]> = bodies.iter().map(|body| body.hash.0.as_slice()).collect();
-    let ids: Vec<&str> = received().map(|one| one.message.external_message_id().as_str()).collect();
-    let request_ids: Vec<Option<&str>> =
-        received().map(|one| one.request_id.as_ref().map(schemas::RequestId::as_str)).collect();
-    let texts: Vec<&str> = received().map(|one| one.message.text().as_str()).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
-                                   client_id, dialog_id, body_hash, external_message_id, request_id, text)
-             select record_offset, appended_at, received_at, sent_at, partition, $1,
-                    client_id, dialog_id, body_hash, external_message_id, request_id, text
-             from unnest($2::bigint[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[], $6::integer[],
-                         $7::uuid[], $8::uuid[], $9::bytea[], $10::text[], $11::text[], $12::text[])
-                  as message (record_offset, appended_at, received_at, sent_at, partition,
-                              client_id, dialog_id, body_hash, external_message_id, request_id, text)
-             on conflict (client_id, external_message_id) do nothing
-             returning partition, record_offset",
-            topic_ref.0,
-            &offsets,
-            &appended_at,
-            &received_at,
-            &sent_at as &[Option<DateTime<Utc>>],
-            &partitions,
-            &clients,
-            &dialogs,
-            &hashes as &[&[u8]],
-            &ids as &[&str],
-            &request_ids as &[Option<&str>],
-            &texts as &[&str],
-        )
-        .fetch_all(connection),
-    )
-    .await?;
-    Ok(rows.into_iter().map(|row| (Partition(row.partition), Offset(row.record_offset))).collect())
 }
 
 /// Writes dead letters. Index: `dead_letters_pkey`. A letter is replaced only where an operator has moved
@@ -309,10 +252,8 @@ pub async fn insert_dead_letters(
     within_deadline(
         sqlx::query!(
             "insert into dead_letters (topic_ref, partition, record_offset, reason, detail, key, value, headers, appended_at)
-             select $1, partition, record_offset, reason, detail, key, value, headers::jsonb, appended_at
-             from unnest($2::integer[], $3::bigint[], $4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[],
-                         $9::timestamptz[])
-                  as letter (partition, record_offset, reason, detail, key, value, headers, appended_at)
+             select $1, unnest($2::integer[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]),
+                    unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::text[])::jsonb, unnest($9::timestamptz[])
              on conflict (topic_ref, partition, record_offset) do update
              set reason = excluded.reason, detail = excluded.detail, key = excluded.key, value = excluded.value,
                  headers = excluded.headers, appended_at = excluded.appended_at, replayed_at = null,
@@ -363,8 +304,10 @@ pub fn put_text_or_hex(header: &mut serde_json::Map<String, serde_json::Value>, 
 
 #[cfg(test)]
 mod tests {
+    use schemas::Partition;
+
     use super::*;
-    use crate::domain::record::Header;
+    use crate::domain::{position::Offset, record::Header};
 
     #[test]
     fn headers_that_are_not_text_are_kept_in_hexadecimal() {

@@ -14,9 +14,10 @@ use processor::{
     consume::dialogs::{CacheBudget, DialogCache},
     domain::{
         batch::{Batch, Run},
-        fold::ClientStates,
+        fold::Cached,
         position::{NextOffset, OwnerEpoch},
     },
+    store::apply::Mode,
 };
 
 use tables::Tables;
@@ -33,6 +34,8 @@ enum Fate {
     Lost,
     /// Its parts are committed one by one, as when a record is looked for that the database refuses.
     Split,
+    /// It is committed with care, as after a row was met that was believed to be new.
+    Careful,
 }
 
 /// A batch: how many records of each partition, and what happens to it.
@@ -48,6 +51,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => Just(Fate::CommittedUnheard),
         2 => Just(Fate::Lost),
         1 => Just(Fate::Split),
+        1 => Just(Fate::Careful),
     ];
     let step = (prop::collection::vec(0..9_usize, PARTITIONS), fate)
         .prop_map(|(records, fate)| Step { records, fate });
@@ -68,15 +72,19 @@ impl Processor<'_> {
             return;
         }
         match step.fate {
-            Fate::Committed => self.apply(&batch),
+            Fate::Committed => self.apply(&batch, Mode::Copy),
             Fate::CommittedUnheard => {
-                self.apply(&batch);
+                self.apply(&batch, Mode::Copy);
                 self.forget();
             }
             Fate::Lost => {
                 let cached = self.cached(&batch);
-                drop(self.tables.applied(self.topic.id, &batch, cached));
+                drop(self.tables.applied(self.topic.id, &batch, cached, Mode::Copy));
                 self.forget();
+            }
+            Fate::Careful => {
+                self.forget();
+                self.apply(&batch, Mode::Careful);
             }
             Fate::Split => self.apply_split(batch),
         }
@@ -103,33 +111,25 @@ impl Processor<'_> {
     fn apply_split(&mut self, batch: Batch) {
         match batch.split() {
             Ok(parts) => parts.into_iter().for_each(|part| self.apply_split(part)),
-            Err(single) => self.apply(&single),
+            Err(single) => self.apply(&single, Mode::Copy),
         }
     }
 
-    fn apply(&mut self, batch: &Batch) {
+    fn apply(&mut self, batch: &Batch, mode: Mode) {
         let cached = self.cached(batch);
-        let (tables, after) = self.tables.applied(self.topic.id, batch, cached);
+        let (tables, after) = self.tables.applied(self.topic.id, batch, cached, mode);
         self.tables = tables;
         for run in &batch.runs {
-            let cache = self.cache(run.partition);
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                if let Some(state) = after.get(&client) {
-                    cache.put(client, *state);
-                }
-            }
+            self.cache(run.partition).learn(run, &after);
         }
     }
 
-    fn cached(&mut self, batch: &Batch) -> ClientStates {
-        let mut states = ClientStates::new();
+    fn cached(&mut self, batch: &Batch) -> Cached {
+        let mut cached = Cached::default();
         for run in &batch.runs {
-            let cache = self.cache(run.partition);
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                states.extend(cache.find(client).map(|state| (client, state)));
-            }
+            self.cache(run.partition).recall(run, &mut cached);
         }
-        states
+        cached
     }
 
     fn cache(&mut self, partition: schemas::Partition) -> &mut DialogCache {

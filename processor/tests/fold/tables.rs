@@ -3,12 +3,19 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use processor::domain::{
-    batch::Batch,
-    counters::Counters,
-    decode::Record,
-    fold::{self, ActiveDialog, Bodies, ClientState, ClientStates, Folded, MessageKey, Settled},
-    position::Offset,
+use processor::{
+    domain::{
+        batch::Batch,
+        batch_map::BatchSet,
+        counters::Counters,
+        decode::Record,
+        fold::{
+            self, ActiveDialog, Bodies, Cached, ClientState, ClientStates, Folded, Ids, Inserted, MessageKey,
+            Settled,
+        },
+        position::Offset,
+    },
+    store::apply::Mode,
 };
 use schemas::{Body, ClientId, Partition, Timestamp};
 use uuid::Uuid;
@@ -45,17 +52,24 @@ impl Tables {
     }
 
     /// What a transaction with the batch leaves behind, and what the clients are then.
-    pub fn applied(&self, topic_id: Uuid, batch: &Batch, cached: ClientStates) -> (Self, ClientStates) {
+    pub fn applied(&self, topic_id: Uuid, batch: &Batch, cached: Cached, mode: Mode) -> (Self, ClientStates) {
         let mut tables = self.clone();
-        let mut before = cached;
+        let Cached { states: mut before, suspects } = cached;
         for client in batch.records().filter_map(Record::client_id) {
             before.entry(client).or_insert_with(|| tables.client_state(client));
         }
-        let existing = tables.bodies(fold::lookups(batch, &before));
+        let existing = tables.bodies(fold::lookups(batch, &before, &suspects));
         let folded = fold::fold(batch, topic_id, before, &existing);
         tables.write_clients_and_dialogs(&folded);
-        let inserted = tables.insert_messages(&folded);
-        let refused = folded.messages.iter().filter(|message| !inserted.contains(&place(message.record)));
+        let places = tables.insert_messages(&folded);
+        let inserted = match mode {
+            Mode::Copy => {
+                assert_eq!(places.len(), folded.messages.len(), "messages_pkey");
+                Inserted::All
+            }
+            Mode::Careful => Inserted::Only(places),
+        };
+        let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
         let mut stored = tables.bodies(refused.map(|message| fold::key(message.received)).collect());
         stored.extend(existing);
         let Settled { after, touched, aliases, dead_letters, counters } =
@@ -102,7 +116,11 @@ impl Tables {
         let mut active = active
             .filter(|(_, dialog)| dialog.closed.is_none())
             .map(|((_, id), dialog)| ActiveDialog { id: *id, last_message_at: dialog.last_message_at });
-        ClientState { known: self.clients.contains_key(&client), active: active.next_back() }
+        ClientState {
+            known: self.clients.contains_key(&client),
+            active: active.next_back(),
+            ids: Ids::Unknown,
+        }
     }
 
     fn bodies<'a>(&self, keys: Vec<MessageKey<'a>>) -> Bodies<'a> {
@@ -112,7 +130,8 @@ impl Tables {
 
     fn write_clients_and_dialogs(&mut self, folded: &Folded<'_>) {
         for client in &folded.clients {
-            self.clients.entry(client.first.message.client_id()).or_insert(client.created_at);
+            let row = self.clients.insert(client.first.message.client_id(), client.created_at);
+            assert_eq!(row, None, "clients_pkey");
         }
         for dialog in &folded.closed {
             let row = self.dialogs.get_mut(&(dialog.client_id, dialog.id)).unwrap();
@@ -131,8 +150,8 @@ impl Tables {
         }
     }
 
-    fn insert_messages(&mut self, folded: &Folded<'_>) -> HashSet<(Partition, Offset)> {
-        let mut inserted = HashSet::new();
+    fn insert_messages(&mut self, folded: &Folded<'_>) -> BatchSet<(Partition, Offset)> {
+        let mut inserted = BatchSet::default();
         for message in &folded.messages {
             let (client, id) = fold::key(message.received);
             let place = place(message.record);

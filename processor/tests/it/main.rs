@@ -7,6 +7,7 @@ mod addresses;
 mod assignment;
 mod codecs;
 mod commit_unknown;
+mod copy;
 mod crash;
 mod dialogs;
 mod duplicates;

@@ -84,3 +84,28 @@ fn a_commit_that_waits_for_a_standby_that_is_not_there_and_becomes_visible_late_
     assert_eq!(telex.number("select count(*) from halts"), 0);
     drop(servers);
 }
+
+#[test]
+fn batches_that_a_crashed_server_had_not_on_disk_come_again_from_the_topic() {
+    let (mut telex, mut servers) = Telex::with_own_servers();
+    let api = telex.ingest_api();
+    let processor = telex.processor_with(&["--commit=replayable"]);
+    keep(&api, &message("client", "before", "Hello"));
+    telex.assert_clean();
+    // What nobody waits for reaches the disk in ten seconds, not in a fifth of one.
+    telex.execute("alter system set wal_writer_delay = '10s'");
+    telex.execute("select pg_reload_conf()");
+    sleep(Duration::from_secs(1));
+    for number in 0..20 {
+        keep(&api, &message(&format!("client-{}", number % 3), &number.to_string(), "Hello"));
+    }
+    wait_for("all of them", Duration::from_secs(30), || telex.number("select count(*) from messages") == 21);
+    servers.postgres.kill();
+    servers.postgres.start_again().unwrap();
+    wait_for("rows that went back", Duration::from_secs(60), || {
+        let seen = r#"processor_differences_total{difference="next_offset"}"#;
+        metric(&processor, seen).is_some_and(|seen| seen > 0)
+    });
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&21.into(), &0.into()));
+}

@@ -1,16 +1,15 @@
 //! What a lane applies next: the work that waits, then what is left of a batch, then a new one. Whatever it is, only
 //! what is still owned by the same stretch of ownership goes into an attempt.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
-
-use schemas::ClientId;
+use std::{sync::Arc, time::Instant};
 
 use super::{Lane, Phase};
 use crate::{
     consume::attempt::{Work, attempt},
     domain::{
         batch::{Batch, Run},
-        fold::ClientStates,
+        batch_map,
+        fold::Cached,
     },
 };
 
@@ -33,7 +32,7 @@ impl Lane {
         self.clock.tried(now);
         let cached = match &work {
             Work::Apply(batch) => self.cached(batch),
-            Work::Settle(_) => ClientStates::new(),
+            Work::Settle(_) => Cached::default(),
         };
         let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
         let attempt =
@@ -71,24 +70,17 @@ impl Lane {
         self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
     }
 
-    fn cached(&mut self, batch: &Batch) -> ClientStates {
-        let mut states = ClientStates::new();
-        let mut asked: HashSet<ClientId> = HashSet::new();
+    fn cached(&mut self, batch: &Batch) -> Cached {
+        let mut cached = Cached { states: batch_map::map(batch.len()), ..Cached::default() };
+        let mut clients = 0_usize;
         for run in &batch.runs {
-            let Some(partition) = self.partitions.get_mut(&run.partition) else {
-                continue;
-            };
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                if asked.insert(client)
-                    && let Some(state) = partition.cache.find(client)
-                {
-                    states.insert(client, state);
-                }
+            if let Some(state) = self.partitions.get_mut(&run.partition) {
+                clients += state.cache.recall(run, &mut cached);
             }
         }
-        let lookups = &self.metrics.processor_cache_lookups_total;
-        lookups.with_label_values(&["hit"]).inc_by(states.len() as u64);
-        lookups.with_label_values(&["miss"]).inc_by((asked.len() - states.len()) as u64);
-        states
+        let (hits, lookups) = (cached.states.len(), &self.metrics.processor_cache_lookups_total);
+        lookups.with_label_values(&["hit"]).inc_by(hits as u64);
+        lookups.with_label_values(&["miss"]).inc_by(clients.saturating_sub(hits) as u64);
+        cached
     }
 }

@@ -26,6 +26,9 @@ impl Lane {
         };
         self.connection = ended.connection;
         let batch = Arc::clone(work.batch());
+        if ended.is_cache_wrong {
+            self.forget_clients(&batch);
+        }
         match ended.outcome {
             Outcome::Applied(applied) => {
                 self.clock.answered();
@@ -62,11 +65,7 @@ impl Lane {
             let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else {
                 continue;
             };
-            for client in run.records.iter().filter_map(|record| record.client_id()) {
-                if let Some(after) = applied.after.get(&client) {
-                    state.cache.put(client, *after);
-                }
-            }
+            state.cache.learn(run, &applied.after);
         }
         self.metrics.count_applied(batch, &applied);
         for (partition, offset, reason) in &applied.dead_letters {
@@ -119,12 +118,17 @@ impl Lane {
 
     /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
     pub(super) fn settle(&mut self, batch: Arc<Batch>) {
+        self.forget_clients(&batch);
+        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
+    }
+
+    /// Forgets all clients of a batch's partitions.
+    fn forget_clients(&mut self, batch: &Batch) {
         for run in &batch.runs {
             if let Some(state) = self.partitions.get_mut(&run.partition) {
                 state.cache.forget();
             }
         }
-        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
     }
 
     async fn advanced(&mut self, run: &Run) {
