@@ -18,7 +18,7 @@ use serde::Deserialize;
 
 use crate::{
     lab::Lab,
-    usage::{self, Cpu, Memory, Pids, Uses},
+    usage::{self, Cpu, Memory, Pids},
 };
 
 /// What `loadtest run --report` tells, as far as it is read here.

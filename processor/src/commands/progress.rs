@@ -16,7 +16,10 @@ use sqlx::PgConnection;
 use super::{halts::resume, output::say, topic::Confirmation};
 use crate::{
     domain::{position::NextOffset, progress::Progress},
-    kafka::{client::KafkaConfig, topic::Inspector},
+    kafka::{
+        client::KafkaConfig,
+        topic::{Inspector, TopicIdentity},
+    },
     store::{
         Database, StoreError, progress,
         registry::{self, Registration, Topic},
@@ -27,6 +30,8 @@ use crate::{
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
     /// Show each partition's next offset, log end, lag and counters, and why it stands still if it does.
+    ///
+    /// Rows and brokers tell it, no processor is asked: /readyz has what a processor itself says.
     Show {
         /// As JSON.
         #[arg(long)]
@@ -132,19 +137,19 @@ async fn load(database: &Database, inspector: &Arc<Inspector>) -> anyhow::Result
     let mut connection = database.reader().await?;
     match registered(&mut connection, inspector).await? {
         None => Ok(Vec::new()),
-        Some(topic) => Ok(progress::load(&mut connection, topic.topic_ref, &topic.partitions()).await?),
+        Some((topic, _)) => Ok(progress::load(&mut connection, topic.topic_ref, &topic.partitions()).await?),
     }
 }
 
-/// The topic as it was registered; `None` before the first processor has done that.
+/// The topic as it was registered, and as the brokers have it now; `None` before the first processor has registered it.
 async fn registered(
     connection: &mut PgConnection,
     inspector: &Arc<Inspector>,
-) -> anyhow::Result<Option<Topic>> {
+) -> anyhow::Result<Option<(Topic, TopicIdentity)>> {
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     match registry::find(connection, &identity).await? {
         Registration::Unknown => Ok(None),
-        Registration::Known(topic) => Ok(Some(topic)),
+        Registration::Known(topic) => Ok(Some((topic, identity))),
         Registration::Recreated { registered } => {
             bail!("the topic's id is {}, the registered one is {}", identity.topic_id, registered.topic_id)
         }

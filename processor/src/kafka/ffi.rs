@@ -17,6 +17,7 @@ use crate::domain::record::Header;
 
 /// The headers of a record, names as bytes: rust-rdkafka panics on a name that is not UTF-8, and
 /// such a record would end every processor that reads it.
+#[derive(Clone)]
 pub struct Headers<'a> {
     headers: *const rd::rd_kafka_headers_t,
     index: usize,

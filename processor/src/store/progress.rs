@@ -2,6 +2,8 @@
 //! the compare-and-set of [`advance`] is the last statement of each transaction (R15), the epoch
 //! that [`take`] raises fences the former owner (R17).
 
+use std::collections::HashMap;
+
 use schemas::Partition;
 use sqlx::PgConnection;
 
@@ -53,6 +55,40 @@ pub async fn load(
         repeated: row.repeated,
     });
     Ok(progress.collect())
+}
+
+/// Who took a partition last, and when its row was written last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Whoever it was may have ended since; `None`: nobody yet.
+    pub owner: Option<String>,
+    /// By the server's own clock.
+    pub seconds_ago: i64,
+}
+
+/// Who wrote the rows of some partitions, and when: for people. A partition without a row is absent from the answer.
+pub async fn written(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    partitions: &[Partition],
+) -> Result<HashMap<Partition, Written>, StoreError> {
+    let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select partition, owner,
+                      greatest(extract(epoch from now() - updated_at)::bigint, 0) as "seconds_ago!"
+               from partition_progress
+               where topic_ref = $1 and partition = any($2)"#,
+            topic_ref.0,
+            &partitions,
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let written = rows
+        .into_iter()
+        .map(|row| (Partition(row.partition), Written { owner: row.owner, seconds_ago: row.seconds_ago }));
+    Ok(written.collect())
 }
 
 /// Takes partitions: raises the owner epoch of each row that is still as it was read and whose partition is not

@@ -1,6 +1,7 @@
 //! A Telex of a test's own: topic, database, directory, programs. Dropping it kills what still runs.
 
 use std::{
+    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
@@ -135,6 +136,17 @@ impl Telex {
     /// The partitions that stand still.
     pub fn halts(&self) -> Vec<Value> {
         serde_json::from_str(&self.say(&["halts", "list", "--json"])).unwrap()
+    }
+
+    /// What `progress show` says of partitions that stand still: the codes, without the words.
+    pub fn standing_still(&self) -> BTreeMap<i32, String> {
+        let rows: Vec<Value> = serde_json::from_str(&self.say(&["progress", "show", "--json"])).unwrap();
+        let code = |row: &Value| {
+            let said: Vec<&str> = row["stands_still"].as_str()?.split(": ").collect();
+            let codes = if matches!(said[0], "halted" | "would_halt") { 2 } else { 1 };
+            Some((i32::try_from(row["partition"].as_i64()?).unwrap(), said[..codes].join(": ")))
+        };
+        rows.iter().filter_map(code).collect()
     }
 
     /// A load generator at work.

@@ -10,15 +10,10 @@ use serde_json::Value;
 use crate::{
     harness::{Telex, metric, readiness, wait_for},
     second_broker::SecondBroker,
-    topic::{self, Writer, partition_of},
+    topic::{self, Writer, client_of},
 };
 
 const SOON: Duration = Duration::from_secs(90);
-
-/// A client of a partition.
-fn client_of(partition: i32) -> String {
-    (0..).map(|at| format!("client-{at}")).find(|name| partition_of(name) == partition).unwrap()
-}
 
 #[test]
 fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {

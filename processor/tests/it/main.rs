@@ -25,6 +25,7 @@ mod memory;
 mod outage;
 mod poison;
 mod pooler;
+mod progress;
 mod prove;
 mod prove_log;
 mod quarantine;

@@ -68,6 +68,27 @@ fn progress_set_acts_on_an_idle_partition_although_no_record_comes() {
 }
 
 #[test]
+fn a_changed_rule_is_taken_up_by_idle_partitions_although_no_record_comes() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    let processor = telex.processor();
+    writer.messages("client", 0..1);
+    telex.assert_clean();
+    let lowest_epoch = "select min(owner_epoch) from partition_progress";
+    let before = telex.number(lowest_epoch);
+    telex.say(&["dialog-rules", "set", "--idle-gap=1s", "--yes"]);
+    // The change raises each epoch once, and so does each takeover that reads it.
+    wait_for("every partition to be taken up again", NOTICED, || telex.number(lowest_epoch) >= before + 2);
+    assert_eq!(metric(&processor, &differences("owner_epoch")), Some(12));
+    // What came before the rule is not measured.
+    writer.messages("client", 1..2);
+    std::thread::sleep(Duration::from_millis(1_500));
+    writer.messages("client", 2..3);
+    telex.assert_clean();
+    assert_eq!(telex.number("select count(*) from dialogs where close_reason = 'idle_gap'"), 1);
+}
+
+#[test]
 fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_by_name() {
     let mut telex = Telex::new();
     let mut processor = telex.processor();

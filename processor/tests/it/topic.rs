@@ -119,6 +119,11 @@ pub fn partition_of(client: &str) -> i32 {
     client_id(client).partition(PartitionCount::new(PARTITIONS).unwrap()).0
 }
 
+/// A client of a partition.
+pub fn client_of(partition: i32) -> String {
+    (0..).map(|at| format!("client-{at}")).find(|name| partition_of(name) == partition).unwrap()
+}
+
 /// A client of another partition than `other`'s.
 pub fn client_beside(other: &str) -> String {
     (0..).map(|at| format!("beside-{at}")).find(|name| partition_of(name) != partition_of(other)).unwrap()

@@ -138,6 +138,7 @@ fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
     let rows: Value = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
     let row = rows.as_array().unwrap().iter().find(|row| row["partition"] == partition).unwrap();
     assert_eq!((&row["lag"], &row["held_back"]), (&json!(3), &json!(3)));
+    assert!(row["stands_still"].as_str().unwrap().starts_with("open_transaction: from 2 on"), "{row}");
 
     transactional.end();
     let report = telex.assert_clean();

@@ -95,6 +95,7 @@ fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_do
     wait_for("the partition to wait, by name", SOON, || readiness(&processor).1.contains(&by_name));
     let waits = format!("processor_partition_waiting{{partition=\"{partition}\",reason=\"no_record\"}}");
     assert_eq!(metric(&processor, &waits), Some(1));
+    assert_eq!(telex.standing_still().get(&partition).map(String::as_str), Some("no_record"));
     let beside = client_beside("client");
     writer.messages(&beside, 0..2);
     wait_for("the others", SOON, || telex.number("select count(*) from messages") == 7);
