@@ -15,6 +15,7 @@ use super::{
 use crate::domain::{
     batch_map::BatchSet,
     fold::{self, NewMessage},
+    halt::SchemaFault,
     position::{Offset, TopicRef},
 };
 
@@ -27,6 +28,9 @@ const COPY: &str =
 const COLUMNS: i16 = 12;
 const FIXED_BYTES: usize = 14 + 24 + 32 + 16;
 const FIXED_ROW_BYTES: usize = ROW_BYTES + 12 * FIELD_BYTES + FIXED_BYTES;
+
+/// What the server says itself of a column whose type does not fit.
+const DATATYPE_MISMATCH: &str = "42804";
 
 /// Writes messages that are all new. Index: `messages_pkey`, which refuses them all if one of them is not
 /// ([`StoreError::Present`]).
@@ -48,7 +52,8 @@ pub async fn copy(
         copy.send(rows.as_slice()).await?;
         copy.finish().await
     });
-    if usize::try_from(copied.await?) == Ok(messages.len()) {
+    let copied = copied.await.map_err(ended_within_copy)?;
+    if usize::try_from(copied) == Ok(messages.len()) {
         Ok(())
     } else {
         // Somebody's trigger has passed over some: who was it?
@@ -56,23 +61,59 @@ pub async fn copy(
     }
 }
 
-/// Asks for what COPY does not ask for: is there the key that refuses a second row, and are the columns of the types
-/// that their bytes are written in? Without a row, but with the lock of one that writes: until the end of the
-/// transaction nobody changes the table.
+/// Asks for what COPY does not ask for: is there the key that refuses a second row, and are the columns of exactly the
+/// types that their bytes are written in? An insert would cast to another one; COPY would take the bytes as they are, or
+/// blame the record. Without a row, but with the lock of a statement that writes one: until the end of the transaction
+/// nobody changes the table.
 async fn hold_table(connection: &mut PgConnection) -> Result<(), StoreError> {
-    within_deadline(
-        sqlx::query!(
-            "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
-                                   client_id, dialog_id, body_hash, external_message_id, request_id, text)
-             select null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null::integer,
-                    null::smallint, null::uuid, null::uuid, null::bytea, null::text, null::text, null::text
-             where false
-             on conflict (client_id, external_message_id) do nothing"
+    let other = within_deadline(
+        sqlx::query_scalar!(
+            r#"with held as (
+                   insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
+                                         client_id, dialog_id, body_hash, external_message_id, request_id, text)
+                   select null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null::integer,
+                          null::smallint, null::uuid, null::uuid, null::bytea, null::text, null::text, null::text
+                   where false
+                   on conflict (client_id, external_message_id) do nothing
+               )
+               select columns.name as "name!"
+               from (values ('record_offset', pg_typeof((null::messages).record_offset), 'bigint'::regtype),
+                            ('appended_at', pg_typeof((null::messages).appended_at), 'timestamptz'),
+                            ('received_at', pg_typeof((null::messages).received_at), 'timestamptz'),
+                            ('sent_at', pg_typeof((null::messages).sent_at), 'timestamptz'),
+                            ('partition', pg_typeof((null::messages).partition), 'integer'),
+                            ('topic_ref', pg_typeof((null::messages).topic_ref), 'smallint'),
+                            ('client_id', pg_typeof((null::messages).client_id), 'uuid'),
+                            ('dialog_id', pg_typeof((null::messages).dialog_id), 'uuid'),
+                            ('body_hash', pg_typeof((null::messages).body_hash), 'bytea'),
+                            ('external_message_id', pg_typeof((null::messages).external_message_id), 'text'),
+                            ('request_id', pg_typeof((null::messages).request_id), 'text'),
+                            ('text', pg_typeof((null::messages).text), 'text'))
+                    as columns (name, found, written)
+               where columns.found <> columns.written
+               limit 1"#
         )
-        .execute(connection),
+        .fetch_optional(connection),
     )
     .await?;
-    Ok(())
+    other.map_or(Ok(()), |column| {
+        Err(StoreError::Tables(Box::new(SchemaFault {
+            sqlstate: DATATYPE_MISMATCH.to_owned(),
+            table: Some("messages".to_owned()),
+            column: Some(column),
+            constraint: None,
+            routine: None,
+        })))
+    })
+}
+
+/// A session that the server ends within a COPY may have been too much (`transaction_timeout`): its reason is lost, since
+/// sqlx reads on for the end of an answer that has none.
+fn ended_within_copy(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Retry(ended @ sqlx::Error::Io(_)) => StoreError::TooMuch(ended),
+        error => error,
+    }
 }
 
 fn rows(topic_ref: TopicRef, messages: &[NewMessage<'_>]) -> Vec<u8> {

@@ -36,6 +36,28 @@ fn a_full_batch_that_the_server_does_not_take_in_time_is_halved_and_the_backlog_
 }
 
 #[test]
+fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_less() {
+    let mut telex = Telex::new();
+    let writer = Writer::new(&telex);
+    // The deadline of the transaction, counted anew from the statement: it passes within the COPY, not beside it.
+    telex.execute(
+        "create function brief() returns trigger language plpgsql as $$begin
+             perform set_config('transaction_timeout', '0', true);
+             perform set_config('transaction_timeout', '2s', true);
+             return null;
+         end$$;
+         create trigger brief before insert on messages for each statement execute function brief()",
+    );
+    telex.execute(&slow("0.01", "true"));
+    writer.messages("client", 0..1_000);
+    let processor = telex.processor_with(&["--lanes=1"]);
+    let report = telex.assert_clean();
+    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&1_000.into(), &0.into()));
+    let less = metric(&processor, r#"processor_apply_failures_total{action="less"}"#);
+    assert!(less.is_some_and(|less| less >= 1), "{less:?}: no batch was too much");
+}
+
+#[test]
 fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_letter() {
     let mut telex = Telex::new();
     let writer = Writer::new(&telex);

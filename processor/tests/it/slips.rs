@@ -48,6 +48,13 @@ fn slips() -> Vec<Slip> {
              alter table messages alter column body_hash type integer using 0",
             "alter table messages alter column body_hash type bytea using kept; alter table messages drop column kept",
         ),
+        // Every value would fit: as it is cast, not as its bytes are.
+        slip(
+            "42804",
+            json!({"table": "messages", "column": "body_hash"}),
+            "alter table messages alter column body_hash type text using encode(body_hash, 'hex')",
+            "alter table messages alter column body_hash type bytea using decode(body_hash, 'hex')",
+        ),
         slip(
             "42P10",
             json!({}),
