@@ -76,7 +76,7 @@ async fn hold_table(connection: &mut PgConnection) -> Result<(), StoreError> {
                    where false
                    on conflict (client_id, external_message_id) do nothing
                )
-               select columns.name as "name!"
+               select asked.name as "name!"
                from (values ('record_offset', pg_typeof((null::messages).record_offset), 'bigint'::regtype),
                             ('appended_at', pg_typeof((null::messages).appended_at), 'timestamptz'),
                             ('received_at', pg_typeof((null::messages).received_at), 'timestamptz'),
@@ -89,8 +89,8 @@ async fn hold_table(connection: &mut PgConnection) -> Result<(), StoreError> {
                             ('external_message_id', pg_typeof((null::messages).external_message_id), 'text'),
                             ('request_id', pg_typeof((null::messages).request_id), 'text'),
                             ('text', pg_typeof((null::messages).text), 'text'))
-                    as columns (name, found, written)
-               where columns.found <> columns.written
+                    as asked (name, found, written)
+               where asked.found <> asked.written
                limit 1"#
         )
         .fetch_optional(connection),
