@@ -26,7 +26,7 @@ use crate::{
     metrics::Metrics,
     producers::ProducersFile,
     publish::KafkaPublisher,
-    router::router,
+    router::{messages_accepted, router},
     shards::Shards,
     state::Shared,
     tls::Certificates,
@@ -80,6 +80,7 @@ impl Application {
             admission: Admission::new(&config.limits, &metrics),
             limits: config.limits,
             access_log: AccessLog::new(config.access_log, Arc::clone(&metrics)),
+            messages_accepted: messages_accepted(&metrics),
             metrics,
             spans: Spans::start(&config.spans, "ingest-api")?,
             draining: AtomicBool::new(false),
@@ -113,13 +114,13 @@ impl Application {
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead: the process has to end.
+    /// The producer is dead, or a shard is not attended any more: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
         let admin =
             service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
-        shards.on_each(|shard| {
+        let mut attendants = shards.on_each(|shard| {
             let shared = Arc::clone(&shared);
             async move { shared.publisher.attend(shard).await }
         });
@@ -137,7 +138,9 @@ impl Application {
         let server = service_kit::spawn("server", server);
         let fatal = tokio::select! {
             () = shutdown => None,
-            error = watcher => Some(error),
+            error = watcher => Some(format!("the kafka producer is dead: {error}")),
+            // They have no end: without one, nobody on its shard would get a delivery report.
+            _ended = attendants.join_next() => Some("a shard is not attended any more".to_owned()),
         };
         shared.draining.store(true, Ordering::Release);
         drop(stop);
@@ -150,7 +153,7 @@ impl Application {
         tracing::info!("stopped");
         match fatal {
             None => Ok(()),
-            Some(error) => bail!("the kafka producer is dead: {error}"),
+            Some(error) => bail!(error),
         }
     }
 }

@@ -109,6 +109,13 @@ pub struct KafkaConfig {
     pub linger_max: Duration,
 }
 
+impl KafkaConfig {
+    /// How long a record waits at most before the Kafka client gets it.
+    pub const fn held_back_max(&self) -> Duration {
+        self.linger_max.saturating_sub(self.linger)
+    }
+}
+
 /// How much at once, and how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {
@@ -184,8 +191,9 @@ impl Config {
             "--public-url must be https:// and a host, without a path",
         );
         require(
-            kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
-            "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
+            kafka.socket_timeout <= kafka.message_timeout
+                && kafka.message_timeout + kafka.held_back_max() < limits.ack_deadline,
+            "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold, also with what --linger-ms-max has above --linger-ms added to the second: the answer follows the delivery report",
         );
         require(kafka.linger_max <= LINGER_MAX, "--linger-ms-max must be 1000 at most");
         require(self.coalesce <= COALESCE_MAX, "--coalesce-us must be 5000 at most");
@@ -267,6 +275,15 @@ mod tests {
     fn all_problems_are_told_at_once() {
         let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
         assert_eq!(config.problems().len(), 4);
+    }
+
+    #[test]
+    fn the_kafka_client_has_given_up_before_a_request_does_however_long_a_record_was_held_back() {
+        let count = |linger_max: &str| {
+            let times = ["--message-timeout-ms=8500", "--linger-ms=5", "--linger-ms-max", linger_max];
+            parse(&times).problems().iter().filter(|problem| problem.contains("--linger-ms-max")).count()
+        };
+        assert_eq!((count("504"), count("505")), (0, 1));
     }
 
     #[test]

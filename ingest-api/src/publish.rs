@@ -122,7 +122,7 @@ impl KafkaPublisher {
     /// # Errors
     /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
-        let longest = config.linger_max.saturating_sub(config.linger);
+        let longest = config.held_back_max();
         let partitions = u64::try_from(config.partition_count.get()).unwrap_or(1);
         let epoch = Instant::now();
         let publisher = Self {
@@ -202,16 +202,17 @@ impl KafkaPublisher {
         let mut held = hold.lock();
         if let Some(producer) = self.producer().as_ref() {
             self.send_all(producer, &mut held);
+            held.forget_refused();
         }
     }
 
-    /// Gives librdkafka what was held back, in its order.
+    /// Gives librdkafka what was held back.
     fn send_all(&self, producer: &Producer, held: &mut Held<Letter>) {
-        for letter in held.take() {
-            if let Err(error) = self.send(producer, &letter) {
-                self.desks.of(letter.ticket).post(letter.ticket, Err(error));
-            }
-        }
+        held.hand_over(
+            |letter| letter.record.key.as_str(),
+            |letter| self.send(producer, letter),
+            |Letter { ticket, .. }, error| self.desks.of(ticket).post(ticket, Err(error)),
+        );
     }
 
     /// Takes a record in, which is held back or not.
@@ -223,6 +224,9 @@ impl KafkaPublisher {
         let mut held = hold.lock();
         let producer = self.producer();
         let producer = producer.as_ref().ok_or(QUEUE_FULL)?;
+        if let Some(unavailable) = held.refused(&letter.record.key) {
+            return Err(ApiError::Unavailable(unavailable));
+        }
         match held.put(letter, entered, now) {
             Put::Now(letter) => return self.send(producer, &letter),
             Put::First => hold.announce(),

@@ -5,12 +5,13 @@ use std::{sync::Arc, time::Instant};
 use axum::{
     Router,
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, StatusCode},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use schemas::RequestId;
+use service_kit::prometheus::IntCounter;
 use tracing::Instrument as _;
 
 use crate::{
@@ -19,12 +20,16 @@ use crate::{
     error::{ApiError, Code},
     heads::Flaw,
     messages,
+    metrics::Metrics,
     publish::Publish,
     state::Shared,
     webhooks,
 };
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The code of a 202, for the metric.
+const ACCEPTED: &str = "accepted";
 
 const URI_BYTES_MAX: usize = 2_048;
 /// Some providers send a message in the query: a long one in letters beyond Latin ones, percent-encoded.
@@ -48,15 +53,16 @@ pub fn router<P: Publish>(shared: Arc<Shared<P>>) -> Router {
         .with_state(shared)
 }
 
-/// Gives the request an id: its own, if it has a valid one.
+/// The counter of what nearly all requests are: messages that are kept.
+pub fn messages_accepted(metrics: &Metrics) -> IntCounter {
+    let labels = [messages::PATH, StatusCode::ACCEPTED.as_str(), ACCEPTED];
+    metrics.ingest_requests_total.with_label_values(&labels)
+}
+
+/// Gives the request an id.
 async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Request, next: Next) -> Response {
     let since = Instant::now();
-    let id = request
-        .headers()
-        .get(REQUEST_ID)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| RequestId::parse(value).ok())
-        .unwrap_or_else(new_id);
+    let (id, id_header) = request_id(request.headers());
     // A path of ours as it was declared, never as it was sent: a label has few values.
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = match refusal(&request) {
@@ -71,14 +77,15 @@ async fn tag<P: Publish>(State(shared): State<Arc<Shared<P>>>, mut request: Requ
     if let Some(error) = response.extensions_mut().remove::<ApiError>() {
         response = error.render(id.as_str(), std::mem::take(response.headers_mut()));
     }
-    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
-        response.headers_mut().insert(REQUEST_ID, value);
-    }
+    response.headers_mut().insert(REQUEST_ID, id_header);
     let status = response.status();
-    let success = if status == StatusCode::ACCEPTED { "accepted" } else { "ok" };
+    let success = if status == StatusCode::ACCEPTED { ACCEPTED } else { "ok" };
     let code = response.extensions().get::<Code>().map_or(success, |code| code.0);
     let route = route.as_ref().map_or(OTHER, MatchedPath::as_str);
-    shared.metrics.ingest_requests_total.with_label_values(&[route, status.as_str(), code]).inc();
+    match (route, status, code) {
+        (messages::PATH, StatusCode::ACCEPTED, ACCEPTED) => shared.messages_accepted.inc(),
+        _ => shared.metrics.ingest_requests_total.with_label_values(&[route, status.as_str(), code]).inc(),
+    }
     let took = since.elapsed();
     shared.metrics.ingest_request_seconds.observe(took.as_secs_f64());
     shared.access_log.answered(Answered { request_id: id.as_str(), route, status, code, took });
@@ -98,9 +105,20 @@ fn refusal(request: &Request) -> Option<ApiError> {
     (length > length_max).then_some(ApiError::UriTooLong)
 }
 
+/// A request's id, and the header that tells it: its own, if it has a valid one.
+fn request_id(headers: &HeaderMap) -> (RequestId, HeaderValue) {
+    let own = headers.get(REQUEST_ID).and_then(|value| {
+        let id = RequestId::parse(value.to_str().ok()?).ok()?;
+        Some((id, value.clone()))
+    });
+    own.unwrap_or_else(new_id)
+}
+
 /// UUIDv7: ids of later requests sort later.
 #[expect(clippy::disallowed_methods, reason = "the id of an attempt, not of anything in a row's key")]
-#[expect(clippy::expect_used, reason = "a UUID's text is a valid request id")]
-fn new_id() -> RequestId {
-    RequestId::parse(uuid::Uuid::now_v7().to_string()).expect("a UUID is a request id")
+#[expect(clippy::expect_used, reason = "a UUID's text is a valid request id, and may stand in a header")]
+fn new_id() -> (RequestId, HeaderValue) {
+    let text = uuid::Uuid::now_v7().to_string();
+    let header = HeaderValue::from_str(&text).expect("a UUID may stand in a header");
+    (RequestId::parse(text).expect("a UUID is a request id"), header)
 }

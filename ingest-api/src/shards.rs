@@ -12,6 +12,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
+        mpsc::sync_channel,
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -20,6 +21,7 @@ use std::{
 use tokio::{
     runtime::{Builder, Handle},
     sync::oneshot,
+    task::JoinSet,
 };
 use tokio_util::task::TaskTracker;
 
@@ -73,7 +75,7 @@ struct Shard {
     connections: Arc<AtomicUsize>,
     /// The thread ends when this is dropped.
     until: oneshot::Sender<()>,
-    thread: JoinHandle<()>,
+    thread: JoinHandle<io::Result<()>>,
 }
 
 /// A connection among those of its shard.
@@ -91,16 +93,23 @@ impl Shards {
     /// # Errors
     /// The system gives no more threads or files.
     pub fn start(count: u8, wait: Duration) -> io::Result<Self> {
-        let shards = (0..usize::from(count)).map(|number| Shard::start(number, wait));
+        let shards = (0..usize::from(count))
+            .map(|number| Shard::start(thread::Builder::new().name(format!("shard-{number}")), number, wait));
         let shards: io::Result<Vec<Shard>> = shards.collect();
         Ok(Self { shards: shards?, last: AtomicUsize::new(0) })
     }
 
-    /// Starts a task on each shard, made for its number.
-    pub fn on_each<T: Future<Output = ()> + Send + 'static>(&self, task: impl Fn(usize) -> T) {
+    /// Starts a task on each shard, made for its number. Who has them is told when one ends, also by a panic or with
+    /// its shard; dropping them ends them.
+    pub fn on_each<T>(&self, task: impl Fn(usize) -> T) -> JoinSet<()>
+    where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
         for (number, shard) in self.shards.iter().enumerate() {
-            drop(shard.handle.spawn(task(number)));
+            tasks.spawn_on(task(number), &shard.handle);
         }
+        tasks
     }
 
     /// Serves a connection on the shard that has the fewest. `tracker` knows when it has ended.
@@ -133,18 +142,28 @@ impl Shards {
 }
 
 impl Shard {
-    fn start(number: usize, wait: Duration) -> io::Result<Self> {
-        let runtime =
-            Builder::new_current_thread().enable_all().on_thread_park(move || park(wait)).build()?;
-        let handle = runtime.handle().clone();
+    /// Its runtime is made and dropped on its thread: async code, which calls this, must not drop one.
+    fn start(thread: thread::Builder, number: usize, wait: Duration) -> io::Result<Self> {
+        let (made, handle) = sync_channel(1);
         let (until, ended) = oneshot::channel::<()>();
-        // A dropped sender means the same.
-        let serve = move || {
+        let serve = move || -> io::Result<()> {
+            let runtime =
+                Builder::new_current_thread().enable_all().on_thread_park(move || park(wait)).build()?;
             CURRENT.set(Some(number));
+            let _is_awaited = made.send(runtime.handle().clone()).is_ok();
+            // A dropped sender means the same.
             runtime.block_on(async { ended.await.unwrap_or_default() });
+            Ok(())
         };
-        let thread = thread::Builder::new().name(format!("shard-{number}")).spawn(serve)?;
-        Ok(Self { handle, connections: Arc::default(), until, thread })
+        let thread = thread.spawn(serve)?;
+        match handle.recv() {
+            Ok(handle) => Ok(Self { handle, connections: Arc::default(), until, thread }),
+            // The thread has come to its end, and says why.
+            Err(_) => {
+                let error = thread.join().ok().and_then(Result::err);
+                Err(error.unwrap_or_else(|| io::Error::other("its thread panicked")))
+            }
+        }
     }
 }
 
@@ -244,6 +263,23 @@ mod tests {
         }
         let left = shards.shards.iter().map(|shard| shard.connections.load(Ordering::Relaxed));
         assert_eq!(left.sum::<usize>(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_shard_without_a_thread_is_an_error_also_in_async_code() {
+        let larger_than_any_memory = thread::Builder::new().stack_size(1 << 60);
+        assert!(Shard::start(larger_than_any_memory, 0, Duration::ZERO).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_task_that_panics_on_one_of_the_shards_is_noticed() {
+        let shards = Shards::start(2, Duration::ZERO).unwrap();
+        let mut tasks = shards.on_each(|number| async move {
+            assert_eq!(number, 0, "the other one panics");
+            std::future::pending::<()>().await;
+        });
+        assert!(tasks.join_next().await.unwrap().unwrap_err().is_panic());
+        assert_eq!(tasks.len(), 1, "the first goes on");
     }
 
     #[tokio::test]

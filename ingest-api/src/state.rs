@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use schemas::PartitionCount;
-use service_kit::spans::Spans;
+use service_kit::{prometheus::IntCounter, spans::Spans};
 
 use crate::{
     access_log::AccessLog, admission::Admission, config::Limits, files::Reloaded, metrics::Metrics,
@@ -28,6 +28,8 @@ pub struct Shared<P> {
     /// How much at once, and how long.
     pub limits: Limits,
     pub metrics: Arc<Metrics>,
+    /// One of them, looked up once: see [`messages_accepted`](crate::router::messages_accepted).
+    pub messages_accepted: IntCounter,
     pub access_log: AccessLog,
     /// Where sampled traces go on.
     pub spans: Spans,

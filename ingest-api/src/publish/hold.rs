@@ -1,7 +1,11 @@
 //! What a shard holds back from the producer until the next tick of its [`Pace`]: in the order in which it came, and
 //! never more than so many. Who puts something in and who hands it over hold one lock, so nothing overtakes.
+//!
+//! The producer may refuse what was held back when its request has put in more of the same client already. That is
+//! refused as well, so that all of it, sent again together, still arrives in order (pitfalls 32).
 
 use std::{
+    collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -9,6 +13,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::pace::Pace;
+use crate::error::{ApiError, Unavailable};
 
 /// More of them are handed over at once: a tick must not keep a shard busy for long.
 const HELD_MAX: usize = 500;
@@ -25,11 +30,14 @@ pub struct Hold<T> {
 pub struct Held<T> {
     pace: Pace,
     items: Vec<T>,
+    /// The clients of whom something was refused since the last tick. A request puts in all it has at once, so by the
+    /// next tick it has nothing more of them.
+    refused: HashMap<String, Unavailable>,
 }
 
 impl<T> Hold<T> {
     pub fn new(pace: Pace) -> Self {
-        Self { held: Mutex::new(Held { pace, items: Vec::new() }), news: Notify::new() }
+        Self { held: Mutex::new(Held::new(pace)), news: Notify::new() }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, Held<T>> {
@@ -67,6 +75,15 @@ pub enum Put<T> {
 }
 
 impl<T> Held<T> {
+    fn new(pace: Pace) -> Self {
+        Self { pace, items: Vec::new(), refused: HashMap::new() }
+    }
+
+    /// Why nothing of this client may come behind what was refused of it.
+    pub fn refused(&self, client: &str) -> Option<Unavailable> {
+        self.refused.get(client).copied()
+    }
+
     /// Holds an item back or not, by which the process has had `entered` of them. Whatever came before goes first.
     pub fn put(&mut self, item: T, entered: u64, now: Instant) -> Put<T> {
         let is_held_back = !self.pace.note(entered, now).is_zero();
@@ -82,12 +99,35 @@ impl<T> Held<T> {
     }
 
     fn due(&self, now: Instant) -> Option<Instant> {
-        (!self.items.is_empty()).then(|| self.pace.next_tick(now))
+        let is_idle = self.items.is_empty() && self.refused.is_empty();
+        (!is_idle).then(|| self.pace.next_tick(now))
     }
 
-    /// What is held back, in its order.
-    pub fn take(&mut self) -> impl Iterator<Item = T> {
-        self.items.drain(..)
+    /// Hands over what is held back, in its order, but nothing behind what is refused of the same client; `refuse` gets
+    /// both.
+    pub fn hand_over(
+        &mut self,
+        client: impl Fn(&T) -> &str,
+        mut send: impl FnMut(&T) -> Result<(), ApiError>,
+        mut refuse: impl FnMut(T, ApiError),
+    ) {
+        for item in self.items.drain(..) {
+            let sent = match self.refused.get(client(&item)) {
+                Some(unavailable) => Err(ApiError::Unavailable(*unavailable)),
+                None => send(&item),
+            };
+            let Err(error) = sent else { continue };
+            // What can never be taken has no place in the order.
+            if let ApiError::Unavailable(unavailable) = error {
+                self.refused.insert(client(&item).to_owned(), unavailable);
+            }
+            refuse(item, error);
+        }
+    }
+
+    /// A tick has come.
+    pub fn forget_refused(&mut self) {
+        self.refused.clear();
     }
 }
 
@@ -99,9 +139,20 @@ mod tests {
 
     use super::*;
 
-    fn held() -> (Held<u64>, Instant) {
+    fn held<T>() -> (Held<T>, Instant) {
         let epoch = Instant::now();
-        (Held { pace: Pace::new(Duration::from_millis(15), 12, epoch), items: Vec::new() }, epoch)
+        (Held::new(Pace::new(Duration::from_millis(15), 12, epoch)), epoch)
+    }
+
+    /// What is handed over where nothing is refused.
+    fn take<T: Copy>(held: &mut Held<T>) -> Vec<T> {
+        let mut taken = Vec::new();
+        let send = |item: &T| {
+            taken.push(*item);
+            Ok(())
+        };
+        held.hand_over(|_| "", send, |_, _| panic!("nothing is refused"));
+        taken
     }
 
     #[test]
@@ -116,7 +167,7 @@ mod tests {
             assert_eq!(held.put(number, 2_000 + number, busy), Put::Behind);
         }
         assert_eq!(held.put(501, 2_501, busy), Put::Full);
-        assert_eq!(held.take().collect::<Vec<_>>(), (2..=501).collect::<Vec<_>>());
+        assert_eq!(take(&mut held), (2..=501).collect::<Vec<_>>());
         assert_eq!(held.due(busy), None);
     }
 
@@ -127,7 +178,37 @@ mod tests {
         assert_eq!(hold.lock().put("a", 100_000, Instant::now()), Put::First);
         hold.announce();
         tokio::time::timeout(Duration::from_secs(10), hold.due()).await.unwrap();
-        assert_eq!(hold.lock().take().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(take(&mut hold.lock()), ["a"]);
+    }
+
+    #[test]
+    fn behind_what_is_refused_of_a_client_nothing_of_it_goes_until_the_next_tick() {
+        const AWAY: ApiError = ApiError::Unavailable(Unavailable::Kafka);
+        let (mut held, epoch) = held();
+        let busy = epoch + Duration::from_millis(101);
+        for (number, client) in (2_000..).zip(["anna", "bert", "anna", "carl", "carl"]) {
+            held.put((client, number), number, busy);
+        }
+        let (mut sent, mut refused) = (Vec::new(), Vec::new());
+        held.hand_over(
+            |item| item.0,
+            |item| {
+                sent.push(*item);
+                match item {
+                    ("anna", _) => Err(AWAY),
+                    ("carl", 2_003) => Err(ApiError::RecordTooLarge),
+                    _ => Ok(()),
+                }
+            },
+            |item, error| refused.push((item, error)),
+        );
+        assert_eq!(sent, [("anna", 2_000), ("bert", 2_001), ("carl", 2_003), ("carl", 2_004)]);
+        let too_large = (("carl", 2_003), ApiError::RecordTooLarge);
+        assert_eq!(refused, [(("anna", 2_000), AWAY), (("anna", 2_002), AWAY), too_large]);
+        assert_eq!((held.refused("anna"), held.refused("carl")), (Some(Unavailable::Kafka), None));
+        assert!(held.due(busy).is_some(), "somebody has to look again, though nothing is held back");
+        held.forget_refused();
+        assert_eq!((held.refused("anna"), held.due(busy)), (None, None));
     }
 
     proptest! {
@@ -143,14 +224,14 @@ mod tests {
                 match held.put(number, entered, now) {
                     Put::Now(number) => handed_over.push(number),
                     Put::First | Put::Behind => {}
-                    Put::Full => handed_over.extend(held.take()),
+                    Put::Full => handed_over.extend(take(&mut held)),
                 }
                 if is_tick {
-                    handed_over.extend(held.take());
+                    handed_over.extend(take(&mut held));
                 }
                 prop_assert!(held.items.len() < HELD_MAX);
             }
-            handed_over.extend(held.take());
+            handed_over.extend(take(&mut held));
             prop_assert_eq!(handed_over, (0..count).collect::<Vec<u64>>());
         }
     }

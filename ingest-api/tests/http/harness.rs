@@ -28,7 +28,7 @@ use ingest_api::{
     metrics::Metrics,
     producers::ProducersFile,
     publish::{Acknowledgement, Delivered, Desk, Destination, Publish, Queued},
-    router::router,
+    router::{messages_accepted, router},
     state::Shared,
 };
 use schemas::{EncodedRecord, Partition};
@@ -153,6 +153,7 @@ impl Api {
             admission: Admission::new(&config.limits, &metrics),
             limits: config.limits,
             access_log: AccessLog::new(config.access_log, Arc::clone(&metrics)),
+            messages_accepted: messages_accepted(&metrics),
             metrics,
             spans: Spans::default(),
             draining: AtomicBool::new(false),
