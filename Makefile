@@ -52,8 +52,12 @@ contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document,
 	@$(DEV_ENV) contract-check
 
 .PHONY: k8s-check
-k8s-check: tools ## Build and validate the manifests, and check them against the programs
+k8s-check: tools ## Build the manifests, and check them against the programs
 	@$(DEV_ENV) k8s-check
+
+.PHONY: cluster-check
+cluster-check: tools ## Ask a real Kubernetes API server about the manifests (built once, minutes)
+	@$(DEV_ENV) cluster-check
 
 .PHONY: k8s-rules
 k8s-rules: tools ## Write the alerts of monitoring/ and the roles of migrations/ into k8s/

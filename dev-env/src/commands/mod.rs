@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod build;
+mod cluster_check;
 mod contract_check;
 mod demo;
 mod deployment;
@@ -78,6 +79,8 @@ enum Command {
     ComposeCheck,
     /// Build the manifests of k8s/ and check them against the programs.
     K8sCheck,
+    /// Ask a real API server about every overlay; it is built the first time.
+    ClusterCheck,
     /// Write the alerts into k8s/ in the form that the Prometheus operator takes.
     K8sRules,
     /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
@@ -109,6 +112,7 @@ impl Cli {
             Command::Loadtest { arguments } => loadtest::run(&workspace, &arguments),
             Command::TestApi => test_api::run(&workspace),
             Command::K8sCheck => deployment::k8s_check(&workspace),
+            Command::ClusterCheck => cluster_check::run(&workspace),
             Command::K8sRules => deployment::k8s_rules(&workspace),
             Command::ComposeCheck => deployment::compose_check(&workspace),
             Command::MonitoringCheck => monitoring::run(&workspace),
