@@ -47,6 +47,10 @@ monitoring-check: tools ## Check rules, dashboards and a real Prometheus beside 
 compose-check: tools ## Check Dockerfile and docker-compose.yml against the programs
 	@$(DEV_ENV) compose-check
 
+.PHONY: compose-try
+compose-try: tools ## Start docker-compose.yml on a Docker engine and break it (REQUIRE_ENGINE=1: or fail)
+	@$(DEV_ENV) compose-try
+
 .PHONY: contract-check
 contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document, readers of a real topic
 	@$(DEV_ENV) contract-check

@@ -2,6 +2,7 @@
 
 mod build;
 mod cluster_check;
+mod compose_try;
 mod contract_check;
 mod demo;
 mod deployment;
@@ -77,6 +78,8 @@ enum Command {
     TestApi,
     /// Check Dockerfile and docker-compose.yml against the programs.
     ComposeCheck,
+    /// Start docker-compose.yml on a real Docker engine and try it; without one, say so (REQUIRE_ENGINE=1: fail).
+    ComposeTry,
     /// Build the manifests of k8s/ and check them against the programs.
     K8sCheck,
     /// Ask a real API server about every overlay; it is built the first time.
@@ -115,6 +118,7 @@ impl Cli {
             Command::ClusterCheck => cluster_check::run(&workspace),
             Command::K8sRules => deployment::k8s_rules(&workspace),
             Command::ComposeCheck => deployment::compose_check(&workspace),
+            Command::ComposeTry => compose_try::run(&workspace),
             Command::MonitoringCheck => monitoring::run(&workspace),
             Command::ContractCheck => contract_check::run(&workspace),
             Command::SqlxPrepare { check } => with_services::sqlx_prepare(&workspace, check),

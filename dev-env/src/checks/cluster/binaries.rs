@@ -3,7 +3,6 @@
 //!
 //! Invariant: the directory of a version is complete. Everything is made beside it and moved into place.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -41,26 +40,8 @@ impl Binaries {
     /// # Errors
     /// Go is not there, or the build failed.
     pub fn build(&self, workspace: &Workspace) -> Result<()> {
-        let partial = self.directory.with_file_name(format!("kubernetes.{}.partial", std::process::id()));
-        fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
-        let built = self.build_into(&partial, workspace).and_then(|()| {
-            // Somebody else may have been faster; theirs is as good.
-            fs::rename(&partial, &self.directory).or_else(|error| {
-                if self.are_built() { Ok(()) } else { Err(error).context("the programs cannot be moved") }
-            })
-        });
-        fs::remove_dir_all(&partial).ok();
-        built.context("the Kubernetes API server cannot be built")
-    }
-
-    fn build_into(&self, directory: &Path, workspace: &Workspace) -> Result<()> {
-        // Without it the server calls itself v0.0.0, and kubectl warns of that.
-        let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes()?);
-        let mut go = Command::new("go");
-        go.current_dir(workspace.root().join("dev-env/cluster")).env("CGO_ENABLED", "0");
-        go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &version, "-o"]);
-        go.arg(directory).args(PACKAGES);
-        tools::run(&mut go, "it takes Go 1.23 or later: https://go.dev/dl").map(|_| ())
+        tools::once(&self.directory, |directory| build_into(directory, workspace))
+            .context("the Kubernetes API server cannot be built")
     }
 
     pub fn api_server(&self) -> PathBuf {
@@ -75,6 +56,16 @@ impl Binaries {
     pub fn etcd(&self) -> PathBuf {
         self.directory.join("server")
     }
+}
+
+fn build_into(directory: &Path, workspace: &Workspace) -> Result<()> {
+    // Without it the server calls itself v0.0.0, and kubectl warns of that.
+    let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes()?);
+    let mut go = Command::new("go");
+    go.current_dir(workspace.root().join("dev-env/cluster")).env("CGO_ENABLED", "0");
+    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &version, "-o"]);
+    go.arg(directory).args(PACKAGES);
+    tools::run(&mut go, "it takes Go 1.23 or later: https://go.dev/dl").map(|_| ())
 }
 
 /// The version of Kubernetes, as Go writes it.
