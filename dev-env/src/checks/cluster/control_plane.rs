@@ -129,7 +129,9 @@ fn start_api_server(binaries: &Binaries, directory: &Path, etcd: &str, port: u16
     let key = certificates.join("apiserver.key");
     let mut command = Command::new(binaries.api_server());
     command.arg(format!("--etcd-servers={etcd}"));
-    command.arg("--bind-address=127.0.0.1").arg(format!("--secure-port={port}"));
+    // Without the second it asks the machine for a way out.
+    command.args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1"]);
+    command.arg(format!("--secure-port={port}"));
     command.args(["--service-cluster-ip-range=10.96.0.0/24", "--endpoint-reconciler-type=none"]);
     command.arg("--authorization-mode=RBAC").arg("--token-auth-file").arg(tokens);
     command.arg("--cert-dir").arg(certificates);
