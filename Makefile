@@ -47,13 +47,21 @@ monitoring-check: tools ## Check rules, dashboards and a real Prometheus beside 
 compose-check: tools ## Check Dockerfile and docker-compose.yml against the programs
 	@$(DEV_ENV) compose-check
 
+.PHONY: compose-try
+compose-try: tools ## Start docker-compose.yml on a Docker engine and break it (REQUIRE_ENGINE=1: or fail)
+	@$(DEV_ENV) compose-try
+
 .PHONY: contract-check
 contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document, readers of a real topic
 	@$(DEV_ENV) contract-check
 
 .PHONY: k8s-check
-k8s-check: tools ## Build and validate the manifests, and check them against the programs
+k8s-check: tools ## Build the manifests, and check them against the programs
 	@$(DEV_ENV) k8s-check
+
+.PHONY: cluster-check
+cluster-check: tools ## Ask a real Kubernetes API server about the manifests (built once, minutes)
+	@$(DEV_ENV) cluster-check
 
 .PHONY: k8s-rules
 k8s-rules: tools ## Write the alerts of monitoring/ and the roles of migrations/ into k8s/

@@ -15,6 +15,7 @@
 //! - [`kafka`], [`postgres`]: the servers
 //! - [`programs`]: Telex's own programs, their settings and what they print
 //! - [`leftovers`]: what a killed command left running, found and ended by the next one
+//! - [`engine`]: a Docker engine, for what only one can try
 //! - [`checks`]: what is deployed, held against the programs
 //! - [`commands`]: what a person, or the Makefile, types
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@
 pub mod checks;
 pub mod commands;
 pub mod debian;
+pub mod engine;
 pub mod install;
 pub mod interrupt;
 pub mod kafka;

@@ -1,4 +1,5 @@
-//! The places this package writes to, all of them under `.dev/` in the repository's root.
+//! The places this package writes to, under `.dev/` in the repository's root; what takes minutes to make and is the same in
+//! every clone lies in the cache of the user.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -56,6 +57,14 @@ impl Workspace {
 
     pub fn target(&self) -> PathBuf {
         env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from)
+    }
+
+    /// What outlives a clone, by version: `$XDG_CACHE_HOME/telex`, or `~/.cache/telex`.
+    pub fn cache() -> Result<PathBuf> {
+        let named = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let usual = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+        let caches = named.or_else(usual).context("neither XDG_CACHE_HOME nor HOME names a directory")?;
+        Ok(caches.join("telex"))
     }
 
     pub fn migrations(&self) -> PathBuf {

@@ -6,8 +6,9 @@
 //! check that has gone blind fails the build.
 //!
 //! Reading order: [`finding`], [`files`] and [`yaml`], [`programs`] (what a program says of itself), [`dockerfile`], [`compose`],
-//! [`k8s`], [`planted`], [`tools`] (other people's checks).
+//! [`k8s`], [`cluster`] (what a real API server says), [`planted`], [`tools`] (other people's checks).
 
+pub mod cluster;
 pub mod compose;
 pub mod dockerfile;
 pub mod files;

