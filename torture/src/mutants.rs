@@ -53,7 +53,7 @@ pub enum Finder {
         /// The invariants, one of which must not hold.
         finds: Vec<String>,
     },
-    /// A test of the processor.
+    /// A test of a program or of the contract.
     Test {
         /// Its target, `lib` or `it`, and its path there.
         test: String,
