@@ -55,7 +55,7 @@ pub enum Finder {
     },
     /// A test of a program or of the contract.
     Test {
-        /// Its target, `lib` or `it`, and its path there.
+        /// Its target, `lib`, `it` or `http`, and its path there.
         test: String,
     },
 }
