@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bench::{Bench, say, version},
     faults,
+    verdict::Verdict,
 };
 
 /// What is planted, and what has to find it.
@@ -52,9 +53,9 @@ pub enum Finder {
         /// The invariants, one of which must not hold.
         finds: Vec<String>,
     },
-    /// A test of the processor.
+    /// A test of a program or of the contract.
     Test {
-        /// Its target, `lib` or `it`, and its path there.
+        /// Its target, `lib`, `it` or `http`, and its path there.
         test: String,
     },
 }
@@ -159,14 +160,20 @@ fn sought(
 /// Which of the invariants do not hold when the fault happens.
 fn violated(bench: &mut Bench, fault: &str, finds: &[String]) -> Result<Vec<String>> {
     let fault = faults::find(fault)?;
+    let mut is_missed = false;
     for turn in 0..TRIES {
         bench.stage.options.seed = bench.seed + turn;
-        let violated = bench.run(fault)?.violated();
+        let verdict = bench.run(fault)?;
+        let violated = verdict.violated();
         let named = finds.iter().filter(|name| violated.contains(&name.as_str()));
         let named: Vec<String> = named.cloned().collect();
         if !named.is_empty() {
             return Ok(named);
         }
+        is_missed |= !matches!(verdict, Verdict::Invalid(_));
+    }
+    if !is_missed {
+        bail!("no run of {} says anything", fault.id);
     }
     Ok(Vec::new())
 }

@@ -45,6 +45,10 @@ pub const TAKEOVER: Duration = Duration::from_secs(9);
 const RATE_MIN: u64 = 200;
 const SETUP: Duration = Duration::from_secs(60);
 
+/// How many records are applied, as a server tells it.
+pub const APPLIED: &str =
+    "select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress";
+
 /// How long the rate is looked at before a fault.
 const LOOK: Duration = Duration::from_millis(1_500);
 /// How long the rate may take to come back after a fault.

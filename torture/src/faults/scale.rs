@@ -56,14 +56,14 @@ pub fn rolling_restarts(world: &mut World, _ground: &mut Ground) -> Result<Strik
         while world.processors.len() < count {
             world.processor("")?;
         }
-        spread(world, count)?;
+        world.spread()?;
     }
     let others: Vec<String> = world.processors.keys().filter(|name| **name != first).cloned().collect();
     for name in others {
         let processor = world.processors.remove(&name).context("no processor")?;
         stops.stop(processor)?;
     }
-    spread(world, 1)?;
+    world.spread()?;
     for _ in 0..world.apis.len() {
         world.api(Port::Free)?;
         let api = world.apis.remove(0);
@@ -78,24 +78,13 @@ pub fn orderly_restart(world: &mut World, _ground: &mut Ground) -> Result<Strike
     let mut stops = Stops::default();
     let (_, processor) = world.processors.pop_first().context("no processor")?;
     world.processor("")?;
-    let count = world.processors.len();
     stops.stop(processor)?;
-    spread(world, count)?;
+    world.spread()?;
     world.api(Port::Free)?;
     let api = world.apis.remove(0);
     world.retarget();
     stops.stop(api)?;
     Ok(stops.strike())
-}
-
-/// Waits until every processor has taken a partition.
-fn spread(world: &mut World, count: usize) -> Result<()> {
-    world.wait("every processor to own a partition", Duration::from_secs(40), |world| {
-        let owners = world.owners()?;
-        Ok(world.processors.keys().filter(|name| owners.values().any(|owner| owner == *name)).count()
-            == count)
-    })?;
-    Ok(())
 }
 
 #[derive(Default)]

@@ -143,6 +143,8 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     let mut world = stage.world("f26r")?;
     world.complete()?;
     world.warm_up()?;
+    // A partition that is just changing hands would be found out when it is taken up.
+    world.spread()?;
     world.processors.values().for_each(|processor| processor.server.freeze());
     interrupt::pause(Duration::from_secs(4))?;
     let next = world.next_offsets()?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::Range};
 use anyhow::{Context as _, Result, bail};
 use dev_env::programs::{self, PARTITIONS};
 
-use super::World;
+use super::{APPLIED, World};
 use crate::{
     checker::{self, Evidence, Log, Violation},
     wire::{kafka::End, postgres::Connection},
@@ -25,8 +25,7 @@ impl World {
     /// # Errors
     /// PostgreSQL's.
     pub fn applied(&self) -> Result<i64> {
-        self.sql()?
-            .number("select coalesce(sum(next_offset - birth_offset), 0)::bigint from partition_progress")
+        self.sql()?.number(APPLIED)
     }
 
     /// Records that a reader would get and that are not applied.

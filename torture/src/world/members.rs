@@ -1,6 +1,6 @@
 //! The programs of a Telex, and what starts and ends them.
 
-use std::sync::PoisonError;
+use std::{sync::PoisonError, time::Duration};
 
 use anyhow::{Context as _, Result};
 use dev_env::{ports::Port, programs::Running};
@@ -9,6 +9,8 @@ use super::{SESSION, World};
 
 /// Processors of a Telex that nothing has happened to.
 const PROCESSORS: usize = 2;
+/// How long the group may take to give each processor a part.
+const SPREAD_WITHIN: Duration = Duration::from_secs(40);
 
 impl World {
     /// Starts an API and sends requests to it as well.
@@ -78,6 +80,18 @@ impl World {
             self.api(Port::Free)?;
         }
         self.retarget();
+        Ok(())
+    }
+
+    /// Waits until every processor has taken a partition.
+    ///
+    /// # Errors
+    /// One has none.
+    pub fn spread(&mut self) -> Result<()> {
+        self.wait("every processor to own a partition", SPREAD_WITHIN, |world| {
+            let owners = world.owners()?;
+            Ok(world.processors.keys().all(|name| owners.values().any(|owner| owner == name)))
+        })?;
         Ok(())
     }
 
