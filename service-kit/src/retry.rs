@@ -23,6 +23,12 @@ impl Backoff {
         })
     }
 
+    /// The same without jitter: for a world that must be the same each time.
+    pub fn even(first: Duration, longest: Duration) -> Self {
+        let Self(jittered) = Self::new(first, longest);
+        Self(ExponentialBackoff { randomization_factor: 0.0, ..jittered })
+    }
+
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
