@@ -1,7 +1,7 @@
 //! A simulated world for the machine that owns partitions and accounts for offsets: logs, group, rows and clocks,
 //! driven from one seed. What decides is the production code: `Ownerships`, `Tickets`, `Schedule`, `decide`,
-//! `guard`, `differences`, `LaneMachine`, `Continuity`. What waits, sends and stores is a
-//! stand-in, whose module names what it stands in for.
+//! `guard`, `differences`, `LaneMachine`, `Continuity`. What waits, sends and stores is a stand-in, whose module names
+//! what it stands in for.
 //!
 //! After each step the invariants of `check` must hold, and when the faults have ended everything must come to its
 //! end in time. Most are told from the brokers' chronicle and the group's callbacks alone; `check` names the others.
