@@ -53,5 +53,7 @@ mod tests {
         assert!(delays.iter().skip(10).all(|delay| *delay >= longest.mul_f64(0.5)), "{delays:?}");
         backoff.reset();
         assert!(backoff.next_delay() <= first.mul_f64(1.5));
+        let mut even = Backoff::even(first, longest);
+        assert_eq!([(); 5].map(|()| even.next_delay().as_millis()), [100, 200, 400, 800, 1_000]);
     }
 }

@@ -1,10 +1,11 @@
 //! The world: what is going to happen and when, in simulated time. It has a bad time first, then heals, and is held
 //! to what must be true at the end.
 //!
-//! What it does not do: grow the topic, change what records say, let a Kafka client stall without a word (so the
-//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a log whose end is
-//! lost between a takeover's look and the first fetch, control records alone that are lost, and retention or compaction
-//! that removes the only trace of what was lost.
+//! What it does not do: grow the topic, hold records that say more than that a dialog is to be closed, let others write
+//! to the tables or change them, let a Kafka client stall without a word (so the watchdog is not there, and nothing may
+//! need it). It spares the machine what that cannot see: a log whose end is lost between a takeover's look and the
+//! first fetch, control records alone that are lost, and retention or compaction that removes the only trace of what
+//! was lost.
 
 use std::{
     collections::{BTreeMap, VecDeque},
