@@ -23,6 +23,12 @@ impl Backoff {
         })
     }
 
+    /// The same without jitter: for a world that must be the same each time.
+    pub fn even(first: Duration, longest: Duration) -> Self {
+        let Self(jittered) = Self::new(first, longest);
+        Self(ExponentialBackoff { randomization_factor: 0.0, ..jittered })
+    }
+
     /// How long to wait before the next attempt.
     pub fn next_delay(&mut self) -> Duration {
         self.0.next_backoff().unwrap_or(self.0.max_interval)
@@ -47,5 +53,7 @@ mod tests {
         assert!(delays.iter().skip(10).all(|delay| *delay >= longest.mul_f64(0.5)), "{delays:?}");
         backoff.reset();
         assert!(backoff.next_delay() <= first.mul_f64(1.5));
+        let mut even = Backoff::even(first, longest);
+        assert_eq!([(); 5].map(|()| even.next_delay().as_millis()), [100, 200, 400, 800, 1_000]);
     }
 }

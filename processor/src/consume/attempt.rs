@@ -64,20 +64,18 @@ pub enum Outcome {
 /// The end of a try.
 #[derive(Debug)]
 pub struct Ended {
-    /// The connection, if it can be used again.
-    pub connection: Option<PgConnection>,
     /// Whether what was known of the batch's clients was found to be wrong: nothing of it is to be believed.
     pub is_cache_wrong: bool,
     pub outcome: Outcome,
 }
 
-/// Tries. `cached` is what is known of the batch's clients.
+/// Tries. `cached` is what is known of the batch's clients. The connection comes back if it can be used again.
 pub async fn attempt(
     (database, topic, metrics): (Database, Topic, Arc<Metrics>),
     connection: Option<PgConnection>,
     work: Work,
     cached: Cached,
-) -> Ended {
+) -> (Option<PgConnection>, Ended) {
     let mut connection = match connection {
         Some(connection) => connection,
         None => {
@@ -88,7 +86,7 @@ pub async fn attempt(
                 Ok(connection) => connection,
                 Err(error) => {
                     let outcome = Outcome::Failed(error.into());
-                    return Ended { connection: None, is_cache_wrong: false, outcome };
+                    return (None, Ended { is_cache_wrong: false, outcome });
                 }
             }
         }
@@ -117,10 +115,10 @@ pub async fn attempt(
         Ok(outcome) => Ok(outcome),
     };
     match result {
-        Ok(outcome) => Ended { connection: Some(connection), is_cache_wrong, outcome },
+        Ok(outcome) => (Some(connection), Ended { is_cache_wrong, outcome }),
         Err(error) => {
             let connection = is_usable(&error).then_some(connection);
-            Ended { connection, is_cache_wrong, outcome: Outcome::Failed(error) }
+            (connection, Ended { is_cache_wrong, outcome: Outcome::Failed(error) })
         }
     }
 }

@@ -1,14 +1,18 @@
-//! A lane: a task that applies what its partitions bring, one transaction at a time, over a connection
-//! of its own. While a transaction is under way it takes in and decodes the records of the next.
+//! What a lane does: it applies what its partitions bring, one transaction at a time, and takes in and decodes the
+//! records of the next meanwhile. Pure: an event comes in, acts come out; time is an argument, chance is in the
+//! backoff alone, and nothing here waits or sends. [`Lane`] is the task that performs it.
 //!
 //! Whatever happens to an attempt, the records stay here until the rows say that they are applied, the
 //! partition is released, fenced or halted.
 
 mod clock;
+mod driver;
 mod leave;
 mod next;
 mod outcome;
 mod refusal;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
@@ -16,20 +20,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use clock::AttemptClock;
-
 use schemas::{Partition, Timestamp};
 use service_kit::{retry::Backoff, spans::Spans};
-use sqlx::PgConnection;
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::sleep_until,
-};
 
+pub use self::{
+    clock::AttemptClock,
+    driver::{Control, Lane},
+};
 use crate::{
     consume::{
-        attempt::{Ended, Outcome, Work},
+        attempt::{Ended, Work},
         dialogs::{CacheBudget, DialogCache},
         part::PartLimit,
         partition::{Arrival, PartitionState},
@@ -39,6 +39,7 @@ use crate::{
         batch::Batch,
         dead_letter::DeadLetterConfig,
         decode::{Content, Record},
+        fold::Cached,
         halt::StopReason,
         position::{NextOffset, OwnerEpoch},
         rules::PartitionRules,
@@ -50,7 +51,7 @@ use crate::{
         poller::{Chunk, Entry},
     },
     metrics::Metrics,
-    store::{Commit, Database, apply::ApplyError, registry::Topic},
+    store::Commit,
 };
 
 /// After this time an attempt is left behind: the server's own timeouts have ended its transaction, or
@@ -71,15 +72,6 @@ pub struct LaneConfig {
     pub spans: Spans,
 }
 
-/// What the supervisor tells a lane.
-#[derive(Debug)]
-pub enum Control {
-    /// Own a partition. Sent before the first of its records can come.
-    Adopt(Start, OwnerEpoch, Arc<PartitionRules>),
-    /// Forget partitions, and say when nothing of them is under way any more.
-    Release(Vec<Partition>, oneshot::Sender<()>),
-}
-
 /// What a lane tells the supervisor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LaneReport {
@@ -95,13 +87,39 @@ pub enum LaneReport {
     Halted(Partition, AssignmentEpoch, StopReason),
 }
 
+/// What a lane hears.
+#[derive(Debug)]
+pub enum Event {
+    /// Own a partition. Comes before the first of its records can.
+    Adopt(Start, OwnerEpoch, Arc<PartitionRules>),
+    /// Forget partitions, and say [`Act::Released`] with this number when nothing of them is under way any more.
+    Release(u64, Vec<Partition>),
+    Chunk(Chunk),
+    /// The attempt that was started last has ended.
+    Ended(Ended),
+    /// It is as late as [`LaneMachine::wake_at`] has said.
+    Due,
+}
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Act {
+    /// Tell the supervisor.
+    Report(LaneReport),
+    /// Make an attempt, with what is known of the batch's clients, and answer with [`Event::Ended`].
+    Start(Work, Cached),
+    /// Walk away from the attempt that is under way: nobody is to hear of its end.
+    LeaveBehind,
+    /// Nothing of the partitions of this release is under way.
+    Released(u64),
+}
+
 /// What a lane does at the moment.
 enum Phase {
     Idle,
     /// An attempt is under way.
     Busy {
         work: Work,
-        attempt: JoinHandle<Ended>,
         since: Instant,
     },
     /// An attempt failed for a reason that passes; the next is made at `until`.
@@ -111,12 +129,9 @@ enum Phase {
     },
 }
 
-pub struct Lane {
-    database: Database,
-    topic: Topic,
+pub struct LaneMachine {
     config: LaneConfig,
     metrics: Arc<Metrics>,
-    reports: mpsc::Sender<LaneReport>,
     clock: Arc<AttemptClock>,
     partitions: BTreeMap<Partition, PartitionState>,
     pending: Pending,
@@ -127,97 +142,96 @@ pub struct Lane {
     part_limit: PartLimit,
     /// Refusals in a row because a row was there already.
     present: u32,
-    connection: Option<PgConnection>,
     backoff: Backoff,
-    releases: Vec<(HashSet<Partition>, oneshot::Sender<()>)>,
+    /// Those that are not answered, by their numbers.
+    releases: Vec<(u64, HashSet<Partition>)>,
+    /// What the event asks for so far: no more than three for a record of its chunk, or for a run of its batch.
+    acts: Vec<Act>,
 }
 
-enum Event {
-    Control(Option<Control>),
-    Ended(Ended),
-    Timer,
-    Chunk(Option<Chunk>),
-}
-
-impl Lane {
-    /// A lane without partitions.
+impl LaneMachine {
+    /// A lane without partitions. What PostgreSQL does not take is tried again after `backoff`.
     pub fn new(
-        (database, topic): (Database, Topic),
         config: LaneConfig,
-        (metrics, clock): (Arc<Metrics>, Arc<AttemptClock>),
-        reports: mpsc::Sender<LaneReport>,
+        backoff: Backoff,
+        metrics: Arc<Metrics>,
+        clock: Arc<AttemptClock>,
     ) -> Self {
         Self {
-            database: database.for_batches(config.commit),
-            topic,
             pending: Pending::new(config.batch.clone()),
             part_limit: PartLimit::new(config.batch.batch_records_max),
             config,
             metrics,
-            reports,
             clock,
             partitions: BTreeMap::new(),
             phase: Phase::Idle,
             parts: VecDeque::new(),
             present: 0,
-            connection: None,
-            backoff: Backoff::new(Duration::from_millis(50), Duration::from_secs(3)),
+            backoff,
             releases: Vec::new(),
+            acts: Vec::new(),
         }
     }
 
-    /// Works until its channels are closed.
-    pub async fn run(mut self, mut control: mpsc::Receiver<Control>, mut chunks: mpsc::Receiver<Chunk>) {
-        loop {
-            let wake_at = self.wake_at();
-            // The order is the proof that nothing starves: control is rare and short; an attempt ends
-            // once for each that is started; the timer fires when it is due, which ends with the
-            // attempt that it starts; chunks come last, since there are always more.
-            let event = tokio::select! {
-                biased;
-                control = control.recv() => Event::Control(control),
-                ended = finished(&mut self.phase) => Event::Ended(ended),
-                () = until(wake_at) => Event::Timer,
-                chunk = chunks.recv(), if self.pending.has_room() => Event::Chunk(chunk),
-            };
-            match event {
-                Event::Control(Some(Control::Adopt(start, owner_epoch, rules))) => {
-                    self.adopt(start, owner_epoch, rules);
-                }
-                Event::Control(Some(Control::Release(partitions, done))) => self.release(partitions, done),
-                Event::Ended(ended) => self.ended(ended).await,
-                Event::Timer => self.leave_behind(),
-                Event::Chunk(Some(chunk)) => self.take_in(chunk).await,
-                Event::Control(None) | Event::Chunk(None) => break,
-            }
-            self.start_next();
-            self.answer_releases();
+    /// What is to be done about an event, in this order. Then [`Self::proceed`].
+    pub fn on(&mut self, event: Event, now: Instant) -> Vec<Act> {
+        match event {
+            Event::Adopt(start, owner_epoch, rules) => self.adopt(start, owner_epoch, rules, now),
+            Event::Release(number, partitions) => self.release(number, partitions),
+            Event::Chunk(chunk) => self.take_in(chunk, now),
+            Event::Ended(ended) => self.ended(ended, now),
+            Event::Due => self.leave_behind(now),
+        }
+        std::mem::take(&mut self.acts)
+    }
+
+    /// What is to be done next, whatever the event was. Apart from it, so that an attempt begins when all that the
+    /// event asked for is done.
+    pub fn proceed(&mut self, now: Instant) -> Vec<Act> {
+        self.start_next(now);
+        self.answer_releases();
+        std::mem::take(&mut self.acts)
+    }
+
+    /// When something is to be done although nothing happens.
+    pub fn wake_at(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Idle => self.pending.due_at(),
+            Phase::Busy { since, .. } => Some(*since + ATTEMPT_DEADLINE),
+            Phase::Waiting { until, .. } => Some(*until),
         }
     }
 
-    fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch, rules: Arc<PartitionRules>) {
-        let state = PartitionState::new(
-            Seat {
-                assignment_epoch: start.assignment_epoch,
-                owner_epoch,
-                next_offset: start.next_offset,
-                rules,
-            },
-            DialogCache::new(Arc::clone(&self.config.cache)),
-            self.config.dead_letters.clone(),
-            Instant::now(),
-        );
+    /// Whether a chunk may be taken in.
+    pub fn has_room(&self) -> bool {
+        self.pending.has_room()
+    }
+
+    /// A partition, as who looks on sees it.
+    pub fn partition(&self, partition: Partition) -> Option<&PartitionState> {
+        self.partitions.get(&partition)
+    }
+
+    fn adopt(&mut self, start: Start, owner_epoch: OwnerEpoch, rules: Arc<PartitionRules>, now: Instant) {
+        let seat = Seat {
+            assignment_epoch: start.assignment_epoch,
+            owner_epoch,
+            next_offset: start.next_offset,
+            rules,
+        };
+        let cache = DialogCache::new(Arc::clone(&self.config.cache));
+        let state = PartitionState::new(seat, cache, self.config.dead_letters.clone(), now);
         self.forget(start.partition);
         self.partitions.insert(start.partition, state);
         self.partitions.values_mut().for_each(|state| state.cache.fit());
     }
 
-    async fn take_in(&mut self, chunk: Chunk) {
+    fn take_in(&mut self, chunk: Chunk, now: Instant) {
         for (assignment_epoch, entry) in chunk {
             let raw = match entry {
                 Entry::Record(raw) => raw,
                 Entry::Explained(explained) => {
-                    self.explained(assignment_epoch, explained);
+                    self.explained(assignment_epoch, explained, now);
                     continue;
                 }
             };
@@ -235,99 +249,64 @@ impl Lane {
                 // By the rules of when the partition was taken up: the switch may have been made since. Taken up
                 // again, it goes on or halts.
                 Arrival::Stop(StopReason::AwaitsSwitch { .. }) => {
-                    self.fenced(partition).await;
+                    self.fenced(partition);
                     continue;
                 }
                 Arrival::Stop(reason) => {
-                    self.stop(partition, reason).await;
+                    self.stop(partition, reason);
                     continue;
                 }
                 Arrival::Contradiction(reason) => {
-                    self.halt(partition, reason).await;
+                    self.halt(partition, reason);
                     continue;
                 }
             }
             if state.oldest_in_hand.is_none() {
                 state.oldest_in_hand = Some(raw.appended_at);
                 let arrived = LaneReport::Arrived(partition, assignment_epoch, raw.appended_at);
-                self.report(arrived).await;
+                self.acts.push(Act::Report(arrived));
             }
-            let Some(state) = self.partitions.get_mut(&partition) else {
-                continue;
-            };
             let record = Record::decode(raw, &state.rules);
-            let now = Instant::now();
             let limited = matches!(&record.content, Content::DeadLetter(reason) if reason.is_limited());
             match state.limit.admit(1, u64::from(limited), now) {
                 Ok(()) => self.pending.add(record, now),
-                Err(passed) => self.stop(partition, passed.into()).await,
+                Err(passed) => self.stop(partition, passed.into()),
             }
         }
         failpoint!("after_route");
     }
 
     /// Offsets of a partition hold nothing to apply: they are accounted for with the records around them.
-    fn explained(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained) {
+    fn explained(&mut self, assignment_epoch: AssignmentEpoch, explained: Explained, now: Instant) {
         let state = self.partitions.get_mut(&explained.partition);
         if state.is_some_and(|state| state.explain(assignment_epoch, explained)) {
-            self.pending.explain(explained, Instant::now());
-        }
-    }
-
-    /// When something is to be done although nothing happens.
-    fn wake_at(&self) -> Option<Instant> {
-        match &self.phase {
-            Phase::Idle => self.pending.due_at(),
-            Phase::Busy { since, .. } => Some(*since + ATTEMPT_DEADLINE),
-            Phase::Waiting { until, .. } => Some(*until),
+            self.pending.explain(explained, now);
         }
     }
 
     /// Walks away from an attempt that takes too long. Its outcome is unknown.
-    fn leave_behind(&mut self) {
-        if !matches!(&self.phase, Phase::Busy { since, .. } if since.elapsed() >= ATTEMPT_DEADLINE) {
+    fn leave_behind(&mut self, now: Instant) {
+        let Phase::Busy { work, since } = &self.phase else { return };
+        if now.duration_since(*since) < ATTEMPT_DEADLINE {
             return;
         }
-        if let Phase::Busy { work, .. } = std::mem::replace(&mut self.phase, Phase::Idle) {
-            self.metrics.processor_abandoned_attempts_total.inc();
-            tracing::error!(
-                deadline_ms = ATTEMPT_DEADLINE.as_millis(),
-                "an attempt did not end in time and was abandoned"
-            );
-            // Should its outcome be that nothing was written, less may be done in time.
-            self.part_limit.shrink(work.batch().len());
-            self.settle(Arc::clone(work.batch()));
-        }
+        let batch = Arc::clone(work.batch());
+        self.metrics.processor_abandoned_attempts_total.inc();
+        tracing::error!(
+            deadline_ms = ATTEMPT_DEADLINE.as_millis(),
+            "an attempt did not end in time and was abandoned"
+        );
+        self.acts.push(Act::LeaveBehind);
+        // Should its outcome be that nothing was written, less may be done in time.
+        self.part_limit.shrink(batch.len());
+        self.settle(batch, now);
     }
 
-    async fn report(&self, report: LaneReport) {
-        // If nobody listens, the supervisor has ended, and with it the process.
-        let _ended = self.reports.send(report).await.is_err();
+    fn report(&mut self, report: LaneReport) {
+        self.acts.push(Act::Report(report));
     }
 
     fn count_failure(&self, action: &str) {
         self.metrics.processor_apply_failures_total.with_label_values(&[action]).inc();
-    }
-}
-
-/// Waits for the attempt that is under way; forever if there is none.
-async fn finished(phase: &mut Phase) -> Ended {
-    match phase {
-        Phase::Busy { attempt, .. } => match attempt.await {
-            Ok(ended) => ended,
-            // The attempt panicked, which has been logged: what it wrote is not known.
-            Err(_) => {
-                let outcome = Outcome::Failed(ApplyError::Unsettled("the attempt panicked"));
-                Ended { connection: None, is_cache_wrong: true, outcome }
-            }
-        },
-        Phase::Idle | Phase::Waiting { .. } => std::future::pending().await,
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => sleep_until(instant.into()).await,
-        None => std::future::pending().await,
     }
 }

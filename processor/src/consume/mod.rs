@@ -1,6 +1,6 @@
 //! From records to transactions, in the order of a record's way: [`supervisor`] (performs what is decided),
 //! [`ownership`] (decides: which partitions, which lane), [`takeover`] (gathers what is known of a partition),
-//! [`decide`] and [`guard`] (may it be taken up, and from where), [`lane`] (a task that applies what its partitions bring),
+//! [`decide`] and [`guard`] (may it be taken up, and from where), [`lane`] (decides what is applied when, and does it),
 //! [`partition`] (one partition's state), [`dialogs`] (the cache), [`pending`] and [`part`] (what goes into
 //! one transaction), [`attempt`] (one try of it). Beside the way: [`tickets`] (what a task may still do), [`shown`]
 //! (what people see of partitions), [`rounds`] (what the supervisor looks at from time to time), [`watchdog`]

@@ -72,6 +72,11 @@ impl PartitionState {
         }
     }
 
+    /// The record that must come next.
+    pub const fn expected(&self) -> NextOffset {
+        self.expected
+    }
+
     /// Takes in nothing more. The first reason stands.
     pub fn stop(&mut self, reason: StopReason) {
         self.stopping.get_or_insert(reason);

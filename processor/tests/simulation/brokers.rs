@@ -10,11 +10,17 @@ use processor::{
     },
     kafka::topic::TopicIdentity,
 };
-use schemas::{Partition, PartitionCount, Timestamp};
+use schemas::{
+    ClientId, Partition, PartitionCount, Timestamp,
+    record::{DIALOG_CLOSE, header},
+};
 use uuid::Uuid;
 
-/// A record's place in the chronicle, and all that it says.
+/// A record's place in the chronicle.
 pub type Serial = u64;
+
+/// How many clients a partition has.
+const CLIENTS: usize = 16;
 
 /// A record that was appended once, and the one that stood before it in its log.
 #[derive(Debug, Clone)]
@@ -23,6 +29,7 @@ pub struct Link {
     pub partition: Partition,
     pub offset: i64,
     pub after: Option<Serial>,
+    client: ClientId,
     appended_at: Timestamp,
 }
 
@@ -72,6 +79,8 @@ pub struct Topic {
 #[derive(Debug)]
 pub struct Brokers {
     links: Vec<Link>,
+    /// Of each partition; each has a few records, then the next one comes.
+    clients: Vec<Vec<ClientId>>,
     controls: BTreeSet<(Uuid, Partition, i64)>,
     /// Where compaction has ever removed a record.
     holes: BTreeSet<(Uuid, Partition, i64)>,
@@ -90,8 +99,11 @@ pub struct Brokers {
 
 impl Brokers {
     pub fn new(partitions: usize) -> Self {
+        let ids = (0..).map(|number| ClientId::from_uuid(Uuid::from_u128(number)));
+        let of = |at| ids.clone().filter(move |id| id.partition(count(partitions)) == partition(at));
         let mut brokers = Self {
             links: Vec::new(),
+            clients: (0..partitions).map(|at| of(at).take(CLIENTS).collect()).collect(),
             controls: BTreeSet::new(),
             holes: BTreeSet::new(),
             topics: Vec::new(),
@@ -117,7 +129,7 @@ impl Brokers {
                 cluster_id: cluster.to_owned(),
                 name: "telex.messages".to_owned(),
                 topic_id: Uuid::from_u128(self.created),
-                partition_count: PartitionCount::new(i32::try_from(partitions).unwrap()).unwrap(),
+                partition_count: count(partitions),
             },
             logs: (0..partitions).map(|_| log()).collect(),
         }
@@ -140,8 +152,9 @@ impl Brokers {
             return;
         }
         let (after, appended_at) = (log.before(offset), Timestamp::from_millis(at).unwrap());
+        let client = self.clients[index][log.entries.len() / 4 % CLIENTS];
         log.entries.push(Some(u64::try_from(self.links.len()).unwrap()));
-        self.links.push(Link { topic: id, partition, offset, after, appended_at });
+        self.links.push(Link { topic: id, partition, offset, after, client, appended_at });
     }
 
     /// Retention moves the start of a log.
@@ -207,15 +220,25 @@ impl Brokers {
 
     /// A record as a consumer reads it.
     pub fn raw(&self, serial: Serial) -> RawRecord {
-        let Link { partition, offset, appended_at, .. } = *self.link(serial);
-        let place = (partition, Offset(offset), appended_at);
-        RawRecord::new(place, None, Some(&serial.to_be_bytes()), std::iter::empty())
+        let Link { partition, offset, client, appended_at, .. } = *self.link(serial);
+        let (place, key) = ((partition, Offset(offset), appended_at), client.key());
+        let value = format!(r#"{{"client_id":"{client}","serial":{serial}}}"#);
+        let headers = [(header::TYPE, DIALOG_CLOSE), (header::TIME, "2026-01-01T00:00:00Z")];
+        let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
+        RawRecord::new(place, Some(key.as_bytes()), Some(value.as_bytes()), headers)
     }
 }
 
-/// What a record says.
+/// Which record it is.
 pub fn serial(raw: &RawRecord) -> Serial {
-    u64::from_be_bytes(raw.value().unwrap().try_into().unwrap())
+    let value = std::str::from_utf8(raw.value().unwrap()).unwrap();
+    let (_, serial) = value.trim_end_matches('}').rsplit_once(':').unwrap();
+    serial.parse().unwrap()
+}
+
+/// That many partitions.
+pub fn count(partitions: usize) -> PartitionCount {
+    PartitionCount::new(i32::try_from(partitions).unwrap()).unwrap()
 }
 
 /// The partition at a place in a list of all.

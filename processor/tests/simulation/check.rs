@@ -1,10 +1,10 @@
 //! What must be true, whatever happens. What is filed, and why a partition halts, is held against the brokers' own
-//! chronicle, what is owned against the group's callbacks. Three invariants need the machine's own word:
-//! [`ONE_THING`] asks what it says of its partitions, [`FRESH`] which of them its acts have given to lanes,
-//! [`NOTICED`] what it believes of their rows.
+//! chronicle, what is owned against the group's callbacks. Four invariants need the machine's own word:
+//! [`ONE_THING`] asks what it says of its partitions, [`FRESH`] which of them its acts have given to lanes and what
+//! the lanes expect, [`REMEMBERED`] what the lanes know of clients, [`NOTICED`] what it believes of their rows.
 
 use processor::{
-    domain::{batch::Run, halt::StopReason},
+    domain::{batch::Run, fold::Cached, halt::StopReason},
     store::halts::{Halt, SeenRow},
 };
 
@@ -18,6 +18,7 @@ pub const TOPIC: &str = "only records of the registered topic are filed";
 pub const COUNTED: &str = "a row accounts for each of its offsets";
 pub const FENCED: &str = "only the owner of the row's epoch commits";
 pub const FRESH: &str = "nothing stale is accepted";
+pub const REMEMBERED: &str = "what a lane knows of a client is in the tables";
 pub const ONE_THING: &str = "a partition is one thing at a time, and each callback is answered once";
 pub const WANTED: &str = "nobody takes what was taken from it";
 pub const TRUE_HALT: &str = "a halt is true of the row that it stops";
@@ -59,12 +60,21 @@ pub fn file(row: &mut Row, run: &Run, brokers: &Brokers) -> Checked {
         })?;
         control += link.offset - next;
         (row.tail, next) = (Some(serial), link.offset + 1);
+        row.clients.extend(record.client_id());
     }
     must(next <= run.to.0 && (next..run.to.0).all(|offset| is_control(&offset)), COUNTED, || {
         format!("{next}..{} of partition {partition} hold records", run.to)
     })?;
     control += run.to.0 - next;
     must(run.control() == control, COUNTED, || format!("{} counted, {control} passed over", run.control()))
+}
+
+/// What is said of the clients of a run must be so in the row's tables before it is applied.
+pub fn remembered(row: &Row, run: &Run, cached: &Cached) -> Checked {
+    let clients = run.records.iter().filter_map(|record| record.client_id());
+    let mut known = clients.filter(|client| cached.states.contains_key(client));
+    let wrong = known.find(|client| !row.clients.contains(client));
+    must(wrong.is_none(), REMEMBERED, || format!("{wrong:?} before {run:?}"))
 }
 
 /// The numbers of a halt must be those of its row, and an owner must be the row's owner.

@@ -2,7 +2,10 @@
 //! answered or not, a failover goes back to what the standby had. Stands in for `store/`: each method is one
 //! statement of it. What is committed is held against the invariants here.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use processor::{
     domain::{
@@ -14,7 +17,7 @@ use processor::{
     },
     store::halts::{Halt, Recorded, SeenRow},
 };
-use schemas::Partition;
+use schemas::{ClientId, Partition};
 
 use crate::{
     brokers::{Brokers, Serial, index, partition},
@@ -29,6 +32,8 @@ pub struct Row {
     pub progress: Progress,
     /// The record that was filed last.
     pub tail: Option<Serial>,
+    /// The clients of those that were filed.
+    pub clients: BTreeSet<ClientId>,
 }
 
 /// What is replicated, and what a failover may lose the end of.
@@ -78,6 +83,7 @@ impl Database {
                 repeated: 0,
             },
             tail: None,
+            clients: BTreeSet::new(),
         };
         let state = State { rows: (0..partitions).map(row).collect(), halts: vec![None; partitions] };
         Self {

@@ -5,6 +5,10 @@ use crate::{brokers::partition, what::What, world::World};
 
 const KINDS: u64 = 13;
 
+/// Kinds that attempts meet.
+pub const REFUSED_RECORDS: u64 = 13;
+pub const TOO_MUCH: u64 = 14;
+
 impl World {
     pub fn append(&mut self) {
         if self.now >= self.quiet_from.0 {
@@ -41,7 +45,7 @@ impl World {
         }
         self.later(at, What::Fault);
         let kind = self.dice.below(KINDS);
-        if (self.faults >> kind) & 1 == 0 {
+        if !self.knows(kind) {
             return;
         }
         self.note(|| format!("fault {kind}"));
@@ -83,6 +87,11 @@ impl World {
             12 => self.compact(log),
             _ => {}
         }
+    }
+
+    /// Whether this world knows a kind of faults.
+    pub const fn knows(&self, kind: u64) -> bool {
+        (self.faults >> kind) & 1 == 1
     }
 
     /// Retention comes close to what is applied, and passes it now and then.

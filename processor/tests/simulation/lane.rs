@@ -1,286 +1,151 @@
-//! A lane without its task: stands in for `consume/lane.rs` and what lies below it. [`PartitionState`], [`Pending`]
-//! and [`judge`] are the production code; the order of the steps around them is written here once more, without
-//! caches, bisection and the limit of dead letters.
+//! A lane without its task: stands in for `consume/lane/driver.rs`. What a lane does is the production code
+//! ([`LaneMachine`]); its acts are performed here at once, but for attempts.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    collections::VecDeque,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
 use processor::{
     consume::{
-        attempt::Work,
-        dialogs::{CacheBudget, DialogCache},
-        lane::LaneReport,
-        partition::{Arrival, PartitionState},
-        pending::{BatchConfig, Pending},
+        attempt::{Ended, Outcome},
+        dialogs::CacheBudget,
+        lane::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneReport},
+        pending::BatchConfig,
     },
-    domain::{
-        batch::{Batch, Run},
-        dead_letter::{DeadLetterConfig, DeadLetterReason},
-        decode::{Content, Record},
-        halt::StopReason,
-        position::OwnerEpoch,
-        progress::{Progress, Verdict, judge},
-        seat::{AssignmentEpoch, Seat},
-    },
+    domain::{dead_letter::DeadLetterConfig, fold::ClientStates},
     kafka::poller::{Chunk, Entry},
+    metrics::Metrics,
+    store::Commit,
 };
-use schemas::Partition;
+use service_kit::{retry::Backoff, spans::Spans};
 
-use crate::twin::Twin;
+use crate::{
+    check::{Checked, FRESH, must},
+    node::{LANES, Process},
+    twin::Twin,
+    world::World,
+};
 
-/// As in `consume/lane.rs`.
-const ATTEMPT_DEADLINE: Duration = Duration::from_secs(30);
-
-const TRY_AGAIN: Duration = Duration::from_millis(200);
-
-/// What became of an attempt.
-#[derive(Debug, Clone)]
-pub enum Outcome {
-    Applied,
-    Read(Vec<Progress>),
-    /// Whether it was committed is not known.
-    Unsettled,
-    /// Nothing was committed, for a reason that passes.
-    Refused,
-}
-
-enum Phase {
-    Idle,
-    Busy { id: u64, work: Work, since: Instant },
-    Waiting { work: Work, until: Instant },
-}
+/// Nobody reads them.
+static METRICS: LazyLock<Arc<Metrics>> = LazyLock::new(|| Arc::new(Metrics::new().unwrap()));
 
 pub struct Lane {
-    partitions: BTreeMap<Partition, PartitionState>,
-    pending: Pending,
-    phase: Phase,
-    parts: VecDeque<Batch>,
+    machine: LaneMachine,
+    /// The attempt whose end it waits for.
+    attempt: Option<u64>,
     /// What was read and not taken in yet.
     pub chunks: VecDeque<Chunk>,
-    /// What the supervisor has not heard yet.
-    pub reports: Vec<LaneReport>,
-    /// What was taken in since this was last emptied.
-    pub accepted: Vec<(Partition, AssignmentEpoch)>,
+    /// The clients of all that it has ever applied, which it must not remember for so long.
+    applied: ClientStates,
 }
 
 impl Lane {
-    pub fn new() -> Self {
-        let config = BatchConfig { batch_records_max: 6, batch_kib_max: 64, batch_age_ms_max: 25 };
+    pub fn new(cache: &Arc<CacheBudget>, now: Instant) -> Self {
+        let config = LaneConfig {
+            batch: BatchConfig { batch_records_max: 6, batch_kib_max: 64, batch_age_ms_max: 25 },
+            dead_letters: DeadLetterConfig {
+                dead_letters_per_minute_max: 1_000,
+                dead_letters_percent_max: 100,
+            },
+            cache: Arc::clone(cache),
+            commit: Commit::Durable,
+            spans: Spans::default(),
+        };
+        let backoff = Backoff::even(Duration::from_millis(50), Duration::from_secs(3));
+        let clock = Arc::new(AttemptClock::new(now));
         Self {
-            partitions: BTreeMap::new(),
-            pending: Pending::new(config),
-            phase: Phase::Idle,
-            parts: VecDeque::new(),
+            machine: LaneMachine::new(config, backoff, Arc::clone(&METRICS), clock),
+            attempt: None,
             chunks: VecDeque::new(),
-            reports: Vec::new(),
-            accepted: Vec::new(),
+            applied: ClientStates::default(),
         }
     }
+}
 
-    pub fn adopt(&mut self, partition: Partition, seat: Seat, now: Instant) {
-        let limit = DeadLetterConfig { dead_letters_per_minute_max: 1, dead_letters_percent_max: 1 };
-        let state = PartitionState::new(seat, DialogCache::new(CacheBudget::new(1)), limit, now);
-        self.forget(partition);
-        self.partitions.insert(partition, state);
+impl World {
+    /// A lane hears of something, does what that asks for, and goes on.
+    pub fn lane_hears(&mut self, process: Process, lane: usize, event: Event) {
+        self.lane_does(process, lane, |machine, now| machine.on(event, now));
+        self.lane_does(process, lane, LaneMachine::proceed);
     }
 
-    pub fn forget(&mut self, partition: Partition) {
-        self.partitions.remove(&partition);
-        self.pending.forget(partition);
-    }
-
-    /// Whether an attempt is under way that holds one of the partitions.
-    pub fn is_busy_with(&self, partitions: &[Partition]) -> bool {
-        match &self.phase {
-            Phase::Busy { work, .. } => partitions.iter().any(|partition| work.batch().holds(*partition)),
-            Phase::Idle | Phase::Waiting { .. } => false,
-        }
-    }
-
-    /// Takes in the next chunk, if there is room.
-    pub fn take_in(&mut self, now: Instant, twin: Twin) {
-        if !self.pending.has_room() {
-            return;
-        }
-        for (epoch, entry) in self.chunks.pop_front().unwrap_or_default() {
-            let raw = match entry {
-                Entry::Record(raw) => raw,
-                Entry::Explained(explained) => {
-                    let state = self.partitions.get_mut(&explained.partition);
-                    if state.is_some_and(|state| state.explain(epoch, explained)) {
-                        self.accepted.push((explained.partition, epoch));
-                        self.pending.explain(explained, now);
+    fn lane_does(
+        &mut self,
+        process: Process,
+        lane: usize,
+        decide: impl FnOnce(&mut LaneMachine, Instant) -> Vec<Act>,
+    ) {
+        let now = self.instant();
+        for act in decide(&mut self.nodes[process.node].lanes[lane].machine, now) {
+            let node = &mut self.nodes[process.node];
+            let worker = &mut node.lanes[lane];
+            match act {
+                Act::Report(LaneReport::Stops(partition, epoch)) if self.twin == Twin::HaltsAtOnce => {
+                    let state = worker.machine.partition(partition);
+                    let reason = state.and_then(|state| state.stopping().cloned()).unwrap();
+                    worker.machine.on(Event::Release(0, vec![partition]), now);
+                    node.reports.push_back(LaneReport::Halted(partition, epoch, reason));
+                }
+                Act::Report(report) => node.reports.push_back(report),
+                Act::Start(work, mut cached) => {
+                    if self.twin == Twin::CacheOutlives {
+                        cached.states.extend(&worker.applied);
                     }
-                    continue;
+                    let number = self.begin(process, lane, work, cached);
+                    self.nodes[process.node].lanes[lane].attempt = Some(number);
                 }
+                Act::LeaveBehind => worker.attempt = None,
+                Act::Released(number) => {
+                    node.unanswered.remove(&number);
+                }
+            }
+        }
+    }
+
+    /// A lane wakes up: it looks at the time, takes in what was read, and goes on.
+    pub fn work(&mut self, process: Process) -> Checked {
+        let lane = self.dice.pick(LANES);
+        self.lane_does(process, lane, |machine, now| machine.on(Event::Due, now));
+        self.take_in(process, lane)?;
+        self.lane_does(process, lane, LaneMachine::proceed);
+        Ok(())
+    }
+
+    /// Each entry of a chunk by itself: one of another stretch of ownership must change nothing.
+    fn take_in(&mut self, process: Process, lane: usize) -> Checked {
+        let worker = &mut self.nodes[process.node].lanes[lane];
+        let chunk = worker.machine.has_room().then(|| worker.chunks.pop_front()).flatten();
+        for (epoch, entry) in chunk.unwrap_or_default() {
+            let partition = match &entry {
+                Entry::Record(raw) => raw.partition,
+                Entry::Explained(explained) => explained.partition,
             };
-            let partition = raw.partition;
-            let Some(state) = self.partitions.get_mut(&partition) else { continue };
-            match state.arrive(epoch, raw.offset) {
-                Arrival::Next => {}
-                Arrival::Stale => continue,
-                Arrival::Stop(StopReason::AwaitsSwitch { .. }) => {
-                    self.fenced(partition);
-                    continue;
-                }
-                Arrival::Stop(reason) if twin != Twin::HaltsAtOnce => {
-                    self.stop(partition, reason);
-                    continue;
-                }
-                Arrival::Stop(reason) | Arrival::Contradiction(reason) => {
-                    self.halt(partition, reason);
-                    continue;
-                }
-            }
-            if state.oldest_in_hand.is_none() {
-                state.oldest_in_hand = Some(raw.appended_at);
-                self.reports.push(LaneReport::Arrived(partition, epoch, raw.appended_at));
-            }
-            self.accepted.push((partition, epoch));
-            // What a record says makes no difference to where it is filed.
-            let content = Content::DeadLetter(DeadLetterReason::ConflictingDuplicate);
-            self.pending.add(Record { raw, content }, now);
+            let expected = |world: &Self| {
+                let state = world.nodes[process.node].lanes[lane].machine.partition(partition);
+                state.map(|state| (state.expected(), state.stopping().cloned()))
+            };
+            let before = expected(self);
+            self.lane_does(process, lane, |machine, now| machine.on(Event::Chunk(vec![(epoch, entry)]), now));
+            let adopted = &self.nodes[process.node].adopted;
+            must(expected(self) == before || adopted.get(&partition) == Some(&epoch), FRESH, || {
+                format!("a record of {epoch:?} of partition {partition}, adopted are {adopted:?}")
+            })?;
         }
+        Ok(())
     }
 
-    /// Starts the next attempt under a number, if none is under way and something is due.
-    pub fn start_next(&mut self, id: u64, now: Instant) -> Option<Work> {
-        let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Waiting { work, until } if until <= now => self.still_owned(&work),
-            Phase::Idle => None,
-            other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
-                self.phase = other;
-                return None;
-            }
-        };
-        let work = work.or_else(|| self.next_part()).or_else(|| self.next_batch(now))?;
-        self.phase = Phase::Busy { id, work: work.clone(), since: now };
-        Some(work)
-    }
-
-    fn next_part(&mut self) -> Option<Work> {
-        while let Some(part) = self.parts.pop_front() {
-            if let Some(work) = self.still_owned(&Work::Apply(Arc::new(part))) {
-                return Some(work);
-            }
-        }
-        None
-    }
-
-    fn next_batch(&mut self, now: Instant) -> Option<Work> {
-        self.pending.due_at().filter(|due| *due <= now)?;
-        let partitions = &self.partitions;
-        let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
-        self.parts.push_back(batch);
-        self.next_part()
-    }
-
-    fn still_owned(&self, work: &Work) -> Option<Work> {
-        work.only(|run| self.owns(run))
-    }
-
-    fn owns(&self, run: &Run) -> bool {
-        self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
-    }
-
-    /// Walks away from an attempt that takes too long.
-    pub fn leave_behind(&mut self, now: Instant) {
-        if let Phase::Busy { id, since, .. } = self.phase
-            && now.duration_since(since) >= ATTEMPT_DEADLINE
-        {
-            self.ended(id, &Outcome::Unsettled, now);
-        }
-    }
-
-    /// The attempt of this number has ended; one that was left behind is nobody's any more.
-    pub fn ended(&mut self, of: u64, outcome: &Outcome, now: Instant) {
-        if !matches!(self.phase, Phase::Busy { id, .. } if id == of) {
+    /// An attempt has ended; one that was left behind is nobody's any more.
+    pub fn ended(&mut self, process: Process, lane: usize, number: u64, ended: Ended) {
+        let worker = &mut self.nodes[process.node].lanes[lane];
+        if worker.attempt != Some(number) {
             return;
         }
-        let Phase::Busy { work, since, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else { return };
-        let batch = Arc::clone(work.batch());
-        match outcome {
-            Outcome::Applied => {
-                self.pending.paced(now.duration_since(since));
-                batch.runs.iter().for_each(|run| self.advanced(run));
-            }
-            Outcome::Read(rows) => self.settled(&batch, rows),
-            Outcome::Unsettled => self.phase = Phase::Waiting { work: Work::Settle(batch), until: now },
-            Outcome::Refused => self.phase = Phase::Waiting { work, until: now + TRY_AGAIN },
+        worker.attempt = None;
+        if let Outcome::Applied(applied) = &ended.outcome {
+            worker.applied.extend(&applied.after);
         }
-    }
-
-    fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
-        let mut redo = Batch::default();
-        for run in &batch.runs {
-            if !self.owns(run) {
-                continue;
-            }
-            let row = rows.iter().find(|row| row.partition == run.partition);
-            match judge(row, run.from, run.to(), run.owner_epoch) {
-                Verdict::Done => self.advanced(run),
-                Verdict::Redo => redo.runs.push(run.clone()),
-                Verdict::Fenced => self.fenced(run.partition),
-            }
-        }
-        if !redo.is_empty() {
-            self.parts.push_front(redo);
-        }
-    }
-
-    fn advanced(&mut self, run: &Run) {
-        if !self.owns(run) {
-            return;
-        }
-        let oldest = self.pending.first(run.partition).map(|record| record.raw.appended_at);
-        let Some(state) = self.partitions.get_mut(&run.partition) else { return };
-        state.oldest_in_hand = oldest;
-        let advanced = LaneReport::Advanced(run.partition, state.assignment_epoch, run.to(), oldest);
-        self.reports.push(advanced);
-        self.halt_if_stopped(run.partition);
-    }
-
-    fn fenced(&mut self, partition: Partition) {
-        if let Some(state) = self.partitions.get(&partition) {
-            self.reports.push(LaneReport::Fenced(partition, state.assignment_epoch));
-            self.forget(partition);
-        }
-    }
-
-    fn stop(&mut self, partition: Partition, reason: StopReason) {
-        let Some(state) = self.partitions.get_mut(&partition) else { return };
-        state.stop(reason);
-        let (epoch, owner_epoch) = (state.assignment_epoch, state.owner_epoch);
-        if self.has_in_hand(partition, owner_epoch) {
-            self.reports.push(LaneReport::Stops(partition, epoch));
-        }
-        self.halt_if_stopped(partition);
-    }
-
-    fn halt(&mut self, partition: Partition, reason: StopReason) {
-        if let Some(state) = self.partitions.get(&partition) {
-            self.reports.push(LaneReport::Halted(partition, state.assignment_epoch, reason));
-            self.forget(partition);
-        }
-    }
-
-    fn halt_if_stopped(&mut self, partition: Partition) {
-        let Some(state) = self.partitions.get(&partition) else { return };
-        let Some(reason) = state.stopping().cloned() else { return };
-        if !self.has_in_hand(partition, state.owner_epoch) {
-            self.halt(partition, reason);
-        }
-    }
-
-    fn has_in_hand(&self, partition: Partition, owner_epoch: OwnerEpoch) -> bool {
-        let holds = |batch: &Batch| batch.holds_of(partition, owner_epoch);
-        let under_way = match &self.phase {
-            Phase::Busy { work, .. } | Phase::Waiting { work, .. } => holds(work.batch()),
-            Phase::Idle => false,
-        };
-        under_way || self.parts.iter().any(holds) || self.pending.holds(partition)
+        self.lane_hears(process, lane, Event::Ended(ended));
     }
 }

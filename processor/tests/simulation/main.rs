@@ -1,7 +1,7 @@
 //! A simulated world for the machine that owns partitions and accounts for offsets: logs, group, rows and clocks,
 //! driven from one seed. What decides is the production code: `Ownerships`, `Tickets`, `Schedule`, `decide`,
-//! `guard`, `differences`, `PartitionState`, `Pending`, `Continuity`, `judge`. What waits, sends and stores is a
-//! stand-in, whose module names what it stands in for.
+//! `guard`, `differences`, `LaneMachine`, `Continuity`. What waits, sends and stores is a stand-in, whose module names
+//! what it stands in for.
 //!
 //! After each step the invariants of `check` must hold, and when the faults have ended everything must come to its
 //! end in time. Most are told from the brokers' chronicle and the group's callbacks alone; `check` names the others.
@@ -176,6 +176,11 @@ fn a_partition_out_of_range_that_ends_its_process_is_found() {
 #[test]
 fn a_log_that_nobody_doubts_is_found() {
     is_found(Twin::DoubtForgotten, check::FINISHED);
+}
+
+#[test]
+fn a_cache_that_outlives_its_ownership_is_found() {
+    is_found(Twin::CacheOutlives, check::REMEMBERED);
 }
 
 #[test]

@@ -3,21 +3,19 @@
 //! performed here at once, but for what needs somebody else.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::{Duration, Instant},
 };
 
 use processor::{
     consume::{
-        lane::LaneReport,
+        dialogs::CacheBudget,
+        lane::{self, LaneReport},
         ownership::{Act, Event, Ownerships, Shown},
         rounds::{AuditConfig, Schedule},
         tickets::{Ticket, Tickets},
     },
-    domain::{
-        obstacle::Obstacle,
-        seat::{AssignmentEpoch, Seat},
-    },
+    domain::{obstacle::Obstacle, seat::AssignmentEpoch},
     kafka::{context::Callback, continuity::Continuity, poller::Order, topic::TopicProfile},
 };
 use schemas::Partition;
@@ -57,6 +55,8 @@ pub struct Route {
 
 pub struct Drain {
     pub partitions: Vec<Partition>,
+    /// The releases that it waits for.
+    pub releases: Vec<u64>,
     pub until: u64,
 }
 
@@ -73,6 +73,9 @@ pub struct Node {
     pub orders: VecDeque<Order>,
     pub routes: BTreeMap<Partition, Route>,
     pub drains: Vec<Drain>,
+    /// The releases that the lanes have not answered, and how many there were.
+    pub unanswered: BTreeSet<u64>,
+    releases: u64,
     /// What the group has to say, and the revocation that is to be answered before the next is heard.
     pub callbacks: VecDeque<Callback>,
     pub awaited: Option<Vec<Partition>>,
@@ -91,6 +94,7 @@ pub struct Node {
 
 impl Node {
     pub fn new(cluster: usize, now: Instant) -> Self {
+        let cache = CacheBudget::new(24);
         let audit = AuditConfig { profile: TopicProfile::Development, every: Duration::from_secs(60) };
         Self {
             incarnation: 0,
@@ -100,11 +104,13 @@ impl Node {
             ownerships: Ownerships::new(LANES),
             tickets: Tickets::default(),
             schedule: Schedule::new(audit, now),
-            lanes: (0..LANES).map(|_| Lane::new()).collect(),
+            lanes: (0..LANES).map(|_| Lane::new(&cache, now)).collect(),
             reports: VecDeque::new(),
             orders: VecDeque::new(),
             routes: BTreeMap::new(),
             drains: Vec::new(),
+            unanswered: BTreeSet::new(),
+            releases: 0,
             callbacks: VecDeque::new(),
             awaited: None,
             is_lost: false,
@@ -163,7 +169,7 @@ impl World {
         if !matches!(act, Act::Show(_)) {
             self.note(|| format!("  {act:?}"));
         }
-        let (now, later) = (self.instant(), self.now + self.delay());
+        let later = self.now + self.delay();
         let (at, orphans) = (self.now, self.twin == Twin::OrphanTakeover);
         let node = &mut self.nodes[process.node];
         match act {
@@ -184,21 +190,17 @@ impl World {
             Act::Adopt { start, owner_epoch, rules } => {
                 let former = node.adopted.insert(start.partition, start.assignment_epoch);
                 must(former.is_none(), ONE_THING, || format!("{start:?} is adopted beside {former:?}"))?;
-                let seat = Seat {
-                    assignment_epoch: start.assignment_epoch,
-                    owner_epoch,
-                    next_offset: start.next_offset,
-                    rules,
-                };
-                node.lanes[start.lane].adopt(start.partition, seat, now);
+                self.lane_hears(process, start.lane, lane::Event::Adopt(start, owner_epoch, rules));
             }
-            Act::Release(lane, partition) => node.release(lane, &[partition])?,
+            Act::Release(lane, partition) => {
+                self.release(process, lane, vec![partition])?;
+            }
             Act::Drain { lanes, partitions, lost } => {
-                for (lane, partitions) in lanes {
-                    node.release(lane, &partitions)?;
-                }
+                let released =
+                    lanes.into_iter().map(|(lane, partitions)| self.release(process, lane, partitions));
+                let releases = released.collect::<Checked<Vec<u64>>>()?;
                 let until = if lost { at } else { at + DRAIN_DEADLINE_MS };
-                node.drains.push(Drain { partitions, until });
+                self.nodes[process.node].drains.push(Drain { partitions, releases, until });
             }
             Act::Order(order) => node.orders.push_back(order),
             Act::Record(ticket, halt) => {
@@ -217,13 +219,25 @@ impl World {
         Ok(())
     }
 
+    /// The partitions leave their lane, which answers to a number when nothing of them is under way.
+    fn release(&mut self, process: Process, lane: usize, partitions: Vec<Partition>) -> Checked<u64> {
+        let node = &mut self.nodes[process.node];
+        for partition in &partitions {
+            let former = node.adopted.remove(partition);
+            must(former.is_some(), ONE_THING, || format!("{partition} is released and was not adopted"))?;
+        }
+        node.releases += 1;
+        let number = node.releases;
+        node.unanswered.insert(number);
+        self.lane_hears(process, lane, lane::Event::Release(number, partitions));
+        Ok(number)
+    }
+
     /// Tells the supervisor of revoked partitions of which nothing is under way, or not for long enough.
     pub fn drained(&mut self, process: Process) -> Checked {
         let (now, node) = (self.now, &mut self.nodes[process.node]);
-        let lanes = &node.lanes;
-        let is_over = |drain: &Drain| {
-            drain.until <= now || !lanes.iter().any(|lane| lane.is_busy_with(&drain.partitions))
-        };
+        let is_answered = |release: &u64| !node.unanswered.contains(release);
+        let is_over = |drain: &Drain| drain.until <= now || drain.releases.iter().all(is_answered);
         let Some(at) = node.drains.iter().position(is_over) else { return Ok(()) };
         let partitions = node.drains.remove(at).partitions;
         self.happened(process, Event::Drained(partitions))
@@ -263,16 +277,5 @@ impl World {
             Callback::LogEnds(ends) => Event::LogEnds(ends),
         };
         self.happened(process, event)
-    }
-}
-
-impl Node {
-    fn release(&mut self, lane: usize, partitions: &[Partition]) -> Checked {
-        for partition in partitions {
-            let former = self.adopted.remove(partition);
-            must(former.is_some(), ONE_THING, || format!("{partition} is released and was not adopted"))?;
-            self.lanes[lane].forget(*partition);
-        }
-        Ok(())
     }
 }

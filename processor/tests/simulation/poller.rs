@@ -16,8 +16,8 @@ use schemas::Partition;
 
 use crate::{
     brokers::index,
-    check::{Checked, FRESH, ONE_THING, must},
-    node::{LANES, Process, Route},
+    check::{Checked, ONE_THING, must},
+    node::{Process, Route},
     twin::Twin,
     world::World,
 };
@@ -145,26 +145,6 @@ impl World {
             self.nodes[process.node].ownerships.doubt_logs();
         }
         self.nodes[process.node].schedule.look_now(now);
-        Ok(())
-    }
-
-    /// A lane takes in what was read, and begins an attempt if one is due.
-    pub fn work(&mut self, process: Process) -> Checked {
-        let (now, lane) = (self.instant(), self.dice.pick(LANES));
-        let node = &mut self.nodes[process.node];
-        let worker = &mut node.lanes[lane];
-        worker.leave_behind(now);
-        worker.take_in(now, self.twin);
-        for (partition, epoch) in worker.accepted.drain(..) {
-            must(node.adopted.get(&partition) == Some(&epoch), FRESH, || {
-                format!("a record of {epoch:?} of partition {partition}, adopted are {:?}", node.adopted)
-            })?;
-        }
-        node.reports.extend(worker.reports.drain(..));
-        self.attempts += 1;
-        if let Some(work) = self.nodes[process.node].lanes[lane].start_next(self.attempts, now) {
-            self.begin(process, lane, work);
-        }
         Ok(())
     }
 

@@ -25,6 +25,8 @@ pub enum Twin {
     OutOfRangeEndsAll,
     /// After a partition was out of range, logs are looked at as often as without it.
     DoubtForgotten,
+    /// What a lane knows of clients outlives the stretch of ownership in which it came to know it.
+    CacheOutlives,
     /// The compare-and-set does not look at the epoch.
     EpochNotCompared,
 }

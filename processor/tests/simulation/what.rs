@@ -2,6 +2,7 @@
 
 use processor::{
     consume::{
+        attempt::Ended,
         rounds::{Round, Seen, Subject},
         tickets::Ticket,
     },
@@ -9,7 +10,7 @@ use processor::{
 };
 use schemas::Partition;
 
-use crate::{attempt::Attempt, lane::Outcome, node::Process, takeover::Taking};
+use crate::{attempt::Attempt, node::Process, takeover::Taking};
 
 /// What happens next. What a process does waits while it is frozen, and does not happen once it is gone.
 #[derive(Debug)]
@@ -33,7 +34,7 @@ pub enum What {
     Look(Process, Round, Subject),
     Seen(Process, Seen),
     Send(Process, Attempt),
-    Ended(Process, usize, u64, Outcome),
+    Ended(Process, usize, u64, Ended),
     // On the server, whatever the process does:
     Raise(Process, Taking),
     Serve(Process, Attempt),

@@ -1,10 +1,11 @@
 //! The world: what is going to happen and when, in simulated time. It has a bad time first, then heals, and is held
 //! to what must be true at the end.
 //!
-//! What it does not do: grow the topic, change what records say, let a Kafka client stall without a word (so the
-//! watchdog is not there, and nothing may need it). It spares the machine what that cannot see: a log whose end is
-//! lost between a takeover's look and the first fetch, control records alone that are lost, and retention or compaction
-//! that removes the only trace of what was lost.
+//! What it does not do: grow the topic, hold records that say more than that a dialog is to be closed, let others write
+//! to the tables or change them, let a Kafka client stall without a word (so the watchdog is not there, and nothing may
+//! need it). It spares the machine what that cannot see: a log whose end is lost between a takeover's look and the
+//! first fetch, control records alone that are lost, and retention or compaction that removes the only trace of what
+//! was lost.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -17,10 +18,10 @@ use processor::{
     domain::{position::TopicRef, rules::PartitionRules},
     store::registry::{RegisteredTopic, Topic},
 };
-use schemas::{Partition, PartitionCount};
+use schemas::Partition;
 
 use crate::{
-    brokers::{Brokers, partition},
+    brokers::{Brokers, count, partition},
     check::{Checked, FINISHED, LIVES, NOTICED, must},
     database::Database,
     dice::Dice,
@@ -72,7 +73,7 @@ impl World {
         let is_foreign = dice.one_in(12);
         let mut brokers = Brokers::new(partitions);
         brokers.is_foreign = is_foreign;
-        let count = PartitionCount::new(i32::try_from(partitions).unwrap()).unwrap();
+        let count = count(partitions);
         let rules = (0..count.get()).map(|at| Arc::new(PartitionRules::new(Partition(at), count)));
         let heals_at = 10_000 + dice.below(15_000);
         let quiet = if dice.one_in(2) { dice.below(8_000) } else { 0 };
@@ -173,10 +174,7 @@ impl World {
             What::Look(process, round, subject) => self.look(process, round, subject),
             What::Seen(process, seen) => self.on_seen(process, seen)?,
             What::Send(process, attempt) => self.send(process, attempt),
-            What::Ended(process, lane, id, outcome) => {
-                let now = self.instant();
-                self.nodes[process.node].lanes[lane].ended(id, &outcome, now);
-            }
+            What::Ended(process, lane, number, ended) => self.ended(process, lane, number, ended),
             What::Raise(process, taking) => self.raise(process, taking),
             What::Serve(process, attempt) => self.serve(process, attempt)?,
             What::Expire(id) => self.database.abort(id),

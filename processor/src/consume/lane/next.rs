@@ -3,9 +3,9 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Lane, Phase};
+use super::{Act, LaneMachine, Phase};
 use crate::{
-    consume::attempt::{Work, attempt},
+    consume::attempt::Work,
     domain::{
         batch::{Batch, Run},
         batch_map,
@@ -13,10 +13,9 @@ use crate::{
     },
 };
 
-impl Lane {
+impl LaneMachine {
     /// Starts the next attempt, if none is under way and something is due.
-    pub(super) fn start_next(&mut self) {
-        let now = Instant::now();
+    pub(super) fn start_next(&mut self, now: Instant) {
         let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
             Phase::Waiting { work, until } if until <= now => self.still_owned(&work),
             Phase::Idle => None,
@@ -34,10 +33,8 @@ impl Lane {
             Work::Apply(batch) => self.cached(batch),
             Work::Settle(_) => Cached::default(),
         };
-        let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
-        let attempt =
-            service_kit::spawn("attempt", attempt(owned, self.connection.take(), work.clone(), cached));
-        self.phase = Phase::Busy { work, attempt, since: now };
+        self.acts.push(Act::Start(work.clone(), cached));
+        self.phase = Phase::Busy { work, since: now };
     }
 
     fn next_part(&mut self) -> Option<Work> {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use schemas::{Partition, Timestamp};
 
-use super::{Lane, LaneReport, Phase};
+use super::{LaneMachine, LaneReport, Phase};
 use crate::{
     consume::{
         attempt::{Ended, Outcome, Work},
@@ -19,12 +19,11 @@ use crate::{
     store::apply::ApplyError,
 };
 
-impl Lane {
-    pub(super) async fn ended(&mut self, ended: Ended) {
-        let Phase::Busy { work, since, .. } = std::mem::replace(&mut self.phase, Phase::Idle) else {
-            return;
-        };
-        self.connection = ended.connection;
+impl LaneMachine {
+    pub(super) fn ended(&mut self, ended: Ended, now: Instant) {
+        let Phase::Busy { work, since } = &self.phase else { return };
+        let (work, took) = (work.clone(), now.duration_since(*since));
+        self.phase = Phase::Idle;
         let batch = Arc::clone(work.batch());
         if ended.is_cache_wrong {
             self.forget_clients(&batch);
@@ -35,17 +34,17 @@ impl Lane {
                 self.backoff.reset();
                 self.part_limit.applied(batch.len());
                 self.present = 0;
-                self.pending.paced(since.elapsed());
-                self.metrics.processor_apply_seconds.observe(since.elapsed().as_secs_f64());
-                traces::applied(&self.config.spans, &batch, &applied, since.elapsed());
-                self.applied(&batch, applied).await;
+                self.pending.paced(took);
+                self.metrics.processor_apply_seconds.observe(took.as_secs_f64());
+                traces::applied(&self.config.spans, &batch, &applied, took);
+                self.applied(&batch, &applied);
             }
             Outcome::Read(rows) => {
                 self.clock.answered();
                 self.backoff.reset();
-                self.settled(&batch, &rows).await;
+                self.settled(&batch, &rows);
             }
-            Outcome::Failed(ApplyError::Store(error)) => self.refused(work, error).await,
+            Outcome::Failed(ApplyError::Store(error)) => self.refused(work, error, now),
             Outcome::Failed(ApplyError::Unsettled(why)) => {
                 self.count_failure("settle");
                 tracing::warn!(
@@ -53,13 +52,13 @@ impl Lane {
                     partitions = batch.runs.len(),
                     "outcome of a transaction not known, reading the rows"
                 );
-                self.settle(batch);
+                self.settle(batch, now);
             }
-            Outcome::Failed(ApplyError::Foreign(foreign)) => self.foreign(batch, foreign).await,
+            Outcome::Failed(ApplyError::Foreign(foreign)) => self.foreign(batch, foreign, now),
         }
     }
 
-    async fn applied(&mut self, batch: &Batch, applied: Applied) {
+    fn applied(&mut self, batch: &Batch, applied: &Applied) {
         for run in &batch.runs {
             let state = self.partitions.get_mut(&run.partition);
             let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else {
@@ -67,7 +66,7 @@ impl Lane {
             };
             state.cache.learn(run, &applied.after);
         }
-        self.metrics.count_applied(batch, &applied);
+        self.metrics.count_applied(batch, applied);
         for (partition, offset, reason) in &applied.dead_letters {
             tracing::warn!(
                 partition = partition.0,
@@ -78,11 +77,11 @@ impl Lane {
         }
         log_messages(batch);
         for run in &batch.runs {
-            self.advanced(run).await;
+            self.advanced(run);
         }
     }
 
-    async fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
+    fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
         let mut redo = Batch::default();
         for run in &batch.runs {
             if !self.owns(run) {
@@ -104,9 +103,9 @@ impl Lane {
             };
             self.metrics.processor_ambiguous_commits_total.with_label_values(&[label]).inc();
             match verdict {
-                Verdict::Done => self.advanced(run).await,
+                Verdict::Done => self.advanced(run),
                 Verdict::Redo => redo.runs.push(run.clone()),
-                Verdict::Fenced => self.fenced(run.partition).await,
+                Verdict::Fenced => self.fenced(run.partition),
             }
         }
         if redo.is_empty() {
@@ -117,9 +116,9 @@ impl Lane {
     }
 
     /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
-    pub(super) fn settle(&mut self, batch: Arc<Batch>) {
+    pub(super) fn settle(&mut self, batch: Arc<Batch>, now: Instant) {
         self.forget_clients(&batch);
-        self.phase = Phase::Waiting { work: Work::Settle(batch), until: Instant::now() };
+        self.phase = Phase::Waiting { work: Work::Settle(batch), until: now };
     }
 
     /// Forgets all clients of a batch's partitions.
@@ -131,18 +130,16 @@ impl Lane {
         }
     }
 
-    async fn advanced(&mut self, run: &Run) {
-        if let Some(state) =
-            self.partitions.get(&run.partition).filter(|state| state.owner_epoch == run.owner_epoch)
-        {
-            let assignment_epoch = state.assignment_epoch;
-            let oldest = self.oldest_in_hand(run.partition);
-            if let Some(state) = self.partitions.get_mut(&run.partition) {
-                state.oldest_in_hand = oldest;
-            }
-            self.report(LaneReport::Advanced(run.partition, assignment_epoch, run.to(), oldest)).await;
-            self.halt_if_stopped(run.partition).await;
+    fn advanced(&mut self, run: &Run) {
+        if !self.owns(run) {
+            return;
         }
+        let oldest = self.oldest_in_hand(run.partition);
+        let Some(state) = self.partitions.get_mut(&run.partition) else { return };
+        state.oldest_in_hand = oldest;
+        let assignment_epoch = state.assignment_epoch;
+        self.report(LaneReport::Advanced(run.partition, assignment_epoch, run.to(), oldest));
+        self.halt_if_stopped(run.partition);
     }
 
     /// When the next record of a partition that is not applied was appended, if the lane has it.

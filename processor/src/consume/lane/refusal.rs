@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Lane, Phase};
+use super::{LaneMachine, Phase};
 use crate::{
     consume::attempt::Work,
     domain::{
@@ -15,31 +15,31 @@ use crate::{
     store::StoreError,
 };
 
-impl Lane {
-    pub(super) async fn refused(&mut self, work: Work, error: StoreError) {
+impl LaneMachine {
+    pub(super) fn refused(&mut self, work: Work, error: StoreError, now: Instant) {
         match (work, error) {
             (Work::Apply(batch), StoreError::Record { sqlstate, constraint, why }) => {
                 self.clock.answered();
                 let refusal = Refusal { sqlstate: &sqlstate, constraint: constraint.as_deref(), why };
-                self.suspect(&batch, &refusal).await;
+                self.suspect(&batch, &refusal, now);
             }
             (Work::Apply(batch), StoreError::Tables(fault)) => {
                 self.clock.answered();
-                self.mismatched(&batch, *fault).await;
+                self.mismatched(&batch, &fault);
             }
             (Work::Apply(batch), StoreError::Present(constraint)) => {
                 self.clock.answered();
-                self.present(batch, &constraint).await;
+                self.present(batch, &constraint, now);
             }
             (Work::Apply(batch), StoreError::TooMuch(error)) => {
-                self.with_less(&batch, &StoreError::TooMuch(error));
+                self.with_less(&batch, &StoreError::TooMuch(error), now);
             }
-            (work, error) => self.failed(work, &error),
+            (work, error) => self.failed(work, &error, now),
         }
     }
 
     /// A record of the batch cannot be stored: looks for it.
-    async fn suspect(&mut self, batch: &Batch, refusal: &Refusal<'_>) {
+    fn suspect(&mut self, batch: &Batch, refusal: &Refusal<'_>, now: Instant) {
         self.count_failure("bisect");
         let Err(single) = self.split(batch) else { return };
         let Some(run) = single.runs.first() else { return };
@@ -62,24 +62,24 @@ impl Lane {
                 constraint: refusal.constraint.map(str::to_owned),
                 routine: None,
             };
-            return self.halt(partition, StopReason::SchemaMismatch(Box::new(fault))).await;
+            return self.halt(partition, StopReason::SchemaMismatch(Box::new(fault)));
         }
         let Some(state) = self.partitions.get_mut(&partition) else { return };
-        match state.limit.admit(0, 1, Instant::now()) {
+        match state.limit.admit(0, 1, now) {
             Ok(()) => self.parts.push_front(single.rejected(refusal.sqlstate)),
-            Err(passed) => self.halt(partition, passed.into()).await,
+            Err(passed) => self.halt(partition, passed.into()),
         }
     }
 
     /// The tables refuse good records: tells the partitions apart, since those that the fault does not touch
     /// go on, and halts each that it does.
-    async fn mismatched(&mut self, batch: &Batch, fault: SchemaFault) {
+    fn mismatched(&mut self, batch: &Batch, fault: &SchemaFault) {
         if batch.runs.len() > 1 && self.split(batch).is_ok() {
             return;
         }
         for run in &batch.runs {
             if self.owns(run) {
-                self.halt(run.partition, StopReason::SchemaMismatch(Box::new(fault.clone()))).await;
+                self.halt(run.partition, StopReason::SchemaMismatch(Box::new(fault.clone())));
             }
         }
     }
@@ -87,28 +87,28 @@ impl Lane {
     /// A row is there that only the owner of these partitions writes. Either a transaction that was left behind
     /// has become visible late: then `partition_progress` says so. Or, when it says that nothing was committed and
     /// the row is still there, another writer is at work.
-    async fn present(&mut self, batch: Arc<Batch>, constraint: &str) {
+    fn present(&mut self, batch: Arc<Batch>, constraint: &str, now: Instant) {
         self.present += 1;
         tracing::warn!(constraint, records = batch.len(), "a row is there already, reading the rows");
         if self.present == 1 {
             self.count_failure("settle");
-            return self.settle(batch);
+            return self.settle(batch, now);
         }
         self.count_failure("bisect");
         let Err(single) = self.split(&batch) else { return };
         let Some(run) = single.runs.first().filter(|run| self.owns(run)) else { return };
         let (partition, offset) = (run.partition, run.from.offset());
-        self.foreign(batch, ForeignWrite { partition, offset }).await;
+        self.foreign(batch, ForeignWrite { partition, offset }, now);
     }
 
     /// A row of a record was there before it. Halts its partition, once `partition_progress` has said that it is
     /// not a row of our own.
-    pub(super) async fn foreign(&mut self, batch: Arc<Batch>, foreign: ForeignWrite) {
+    pub(super) fn foreign(&mut self, batch: Arc<Batch>, foreign: ForeignWrite, now: Instant) {
         if std::mem::take(&mut self.present) == 0 {
             self.present = 1;
-            return self.settle(batch);
+            return self.settle(batch, now);
         }
-        self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset }).await;
+        self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset });
         self.parts.push_front(Batch::clone(&batch));
     }
 
@@ -125,7 +125,7 @@ impl Lane {
 
     /// Too much for the database: half of it, after a pause. A single record is tried again and again: time says
     /// nothing about what it holds.
-    fn with_less(&mut self, batch: &Batch, error: &StoreError) {
+    fn with_less(&mut self, batch: &Batch, error: &StoreError, now: Instant) {
         self.count_failure("less");
         self.part_limit.shrink(batch.len());
         let (part, rest) = self.part_limit.cut(batch.clone());
@@ -145,15 +145,15 @@ impl Lane {
                 tracing::warn!(%error, delay_ms = delay.as_millis(), records, "not applied, trying with less")
             }
         }
-        self.phase = Phase::Waiting { work: Work::Apply(Arc::new(part)), until: Instant::now() + delay };
+        self.phase = Phase::Waiting { work: Work::Apply(Arc::new(part)), until: now + delay };
     }
 
     /// For a reason that passes: the same again, later.
-    fn failed(&mut self, work: Work, error: &StoreError) {
+    fn failed(&mut self, work: Work, error: &StoreError, now: Instant) {
         self.count_failure("retry");
         let delay = self.backoff.next_delay();
         tracing::warn!(%error, delay_ms = delay.as_millis(), records = work.batch().len(), "not applied, trying again");
-        self.phase = Phase::Waiting { work, until: Instant::now() + delay };
+        self.phase = Phase::Waiting { work, until: now + delay };
     }
 }
 
