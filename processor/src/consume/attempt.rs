@@ -69,12 +69,13 @@ pub struct Ended {
     pub outcome: Outcome,
 }
 
-/// Tries. `cached` is what is known of the batch's clients. The connection comes back if it can be used again.
+/// Tries. `cached` is what is known of the batch's clients, `mode` how its messages are written. The connection comes
+/// back if it can be used again.
 pub async fn attempt(
     (database, topic, metrics): (Database, Topic, Arc<Metrics>),
     connection: Option<PgConnection>,
     work: Work,
-    cached: Cached,
+    (cached, mode): (Cached, Mode),
 ) -> (Option<PgConnection>, Ended) {
     let mut connection = match connection {
         Some(connection) => connection,
@@ -94,11 +95,11 @@ pub async fn attempt(
     let mut is_cache_wrong = false;
     let result = match &work {
         Work::Apply(batch) => {
-            let mut applied = apply::apply(&mut connection, topic, batch, cached, Mode::Copy).await;
+            let mut applied = apply::apply(&mut connection, topic, batch, cached, mode).await;
             if let Some(constraint) = met(&applied) {
                 note_conflict(&metrics, batch, constraint);
                 is_cache_wrong = true;
-                applied = apply::apply(&mut connection, topic, batch, Cached::default(), Mode::Careful).await;
+                applied = apply::apply(&mut connection, topic, batch, Cached::default(), Mode::Insert).await;
             }
             applied.map(Outcome::Applied)
         }

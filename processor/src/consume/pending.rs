@@ -31,6 +31,10 @@ pub struct BatchConfig {
     /// quick.
     #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 25)]
     pub batch_age_ms_max: u64,
+    /// From how many records on a transaction writes its messages by COPY, which costs less a message and more a
+    /// transaction than an insert.
+    #[arg(long, env = "PROCESSOR_COPY_RECORDS_MIN", default_value_t = 1_000)]
+    pub copy_records_min: usize,
 }
 
 impl BatchConfig {

@@ -142,9 +142,9 @@ pub struct NewMessage<'a> {
 /// Which of the messages that the fold took for new were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inserted {
-    /// All of them: a single one that is there already would have refused them all.
+    /// All of them, and all clients that were to be created: what was believed before holds.
     All,
-    /// Those at these places.
+    /// Those at these places; of the others, or of a client, somebody else had written the row.
     Only(BatchSet<(Partition, Offset)>),
 }
 

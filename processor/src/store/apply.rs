@@ -46,8 +46,8 @@ pub enum Mode {
     /// By COPY, which takes nothing but new ones. What was believed to be new and is not refuses the batch with
     /// [`StoreError::Present`], and says nothing about its records.
     Copy,
-    /// By an insert that passes over what is there: for a batch that COPY refused.
-    Careful,
+    /// By an insert that passes over what is there: for a batch that COPY refused, and for a small one.
+    Insert,
 }
 
 /// Applies a batch. `cached` is what is known of its clients without asking.
@@ -69,14 +69,15 @@ pub async fn apply(
 
     let mut folded = fold::fold(batch, topic.topic_id, before, &existing);
     let created = statements::insert_clients(&mut transaction, &mut folded.clients).await?;
-    if mode == Mode::Copy && usize::try_from(created) != Ok(folded.clients.len()) {
+    let are_clients_new = usize::try_from(created) == Ok(folded.clients.len());
+    if mode == Mode::Copy && !are_clients_new {
         return Err(StoreError::Present(CLIENTS_KEY.to_owned()).into());
     }
     failpoint!("after_clients");
     statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
     statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
     failpoint!("after_dialogs");
-    let inserted = write_messages(&mut transaction, topic, &mut folded, mode).await?;
+    let inserted = write_messages(&mut transaction, topic, &mut folded, (mode, are_clients_new)).await?;
     failpoint!("after_messages");
     let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
     let mut stored =
@@ -128,15 +129,17 @@ async fn write_messages(
     connection: &mut PgConnection,
     topic: Topic,
     folded: &mut Folded<'_>,
-    mode: Mode,
+    (mode, are_clients_new): (Mode, bool),
 ) -> Result<Inserted, StoreError> {
     match mode {
         Mode::Copy => {
             messages::copy(connection, topic.topic_ref, &mut folded.messages).await?;
             Ok(Inserted::All)
         }
-        Mode::Careful => {
-            messages::insert(connection, topic.topic_ref, &mut folded.messages).await.map(Inserted::Only)
+        Mode::Insert => {
+            let places = messages::insert(connection, topic.topic_ref, &mut folded.messages).await?;
+            let is_as_believed = are_clients_new && places.len() == folded.messages.len();
+            Ok(if is_as_believed { Inserted::All } else { Inserted::Only(places) })
         }
     }
 }

@@ -34,6 +34,8 @@ enum Fate {
     Lost,
     /// Its parts are committed one by one, as when a record is looked for that the database refuses.
     Split,
+    /// It is committed, too small to be copied.
+    Small,
     /// It is committed with care, as after a row was met that was believed to be new.
     Careful,
 }
@@ -48,6 +50,7 @@ struct Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let fate = prop_oneof![
         6 => Just(Fate::Committed),
+        3 => Just(Fate::Small),
         1 => Just(Fate::CommittedUnheard),
         2 => Just(Fate::Lost),
         1 => Just(Fate::Split),
@@ -73,6 +76,7 @@ impl Processor<'_> {
         }
         match step.fate {
             Fate::Committed => self.apply(&batch, Mode::Copy),
+            Fate::Small => self.apply(&batch, Mode::Insert),
             Fate::CommittedUnheard => {
                 self.apply(&batch, Mode::Copy);
                 self.forget();
@@ -84,7 +88,7 @@ impl Processor<'_> {
             }
             Fate::Careful => {
                 self.forget();
-                self.apply(&batch, Mode::Careful);
+                self.apply(&batch, Mode::Insert);
             }
             Fate::Split => self.apply_split(batch),
         }

@@ -67,7 +67,8 @@ impl Tables {
                 assert_eq!(places.len(), folded.messages.len(), "messages_pkey");
                 Inserted::All
             }
-            Mode::Careful => Inserted::Only(places),
+            Mode::Insert if places.len() == folded.messages.len() => Inserted::All,
+            Mode::Insert => Inserted::Only(places),
         };
         let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
         let mut stored = tables.bodies(refused.map(|message| fold::key(message.received)).collect());

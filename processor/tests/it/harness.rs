@@ -25,6 +25,9 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 /// The consumer group of each test is its topic's name; short, so that a dead member is soon missed.
 const SESSION: &str = "--session-timeout-ms=6000";
 
+/// However few messages a test sends, they are copied; `history` writes them in both ways.
+const COPY: &str = "--copy-records-min=1";
+
 pub struct Telex {
     pub programs: Programs,
     pub directory: PathBuf,
@@ -108,7 +111,9 @@ impl Telex {
     fn start_processor(&mut self, programs: &Programs, more: &[&str]) -> Running {
         self.started += 1;
         let (name, group) = (format!("processor-{}", self.started), format!("--group={}", self.name));
-        programs.processor(&self.directory, &name, &[&[group.as_str(), SESSION][..], more].concat()).unwrap()
+        programs
+            .processor(&self.directory, &name, &[&[group.as_str(), SESSION, COPY][..], more].concat())
+            .unwrap()
     }
 
     /// The consumer group of this test's processors.

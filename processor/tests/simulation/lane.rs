@@ -44,7 +44,12 @@ pub struct Lane {
 impl Lane {
     pub fn new(cache: &Arc<CacheBudget>, now: Instant) -> Self {
         let config = LaneConfig {
-            batch: BatchConfig { batch_records_max: 6, batch_kib_max: 64, batch_age_ms_max: 25 },
+            batch: BatchConfig {
+                batch_records_max: 6,
+                batch_kib_max: 64,
+                batch_age_ms_max: 25,
+                copy_records_min: 1,
+            },
             dead_letters: DeadLetterConfig {
                 dead_letters_per_minute_max: 1_000,
                 dead_letters_percent_max: 100,

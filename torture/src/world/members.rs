@@ -52,7 +52,10 @@ impl World {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
         // One lane, so that nothing else is under way while it is held.
         let lanes = if failpoints.is_empty() { "2" } else { "1" };
-        let environment = [("FAILPOINTS", failpoints), ("PROCESSOR_LANES", lanes)];
+        // Each second one copies whatever it has: so little at once would never be copied.
+        let copied = if self.started.is_multiple_of(2) { "1" } else { "1000" };
+        let environment =
+            [("FAILPOINTS", failpoints), ("PROCESSOR_LANES", lanes), ("PROCESSOR_COPY_RECORDS_MIN", copied)];
         let processor = programs.processor_with(&self.options.directory, &name, &settings, &environment)?;
         self.processors.insert(name.clone(), processor);
         Ok(name)

@@ -22,7 +22,11 @@ use crate::{
     domain::{position::OwnerEpoch, rules::PartitionRules, seat::Start},
     kafka::poller::Chunk,
     metrics::Metrics,
-    store::{Database, apply::ApplyError, registry::Topic},
+    store::{
+        Database,
+        apply::{ApplyError, Mode},
+        registry::Topic,
+    },
 };
 
 /// What the supervisor tells a lane.
@@ -39,6 +43,8 @@ pub struct Lane {
     database: Database,
     topic: Topic,
     metrics: Arc<Metrics>,
+    /// From how many records on a batch is copied.
+    copy_records_min: usize,
     reports: mpsc::Sender<LaneReport>,
     /// Between two attempts, if the last one has left it usable.
     connection: Option<PgConnection>,
@@ -60,6 +66,7 @@ impl Lane {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(3));
         Self {
             database: database.for_batches(config.commit),
+            copy_records_min: config.batch.copy_records_min,
             machine: LaneMachine::new(config, backoff, Arc::clone(&metrics), clock),
             topic,
             metrics,
@@ -116,7 +123,9 @@ impl Lane {
                 }
                 Act::Start(work, cached) => {
                     let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
-                    let attempt = attempt(owned, self.connection.take(), work, cached);
+                    let mode =
+                        if work.batch().len() < self.copy_records_min { Mode::Insert } else { Mode::Copy };
+                    let attempt = attempt(owned, self.connection.take(), work, (cached, mode));
                     self.attempt = Some(service_kit::spawn("attempt", attempt));
                 }
                 Act::LeaveBehind => self.attempt = None,

@@ -19,7 +19,12 @@ const OWNER: OwnerEpoch = OwnerEpoch(4);
 /// A lane that has been told to apply a partition from its beginning, and when that was.
 fn lane() -> (LaneMachine, Instant) {
     let config = LaneConfig {
-        batch: BatchConfig { batch_records_max: 100, batch_kib_max: 64, batch_age_ms_max: 25 },
+        batch: BatchConfig {
+            batch_records_max: 100,
+            batch_kib_max: 64,
+            batch_age_ms_max: 25,
+            copy_records_min: 1,
+        },
         dead_letters: DeadLetterConfig { dead_letters_per_minute_max: 100, dead_letters_percent_max: 1 },
         cache: CacheBudget::new(10),
         commit: Commit::Durable,
