@@ -104,8 +104,8 @@ pub struct KafkaConfig {
     #[arg(long = "linger-ms", env = "INGEST_LINGER_MS", value_parser = millis, default_value = "5")]
     pub linger: Duration,
     /// How long a record waits for others at most while very many come, in milliseconds; if few come, it waits
-    /// `--linger-ms`.
-    #[arg(long = "linger-ms-max", env = "INGEST_LINGER_MS_MAX", value_parser = millis, default_value = "20")]
+    /// `--linger-ms`. At 0 it always waits `--linger-ms`.
+    #[arg(long = "linger-ms-max", env = "INGEST_LINGER_MS_MAX", value_parser = millis, default_value = "0")]
     pub linger_max: Duration,
 }
 
