@@ -2,7 +2,7 @@
 //! its connection, so that nobody can cancel it in the middle of BEGIN or COMMIT (R14): whoever has
 //! waited too long walks away and leaves it behind.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use schemas::Partition;
 use sqlx::PgConnection;
@@ -39,6 +39,14 @@ impl Work {
         match self {
             Self::Apply(batch) | Self::Settle(batch) => batch,
         }
+    }
+
+    /// The same without these partitions; `None` if nothing is left.
+    pub fn without(&self, partitions: &HashSet<Partition>) -> Option<Self> {
+        if partitions.is_empty() {
+            return Some(self.clone());
+        }
+        self.only(|run| !partitions.contains(&run.partition))
     }
 
     /// The same with these runs alone; `None` if there are none.

@@ -120,6 +120,9 @@ enum Phase {
     /// An attempt is under way.
     Busy {
         work: Work,
+        /// Partitions that were let go meanwhile. Its end says nothing about them, although they may be owned again
+        /// by then, and after a failover even in the same epoch: it was about rows that are lost.
+        left: HashSet<Partition>,
         since: Instant,
     },
     /// An attempt failed for a reason that passes; the next is made at `until`.
@@ -286,11 +289,12 @@ impl LaneMachine {
 
     /// Walks away from an attempt that takes too long. Its outcome is unknown.
     fn leave_behind(&mut self, now: Instant) {
-        let Phase::Busy { work, since } = &self.phase else { return };
+        let Phase::Busy { work, left, since } = &self.phase else { return };
         if now.duration_since(*since) < ATTEMPT_DEADLINE {
             return;
         }
-        let batch = Arc::clone(work.batch());
+        let (records, kept) = (work.batch().len(), work.without(left));
+        self.phase = Phase::Idle;
         self.metrics.processor_abandoned_attempts_total.inc();
         tracing::error!(
             deadline_ms = ATTEMPT_DEADLINE.as_millis(),
@@ -298,8 +302,10 @@ impl LaneMachine {
         );
         self.acts.push(Act::LeaveBehind);
         // Should its outcome be that nothing was written, less may be done in time.
-        self.part_limit.shrink(batch.len());
-        self.settle(batch, now);
+        self.part_limit.shrink(records);
+        if let Some(work) = kept {
+            self.settle(Arc::clone(work.batch()), now);
+        }
     }
 
     fn report(&mut self, report: LaneReport) {

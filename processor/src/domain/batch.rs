@@ -81,11 +81,6 @@ impl Batch {
         self.runs.iter().any(|run| run.partition == partition)
     }
 
-    /// Whether it holds a partition for this stretch of ownership.
-    pub fn holds_of(&self, partition: Partition, owner_epoch: OwnerEpoch) -> bool {
-        self.runs.iter().any(|run| run.partition == partition && run.owner_epoch == owner_epoch)
-    }
-
     /// Two batches to be applied one after the other, in search of a record that the database refuses:
     /// first the partitions are told apart, then the run is halved. A single record comes back whole.
     ///

@@ -41,7 +41,7 @@ const SEEDS: u64 = if cfg!(debug_assertions) { 5_000 } else { 100_000 };
 const TWIN_SEEDS: u64 = if cfg!(debug_assertions) { 10_000 } else { 20_000 };
 
 /// Seeds that failed once.
-const REGRESSIONS: &[u64] = &[];
+const REGRESSIONS: &[u64] = &[10_363];
 
 fn run(seed: u64, twin: Twin) -> Checked {
     end_of(&mut World::new(seed, twin, false))

@@ -5,7 +5,7 @@
 use schemas::Partition;
 
 use super::{Act, LaneMachine, LaneReport, Phase};
-use crate::domain::{batch::Batch, halt::StopReason, position::OwnerEpoch};
+use crate::domain::{batch::Batch, halt::StopReason};
 
 impl LaneMachine {
     pub(super) fn release(&mut self, number: u64, partitions: Vec<Partition>) {
@@ -31,11 +31,24 @@ impl LaneMachine {
         });
     }
 
-    /// Forgets a partition. An attempt that is under way goes on; what is left of its batch is dropped
-    /// before the next, by [`Self::still_owned`].
+    /// Forgets a partition, and whatever of it waits. An attempt that is under way goes on; its end is about the
+    /// others alone.
     pub(super) fn forget(&mut self, partition: Partition) {
         self.partitions.remove(&partition);
         self.pending.forget(partition);
+        for part in &mut self.parts {
+            part.runs.retain(|run| run.partition != partition);
+        }
+        self.parts.retain(|part| !part.is_empty());
+        match &mut self.phase {
+            Phase::Idle => {}
+            Phase::Busy { left, .. } => drop(left.insert(partition)),
+            Phase::Waiting { work, until } => {
+                let until = *until;
+                let kept = work.only(|run| run.partition != partition);
+                self.phase = kept.map_or(Phase::Idle, |work| Phase::Waiting { work, until });
+            }
+        }
     }
 
     pub(super) fn fenced(&mut self, partition: Partition) {
@@ -51,8 +64,8 @@ impl LaneMachine {
     pub(super) fn stop(&mut self, partition: Partition, reason: StopReason) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.stop(reason);
-        let (assignment_epoch, owner_epoch) = (state.assignment_epoch, state.owner_epoch);
-        if self.has_in_hand(partition, owner_epoch) {
+        let assignment_epoch = state.assignment_epoch;
+        if self.has_in_hand(partition) {
             self.report(LaneReport::Stops(partition, assignment_epoch));
         }
         self.halt_if_stopped(partition);
@@ -62,17 +75,18 @@ impl LaneMachine {
     pub(super) fn halt_if_stopped(&mut self, partition: Partition) {
         let Some(state) = self.partitions.get(&partition) else { return };
         let Some(reason) = state.stopping().cloned() else { return };
-        if !self.has_in_hand(partition, state.owner_epoch) {
+        if !self.has_in_hand(partition) {
             self.halt(partition, reason);
         }
     }
 
     /// Whether offsets of a partition are under way or wait. Those of a former stretch of ownership do not count:
     /// nobody will say that they are applied.
-    fn has_in_hand(&self, partition: Partition, owner_epoch: OwnerEpoch) -> bool {
-        let holds = |batch: &Batch| batch.holds_of(partition, owner_epoch);
+    fn has_in_hand(&self, partition: Partition) -> bool {
+        let holds = |batch: &Batch| batch.holds(partition);
         let under_way = match &self.phase {
-            Phase::Busy { work, .. } | Phase::Waiting { work, .. } => holds(work.batch()),
+            Phase::Busy { work, left, .. } => !left.contains(&partition) && holds(work.batch()),
+            Phase::Waiting { work, .. } => holds(work.batch()),
             Phase::Idle => false,
         };
         under_way || self.parts.iter().any(holds) || self.pending.holds(partition)

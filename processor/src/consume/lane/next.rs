@@ -1,23 +1,19 @@
-//! What a lane applies next: the work that waits, then what is left of a batch, then a new one. Whatever it is, only
-//! what is still owned by the same stretch of ownership goes into an attempt.
+//! What a lane applies next: the work that waits, then what is left of a batch, then a new one. Whatever it is, the lane
+//! owns all of it: what is let go is dropped at once ([`LaneMachine::forget`]).
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use super::{Act, LaneMachine, Phase};
 use crate::{
     consume::attempt::Work,
-    domain::{
-        batch::{Batch, Run},
-        batch_map,
-        fold::Cached,
-    },
+    domain::{batch::Batch, batch_map, fold::Cached},
 };
 
 impl LaneMachine {
     /// Starts the next attempt, if none is under way and something is due.
     pub(super) fn start_next(&mut self, now: Instant) {
         let work = match std::mem::replace(&mut self.phase, Phase::Idle) {
-            Phase::Waiting { work, until } if until <= now => self.still_owned(&work),
+            Phase::Waiting { work, until } if until <= now => Some(work),
             Phase::Idle => None,
             other @ (Phase::Busy { .. } | Phase::Waiting { .. }) => {
                 self.phase = other;
@@ -34,20 +30,15 @@ impl LaneMachine {
             Work::Settle(_) => Cached::default(),
         };
         self.acts.push(Act::Start(work.clone(), cached));
-        self.phase = Phase::Busy { work, since: now };
+        self.phase = Phase::Busy { work, left: HashSet::new(), since: now };
     }
 
     fn next_part(&mut self) -> Option<Work> {
-        while let Some(part) = self.parts.pop_front() {
-            let (part, rest) = self.part_limit.cut(part);
-            if let Some(rest) = rest {
-                self.parts.push_front(rest);
-            }
-            if let Some(work) = self.still_owned(&Work::Apply(Arc::new(part))) {
-                return Some(work);
-            }
+        let (part, rest) = self.part_limit.cut(self.parts.pop_front()?);
+        if let Some(rest) = rest {
+            self.parts.push_front(rest);
         }
-        None
+        Some(Work::Apply(Arc::new(part)))
     }
 
     fn next_batch(&mut self, now: Instant) -> Option<Work> {
@@ -56,15 +47,6 @@ impl LaneMachine {
         let batch = self.pending.take(|partition| partitions.get(&partition).map(|state| state.owner_epoch));
         self.parts.push_back(batch);
         self.next_part()
-    }
-
-    /// The work, reduced to partitions that are still owned by the same stretch of ownership.
-    fn still_owned(&self, work: &Work) -> Option<Work> {
-        work.only(|run| self.owns(run))
-    }
-
-    pub(super) fn owns(&self, run: &Run) -> bool {
-        self.partitions.get(&run.partition).is_some_and(|state| state.owner_epoch == run.owner_epoch)
     }
 
     fn cached(&mut self, batch: &Batch) -> Cached {

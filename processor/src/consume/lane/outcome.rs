@@ -21,24 +21,33 @@ use crate::{
 
 impl LaneMachine {
     pub(super) fn ended(&mut self, ended: Ended, now: Instant) {
-        let Phase::Busy { work, since } = &self.phase else { return };
-        let (work, took) = (work.clone(), now.duration_since(*since));
+        let Phase::Busy { work, left, since } = &self.phase else { return };
+        let (whole, kept) = (Arc::clone(work.batch()), work.without(left));
+        let took = now.duration_since(*since);
         self.phase = Phase::Idle;
-        let batch = Arc::clone(work.batch());
         if ended.is_cache_wrong {
-            self.forget_clients(&batch);
+            self.forget_clients(&whole);
         }
-        match ended.outcome {
-            Outcome::Applied(applied) => {
-                self.clock.answered();
-                self.backoff.reset();
-                self.part_limit.applied(batch.len());
-                self.present = 0;
-                self.pending.paced(took);
-                self.metrics.processor_apply_seconds.observe(took.as_secs_f64());
-                traces::applied(&self.config.spans, &batch, &applied, took);
-                self.applied(&batch, &applied);
-            }
+        if let Outcome::Applied(applied) = &ended.outcome {
+            self.clock.answered();
+            self.backoff.reset();
+            self.part_limit.applied(whole.len());
+            self.present = 0;
+            self.pending.paced(took);
+            self.metrics.processor_apply_seconds.observe(took.as_secs_f64());
+            traces::applied(&self.config.spans, &whole, applied, took);
+            self.count(&whole, applied);
+        }
+        if let Some(work) = kept {
+            self.kept(work, ended.outcome, now);
+        }
+    }
+
+    /// What becomes of the partitions that were owned all the while.
+    fn kept(&mut self, work: Work, outcome: Outcome, now: Instant) {
+        let batch = Arc::clone(work.batch());
+        match outcome {
+            Outcome::Applied(applied) => self.applied(&batch, &applied),
             Outcome::Read(rows) => {
                 self.clock.answered();
                 self.backoff.reset();
@@ -60,12 +69,17 @@ impl LaneMachine {
 
     fn applied(&mut self, batch: &Batch, applied: &Applied) {
         for run in &batch.runs {
-            let state = self.partitions.get_mut(&run.partition);
-            let Some(state) = state.filter(|state| state.owner_epoch == run.owner_epoch) else {
-                continue;
-            };
-            state.cache.learn(run, &applied.after);
+            if let Some(state) = self.partitions.get_mut(&run.partition) {
+                state.cache.learn(run, &applied.after);
+            }
         }
+        for run in &batch.runs {
+            self.advanced(run);
+        }
+    }
+
+    /// Counts and logs what is in the tables now.
+    fn count(&self, batch: &Batch, applied: &Applied) {
         self.metrics.count_applied(batch, applied);
         for (partition, offset, reason) in &applied.dead_letters {
             tracing::warn!(
@@ -76,17 +90,11 @@ impl LaneMachine {
             );
         }
         log_messages(batch);
-        for run in &batch.runs {
-            self.advanced(run);
-        }
     }
 
     fn settled(&mut self, batch: &Batch, rows: &[Progress]) {
         let mut redo = Batch::default();
         for run in &batch.runs {
-            if !self.owns(run) {
-                continue;
-            }
             let row = rows.iter().find(|row| row.partition == run.partition);
             let verdict = judge(row, run.from, run.to(), run.owner_epoch);
             tracing::warn!(
@@ -131,9 +139,6 @@ impl LaneMachine {
     }
 
     fn advanced(&mut self, run: &Run) {
-        if !self.owns(run) {
-            return;
-        }
         let oldest = self.oldest_in_hand(run.partition);
         let Some(state) = self.partitions.get_mut(&run.partition) else { return };
         state.oldest_in_hand = oldest;

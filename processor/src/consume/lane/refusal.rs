@@ -78,9 +78,7 @@ impl LaneMachine {
             return;
         }
         for run in &batch.runs {
-            if self.owns(run) {
-                self.halt(run.partition, StopReason::SchemaMismatch(Box::new(fault.clone())));
-            }
+            self.halt(run.partition, StopReason::SchemaMismatch(Box::new(fault.clone())));
         }
     }
 
@@ -96,7 +94,7 @@ impl LaneMachine {
         }
         self.count_failure("bisect");
         let Err(single) = self.split(&batch) else { return };
-        let Some(run) = single.runs.first().filter(|run| self.owns(run)) else { return };
+        let Some(run) = single.runs.first() else { return };
         let (partition, offset) = (run.partition, run.from.offset());
         self.foreign(batch, ForeignWrite { partition, offset }, now);
     }
@@ -108,8 +106,8 @@ impl LaneMachine {
             self.present = 1;
             return self.settle(batch, now);
         }
-        self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset });
         self.parts.push_front(Batch::clone(&batch));
+        self.halt(foreign.partition, StopReason::ForeignWrite { offset: foreign.offset });
     }
 
     /// Puts the halves of a batch where it was.

@@ -33,10 +33,14 @@ fn lane() -> (LaneMachine, Instant) {
     let (now, backoff) = (Instant::now(), Backoff::new(Duration::from_millis(50), Duration::from_secs(3)));
     let clock = Arc::new(AttemptClock::new(now));
     let mut lane = LaneMachine::new(config, backoff, Arc::new(Metrics::new().unwrap()), clock);
-    let start = Start { partition: P, next_offset: NextOffset(0), assignment_epoch: EPOCH, lane: 0 };
-    let rules = PartitionRules::new(P, PartitionCount::new(12).unwrap());
-    assert!(hear(&mut lane, Event::Adopt(start, OWNER, Arc::new(rules)), now).is_empty());
+    assert!(hear(&mut lane, adopt(0), now).is_empty());
     (lane, now)
+}
+
+fn adopt(next_offset: i64) -> Event {
+    let start =
+        Start { partition: P, next_offset: NextOffset(next_offset), assignment_epoch: EPOCH, lane: 0 };
+    Event::Adopt(start, OWNER, Arc::new(PartitionRules::new(P, PartitionCount::new(12).unwrap())))
 }
 
 fn chunk(offsets: std::ops::Range<i64>) -> Event {
@@ -154,6 +158,24 @@ fn each_event_in_each_phase_has_its_acts() {
         let again = hear(&mut busy, failed(ApplyError::Foreign(foreign)), now);
         assert_eq!(again, ["halted foreign_write"], "{shown}: it is not");
     }
+}
+
+/// A failover may lose the raise of an epoch, so that the same number is given again.
+#[test]
+fn what_was_under_way_when_a_partition_was_let_go_says_nothing_about_it_when_it_is_owned_again() {
+    for (end, acts) in [
+        (applied(), ["apply 0..2"]),
+        (unsettled(), ["apply 0..2"]),
+        (failed(StoreError::Deadline), ["apply 0..2"]),
+    ] {
+        let [_, (mut lane, now), _] = in_phases();
+        assert!(hear(&mut lane, adopt(0), now).is_empty(), "the four records are under way");
+        assert_eq!(hear(&mut lane, chunk(0..2), now), ["arrived"]);
+        assert_eq!(hear(&mut lane, end, now), acts, "nothing has advanced, nothing is asked");
+    }
+    let [_, _, (mut lane, now)] = in_phases();
+    assert!(hear(&mut lane, adopt(0), now).is_empty(), "the four records that waited are dropped");
+    assert_eq!(hear(&mut lane, chunk(0..1), now), ["arrived", "apply 0..1"]);
 }
 
 #[test]
