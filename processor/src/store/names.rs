@@ -24,19 +24,20 @@ pub(super) struct Names {
 pub(super) fn names_in(sentence: &str) -> Names {
     let mut names = Names::default();
     let mut kind = "";
-    for word in
-        sentence.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
-    {
+    let words =
+        sentence.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty());
+    let mut words = words.peekable();
+    while let Some(word) = words.next() {
         match kind {
             "relation" | "table" | "view" => names.table = names.table.or_else(|| table_named(word)),
-            "column" => {
-                names.column = names.column.or_else(|| column_named(word));
-                if names.column.is_none() && table_named(word).is_some() {
-                    // The column follows its table: `column messages.text does not exist`.
-                    names.table = table_named(word);
-                    continue;
-                }
+            // The column follows its table: `column messages.text does not exist`. There is a column `messages`, too.
+            "column"
+                if table_named(word).is_some() && words.peek().copied().and_then(column_named).is_some() =>
+            {
+                names.table = table_named(word);
+                continue;
             }
+            "column" => names.column = names.column.or_else(|| column_named(word)),
             _ => {}
         }
         kind = word;
@@ -69,6 +70,11 @@ mod tests {
             (
                 "column dialogs.last_message_at does not exist",
                 names(Some("dialogs"), Some("last_message_at")),
+            ),
+            ("column messages.body_hash does not exist", names(Some("messages"), Some("body_hash"))),
+            (
+                "column \"messages\" of relation \"partition_progress\" does not exist",
+                names(Some("partition_progress"), Some("messages")),
             ),
             ("permission denied for table clients", names(Some("clients"), None)),
             ("column \"+70000000000\" of relation \"Hello\" does not exist", names(None, None)),
