@@ -78,7 +78,11 @@ fn thaw(world: &mut World, zombie: &str, frozen: Instant) -> Result<String> {
     let stood = frozen.elapsed().as_secs_f64();
     interrupt::pause(Duration::from_secs(5))?;
     let said = world.running(zombie)?.server.log_text();
-    let refusals = ["outcome of a transaction not known", "not applied, trying again"];
+    let refusals = [
+        "outcome of a transaction not known",
+        "not applied, trying again",
+        "not applied, and others apply it",
+    ];
     let refusals: usize = refusals.iter().map(|text| said.matches(text).count()).sum();
     if refusals == 0 && !world.options.is_planted {
         bail!("the zombie never tried to write");

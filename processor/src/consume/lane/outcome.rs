@@ -38,8 +38,12 @@ impl LaneMachine {
             traces::applied(&self.config.spans, &whole, applied, took);
             self.count(&whole, applied);
         }
-        if let Some(work) = kept {
-            self.kept(work, ended.outcome, now);
+        match (kept, ended.outcome) {
+            (Some(work), outcome) => self.kept(work, outcome, now),
+            (None, Outcome::Failed(error)) => {
+                tracing::info!(%error, partitions = whole.runs.len(), "not applied, and others apply it now");
+            }
+            (None, Outcome::Applied(_) | Outcome::Read(_)) => {}
         }
     }
 
