@@ -12,10 +12,12 @@ use serde_json::json;
 
 use super::binaries::Binaries;
 use crate::checks::tools;
+use crate::interrupt;
 use crate::ports::Port;
 use crate::process::{Server, Spec, log_tail};
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
+const DEFINED_TRIES: u32 = 20;
 /// Anybody on this machine may ask it, and it holds nothing.
 const TOKEN: &str = "telex-check";
 const CONFIG: &str = "kubeconfig";
@@ -100,13 +102,15 @@ impl ControlPlane {
         }
         tools::run(&mut apply, "it was built just now")?;
         let mut wait = self.kubectl();
-        wait.args([
-            "wait",
-            "--for=condition=Established",
-            "customresourcedefinition",
-            "--all",
-            "--timeout=60s",
-        ]);
+        let established = "--for=condition=Established";
+        wait.args(["wait", established, "customresourcedefinition", "--all", "--timeout=60s"]);
+        // Of one that has no condition yet, kubectl says an error instead of waiting.
+        for _ in 1..DEFINED_TRIES {
+            if wait.output().is_ok_and(|output| output.status.success()) {
+                return Ok(());
+            }
+            interrupt::pause(Duration::from_millis(500))?;
+        }
         tools::run(&mut wait, "it was built just now").map(|_| ())
     }
 }
