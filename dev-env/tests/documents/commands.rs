@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use crate::pages::{documents, files, read, shown};
+use crate::pages::{documents, files, read, shown, unknown};
 
 /// Flags of docker compose that are shown with a value behind them.
 const TAKE_A_VALUE: [&str; 3] = ["--tail", "--profile", "-e"];
@@ -161,20 +161,8 @@ fn every_target_and_variable_of_make_that_is_shown_is_one() {
 fn every_flag_that_is_named_is_one() {
     let files = files();
     let flags = flags(&files);
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files).iter().filter(|page| !page.is_history()) {
-        for (number, shown) in shown(&page.text) {
-            for flag in flags_shown(&shown) {
-                seen += 1;
-                if !flags.contains(flag) {
-                    unknown.push(format!("{}:{number}: there is no --{flag}", page.name));
-                }
-            }
-        }
-    }
-    assert!(seen > 150, "only {seen} flags were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let unknown = unknown(&files, 150, flags_shown, |flag| flags.contains(flag));
+    assert!(unknown.is_empty(), "flags that no program has:\n{}", unknown.join("\n"));
 }
 
 #[test]
@@ -187,20 +175,8 @@ fn every_service_of_compose_that_is_shown_is_one() {
         .take_while(|line| line.is_empty() || line.starts_with([' ', '#']))
         .filter_map(|line| line.strip_prefix("  ")?.strip_suffix(':'))
         .collect();
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files()).iter().filter(|page| !page.is_history()) {
-        for (number, shown) in shown(&page.text) {
-            for service in services_shown(&shown) {
-                seen += 1;
-                if !services.contains(service) {
-                    unknown.push(format!("{}:{number}: compose has no service {service}", page.name));
-                }
-            }
-        }
-    }
-    assert!(seen > 60, "only {seen} services were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let unknown = unknown(&files(), 60, services_shown, |service| services.contains(service));
+    assert!(unknown.is_empty(), "services that compose has not:\n{}", unknown.join("\n"));
 }
 
 #[test]
@@ -213,20 +189,8 @@ fn every_object_of_kubernetes_that_is_shown_is_in_the_manifests() {
         .filter_map(|line| line.split_once("name: ").or_else(|| line.split_once("secretName: ")))
         .map(|(_, name)| name.split([' ', ',', '}']).next().unwrap_or_default())
         .collect();
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files).iter().filter(|page| !page.is_history()) {
-        for (number, shown) in shown(&page.text) {
-            for name in objects_shown(&shown) {
-                seen += 1;
-                if !names.contains(name) {
-                    unknown.push(format!("{}:{number}: no manifest has {name}", page.name));
-                }
-            }
-        }
-    }
-    assert!(seen > 40, "only {seen} objects were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let unknown = unknown(&files, 40, objects_shown, |name| names.contains(name));
+    assert!(unknown.is_empty(), "objects that no manifest has:\n{}", unknown.join("\n"));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use crate::{
     links::anchors,
-    pages::{documents, files, is_document, read, root, shown},
+    pages::{files, is_document, read, root, unknown},
 };
 
 /// How names begin that are Telex's own.
@@ -50,20 +50,13 @@ fn every_name_of_ours_that_is_shown_is_in_the_sources() {
         let text = fs::read_to_string(root().join(file)).unwrap_or_default();
         known.extend(words(&text).filter(|word| must_be_there(word)).map(str::to_owned));
     }
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files).iter().filter(|page| !page.is_history()) {
-        for (number, shown) in shown(&page.text) {
-            for word in words(&shown).filter(|word| must_be_there(word)) {
-                seen += 1;
-                if !known.contains(word) {
-                    unknown.push(format!("{}:{number}: the sources have no {word}", page.name));
-                }
-            }
-        }
-    }
-    assert!(seen > 250, "only {seen} names were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let unknown = unknown(
+        &files,
+        250,
+        |shown| words(shown).filter(|word| must_be_there(word)).collect(),
+        |word| known.contains(word),
+    );
+    assert!(unknown.is_empty(), "names that no source has:\n{}", unknown.join("\n"));
 }
 
 /// In comments, in messages, in alerts.

@@ -103,3 +103,27 @@ fn a_command_of_several_lines_is_one() {
     let expected = [(1, "make x"), (4, "make y A=1"), (5, "make z"), (7, "--b")];
     assert_eq!(shown(text), expected.map(|(line, shown)| (line, shown.to_owned())));
 }
+
+/// Where the documents show something that is not known, of what `named` finds in them: more than `least` of it, or
+/// it is not found any more.
+pub fn unknown(
+    files: &BTreeSet<PathBuf>,
+    least: u32,
+    named: impl Fn(&str) -> Vec<&str>,
+    is_known: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut unknown = Vec::new();
+    let mut seen = 0_u32;
+    for page in documents(files).iter().filter(|page| !page.is_history()) {
+        for (number, shown) in shown(&page.text) {
+            for name in named(&shown) {
+                seen += 1;
+                if !is_known(name) {
+                    unknown.push(format!("{}:{number}: {name}", page.name));
+                }
+            }
+        }
+    }
+    assert!(seen > least, "only {seen} were found");
+    unknown
+}
