@@ -46,7 +46,7 @@ async fn run(config: Config) -> anyhow::Result<()> {
     if config.health {
         return Ok(probe::ready(config.admin_listen).await?);
     }
-    telemetry::init(&config.log)?;
+    telemetry::init(&config.log);
     let application = Application::build(config).await?;
     application.run_until_stopped(async { stop_requested().await.unwrap_or_default() }).await
 }

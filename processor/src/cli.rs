@@ -80,7 +80,7 @@ impl Cli {
     /// # Errors
     /// It could not be done; the text says why.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
-        telemetry::init(&self.log)?;
+        telemetry::init(&self.log);
         let database = match Database::new(&self.database) {
             Ok(database) => database,
             Err(problem) => {

@@ -1,5 +1,6 @@
 //! Processes that stand still for longer than their session, and then go on as if nothing had happened.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
@@ -25,11 +26,8 @@ pub fn with_locks(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let heir = world.processor("")?;
     let before = world.next_offsets()?;
     let within = IDLE_TIMEOUT + HEIR_NEEDS;
-    let (recovery, late) = world.must("F2", "the heir goes on with all partitions", within, |world| {
-        let (owners, next) = (world.owners()?, world.next_offsets()?);
-        let advances = next.iter().all(|(partition, next)| before.get(partition) < Some(next));
-        Ok(owners.values().all(|owner| *owner == heir) && advances)
-    })?;
+    let (recovery, late) = world
+        .must("F2", "the heir goes on with all partitions", within, |world| goes_on(world, &heir, &before))?;
     interrupt::pause((SESSION * 2).saturating_sub(frozen.elapsed()))?;
     let evidence = thaw(world, &zombie, frozen)?;
     Ok(Strike { evidence, recovery: Some(recovery), violations: late.into_iter().collect() })
@@ -40,16 +38,23 @@ pub fn with_locks(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
 pub fn with_records(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let (zombie, frozen) = freeze(world, "after_begin")?;
     let heir = world.processor("")?;
-    let before = world.applied()?;
-    let (recovery, late) = world.must("F2", "the heir goes on", TAKEOVER, |world| {
-        let owners = world.owners()?;
-        Ok(owners.values().all(|owner| *owner == heir) && world.applied()? > before)
+    let before = world.next_offsets()?;
+    // With all partitions: where it has not been yet, the two would meet at the keys of what both write.
+    let (recovery, late) = world.must("F2", "the heir goes on with all partitions", TAKEOVER, |world| {
+        goes_on(world, &heir, &before)
     })?;
     if frozen.elapsed() + Duration::from_millis(200) > IDLE_TIMEOUT {
         bail!("the zombie's transaction was ended before it woke up");
     }
     let evidence = thaw(world, &zombie, frozen)?;
     Ok(Strike { evidence, recovery: Some(recovery), violations: late.into_iter().collect() })
+}
+
+/// Whether `heir` owns all partitions, and each has moved on from where it was.
+fn goes_on(world: &mut World, heir: &str, before: &BTreeMap<i32, i64>) -> Result<bool> {
+    let (owners, next) = (world.owners()?, world.next_offsets()?);
+    let advances = next.iter().all(|(partition, next)| before.get(partition) < Some(next));
+    Ok(owners.values().all(|owner| owner == heir) && advances)
 }
 
 /// Leaves the Telex with one processor, which has just been frozen at a failpoint with a transaction open.
