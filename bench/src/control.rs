@@ -48,9 +48,6 @@ pub struct Noop {
 
 impl Noop {
     /// Starts it, and waits until it listens.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn start(lab: &Lab) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
         let mut command = Command::new(lab.binaries().join("bench"));
@@ -68,9 +65,6 @@ impl Noop {
 }
 
 /// Measures it.
-///
-/// # Errors
-/// It does not run.
 pub fn measure(lab: &Lab, duration: Duration) -> Result<Control> {
     let noop = Noop::start(lab)?;
     let before = Ticks::now();

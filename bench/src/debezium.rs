@@ -34,9 +34,6 @@ pub struct Debezium {
 
 impl Debezium {
     /// Fetches it with Maven, once, and compiles the converter.
-    ///
-    /// # Errors
-    /// It cannot be had.
     pub fn install(workspace: &Workspace) -> Result<Self> {
         let (source, target) = (workspace.root().join("bench/debezium"), workspace.dev().join("debezium"));
         let (libs, classes) = (target.join("libs"), target.join("classes"));
@@ -61,9 +58,6 @@ impl Debezium {
     }
 
     /// Rows a second over the later half of `records`.
-    ///
-    /// # Errors
-    /// It does not come to the end.
     pub fn rate(&self, lab: &Lab, topic: &str, records: u64, database: &str) -> Result<f64> {
         lab.database(database)?;
         let url = lab.database_url(database);

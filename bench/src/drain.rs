@@ -28,18 +28,12 @@ pub struct Drained {
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Drains `records` of a topic into a new database, which stays.
-///
-/// # Errors
-/// The processor does not come to the end.
 pub fn drain(lab: &Lab, topic: &str, records: u64, database: &str) -> Result<Drained> {
     let programs = lab.telex_database(topic, database)?;
     go_on(lab, &programs, database, (0, records))
 }
 
 /// Drains the records of a topic from so many that are applied up to so many.
-///
-/// # Errors
-/// The processor does not come to the end.
 pub fn go_on(lab: &Lab, programs: &Programs, group: &str, (from, to): (u64, u64)) -> Result<Drained> {
     let group = format!("--group={group}");
     let mut processor = programs.processor(&lab.directory, "processor", &[&group])?;

@@ -76,9 +76,6 @@ const QUICK: Size = Size {
 
 impl Growth {
     /// Measures it; each row is handed to `kept` as soon as it is there. What fails is noted, and the others go on.
-    ///
-    /// # Errors
-    /// `kept` fails, or somebody interrupts.
     pub fn measure(lab: &Lab, quick: bool, mut kept: impl FnMut(&Self) -> Result<()>) -> Result<Self> {
         let size = if quick { QUICK } else { FULL };
         let machine = Machine::look();

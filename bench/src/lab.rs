@@ -37,9 +37,6 @@ pub struct Lab {
 
 impl Lab {
     /// Starts the servers on free ports, with the settings that `make up` has: commits reach the disk.
-    ///
-    /// # Errors
-    /// A server does not start.
     pub fn start(workspace: &Workspace) -> Result<Self> {
         leftovers::sweep(workspace);
         let installation = Installation::ensure(workspace, &|_| {})?;
@@ -87,33 +84,21 @@ impl Lab {
     }
 
     /// Makes a topic as `make up` makes it.
-    ///
-    /// # Errors
-    /// Kafka refuses.
     pub fn topic(&self, name: &str) -> Result<()> {
         self.topic_of(name, PARTITIONS)
     }
 
     /// The same with another number of partitions.
-    ///
-    /// # Errors
-    /// Kafka refuses.
     pub fn topic_of(&self, name: &str, partitions: i32) -> Result<()> {
         self.kafka.create_topic(name, partitions, &TOPIC_SETTINGS)
     }
 
     /// Makes an empty database, without tables.
-    ///
-    /// # Errors
-    /// PostgreSQL refuses.
     pub fn database(&self, name: &str) -> Result<()> {
         self.admin(format!("create database {name}"))
     }
 
     /// Makes a database with Telex's tables.
-    ///
-    /// # Errors
-    /// PostgreSQL or `processor migrate` refuses.
     pub fn telex_database(&self, topic: &str, name: &str) -> Result<Programs> {
         self.database(name)?;
         let programs = self.programs(topic, name);
@@ -122,9 +107,6 @@ impl Lab {
     }
 
     /// Removes a database; and writes what is still to be written, so that the next measurement does not pay for it.
-    ///
-    /// # Errors
-    /// PostgreSQL refuses.
     pub fn drop_database(&self, name: &str) -> Result<()> {
         self.admin(format!("drop database {name} with (force)"))?;
         self.admin("checkpoint".to_owned())
@@ -139,17 +121,11 @@ impl Lab {
     }
 
     /// An ingest API in development mode, ready.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn ingest_api(&self, topic: &str) -> Result<Running> {
         self.ingest_api_with(topic, &[])
     }
 
     /// An ingest API with further arguments, ready; with a producers file among them not in development mode.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn ingest_api_with(&self, topic: &str, arguments: &[&str]) -> Result<Running> {
         let programs = self.programs(topic, "postgres");
         let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, arguments)?;
@@ -158,9 +134,6 @@ impl Lab {
     }
 
     /// A running ingest API under load, beside Kafka and PostgreSQL.
-    ///
-    /// # Errors
-    /// It has no address.
     pub fn target(&self, api: &Running) -> Result<Target> {
         let address = api.address.context("the ingest API has no address")?;
         Ok(Target {
@@ -170,9 +143,6 @@ impl Lab {
     }
 
     /// What is applied, by partition.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn next_offsets(connection: &mut PgConnection) -> Result<BTreeMap<i32, i64>> {
         let rows: Vec<(i32, i64)> = sqlx::query_as("select partition, next_offset from partition_progress")
             .fetch_all(connection)

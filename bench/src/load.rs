@@ -118,9 +118,6 @@ pub struct Sending {
 
 impl Load<'_> {
     /// Starts it.
-    ///
-    /// # Errors
-    /// There is no load tester.
     pub fn start(&self, lab: &Lab) -> Result<Sending> {
         let report = lab.directory.join(format!("{}.json", self.name));
         let mut command = Command::new(lab.binaries().join("loadtest"));
@@ -140,9 +137,6 @@ impl Load<'_> {
     }
 
     /// Sends all of it.
-    ///
-    /// # Errors
-    /// There is no report in the end.
     pub fn send(&self, lab: &Lab) -> Result<Sent> {
         let sending = self.start(lab)?;
         interrupt::pause(EDGE)?;
@@ -157,9 +151,6 @@ impl Load<'_> {
 
 impl Sending {
     /// Waits for the report.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn finish(mut self) -> Result<Report> {
         let end = self.start + self.duration + PATIENCE;
         while self.sender.is_running() {

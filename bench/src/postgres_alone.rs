@@ -72,9 +72,6 @@ pub struct ServerArgs {
 }
 
 /// Serves until it is killed.
-///
-/// # Errors
-/// It cannot listen, or an owner of slots fails.
 pub fn serve(args: &ServerArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -27,9 +27,6 @@ pub struct Sustained {
 }
 
 /// Tries rates until the highest that is kept is known to within 5 %.
-///
-/// # Errors
-/// A rate cannot be tried.
 pub fn search(mut at_rate: impl FnMut(f64) -> Result<AtRate>) -> Result<Sustained> {
     let (mut kept, mut missed): (Option<f64>, Option<f64>) = (None, None);
     let mut tries = Vec::new();

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// Microseconds of processor time a message, of each program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the programs")]
 pub struct Cpu {
     /// Or what stands in its place: the handler that does nothing, the edge of PostgreSQL alone.
     pub ingest_api: f64,
@@ -20,7 +19,6 @@ pub struct Cpu {
 
 /// MiB, of each program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the programs")]
 pub struct Memory {
     pub ingest_api: f64,
     pub processor: f64,

@@ -127,9 +127,6 @@ impl Target {
     }
 
     /// The same with the hook of this name.
-    ///
-    /// # Errors
-    /// The name cannot stand in a path.
     pub fn with_hook(self, name: &str) -> anyhow::Result<Self> {
         let path = format!("{}/v1/hooks/{name}", self.base);
         let hook = Head::new(&self.authority, &path, "application/json").context("not a hook's name")?;
@@ -137,9 +134,6 @@ impl Target {
     }
 
     /// Opens a socket.
-    ///
-    /// # Errors
-    /// Nobody listens there.
     pub async fn connect(&self) -> std::io::Result<TcpStream> {
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
         socket.set_nodelay(true)?;

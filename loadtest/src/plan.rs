@@ -137,9 +137,6 @@ const EXAMPLE_MESSAGES: u64 = 12;
 
 impl Plan {
     /// The plan that follows from `settings`.
-    ///
-    /// # Errors
-    /// What cannot be planned.
     pub fn new(settings: Settings) -> Result<Self, PlanError> {
         let population = Population::new(&settings)?;
         let base_time = settings.base_time.as_micros().cast_unsigned();

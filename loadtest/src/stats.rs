@@ -111,17 +111,11 @@ struct Receipts {
 
 impl Stats {
     /// All zero; without receipts.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         Self::keeping(None)
     }
 
     /// All zero; every request leaves a receipt in `ledger`, if there is one.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn keeping(ledger: Option<Ledger>) -> Result<Self, hdrhistogram::CreationError> {
         let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?;
         let recent = latency.clone();

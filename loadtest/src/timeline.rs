@@ -36,9 +36,6 @@ pub struct Timeline {
 
 impl Timeline {
     /// Slots of a second at first.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn new() -> Result<Self, CreationError> {
         // Two digits: 1 % off in a plot that nobody reads more finely, for a tenth of the memory.
         let histogram = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 2)?;

@@ -63,9 +63,6 @@ impl Verdict {
 }
 
 /// Waits until everything that was acknowledged is applied, at most `patience`; whether it is.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn wait_until_applied(
     database: &Database,
     acknowledged: &std::collections::BTreeMap<i32, i64>,
@@ -87,9 +84,6 @@ pub async fn wait_until_applied(
 }
 
 /// Waits until so many messages have a row whose ids begin so; whether there are.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn wait_until_there_are(
     database: &Database,
     id_prefix: &str,
@@ -107,9 +101,6 @@ pub async fn wait_until_there_are(
 }
 
 /// Compares all rows of the run's clients with the receipts.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn verify(receipts: &Receipts<'_>, database: &Database) -> anyhow::Result<Verdict> {
     let (mut reader, mut verdict) = (database.reader().await?, Verdict::default());
     let messages = receipts.plan.settings().messages;

@@ -38,9 +38,6 @@ struct Shared {
 
 impl Gate {
     /// Listens.
-    ///
-    /// # Errors
-    /// There is no port.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();

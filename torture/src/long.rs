@@ -51,9 +51,6 @@ struct Run<'a> {
 }
 
 /// Lets these faults happen for a time; whether everything held.
-///
-/// # Errors
-/// Interrupted, or nothing gets under way.
 pub fn run(
     bench: &Bench,
     workspace: &Workspace,

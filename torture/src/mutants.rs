@@ -77,9 +77,6 @@ pub struct Finding {
 }
 
 /// The bugs of the manifest.
-///
-/// # Errors
-/// It cannot be read.
 pub fn all() -> Result<Vec<Mutant>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("torture/mutants/manifest.toml")?.mutants)
 }
@@ -102,9 +99,6 @@ fn keep(results: &Path, findings: &[Finding]) -> Result<()> {
 }
 
 /// Plants each bug, or those in `only`; whether all were found.
-///
-/// # Errors
-/// The programs cannot be run, or what was found cannot be kept.
 pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<bool> {
     let copy = Copy::new(workspace);
     let dev_env = bench.stage.options.binaries.join("dev-env");

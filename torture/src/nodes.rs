@@ -76,9 +76,6 @@ impl Node {
 
 impl Nodes {
     /// Starts the nodes with empty logs; returns when all take requests.
-    ///
-    /// # Errors
-    /// One of them does not start.
     pub fn start(installation: &Installation, directory: &Path, layout: Layout) -> Result<Self> {
         let nodes = (1..=3)
             .map(|id| {
@@ -142,9 +139,6 @@ impl Nodes {
     }
 
     /// Ends a node as for maintenance.
-    ///
-    /// # Errors
-    /// It does not end in time.
     pub fn stop(&mut self, id: i32) -> Result<()> {
         self.running.remove(&id).map_or(Ok(()), |mut server| server.stop(STOPS_WITHIN))
     }
@@ -164,9 +158,6 @@ impl Nodes {
     }
 
     /// Starts the nodes that do not run, on their ports and with their data.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn mend(&mut self) -> Result<()> {
         let away: Vec<i32> = self.nodes.keys().copied().filter(|id| !self.running.contains_key(id)).collect();
         for id in &away {
@@ -176,9 +167,6 @@ impl Nodes {
     }
 
     /// Starts one node that does not run.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn run(&mut self, id: i32) -> Result<()> {
         self.spawn(id)?;
         self.await_ready(id)

@@ -53,9 +53,6 @@ struct Shared {
 
 impl Proxy {
     /// Listens.
-    ///
-    /// # Errors
-    /// No port.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;

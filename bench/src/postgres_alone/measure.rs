@@ -75,9 +75,6 @@ impl Server {
 
 /// The way that acknowledges the most single messages a second: of several numbers of writers, then of several
 /// lengths of a statement.
-///
-/// # Errors
-/// None of them runs.
 pub fn best(lab: &Lab, requests: &Arc<Vec<Vec<u8>>>, duration: Duration) -> Result<Way> {
     let try_way = |way: Way| {
         let database = format!("alone_{}_{}", way.writers, way.rows_max);
@@ -97,9 +94,6 @@ fn fastest(tried: Vec<(f64, Way)>) -> Result<(f64, Way)> {
 }
 
 /// Single messages as fast as they are acknowledged; nothing is folded meanwhile.
-///
-/// # Errors
-/// It does not run, or refuses.
 pub fn closed_loop(
     lab: &Lab,
     way: Way,
@@ -118,9 +112,6 @@ pub fn closed_loop(
 }
 
 /// Rows a second that the owners fold of a log that is full, and what each costs.
-///
-/// # Errors
-/// They do not come to the end.
 pub fn folded(lab: &Lab, plan: &Plan, database: &str) -> Result<(f64, Cpu)> {
     let url = log::prepare(lab, database)?;
     lab.runtime.block_on(fill(&url, plan))?;
@@ -185,9 +176,6 @@ async fn write(connection: &mut PgConnection, rows: &mut Vec<(i64, Row)>) -> Res
 }
 
 /// Everything at once at a rate, verified as Telex is; clients have no aliases, which it does not fold.
-///
-/// # Errors
-/// Something does not run.
 pub fn at_rate(lab: &Lab, way: Way, offered: f64, duration: Duration, name: &str) -> Result<AtRate> {
     let url = log::prepare(lab, name)?;
     let server = Server::start(lab, &url, way, OWNERS)?;

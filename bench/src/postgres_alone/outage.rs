@@ -47,9 +47,6 @@ impl Drop for Frozen<'_> {
 }
 
 /// Of PostgreSQL alone, then of Telex.
-///
-/// # Errors
-/// Something does not run.
 pub fn refused(lab: &Lab, way: Way, away: Duration) -> Result<(Refused, Refused)> {
     let url = log::prepare(lab, "alone_outage")?;
     let server = Server::start(lab, &url, way, OWNERS)?;

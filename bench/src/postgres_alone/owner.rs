@@ -91,9 +91,6 @@ pub fn shares(owners: usize) -> Vec<Vec<i32>> {
 }
 
 /// Folds the log of these slots, for ever; after an error from where the table says.
-///
-/// # Errors
-/// None: it runs as long as its task.
 pub async fn run(url: String, slots: Vec<i32>) -> Result<()> {
     loop {
         // PostgreSQL is away, or the owner was slower than another: either way the table knows where to go on.

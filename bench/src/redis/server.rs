@@ -32,9 +32,6 @@ pub struct Redis {
 
 impl Redis {
     /// Starts the machine's own, or Debian's. Its data is kept in memory only, as a cache's is.
-    ///
-    /// # Errors
-    /// There is none to be had, or it does not start.
     pub fn start(workspace: &Workspace, directory: &Path) -> Result<Self> {
         let mut command = command(workspace)?;
         let port = Port::Free.pick()?;

@@ -181,9 +181,6 @@ pub(super) async fn prepare_clients(url: &str, plan: &Plan) -> Result<()> {
 }
 
 /// Messages a second, over so long.
-///
-/// # Errors
-/// Redis or PostgreSQL fails.
 pub fn rate(lab: &Lab, redis_port: u16, plan: Plan, database: &str, duration: Duration) -> Result<f64> {
     lab.database(database)?;
     lab.runtime.block_on(async {

@@ -55,9 +55,6 @@ pub struct Evidence<'a> {
 }
 
 /// Compares.
-///
-/// # Errors
-/// The tables cannot be read.
 pub fn check(evidence: &Evidence<'_>, database: &mut Connection) -> Result<Vec<Violation>> {
     let mut violations = log::check(evidence);
     let found = Tables::read(database)?;

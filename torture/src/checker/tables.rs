@@ -114,9 +114,6 @@ impl Columns {
 
 impl Tables {
     /// Reads them in one snapshot.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn read(database: &mut Connection) -> Result<Self> {
         database.query("begin isolation level repeatable read read only")?;
         let tables = Self::read_all(database);

@@ -87,9 +87,6 @@ impl Stage {
     }
 
     /// A broker alone.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn small(&mut self) -> Result<&mut Ground> {
         if self.small.is_none() {
             self.small = Some(Ground::small(&self.installation, &self.directory.join("small"))?);
@@ -98,9 +95,6 @@ impl Stage {
     }
 
     /// Three brokers.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn three(&mut self) -> Result<&mut Ground> {
         if self.three.is_none() {
             let directory = self.directory.join("three");
@@ -110,9 +104,6 @@ impl Stage {
     }
 
     /// Two brokers, either of which may lead without having everything.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn pair(&mut self) -> Result<&mut Ground> {
         if self.pair.is_none() {
             let directory = self.directory.join("pair");
@@ -122,9 +113,6 @@ impl Stage {
     }
 
     /// The servers that a fault needs.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn ground(&mut self, needs: Needs) -> Result<&mut Ground> {
         match needs {
             Needs::Small => self.small(),
@@ -133,9 +121,6 @@ impl Stage {
     }
 
     /// A Telex on a broker of its own, with an API and without a processor.
-    ///
-    /// # Errors
-    /// Something does not start.
     pub fn world(&mut self, name: &str) -> Result<World> {
         let options = self.options.clone();
         World::new(name, &options, &self.small()?.site())
@@ -146,9 +131,6 @@ impl Stage {
     }
 
     /// Lets a fault happen, alone.
-    ///
-    /// # Errors
-    /// The run says nothing.
     pub fn run(&mut self, fault: &Fault) -> Result<Outcome> {
         self.options.variant = fault.variant;
         match fault.how {
@@ -250,9 +232,6 @@ pub static FAULTS: [Fault; 43] = [
 ];
 
 /// The fault of an id.
-///
-/// # Errors
-/// There is none.
 pub fn find(id: &str) -> Result<&'static Fault> {
     FAULTS.iter().find(|fault| fault.id.eq_ignore_ascii_case(id)).with_context(|| format!("no fault {id}"))
 }

@@ -146,9 +146,6 @@ fn decode_record(bytes: &[u8], base_offset: i64, base_timestamp: i64) -> Result<
 }
 
 /// A batch of one record, for a broker that sets offset and time itself.
-///
-/// # Errors
-/// It cannot be compressed.
 pub fn encode(
     (key, value): (Option<&[u8]>, Option<&[u8]>),
     headers: &[Header],
