@@ -46,7 +46,6 @@ impl Writers {
     }
 }
 
-/// Requests on their way at once.
 const SENDERS: usize = 16;
 
 /// A plan of new messages only, ten a client.

@@ -26,7 +26,6 @@ pub const STOLEN_MAX: f64 = 0.02;
 /// What a run of it came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Control {
-    /// Requests a second that were answered.
     pub achieved: f64,
     /// Milliseconds from when a request was due to its answer.
     pub p50_ms: f64,
@@ -64,7 +63,6 @@ impl Noop {
     }
 }
 
-/// Measures it.
 pub fn measure(lab: &Lab, duration: Duration) -> Result<Control> {
     let noop = Noop::start(lab)?;
     let before = Ticks::now();

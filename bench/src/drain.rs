@@ -21,7 +21,6 @@ pub struct Drained {
     pub records_per_second: f64,
     /// Processor time a record, of each program; of the processor with that of its start.
     pub cpu: Cpu,
-    /// The most memory that each had.
     pub memory: Memory,
 }
 

@@ -12,7 +12,6 @@ use crate::{
     usage::{Cpu, Memory},
 };
 
-/// What a rate came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AtRate {
     /// Requests a second that were due.

@@ -117,7 +117,6 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens it.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         let socket = TcpStream::connect(address).await.context("nobody listens")?;
         socket.set_nodelay(true)?;

@@ -30,7 +30,6 @@ pub struct Lab {
     pub directory: PathBuf,
     pub kafka: Kafka,
     pub postgres: Postgres,
-    /// Runs what is asynchronous here.
     pub runtime: Runtime,
     binaries: PathBuf,
 }
@@ -63,12 +62,10 @@ impl Lab {
         })
     }
 
-    /// Where Telex's own programs are.
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
 
-    /// The database of this name.
     pub fn database_url(&self, name: &str) -> String {
         self.postgres.database_url(name)
     }
@@ -180,7 +177,6 @@ impl Looks {
     }
 }
 
-/// Time between two looks.
 pub const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[cfg(test)]

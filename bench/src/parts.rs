@@ -22,7 +22,6 @@ use crate::{
     webhook,
 };
 
-/// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub runs: u32,
@@ -40,9 +39,7 @@ pub struct Size {
     pub searched: Duration,
     pub warm_up: Duration,
     pub control: Duration,
-    /// Each way of PostgreSQL alone.
     pub way: Duration,
-    /// PostgreSQL is away.
     pub away: Duration,
 }
 
@@ -78,7 +75,6 @@ pub const QUICK: Size = Size {
     away: Duration::from_secs(5),
 };
 
-/// The topic of the backlog.
 pub const BACKLOG: &str = "bench.backlog";
 
 /// Those of other clients.
@@ -119,7 +115,6 @@ pub fn drained(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Re
     lab.drop_database(&copy)
 }
 
-/// Fills the topics of other clients.
 pub fn other_backlogs(lab: &Lab, size: &Size, _: &mut Summary) -> Result<()> {
     for (topic, writers) in OTHER_BACKLOGS {
         step(&format!("a backlog, {topic}"), || {
@@ -254,7 +249,6 @@ pub struct Others {
 }
 
 impl Others {
-    /// Fetches and starts what is wanted.
     pub fn prepare(
         workspace: &Workspace,
         lab: &Lab,
@@ -277,7 +271,6 @@ impl Others {
         others
     }
 
-    /// Debezium's JDBC sink.
     pub fn debezium(&self, lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
         let Some(debezium) = &self.debezium else { return Ok(()) };
         let database = format!("debezium_{number}");
@@ -288,7 +281,6 @@ impl Others {
         Ok(())
     }
 
-    /// The Redis-lock way.
     pub fn redis(&self, lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
         let Some(redis) = &self.redis else { return Ok(()) };
         let database = format!("redis_{number}");

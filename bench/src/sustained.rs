@@ -17,7 +17,6 @@ const PRECISION: f64 = 1.05;
 /// Below and above nothing is looked for.
 const RANGE: std::ops::RangeInclusive<f64> = 500.0..=80_000.0;
 
-/// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sustained {
     /// Requests a second; 0 if no rate was kept.

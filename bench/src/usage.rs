@@ -28,10 +28,8 @@ pub struct Memory {
 /// The processes of the programs, in the order of [`Cpu`]; none of a program that does not run.
 pub type Pids = [Option<u32>; 5];
 
-/// Their use at one moment.
 pub type Uses = [Usage; 5];
 
-/// Looks at all of them.
 pub fn uses(pids: &Pids) -> Uses {
     pids.map(|pid| pid.map(of).unwrap_or_default())
 }
@@ -53,7 +51,6 @@ impl Cpu {
 }
 
 impl Memory {
-    /// The most that each has had.
     pub fn of(uses: &Uses) -> Self {
         let mib = |usage: Usage| usage.peak_rss_bytes as f64 / 1_048_576.0;
         let [ingest_api, processor, kafka, ..] = uses.map(mib);

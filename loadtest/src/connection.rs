@@ -64,10 +64,8 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-/// Why there was no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// Nobody accepts connections.
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
     #[error("the connection broke: {0}")]
@@ -133,7 +131,6 @@ impl Target {
         Ok(Self { hook, ..self })
     }
 
-    /// Opens a socket.
     pub async fn connect(&self) -> std::io::Result<TcpStream> {
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
         socket.set_nodelay(true)?;

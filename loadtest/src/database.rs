@@ -37,7 +37,6 @@ impl Database {
         Ok(Lookout(connect(&self.0.clone().options(forbidden)).await?))
     }
 
-    /// A connection that reads many rows.
     pub async fn reader(&self) -> anyhow::Result<Reader> {
         Ok(Reader(connect(&self.0).await?))
     }
@@ -97,7 +96,6 @@ async fn next_offsets(connection: &mut PgConnection) -> anyhow::Result<BTreeMap<
     Ok(rows.into_iter().map(|row| (row.partition, row.next_offset)).collect())
 }
 
-/// A row of `messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
     pub client_id: Uuid,
@@ -108,16 +106,13 @@ pub struct StoredMessage {
     pub place: Place,
 }
 
-/// A row of `dialogs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredDialog {
     pub client_id: Uuid,
     pub id: Uuid,
-    /// Not closed.
     pub is_active: bool,
 }
 
-/// A row of `clients`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredClient {
     pub id: Uuid,
@@ -127,7 +122,6 @@ pub struct StoredClient {
     pub aliases: Vec<String>,
 }
 
-/// All rows of some clients.
 #[derive(Default)]
 pub struct Rows {
     /// Of this run only, in any order.

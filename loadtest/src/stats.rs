@@ -43,7 +43,6 @@ pub struct Tally {
     pub retries: u64,
     /// Requests that ended in another reply than planned, or in none.
     pub unexpected: u64,
-    /// The first few of these.
     pub examples: Vec<Unexpected>,
     /// Distinct valid messages that got a 202.
     pub kept_messages: u64,
@@ -70,7 +69,6 @@ pub struct Lag {
     pub age: Duration,
 }
 
-/// What the progress line shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
     pub sent: u64,
@@ -245,7 +243,6 @@ impl Stats {
         self.counts().ledger.take()
     }
 
-    /// The counts as they stand.
     pub fn tally(&self) -> Tally {
         self.counts().tally.clone()
     }

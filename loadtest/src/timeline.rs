@@ -13,7 +13,6 @@ const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Slot {
-    /// Requests that were settled within it.
     pub settled: u64,
     /// Of these, such that ended otherwise than planned.
     pub unexpected: u64,
@@ -44,7 +43,6 @@ impl Timeline {
         Ok(Self { width: Duration::from_secs(1), slots: Vec::new(), empty })
     }
 
-    /// How long a slot is.
     pub const fn width(&self) -> Duration {
         self.width
     }

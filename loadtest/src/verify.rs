@@ -24,7 +24,6 @@ use crate::{
     plan::{ClientIndex, Plan},
 };
 
-/// Clients that are read at once.
 const CLIENTS_PER_READ: usize = 500;
 
 /// Receipts that are sorted by client at once: about 300 MB. A larger plan is gone through several times.
@@ -33,10 +32,8 @@ const RECEIPTS_PER_PASS: u64 = 10_000_000;
 /// Time between two looks at how far the tables are.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// What is compared with the tables.
 #[derive(Debug)]
 pub struct Receipts<'a> {
-    /// What was to be sent.
     pub plan: &'a Plan,
     pub ledger: &'a Ledger,
     /// Whether requests carried several messages: then a message that was sent again may stand behind one
@@ -56,7 +53,6 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.total() == 0
     }

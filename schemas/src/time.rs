@@ -27,10 +27,8 @@ impl FromStr for Timestamp {
 }
 
 impl Timestamp {
-    /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// The length of [`Timestamp::encode`]'s text.
     pub const TEXT_BYTES: usize = 27;
 
     /// From microseconds since the epoch; `None` outside the years that RFC 3339 can write.
@@ -44,7 +42,6 @@ impl Timestamp {
         Self::from_micros(millis.checked_mul(1_000)?)
     }
 
-    /// Microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
     }

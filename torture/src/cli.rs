@@ -78,7 +78,6 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked.
     pub fn run(self) -> Result<ExitCode> {
         let workspace = Workspace::find()?;
         let seed = match self.seed {

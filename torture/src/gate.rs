@@ -37,7 +37,6 @@ struct Shared {
 }
 
 impl Gate {
-    /// Listens.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();

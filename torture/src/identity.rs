@@ -75,7 +75,6 @@ fn uuid(mut bytes: [u8; 16], version: u8) -> String {
     uuid_text(bytes)
 }
 
-/// The canonical text.
 pub fn uuid_text(bytes: [u8; 16]) -> String {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let part = |range| hex.get::<std::ops::Range<usize>>(range).unwrap_or_default();

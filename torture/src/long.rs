@@ -22,7 +22,6 @@ use crate::{
     world::World,
 };
 
-/// The result, for the page.
 pub const RESULT: &str = "long.json";
 
 /// Messages after which a Telex retires: what is compared at once fits into memory.

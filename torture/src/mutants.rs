@@ -38,7 +38,6 @@ pub struct Mutant {
     /// The patch, without `.patch`.
     pub bug: String,
     pub breaks: String,
-    /// What brings it to light.
     #[serde(flatten)]
     pub finder: Finder,
 }
@@ -60,7 +59,6 @@ pub enum Finder {
     },
 }
 
-/// What became of a bug.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
     pub bug: String,
@@ -76,7 +74,6 @@ pub struct Finding {
     pub version: String,
 }
 
-/// The bugs of the manifest.
 pub fn all() -> Result<Vec<Mutant>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("torture/mutants/manifest.toml")?.mutants)
 }

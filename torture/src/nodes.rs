@@ -32,7 +32,6 @@ pub enum Layout {
     Three,
 }
 
-/// The nodes of a cluster.
 pub struct Nodes {
     class_path: PathBuf,
     directory: PathBuf,
@@ -128,7 +127,6 @@ impl Nodes {
         self.brokers().map(|(id, node)| (id, node.processors.clone())).collect()
     }
 
-    /// The nodes that keep topics.
     pub fn broker_ids(&self) -> Vec<i32> {
         self.brokers().map(|(id, _)| id).collect()
     }
@@ -150,7 +148,6 @@ impl Nodes {
         }
     }
 
-    /// Lets a frozen node go on.
     pub fn thaw(&self, id: i32) {
         if let Some(server) = self.running.get(&id) {
             server.thaw();

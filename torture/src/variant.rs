@@ -26,7 +26,6 @@ impl Variant {
     /// All, in the order in which a long run takes them.
     pub const ALL: [Self; 4] = [Self::Single, Self::Batches, Self::Signed, Self::ManyClients];
 
-    /// Its name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Single => "single messages",

@@ -54,14 +54,11 @@ const LOOK: Duration = Duration::from_millis(1_500);
 /// How long the rate may take to come back after a fault.
 const FLOWS_AGAIN: Duration = Duration::from_secs(30);
 
-/// What a run is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the programs are, built with the processor's feature `failpoints`.
     pub binaries: PathBuf,
-    /// Where logs and data go.
     pub directory: PathBuf,
-    /// What everything random follows from.
     pub seed: u64,
     /// Messages offered a second.
     pub rate: u64,
@@ -75,7 +72,6 @@ pub struct Options {
 }
 
 pub struct World {
-    /// What it was made with.
     pub options: Options,
     pub cluster: Cluster,
     pub topic: String,
@@ -143,7 +139,6 @@ impl World {
         Ok(world)
     }
 
-    /// The plan of what is sent.
     pub fn plan(&self) -> Plan {
         Plan { seed: self.options.seed, clients: self.options.variant.clients() }
     }
@@ -167,7 +162,6 @@ impl World {
         programs.require_processor(arguments)
     }
 
-    /// Sends requests from now on.
     pub fn start_load(&mut self) {
         if self.load.is_some() {
             return;

@@ -13,7 +13,6 @@ use sqlx::{
 
 use crate::lab::Lab;
 
-/// As many as partitions.
 pub const SLOTS: i32 = PARTITIONS;
 
 /// A row a request, in the order of a slot's commits. It keeps what the fold needs in columns of its own, not the

@@ -24,7 +24,6 @@ pub struct Refused {
     pub away_seconds: f64,
     /// Requests a second.
     pub offered: f64,
-    /// Replies that asked to send again.
     pub refused: u64,
     /// The worst percent waited for so long for its last reply, in milliseconds; repeats included.
     pub ack_p99_ms: f64,

@@ -34,7 +34,6 @@ macro_rules! folded {
     };
 }
 
-/// How far each slot is folded.
 const DONE: &str = "select next_offset from partition_progress where topic_ref = 1 and partition = any($1) order by partition";
 
 /// Up to where the log goes, at most so many rows on. A slot has one writer at a time, so that no row appears below
@@ -99,7 +98,6 @@ pub async fn run(url: String, slots: Vec<i32>) -> Result<()> {
     }
 }
 
-/// Folds until something fails.
 async fn fold(url: &str, slots: &[i32]) -> Result<()> {
     // The tables are empty when plans are made, and grow: each row is looked for by an index, whatever the planner
     // believes.

@@ -24,7 +24,6 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// An invariant that does not hold.
     pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
         Self { invariant, what: what.into() }
     }
@@ -49,7 +48,6 @@ pub struct Log {
 pub struct Evidence<'a> {
     /// What was sent and answered.
     pub attempts: &'a [Attempt],
-    /// What the harness wrote itself.
     pub planted: &'a Planted,
     pub log: &'a Log,
 }

@@ -48,7 +48,6 @@ pub enum How {
     Own(fn(&mut Stage) -> Result<Outcome>),
 }
 
-/// When a fault is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     /// In the quick tier alone: the long run has it in another form.
@@ -64,17 +63,14 @@ pub struct Fault {
     pub tier: Tier,
     /// How the messages come, where it runs alone.
     pub variant: Variant,
-    /// Makes it happen.
     pub how: How,
 }
 
 /// The servers that faults share, started when one needs them, and what runs are made with.
 pub struct Stage {
-    /// The programs of the servers.
     pub installation: Installation,
     /// Where the servers' logs and data go.
     pub directory: PathBuf,
-    /// What runs are made with.
     pub options: Options,
     small: Option<Ground>,
     three: Option<Ground>,
@@ -86,7 +82,6 @@ impl Stage {
         Self { installation, directory, options, small: None, three: None, pair: None }
     }
 
-    /// A broker alone.
     pub fn small(&mut self) -> Result<&mut Ground> {
         if self.small.is_none() {
             self.small = Some(Ground::small(&self.installation, &self.directory.join("small"))?);
@@ -94,7 +89,6 @@ impl Stage {
         self.small.as_mut().context("no broker")
     }
 
-    /// Three brokers.
     pub fn three(&mut self) -> Result<&mut Ground> {
         if self.three.is_none() {
             let directory = self.directory.join("three");
@@ -130,7 +124,6 @@ impl Stage {
         (self.small, self.three, self.pair) = (None, None, None);
     }
 
-    /// Lets a fault happen, alone.
     pub fn run(&mut self, fault: &Fault) -> Result<Outcome> {
         self.options.variant = fault.variant;
         match fault.how {
@@ -231,7 +224,6 @@ pub static FAULTS: [Fault; 43] = [
     own(("B3", "a column that nobody fills"), Both, schema::slip),
 ];
 
-/// The fault of an id.
 pub fn find(id: &str) -> Result<&'static Fault> {
     FAULTS.iter().find(|fault| fault.id.eq_ignore_ascii_case(id)).with_context(|| format!("no fault {id}"))
 }

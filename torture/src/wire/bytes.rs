@@ -12,7 +12,6 @@ pub struct Writer(pub Vec<u8>);
 macro_rules! numbers {
     ($($name:ident: $type:ty),+) => {
         impl Reader<'_> {$(
-            /// A number.
             pub fn $name(&mut self) -> Result<$type> {
                 let (bytes, rest) = self.0.split_first_chunk().context("the message is cut short")?;
                 self.0 = rest;
@@ -21,7 +20,6 @@ macro_rules! numbers {
         )+}
 
         impl Writer {$(
-            /// A number.
             pub fn $name(&mut self, value: $type) -> &mut Self {
                 self.0.extend(value.to_be_bytes());
                 self
@@ -33,12 +31,10 @@ macro_rules! numbers {
 numbers!(i8: i8, i16: i16, i32: i32, i64: i64, u32: u32);
 
 impl<'a> Reader<'a> {
-    /// Whether nothing is left.
     pub const fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// `length` bytes.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(length).context("the message is cut short")?;
         self.0 = rest;
@@ -94,7 +90,6 @@ impl<'a> Reader<'a> {
         Ok(usize::try_from(self.unsigned_varint()?)?.saturating_sub(1))
     }
 
-    /// Passes over tagged fields.
     pub fn tags(&mut self) -> Result<()> {
         for _ in 0..self.unsigned_varint()? {
             self.unsigned_varint()?;

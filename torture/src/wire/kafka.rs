@@ -45,7 +45,6 @@ pub struct PartitionLog {
     pub control: BTreeSet<i64>,
 }
 
-/// The two ends of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Start,
@@ -114,7 +113,6 @@ impl Cluster {
         read_partition(self.leader(name, partition)?, name, partition, range)
     }
 
-    /// Who leads a partition.
     pub fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
         Ok(self.topic(name)?.leaders.get(&partition).copied().flatten().context("no leader")?.1)
     }
@@ -236,7 +234,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Changes a setting of a topic.
     pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) -> Result<()> {
         const TOPIC: i8 = 2;
         const SET: i8 = 0;

@@ -17,7 +17,6 @@ impl World {
         Connection::open(self.proxy.server(), &self.database)
     }
 
-    /// How many records are applied.
     pub fn applied(&self) -> Result<i64> {
         self.sql()?.number(APPLIED)
     }

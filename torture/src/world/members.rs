@@ -55,7 +55,6 @@ impl World {
         Ok(name)
     }
 
-    /// A processor that runs.
     pub fn running(&mut self, name: &str) -> Result<&mut Running> {
         self.processors.get_mut(name).with_context(|| format!("{name} does not run"))
     }
