@@ -3,7 +3,6 @@
 //! stand still.
 
 use std::{
-    io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
@@ -14,6 +13,8 @@ use std::{
 };
 
 use anyhow::Result;
+
+use crate::gate::pass;
 
 /// The message that sqlx sends: a simple query, its length, its text. It goes out alone, since what comes
 /// before it has been answered.
@@ -124,47 +125,39 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
     };
     thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut from, mut to) = (server, client);
-            let mut buffer = [0; 65_536];
-            while let Ok(length @ 1..) = from.read(&mut buffer) {
+            pass(server, client, |_| {
                 if swallow.load(Ordering::Acquire) {
                     shared.broken.fetch_add(1, Ordering::Relaxed);
-                    break;
+                    return false;
                 }
                 await_release();
-                if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
-                    break;
-                }
-            }
+                true
+            });
             await_release();
             close();
         });
-        let (mut from, mut to) = (client, server);
-        let mut buffer = [0; 65_536];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            let sent = buffer.get(..length).unwrap_or_default();
-            if sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
-                match shared.next() {
-                    Mode::Pass | Mode::KeepHolding => {}
-                    Mode::HoldCommit => {
-                        shared.broken.fetch_add(1, Ordering::Relaxed);
-                        held.store(true, Ordering::Release);
-                        while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
-                            thread::sleep(Duration::from_millis(20));
-                        }
-                        held.store(false, Ordering::Release);
+        pass(client, server, |sent| {
+            if !sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
+                return true;
+            }
+            match shared.next() {
+                Mode::Pass | Mode::KeepHolding => {}
+                Mode::HoldCommit => {
+                    shared.broken.fetch_add(1, Ordering::Relaxed);
+                    held.store(true, Ordering::Release);
+                    while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
+                        thread::sleep(Duration::from_millis(20));
                     }
-                    Mode::DropCommit => {
-                        shared.broken.fetch_add(1, Ordering::Relaxed);
-                        break;
-                    }
-                    Mode::SwallowAnswer => swallow.store(true, Ordering::Release),
+                    held.store(false, Ordering::Release);
                 }
+                Mode::DropCommit => {
+                    shared.broken.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
+                Mode::SwallowAnswer => swallow.store(true, Ordering::Release),
             }
-            if to.write_all(sent).is_err() {
-                break;
-            }
-        }
+            true
+        });
         close();
     });
 }

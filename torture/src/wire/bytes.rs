@@ -31,10 +31,6 @@ macro_rules! numbers {
 numbers!(i8: i8, i16: i16, i32: i32, i64: i64, u32: u32);
 
 impl<'a> Reader<'a> {
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     pub fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(length).context("the message is cut short")?;
         self.0 = rest;
@@ -164,7 +160,7 @@ mod tests {
             writer.varint(value);
             let mut reader = Reader(&writer.0);
             assert_eq!(reader.varint().unwrap(), value);
-            assert!(reader.is_empty());
+            assert!(reader.0.is_empty());
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     batch::{self, Form, Header, Record},
-    broker::{Connection, DEADLINE, ask, check, retried},
+    broker::{Connection, DEADLINE, ask, check, check_partition, retried},
     bytes::{Reader, Writer},
     metadata::read_metadata,
 };
@@ -78,11 +78,7 @@ impl Cluster {
             body.i32(-1).length(1).text(name).length(1).i32(partition).i64(time);
             let response = ask(leader, 2, 1, &body.0)?;
             let mut reader = Reader(&response);
-            reader.array()?;
-            reader.short_text()?;
-            reader.array()?;
-            reader.i32()?;
-            check(reader.i16()?)?;
+            check_partition(&mut reader)?;
             let _time = reader.i64()?;
             ends.insert(partition, reader.i64()?);
         }
@@ -157,11 +153,7 @@ impl Cluster {
         body.length(batch.len()).raw(batch);
         let response = ask(leader, 0, VERSION, &body.0)?;
         let mut reader = Reader(&response);
-        reader.array()?;
-        reader.short_text()?;
-        reader.array()?;
-        reader.i32()?;
-        check(reader.i16()?)?;
+        check_partition(&mut reader)?;
         reader.i64()
     }
 
@@ -296,11 +288,7 @@ fn read_partition(
         let response = connection.ask(1, 4, &body.0)?;
         let mut reader = Reader(&response);
         reader.i32()?;
-        reader.array()?;
-        reader.short_text()?;
-        reader.array()?;
-        reader.i32()?;
-        check(reader.i16()?)?;
+        check_partition(&mut reader)?;
         reader.take(8 + 8)?;
         for _ in 0..reader.array()? {
             reader.take(8 + 8)?;
