@@ -14,13 +14,13 @@ use anyhow::{Context as _, Result, bail};
 use dev_env::{
     install,
     ports::Port,
-    process::{Group, Server, Spec, log_tail},
+    process::{Server, Spec, log_tail},
     workspace::Workspace,
 };
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::lab::{Lab, Looks};
+use crate::lab::{Lab, Looks, finish};
 
 const DEADLINE: Duration = Duration::from_secs(300);
 /// Counting the rows costs something: the rate is taken between two counts, however far apart.
@@ -112,11 +112,6 @@ impl Debezium {
             stop_signal: Signal::SIGTERM,
         })
     }
-}
-
-fn finish(mut command: Command, complaint: &str) -> Result<()> {
-    let status = Group::spawn(&mut command)?.wait()?;
-    if status.success() { Ok(()) } else { bail!("{complaint} ({status})") }
 }
 
 /// As the sink itself would make it.

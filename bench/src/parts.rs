@@ -8,9 +8,7 @@ use dev_env::{commands::steps::step, interrupt, workspace::Workspace};
 
 use crate::{
     backlog::{self, Writers},
-    busy,
-    control::{self, Noop},
-    copy,
+    busy, control, copy,
     debezium::Debezium,
     drain,
     end_to_end::{self as everything, AtRate},
@@ -150,7 +148,7 @@ pub fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> 
         lab.runtime.block_on(http::load(target, Arc::clone(requests), connections, size.http))
     };
     let noop = step("HTTP, a handler that does nothing", || {
-        let noop = Noop::start(lab)?;
+        let noop = control::start(lab)?;
         let pids = [Some(noop.pid()), None, None, None, None];
         load(Target { address: noop.address, pids }, &singles, http::CONNECTIONS)
     })?;

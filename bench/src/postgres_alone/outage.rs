@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Way, log,
-    measure::{OWNERS, Server},
+    measure::{OWNERS, start},
 };
 use crate::{lab::Lab, load::Load};
 
@@ -48,7 +48,7 @@ impl Drop for Frozen<'_> {
 /// Of PostgreSQL alone, then of Telex.
 pub fn refused(lab: &Lab, way: Way, away: Duration) -> Result<(Refused, Refused)> {
     let url = log::prepare(lab, "alone_outage")?;
-    let server = Server::start(lab, &url, way, OWNERS)?;
+    let server = start(lab, &url, way, OWNERS)?;
     let alone = send(lab, server.address, away, "alone_outage")?;
     drop(server);
     lab.drop_database("alone_outage")?;
