@@ -18,14 +18,11 @@ use self::settlement::{kind_name, receipt};
 use crate::{
     ledger::{Ledger, Place, Receipt},
     plan::{ClientIndex, Kind, Request},
-    timeline::Timeline,
+    timeline::{LATENCY_MICROS_MAX, Timeline},
 };
 
 /// How many unexpected replies are kept to show.
 pub const EXAMPLES_MAX: usize = 5;
-
-/// An hour: what takes longer counts as an hour.
-const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Tally {

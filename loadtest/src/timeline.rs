@@ -9,7 +9,7 @@ use hdrhistogram::{CreationError, Histogram};
 pub const SLOTS_MAX: usize = 240;
 
 /// An hour: what takes longer counts as an hour.
-const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
+pub const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Slot {
