@@ -7,18 +7,11 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Spread {
     /// Most write little and some much, as people do; written as the mean, `10`.
-    Skewed {
-        mean: f64,
-    },
+    Skewed { mean: f64 },
     /// All write about as much; written `even:10`.
-    Even {
-        mean: f64,
-    },
+    Even { mean: f64 },
     /// Evenly spread between two numbers; written `1..20`.
-    Between {
-        low: f64,
-        high: f64,
-    },
+    Between { low: f64, high: f64 },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
