@@ -31,9 +31,6 @@ pub enum Writers {
 
 impl Writers {
     /// The body of a message of the plan, from its writer; each message keeps its id.
-    ///
-    /// # Errors
-    /// The plan wrote no JSON object.
     pub fn body(self, plan: &Plan, index: u64) -> Result<Vec<u8>> {
         let body = plan.body(&plan.request(index));
         let (source, phone) = match self {
@@ -49,21 +46,14 @@ impl Writers {
     }
 }
 
-/// Requests on their way at once.
 const SENDERS: usize = 16;
 
 /// A plan of new messages only, ten a client.
-///
-/// # Errors
-/// Too few or too many.
 pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
     plan_of(messages, (u32::try_from(messages / 10)?, Spread::default()), seed)
 }
 
 /// The same of so many clients.
-///
-/// # Errors
-/// Too few or too many.
 pub fn plan_of(messages: u64, (clients, spread): (u32, Spread), seed: u64) -> Result<Plan> {
     let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
     Ok(Plan::new(Settings {
@@ -81,9 +71,6 @@ pub fn plan_of(messages: u64, (clients, spread): (u32, Spread), seed: u64) -> Re
 }
 
 /// Messages `from` up to `to` as a request with a batch.
-///
-/// # Errors
-/// As [`Writers::body`].
 pub fn batch_request(plan: &Plan, writers: Writers, from: u64, to: u64) -> Result<Vec<u8>> {
     let mut body = Vec::new();
     for index in from..to {
@@ -94,27 +81,18 @@ pub fn batch_request(plan: &Plan, writers: Writers, from: u64, to: u64) -> Resul
 }
 
 /// All messages of a plan as requests.
-///
-/// # Errors
-/// As [`Writers::body`].
 pub fn single_requests(plan: &Plan, writers: Writers) -> Result<Vec<Vec<u8>>> {
     let request = |index| Ok(http::request("/v1/messages", "application/json", &writers.body(plan, index)?));
     (0..plan.settings().messages).map(request).collect()
 }
 
 /// Brings a plan into a new topic.
-///
-/// # Errors
-/// The API does not take all of it.
 pub fn fill(lab: &Lab, topic: &str, plan: Plan, writers: Writers) -> Result<()> {
     lab.topic(topic)?;
     add(lab, topic, &[], plan, writers)
 }
 
 /// Brings a plan into a topic, through an ingest API with further arguments.
-///
-/// # Errors
-/// The API does not take all of it.
 pub fn add(lab: &Lab, topic: &str, arguments: &[&str], plan: Plan, writers: Writers) -> Result<()> {
     let mut api = lab.ingest_api_with(topic, arguments)?;
     let address = api.address.context("the ingest API has no address")?;

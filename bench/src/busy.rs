@@ -16,9 +16,6 @@ const BUSY: Duration = Duration::from_millis(5);
 const PERIOD: Duration = Duration::from_millis(10);
 
 /// Starts it; dropping the handle ends it.
-///
-/// # Errors
-/// It cannot be started.
 pub fn start(lab: &Lab) -> Result<Server> {
     let mut command = Command::new(lab.binaries().join("bench"));
     command.arg("busy-loop");

@@ -53,9 +53,6 @@ enum Command {
 
 impl Cli {
     /// Does what was asked.
-    ///
-    /// # Errors
-    /// Something could not be measured at all.
     pub fn execute(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Run { quick, only, sustained_before } => {

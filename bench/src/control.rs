@@ -2,17 +2,16 @@
 //! everything else. It says what a request costs before anybody looks at it, and whether the machine was quiet: it
 //! has almost nothing to do, so when it answers late, others had the cores.
 
-use std::{net::SocketAddr, process::Command, time::Duration};
+use std::time::Duration;
 
 use anyhow::Result;
-use dev_env::{
-    ports::Port,
-    process::{Server, Spec},
-};
-use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
 
-use crate::{lab::Lab, load::Load, machine::Ticks};
+use crate::{
+    lab::{Lab, Serving},
+    load::Load,
+    machine::Ticks,
+};
 
 /// Requests a second: the mission's load.
 pub const RATE: f64 = 10_000.0;
@@ -26,7 +25,6 @@ pub const STOLEN_MAX: f64 = 0.02;
 /// What a run of it came to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Control {
-    /// Requests a second that were answered.
     pub achieved: f64,
     /// Milliseconds from when a request was due to its answer.
     pub p50_ms: f64,
@@ -39,40 +37,13 @@ pub struct Control {
     pub stolen: f64,
 }
 
-/// The handler in a process of its own. Dropping it kills it.
-#[derive(Debug)]
-pub struct Noop {
-    server: Server,
-    pub address: SocketAddr,
+/// The handler in a process of its own.
+pub fn start(lab: &Lab) -> Result<Serving> {
+    lab.serve("noop", &["noop-server"])
 }
 
-impl Noop {
-    /// Starts it, and waits until it listens.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn start(lab: &Lab) -> Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
-        let mut command = Command::new(lab.binaries().join("bench"));
-        command.arg("noop-server").arg("--listen").arg(address.to_string());
-        let spec = Spec { name: "noop", directory: &lab.directory, command, stop_signal: Signal::SIGTERM };
-        let mut server = Server::spawn(spec)?;
-        server
-            .wait_until_ready(Duration::from_secs(10), |_| std::net::TcpStream::connect(address).is_ok())?;
-        Ok(Self { server, address })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.server.pid()
-    }
-}
-
-/// Measures it.
-///
-/// # Errors
-/// It does not run.
 pub fn measure(lab: &Lab, duration: Duration) -> Result<Control> {
-    let noop = Noop::start(lab)?;
+    let noop = start(lab)?;
     let before = Ticks::now();
     let load = Load {
         name: "control",

@@ -27,9 +27,6 @@ const TABLES: [(&str, &str); 3] =
     [("clients", "created_at"), ("dialogs", "opened_at"), ("messages", "appended_at")];
 
 /// Rows of `messages` a second.
-///
-/// # Errors
-/// PostgreSQL refuses.
 pub fn rate(lab: &Lab, topic: &str, drained: &str, database: &str) -> Result<f64> {
     lab.telex_database(topic, database)?;
     let (from, to) = (lab.database_url(drained), lab.database_url(database));

@@ -14,13 +14,13 @@ use anyhow::{Context as _, Result, bail};
 use dev_env::{
     install,
     ports::Port,
-    process::{Group, Server, Spec, log_tail},
+    process::{Server, Spec, log_tail},
     workspace::Workspace,
 };
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::lab::{Lab, Looks};
+use crate::lab::{Lab, Looks, finish};
 
 const DEADLINE: Duration = Duration::from_secs(300);
 /// Counting the rows costs something: the rate is taken between two counts, however far apart.
@@ -34,9 +34,6 @@ pub struct Debezium {
 
 impl Debezium {
     /// Fetches it with Maven, once, and compiles the converter.
-    ///
-    /// # Errors
-    /// It cannot be had.
     pub fn install(workspace: &Workspace) -> Result<Self> {
         let (source, target) = (workspace.root().join("bench/debezium"), workspace.dev().join("debezium"));
         let (libs, classes) = (target.join("libs"), target.join("classes"));
@@ -61,9 +58,6 @@ impl Debezium {
     }
 
     /// Rows a second over the later half of `records`.
-    ///
-    /// # Errors
-    /// It does not come to the end.
     pub fn rate(&self, lab: &Lab, topic: &str, records: u64, database: &str) -> Result<f64> {
         lab.database(database)?;
         let url = lab.database_url(database);
@@ -118,11 +112,6 @@ impl Debezium {
             stop_signal: Signal::SIGTERM,
         })
     }
-}
-
-fn finish(mut command: Command, complaint: &str) -> Result<()> {
-    let status = Group::spawn(&mut command)?.wait()?;
-    if status.success() { Ok(()) } else { bail!("{complaint} ({status})") }
 }
 
 /// As the sink itself would make it.

@@ -36,9 +36,6 @@ pub fn growth_table(growth: &Growth) -> String {
 }
 
 /// Writes `benchmarks.md` and its plots below `docs`.
-///
-/// # Errors
-/// A file cannot be written.
 pub fn write(summary: &Summary, growth: Option<&Growth>, docs: &Path) -> Result<()> {
     let plots = docs.join("benchmarks");
     fs::create_dir_all(&plots).with_context(|| format!("{} cannot be made", plots.display()))?;

@@ -1,16 +1,11 @@
 //! The processor on a backlog: one process with its default settings, everything that it guarantees switched on.
 
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
-
-use anyhow::{Context as _, Result, bail};
-use dev_env::{interrupt, programs::Programs};
+use anyhow::{Context as _, Result};
+use dev_env::programs::Programs;
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
-    lab::{LOOK_EVERY, Lab, Looks},
+    lab::Lab,
     usage::{self, Cpu, Memory},
 };
 
@@ -21,48 +16,26 @@ pub struct Drained {
     pub records_per_second: f64,
     /// Processor time a record, of each program; of the processor with that of its start.
     pub cpu: Cpu,
-    /// The most memory that each had.
     pub memory: Memory,
 }
 
-const DEADLINE: Duration = Duration::from_secs(300);
-
 /// Drains `records` of a topic into a new database, which stays.
-///
-/// # Errors
-/// The processor does not come to the end.
 pub fn drain(lab: &Lab, topic: &str, records: u64, database: &str) -> Result<Drained> {
     let programs = lab.telex_database(topic, database)?;
     go_on(lab, &programs, database, (0, records))
 }
 
 /// Drains the records of a topic from so many that are applied up to so many.
-///
-/// # Errors
-/// The processor does not come to the end.
 pub fn go_on(lab: &Lab, programs: &Programs, group: &str, (from, to): (u64, u64)) -> Result<Drained> {
     let group = format!("--group={group}");
     let mut processor = programs.processor(&lab.directory, "processor", &[&group])?;
     let pids = [None, Some(processor.server.pid()), lab.kafka.pid(), lab.postgres.pid(), None];
     // It has hardly begun: its start is part of what it uses.
     let before = usage::uses(&pids);
-    let mut looks = Looks::default();
-    let end = Instant::now() + DEADLINE;
     let mut connection = lab.runtime.block_on(PgConnection::connect(&programs.database_url))?;
-    loop {
-        interrupt::check()?;
-        let at = Instant::now();
-        let applied: i64 = lab.runtime.block_on(Lab::next_offsets(&mut connection))?.values().sum();
-        let applied = u64::try_from(applied)?;
-        looks.add(at, applied.saturating_sub(from));
-        if applied >= to {
-            break;
-        }
-        if at >= end || !processor.server.is_running() {
-            bail!("the processor has not drained the topic: {applied} of {to}");
-        }
-        thread::sleep(LOOK_EVERY);
-    }
+    let is_running = || processor.server.is_running();
+    let complaint = "the processor has not drained the topic";
+    let looks = lab.looks(&mut connection, (from, to), is_running, complaint)?;
     let after = usage::uses(&pids);
     processor.stop()?;
     lab.runtime.block_on(connection.close())?;

@@ -12,7 +12,6 @@ use crate::{
     usage::{Cpu, Memory},
 };
 
-/// What a rate came to.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct AtRate {
     /// Requests a second that were due.
@@ -38,9 +37,6 @@ pub struct AtRate {
 
 impl AtRate {
     /// Of a load that was looked for in the database.
-    ///
-    /// # Errors
-    /// It was not.
     pub fn of(offered: f64, sent: &Sent) -> Result<Self> {
         let report = &sent.report;
         let (Some(stored), Some(lag), Some(verification)) =
@@ -73,9 +69,6 @@ impl AtRate {
 }
 
 /// Sends at a rate for so long, to a topic and a database of this name.
-///
-/// # Errors
-/// Something does not run.
 pub fn at_rate(lab: &Lab, offered: f64, duration: Duration, name: &str) -> Result<AtRate> {
     let topic = format!("bench.{name}");
     lab.topic(&topic)?;

@@ -26,7 +26,6 @@ use crate::{
 pub struct Growth {
     pub quick: bool,
     pub machine: Machine,
-    /// Records of each backlog.
     pub records: u64,
     pub rows: Vec<Row>,
     /// What could not be measured, and why.
@@ -36,11 +35,8 @@ pub struct Growth {
 /// What a message costs where something has grown so far.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// What has grown, and how far.
     pub what: String,
-    /// Messages a second.
     pub per_second: f64,
-    /// Microseconds a message.
     pub cpu: Cpu,
     pub memory: Memory,
     /// The index of the messages afterwards, in MiB, where it is what grows.
@@ -76,9 +72,6 @@ const QUICK: Size = Size {
 
 impl Growth {
     /// Measures it; each row is handed to `kept` as soon as it is there. What fails is noted, and the others go on.
-    ///
-    /// # Errors
-    /// `kept` fails, or somebody interrupts.
     pub fn measure(lab: &Lab, quick: bool, mut kept: impl FnMut(&Self) -> Result<()>) -> Result<Self> {
         let size = if quick { QUICK } else { FULL };
         let machine = Machine::look();

@@ -72,9 +72,6 @@ pub struct Load {
 }
 
 /// Sends to a server over so many connections, for so long after a warm-up.
-///
-/// # Errors
-/// Nobody answers, or with something else than a 202.
 pub async fn load(
     target: Target,
     requests: Arc<Vec<Vec<u8>>>,
@@ -120,10 +117,6 @@ pub struct Exchange {
 }
 
 impl Exchange {
-    /// Opens it.
-    ///
-    /// # Errors
-    /// Nobody listens.
     pub async fn connect(address: SocketAddr) -> Result<Self> {
         let socket = TcpStream::connect(address).await.context("nobody listens")?;
         socket.set_nodelay(true)?;
@@ -131,9 +124,6 @@ impl Exchange {
     }
 
     /// Sends a request and reads its answer, which must be a 202.
-    ///
-    /// # Errors
-    /// Another answer, or none.
     pub async fn post(&mut self, request: &[u8]) -> Result<()> {
         self.socket.write_all(request).await?;
         loop {
@@ -164,9 +154,6 @@ fn complete(received: &[u8]) -> Result<Option<usize>> {
 }
 
 /// Answers 202 to everything, with the same libraries as the ingest API.
-///
-/// # Errors
-/// It cannot listen.
 pub fn serve_noop(listen: SocketAddr) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -2,23 +2,27 @@
 //! what another left.
 
 use std::{
-    collections::BTreeMap,
     fs,
+    net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
+    process::Command,
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use dev_env::{
     install::Installation,
+    interrupt,
     kafka::{self, Kafka},
     leftovers,
     ports::Port,
     postgres::{self, Postgres},
+    process::{Group, Server, Spec},
     programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
     workspace::Workspace,
 };
+use nix::sys::signal::Signal;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use tokio::runtime::Runtime;
 
@@ -30,16 +34,12 @@ pub struct Lab {
     pub directory: PathBuf,
     pub kafka: Kafka,
     pub postgres: Postgres,
-    /// Runs what is asynchronous here.
     pub runtime: Runtime,
     binaries: PathBuf,
 }
 
 impl Lab {
     /// Starts the servers on free ports, with the settings that `make up` has: commits reach the disk.
-    ///
-    /// # Errors
-    /// A server does not start.
     pub fn start(workspace: &Workspace) -> Result<Self> {
         leftovers::sweep(workspace);
         let installation = Installation::ensure(workspace, &|_| {})?;
@@ -66,12 +66,10 @@ impl Lab {
         })
     }
 
-    /// Where Telex's own programs are.
     pub fn binaries(&self) -> &Path {
         &self.binaries
     }
 
-    /// The database of this name.
     pub fn database_url(&self, name: &str) -> String {
         self.postgres.database_url(name)
     }
@@ -87,33 +85,21 @@ impl Lab {
     }
 
     /// Makes a topic as `make up` makes it.
-    ///
-    /// # Errors
-    /// Kafka refuses.
     pub fn topic(&self, name: &str) -> Result<()> {
         self.topic_of(name, PARTITIONS)
     }
 
     /// The same with another number of partitions.
-    ///
-    /// # Errors
-    /// Kafka refuses.
     pub fn topic_of(&self, name: &str, partitions: i32) -> Result<()> {
         self.kafka.create_topic(name, partitions, &TOPIC_SETTINGS)
     }
 
     /// Makes an empty database, without tables.
-    ///
-    /// # Errors
-    /// PostgreSQL refuses.
     pub fn database(&self, name: &str) -> Result<()> {
         self.admin(format!("create database {name}"))
     }
 
     /// Makes a database with Telex's tables.
-    ///
-    /// # Errors
-    /// PostgreSQL or `processor migrate` refuses.
     pub fn telex_database(&self, topic: &str, name: &str) -> Result<Programs> {
         self.database(name)?;
         let programs = self.programs(topic, name);
@@ -122,9 +108,6 @@ impl Lab {
     }
 
     /// Removes a database; and writes what is still to be written, so that the next measurement does not pay for it.
-    ///
-    /// # Errors
-    /// PostgreSQL refuses.
     pub fn drop_database(&self, name: &str) -> Result<()> {
         self.admin(format!("drop database {name} with (force)"))?;
         self.admin("checkpoint".to_owned())
@@ -139,17 +122,11 @@ impl Lab {
     }
 
     /// An ingest API in development mode, ready.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn ingest_api(&self, topic: &str) -> Result<Running> {
         self.ingest_api_with(topic, &[])
     }
 
     /// An ingest API with further arguments, ready; with a producers file among them not in development mode.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn ingest_api_with(&self, topic: &str, arguments: &[&str]) -> Result<Running> {
         let programs = self.programs(topic, "postgres");
         let mut api = programs.ingest_api(&self.directory, "ingest-api", Port::Free, arguments)?;
@@ -158,9 +135,6 @@ impl Lab {
     }
 
     /// A running ingest API under load, beside Kafka and PostgreSQL.
-    ///
-    /// # Errors
-    /// It has no address.
     pub fn target(&self, api: &Running) -> Result<Target> {
         let address = api.address.context("the ingest API has no address")?;
         Ok(Target {
@@ -169,16 +143,61 @@ impl Lab {
         })
     }
 
-    /// What is applied, by partition.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub async fn next_offsets(connection: &mut PgConnection) -> Result<BTreeMap<i32, i64>> {
-        let rows: Vec<(i32, i64)> = sqlx::query_as("select partition, next_offset from partition_progress")
-            .fetch_all(connection)
-            .await?;
-        Ok(rows.into_iter().collect())
+    /// Looks at how much is applied until `to` is, for five minutes at most and as long as it `goes_on`.
+    pub fn looks(
+        &self,
+        connection: &mut PgConnection,
+        (from, to): (u64, u64),
+        goes_on: impl Fn() -> bool,
+        complaint: &str,
+    ) -> Result<Looks> {
+        const APPLIED: &str = "select coalesce(sum(next_offset), 0)::bigint from partition_progress";
+        let (mut looks, end) = (Looks::default(), Instant::now() + DEADLINE);
+        loop {
+            interrupt::check()?;
+            let at = Instant::now();
+            let applied = sqlx::query_scalar::<_, i64>(APPLIED).fetch_one(&mut *connection);
+            let applied = u64::try_from(self.runtime.block_on(applied)?)?;
+            looks.add(at, applied.saturating_sub(from));
+            if applied >= to {
+                return Ok(looks);
+            }
+            if at >= end || !goes_on() {
+                bail!("{complaint}: {applied} of {to}");
+            }
+            thread::sleep(LOOK_EVERY);
+        }
     }
+
+    /// The bench itself, started again with these arguments as a server, once it listens.
+    pub fn serve(&self, name: &str, arguments: &[&str]) -> Result<Serving> {
+        let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
+        let mut command = Command::new(self.binaries.join("bench"));
+        command.args(arguments).arg("--listen").arg(address.to_string());
+        let spec = Spec { name, directory: &self.directory, command, stop_signal: Signal::SIGTERM };
+        let mut server = Server::spawn(spec)?;
+        server.wait_until_ready(Duration::from_secs(10), |_| TcpStream::connect(address).is_ok())?;
+        Ok(Serving { server, address })
+    }
+}
+
+/// A server in a process of its own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Serving {
+    server: Server,
+    pub address: SocketAddr,
+}
+
+impl Serving {
+    pub fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+}
+
+/// Runs a program to its end; `complaint` says what it means if it fails.
+pub fn finish(mut command: Command, complaint: &str) -> Result<()> {
+    let status = Group::spawn(&mut command)?.wait()?;
+    if status.success() { Ok(()) } else { bail!("{complaint} ({status})") }
 }
 
 /// How much was done by when: the rate between two looks needs neither the start nor the end to be seen.
@@ -210,8 +229,9 @@ impl Looks {
     }
 }
 
-/// Time between two looks.
-pub const LOOK_EVERY: Duration = Duration::from_millis(50);
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// What is not applied by then never is.
+const DEADLINE: Duration = Duration::from_secs(300);
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,6 @@ use crate::{
 #[derive(Debug, Deserialize)]
 pub struct Report {
     pub requests_per_second: f64,
-    /// Requests that ended otherwise than planned.
     pub unexpected: u64,
     /// Every reply by status, those included that asked to send again.
     pub replies: std::collections::BTreeMap<u16, u64>,
@@ -71,10 +70,8 @@ struct Point {
     achieved_per_second: f64,
 }
 
-/// What is sent, and where to.
 #[derive(Debug)]
 pub struct Load<'a> {
-    /// Of the report's file.
     pub name: &'a str,
     pub address: SocketAddr,
     /// Whose rows are waited for and compared.
@@ -82,22 +79,18 @@ pub struct Load<'a> {
     /// Requests a second.
     pub rate: f64,
     pub duration: Duration,
-    /// Further arguments of the load tester.
     pub more: &'a [&'a str],
     /// The programs that are looked at; the load tester's own place is filled in.
     pub pids: Pids,
 }
 
-/// What came of it.
 #[derive(Debug)]
 pub struct Sent {
     pub report: Report,
-    /// A request, of each program.
     pub cpu: Cpu,
     pub memory: Memory,
 }
 
-/// Connections of the load tester.
 const CONNECTIONS: usize = 256;
 
 /// Not counted at both ends.
@@ -117,10 +110,6 @@ pub struct Sending {
 }
 
 impl Load<'_> {
-    /// Starts it.
-    ///
-    /// # Errors
-    /// There is no load tester.
     pub fn start(&self, lab: &Lab) -> Result<Sending> {
         let report = lab.directory.join(format!("{}.json", self.name));
         let mut command = Command::new(lab.binaries().join("loadtest"));
@@ -139,10 +128,6 @@ impl Load<'_> {
         Ok(Sending { sender, report, pids, duration: self.duration, start: Instant::now() })
     }
 
-    /// Sends all of it.
-    ///
-    /// # Errors
-    /// There is no report in the end.
     pub fn send(&self, lab: &Lab) -> Result<Sent> {
         let sending = self.start(lab)?;
         interrupt::pause(EDGE)?;
@@ -156,10 +141,6 @@ impl Load<'_> {
 }
 
 impl Sending {
-    /// Waits for the report.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn finish(mut self) -> Result<Report> {
         let end = self.start + self.duration + PATIENCE;
         while self.sender.is_running() {

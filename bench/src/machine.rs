@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 pub struct Machine {
     pub cores: usize,
     pub processor: String,
-    /// Memory in MiB.
     pub memory_mib: u64,
     pub kernel: String,
     /// The load average of a minute before the run: what others did.
@@ -19,7 +18,6 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Looks at this one.
     pub fn look() -> Self {
         let memory = after(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
         let memory_kib: u64 = memory.split(' ').next().and_then(|kib| kib.parse().ok()).unwrap_or_default();
@@ -45,7 +43,6 @@ pub struct Ticks {
 }
 
 impl Ticks {
-    /// Until now.
     pub fn now() -> Self {
         ticks(&read("/proc/stat")).unwrap_or_default()
     }

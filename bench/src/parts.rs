@@ -8,9 +8,7 @@ use dev_env::{commands::steps::step, interrupt, workspace::Workspace};
 
 use crate::{
     backlog::{self, Writers},
-    busy,
-    control::{self, Noop},
-    copy,
+    busy, control, copy,
     debezium::Debezium,
     drain,
     end_to_end::{self as everything, AtRate},
@@ -22,7 +20,6 @@ use crate::{
     webhook,
 };
 
-/// How much is measured.
 #[derive(Debug, Clone, Copy)]
 pub struct Size {
     pub runs: u32,
@@ -40,9 +37,7 @@ pub struct Size {
     pub searched: Duration,
     pub warm_up: Duration,
     pub control: Duration,
-    /// Each way of PostgreSQL alone.
     pub way: Duration,
-    /// PostgreSQL is away.
     pub away: Duration,
 }
 
@@ -78,7 +73,6 @@ pub const QUICK: Size = Size {
     away: Duration::from_secs(5),
 };
 
-/// The topic of the backlog.
 pub const BACKLOG: &str = "bench.backlog";
 
 /// Those of other clients.
@@ -92,18 +86,12 @@ const WARM_UP_RATE: f64 = 4_000.0;
 const POOL: u64 = 20_000;
 
 /// Kafka's JVM compiles what it does often, for half a minute and more, on the cores that are measured.
-///
-/// # Errors
-/// Something does not run.
 pub fn warm_up(lab: &Lab, size: &Size, _: &mut Summary) -> Result<()> {
     let what = format!("end to end, {WARM_UP_RATE} requests/s, not counted: Kafka warms up");
     step(&what, || everything::at_rate(lab, WARM_UP_RATE, size.warm_up, "warm_up")).map(drop)
 }
 
 /// The handler that does nothing.
-///
-/// # Errors
-/// It does not run.
 pub fn control(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
     let control = step("the control: a handler that does nothing, 10,000 requests/s", || {
         control::measure(lab, size.control)
@@ -113,9 +101,6 @@ pub fn control(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
 }
 
 /// The processor, and COPY of what it wrote.
-///
-/// # Errors
-/// One of them does not come to the end.
 pub fn drained(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
     let (database, copy) = (format!("drain_{number}"), format!("copy_{number}"));
     let drained = step("the processor drains it", || drain::drain(lab, BACKLOG, size.records, &database))?;
@@ -128,10 +113,6 @@ pub fn drained(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Re
     lab.drop_database(&copy)
 }
 
-/// Fills the topics of other clients.
-///
-/// # Errors
-/// The API does not take them.
 pub fn other_backlogs(lab: &Lab, size: &Size, _: &mut Summary) -> Result<()> {
     for (topic, writers) in OTHER_BACKLOGS {
         step(&format!("a backlog, {topic}"), || {
@@ -142,9 +123,6 @@ pub fn other_backlogs(lab: &Lab, size: &Size, _: &mut Summary) -> Result<()> {
 }
 
 /// The processor on them.
-///
-/// # Errors
-/// It does not come to the end.
 pub fn other_drains(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
     let rates = [&mut summary.drain_new_clients_per_s, &mut summary.drain_one_client_per_s];
     for ((topic, _), rates) in OTHER_BACKLOGS.into_iter().zip(rates) {
@@ -159,9 +137,6 @@ pub fn other_drains(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) 
 }
 
 /// The ingest API and the handler that does nothing, as fast as they answer.
-///
-/// # Errors
-/// One of them does not run, or answers something else than a 202.
 pub fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
     let plan = backlog::plan(POOL, 300 + u64::from(number))?;
     let pool = |writers| backlog::single_requests(&plan, writers).map(Arc::new);
@@ -173,7 +148,7 @@ pub fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> 
         lab.runtime.block_on(http::load(target, Arc::clone(requests), connections, size.http))
     };
     let noop = step("HTTP, a handler that does nothing", || {
-        let noop = Noop::start(lab)?;
+        let noop = control::start(lab)?;
         let pids = [Some(noop.pid()), None, None, None, None];
         load(Target { address: noop.address, pids }, &singles, http::CONNECTIONS)
     })?;
@@ -209,9 +184,6 @@ pub fn over_http(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> 
 }
 
 /// How PostgreSQL alone commits best.
-///
-/// # Errors
-/// It does not run.
 pub fn best_way(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
     let requests = Arc::new(backlog::single_requests(&backlog::plan(POOL, 300)?, Writers::Usual)?);
     let way = step("PostgreSQL alone, its best way", || postgres_alone::best(lab, &requests, size.way))?;
@@ -220,9 +192,6 @@ pub fn best_way(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
 }
 
 /// What PostgreSQL alone acknowledges, and what it folds.
-///
-/// # Errors
-/// It does not run.
 pub fn alone(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
     let way = summary.alone.way.context("its best way is not known")?;
     let plan = backlog::plan(POOL, 300 + u64::from(number))?;
@@ -242,9 +211,6 @@ pub fn alone(lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Resu
 }
 
 /// What senders notice while PostgreSQL is away.
-///
-/// # Errors
-/// Something does not run.
 pub fn outage(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
     let way = summary.alone.way.context("its best way is not known")?;
     let (alone, telex) = step("PostgreSQL away, alone and with Kafka in front", || {
@@ -255,9 +221,6 @@ pub fn outage(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
 }
 
 /// Everything at once at a rate.
-///
-/// # Errors
-/// Something does not run.
 pub fn end_to_end(lab: &Lab, size: &Size, rate: f64, number: u32, points: &mut Vec<AtRate>) -> Result<()> {
     let what = format!("end to end, {rate} requests/s for {} s", size.at_rate.as_secs());
     let name = format!("rate_{rate}_{number}");
@@ -266,9 +229,6 @@ pub fn end_to_end(lab: &Lab, size: &Size, rate: f64, number: u32, points: &mut V
 }
 
 /// The mission's load beside somebody who has half a core.
-///
-/// # Errors
-/// Something does not run.
 pub fn beside_busy_loop(lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
     let mut busy = busy::start(lab)?;
     let what = format!("end to end, {} requests/s beside half a core of others' work", control::RATE);
@@ -287,7 +247,6 @@ pub struct Others {
 }
 
 impl Others {
-    /// Fetches and starts what is wanted.
     pub fn prepare(
         workspace: &Workspace,
         lab: &Lab,
@@ -310,10 +269,6 @@ impl Others {
         others
     }
 
-    /// Debezium's JDBC sink.
-    ///
-    /// # Errors
-    /// It does not come to the end.
     pub fn debezium(&self, lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
         let Some(debezium) = &self.debezium else { return Ok(()) };
         let database = format!("debezium_{number}");
@@ -324,10 +279,6 @@ impl Others {
         Ok(())
     }
 
-    /// The Redis-lock way.
-    ///
-    /// # Errors
-    /// It does not run.
     pub fn redis(&self, lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {
         let Some(redis) = &self.redis else { return Ok(()) };
         let database = format!("redis_{number}");
@@ -341,9 +292,6 @@ impl Others {
     }
 
     /// What a Redis lock doubles and drops.
-    ///
-    /// # Errors
-    /// It does not run.
     pub fn damage(&self, lab: &Lab, size: &Size, summary: &mut Summary) -> Result<()> {
         let Some(redis) = &self.redis else { return Ok(()) };
         let expiring = Way {

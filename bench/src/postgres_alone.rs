@@ -35,7 +35,6 @@ pub struct Way {
     pub rows_max: usize,
 }
 
-/// Everything that was measured of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Alone {
@@ -53,7 +52,6 @@ pub struct Alone {
     pub telex_outage: Option<Refused>,
 }
 
-/// How the server is started.
 #[derive(Debug, Args)]
 pub struct ServerArgs {
     /// Where it listens.
@@ -72,9 +70,6 @@ pub struct ServerArgs {
 }
 
 /// Serves until it is killed.
-///
-/// # Errors
-/// It cannot listen, or an owner of slots fails.
 pub fn serve(args: &ServerArgs) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

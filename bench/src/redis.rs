@@ -11,7 +11,6 @@ pub use faults::{Damage, damage};
 pub use server::Redis;
 pub use worker::{Way, rate};
 
-/// Workers at once.
 pub const WORKERS: usize = 32;
 
 /// What such an installation has: no index refuses a second active dialog, because the lock is to prevent it.

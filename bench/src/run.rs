@@ -48,7 +48,6 @@ pub enum Part {
 }
 
 impl Part {
-    /// What a run without `--only` does.
     const USUAL: [Self; 7] = [
         Self::Drain,
         Self::Debezium,
@@ -60,7 +59,6 @@ impl Part {
     ];
 }
 
-/// What was asked for.
 #[derive(Debug)]
 pub struct Asked<'a> {
     pub quick: bool,
@@ -70,7 +68,6 @@ pub struct Asked<'a> {
     pub sustained_before: Option<f64>,
 }
 
-/// Where the summary is left.
 pub fn summary_path(workspace: &Workspace) -> PathBuf {
     workspace.target().join("bench/summary.json")
 }
@@ -123,7 +120,6 @@ fn save(path: &Path, what: &impl serde::Serialize) -> Result<()> {
         .with_context(|| format!("{} cannot be written", path.display()))
 }
 
-/// A run on its way.
 struct Run<'a> {
     lab: &'a Lab,
     size: Size,
@@ -191,7 +187,6 @@ impl<'a> Run<'a> {
         self.at_last(wants)
     }
 
-    /// What each run does.
     fn once(&mut self, number: u32, others: &Others, wants: &impl Fn(Part) -> bool) -> Result<()> {
         self.part("the control", parts::control)?;
         if wants(Part::Drain) {
@@ -216,7 +211,6 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// What is measured once.
     fn at_last(&mut self, wants: &impl Fn(Part) -> bool) -> Result<()> {
         if wants(Part::EndToEnd) {
             for rate in self.size.other_rates {

@@ -17,7 +17,6 @@ const PRECISION: f64 = 1.05;
 /// Below and above nothing is looked for.
 const RANGE: std::ops::RangeInclusive<f64> = 500.0..=80_000.0;
 
-/// What was found.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Sustained {
     /// Requests a second; 0 if no rate was kept.
@@ -27,9 +26,6 @@ pub struct Sustained {
 }
 
 /// Tries rates until the highest that is kept is known to within 5 %.
-///
-/// # Errors
-/// A rate cannot be tried.
 pub fn search(mut at_rate: impl FnMut(f64) -> Result<AtRate>) -> Result<Sustained> {
     let (mut kept, mut missed): (Option<f64>, Option<f64>) = (None, None);
     let mut tries = Vec::new();

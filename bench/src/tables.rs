@@ -31,7 +31,6 @@ fn shown(value: Option<f64>) -> String {
     value.map_or_else(|| "–".to_owned(), number)
 }
 
-/// The handler that does nothing.
 pub fn controls(text: &mut String, controls: &[Control]) {
     text.push_str(
         "| achieved | p50 / p99 ms | CPU µs a request: handler · load tester | stolen |\n|---|---|---|---|\n",
@@ -86,7 +85,6 @@ pub fn end_to_end(text: &mut String, points: &[(&str, &AtRate)]) {
     }
 }
 
-/// PostgreSQL alone beside Telex.
 pub fn alone(text: &mut String, summary: &Summary) {
     let alone = &summary.alone;
     if let Some(way) = alone.way {

@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// Microseconds of processor time a message, of each program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the programs")]
 pub struct Cpu {
     /// Or what stands in its place: the handler that does nothing, the edge of PostgreSQL alone.
     pub ingest_api: f64,
@@ -20,7 +19,6 @@ pub struct Cpu {
 
 /// MiB, of each program.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the names of the programs")]
 pub struct Memory {
     pub ingest_api: f64,
     pub processor: f64,
@@ -30,10 +28,8 @@ pub struct Memory {
 /// The processes of the programs, in the order of [`Cpu`]; none of a program that does not run.
 pub type Pids = [Option<u32>; 5];
 
-/// Their use at one moment.
 pub type Uses = [Usage; 5];
 
-/// Looks at all of them.
 pub fn uses(pids: &Pids) -> Uses {
     pids.map(|pid| pid.map(of).unwrap_or_default())
 }
@@ -55,7 +51,6 @@ impl Cpu {
 }
 
 impl Memory {
-    /// The most that each has had.
     pub fn of(uses: &Uses) -> Self {
         let mib = |usage: Usage| usage.peak_rss_bytes as f64 / 1_048_576.0;
         let [ingest_api, processor, kafka, ..] = uses.map(mib);

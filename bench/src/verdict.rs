@@ -8,18 +8,14 @@ use crate::{
     summary::{Summary, median, median_of, number},
 };
 
-/// A number to be reached.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Verdict {
     pub what: &'static str,
     pub value: Option<f64>,
-    /// The bound that must be reached.
     pub must: Bound,
-    /// The one that is aimed at.
     pub aim: Bound,
 }
 
-/// A bound and its unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bound {
     AtLeast(f64, &'static str),
@@ -65,7 +61,6 @@ impl Verdict {
         }
     }
 
-    /// The number with its unit.
     pub fn shown(&self) -> String {
         self.value.map_or_else(|| "–".to_owned(), |value| format!("{}{}", number(value), self.must.unit()))
     }
@@ -79,7 +74,6 @@ fn at_most(what: &'static str, value: Option<f64>, (must, aim): (f64, f64), unit
     Verdict { what, value, must: Bound::AtMost(must, unit), aim: Bound::AtMost(aim, unit) }
 }
 
-/// All of them.
 pub fn verdicts(summary: &Summary) -> Vec<Verdict> {
     [throughput(summary), sustained(summary), at_10_000(summary), costs(summary)].concat()
 }

@@ -39,9 +39,6 @@ pub struct Pair {
 }
 
 /// Sends the plan's messages signed, then as webhooks.
-///
-/// # Errors
-/// The API does not start, or answers something else than a 202.
 pub fn measure(lab: &Lab, topic: &str, plan: &Plan, duration: Duration) -> Result<Pair> {
     for (file, text) in [("producers.toml", PRODUCERS), ("bench.key", KEY), ("bench.app-secret", APP_SECRET)]
     {

@@ -8,7 +8,6 @@ use crate::{
     stats::Outcome,
 };
 
-/// What became of one message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     pub outcome: Outcome,

@@ -59,9 +59,6 @@ struct Sent {
 
 impl Cli {
     /// What it runs on.
-    ///
-    /// # Errors
-    /// The system has no sockets or timers left.
     pub fn runtime(&self) -> std::io::Result<Runtime> {
         let (rate, connections) = match &self.command {
             Command::Run(args) => (args.rate, args.connections),

@@ -64,10 +64,8 @@ pub struct Reply<'a> {
     pub body: &'a [u8],
 }
 
-/// Why there was no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ExchangeError {
-    /// Nobody accepts connections.
     #[error("cannot connect: {0}")]
     Connect(#[source] std::io::Error),
     #[error("the connection broke: {0}")]
@@ -127,19 +125,12 @@ impl Target {
     }
 
     /// The same with the hook of this name.
-    ///
-    /// # Errors
-    /// The name cannot stand in a path.
     pub fn with_hook(self, name: &str) -> anyhow::Result<Self> {
         let path = format!("{}/v1/hooks/{name}", self.base);
         let hook = Head::new(&self.authority, &path, "application/json").context("not a hook's name")?;
         Ok(Self { hook, ..self })
     }
 
-    /// Opens a socket.
-    ///
-    /// # Errors
-    /// Nobody listens there.
     pub async fn connect(&self) -> std::io::Result<TcpStream> {
         let socket = TcpStream::connect((self.host.as_str(), self.port)).await?;
         socket.set_nodelay(true)?;

@@ -32,18 +32,11 @@ impl Database {
 
     /// A connection for the samples. They are few and always looked for by the primary key, also while the
     /// planner still believes the table to be empty.
-    ///
-    /// # Errors
-    /// No server.
     pub async fn lookout(&self) -> anyhow::Result<Lookout> {
         let forbidden = [("enable_seqscan", "off"), ("enable_hashjoin", "off"), ("enable_mergejoin", "off")];
         Ok(Lookout(connect(&self.0.clone().options(forbidden)).await?))
     }
 
-    /// A connection that reads many rows.
-    ///
-    /// # Errors
-    /// No server.
     pub async fn reader(&self) -> anyhow::Result<Reader> {
         Ok(Reader(connect(&self.0).await?))
     }
@@ -66,9 +59,6 @@ pub struct Lookout(PgConnection);
 
 impl Lookout {
     /// Which of the samples have a row, by their places in `probes`.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn visible(&mut self, probes: &[Probe]) -> anyhow::Result<Vec<usize>> {
         let clients: Vec<Uuid> = probes.iter().map(|probe| probe.client_id.as_uuid()).collect();
         let ids: Vec<String> = probes.iter().map(|probe| probe.external_message_id.clone()).collect();
@@ -89,9 +79,6 @@ impl Lookout {
     }
 
     /// What is applied, by partition.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn next_offsets(&mut self) -> anyhow::Result<BTreeMap<i32, i64>> {
         let query = next_offsets(&mut self.0);
         tokio::time::timeout(DEADLINE, query).await?
@@ -109,7 +96,6 @@ async fn next_offsets(connection: &mut PgConnection) -> anyhow::Result<BTreeMap<
     Ok(rows.into_iter().map(|row| (row.partition, row.next_offset)).collect())
 }
 
-/// A row of `messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
     pub client_id: Uuid,
@@ -120,16 +106,13 @@ pub struct StoredMessage {
     pub place: Place,
 }
 
-/// A row of `dialogs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredDialog {
     pub client_id: Uuid,
     pub id: Uuid,
-    /// Not closed.
     pub is_active: bool,
 }
 
-/// A row of `clients`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredClient {
     pub id: Uuid,
@@ -139,7 +122,6 @@ pub struct StoredClient {
     pub aliases: Vec<String>,
 }
 
-/// All rows of some clients.
 #[derive(Default)]
 pub struct Rows {
     /// Of this run only, in any order.
@@ -152,17 +134,11 @@ pub struct Reader(PgConnection);
 
 impl Reader {
     /// What is applied, by partition.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn next_offsets(&mut self) -> anyhow::Result<BTreeMap<i32, i64>> {
         next_offsets(&mut self.0).await
     }
 
     /// The rows of these clients, by the primary keys; of their messages those whose ids begin with `id_prefix`.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn rows(&mut self, clients: &[Uuid], id_prefix: &str) -> anyhow::Result<Rows> {
         let messages = sqlx::query!(
             "select client_id, external_message_id, text, dialog_id, topic_ref, partition, record_offset
@@ -201,9 +177,6 @@ impl Reader {
 
     /// How many messages have ids that begin with `id_prefix`, whosever they are. Reads the whole table: no
     /// index serves ids alone.
-    ///
-    /// # Errors
-    /// The database cannot be read.
     pub async fn count(&mut self, id_prefix: &str) -> anyhow::Result<u64> {
         let count = sqlx::query_scalar!(
             r#"select count(*) as "count!" from messages where starts_with(external_message_id, $1)"#,

@@ -10,7 +10,6 @@ pub struct Place {
     pub offset: i64,
 }
 
-/// What is known of one request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
     /// It did not go out.
@@ -28,7 +27,6 @@ pub enum Receipt {
     },
 }
 
-/// The receipts of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Ledger(Vec<u64>);
 

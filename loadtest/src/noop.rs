@@ -21,9 +21,6 @@ const ANSWER: &[u8] =
     b"HTTP/1.1 202 Accepted\r\ncontent-length: 37\r\n\r\n{\"record\":{\"partition\":0,\"offset\":0}}";
 
 /// Answers until the process ends; where.
-///
-/// # Errors
-/// There is no free port, or no thread.
 pub fn start() -> io::Result<SocketAddr> {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;

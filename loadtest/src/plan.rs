@@ -30,7 +30,6 @@ pub use spread::{Spread, SpreadError};
 
 use population::Population;
 
-/// What a plan follows from.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Another seed, another plan.
@@ -78,17 +77,14 @@ pub enum Kind {
         /// The index of that message's first request.
         of: u64,
     },
-    /// Something that must be refused.
     Invalid(&'static Flaw),
 }
 
 /// One request of the plan, without its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Request {
-    /// Its place in the plan.
     pub index: u64,
     pub client: ClientIndex,
-    /// What it is meant to show.
     pub kind: Kind,
 }
 
@@ -136,10 +132,6 @@ const ORIGINAL_TRIES: u32 = 64;
 const EXAMPLE_MESSAGES: u64 = 12;
 
 impl Plan {
-    /// The plan that follows from `settings`.
-    ///
-    /// # Errors
-    /// What cannot be planned.
     pub fn new(settings: Settings) -> Result<Self, PlanError> {
         let population = Population::new(&settings)?;
         let base_time = settings.base_time.as_micros().cast_unsigned();
@@ -182,7 +174,6 @@ impl Plan {
         format!("{}{}", self.id_prefix(), request.original())
     }
 
-    /// Request number `index`.
     pub fn request(&self, index: u64) -> Request {
         let mut draws = self.draws(Stream::Kind, index);
         let kind = match self.share(index, &mut draws) {
@@ -204,14 +195,12 @@ impl Plan {
         self.draft(request.original(), request.client).text
     }
 
-    /// The bytes of a request's body.
     pub fn body(&self, request: &Request) -> Vec<u8> {
         let mut body = Vec::new();
         self.write_body(request, &mut body);
         body
     }
 
-    /// Appends them.
     pub fn write_body(&self, request: &Request, bodies: &mut Vec<u8>) {
         let draft = self.draft(request.original(), request.client);
         match request.kind {

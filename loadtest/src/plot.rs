@@ -5,11 +5,10 @@ use std::fmt::Write as _;
 
 /// A line, or several parts of one where values are missing.
 pub struct Line {
-    /// Its name in the legend.
     pub name: &'static str,
     /// Its colour: one of `a` to `e`, of [`STYLE`].
     pub colour: char,
-    /// Points from left to right.
+    /// From left to right.
     pub points: Vec<(f64, f64)>,
 }
 

@@ -24,7 +24,6 @@ struct Line {
     on_terminal: bool,
 }
 
-/// Shows progress until it is dropped.
 pub async fn show(stats: Stats, messages: u64) {
     let line = Line { on_terminal: stderr().is_terminal() };
     let period = if line.on_terminal { TERMINAL_PERIOD } else { PLAIN_PERIOD };

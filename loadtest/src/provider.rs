@@ -41,9 +41,6 @@ struct Message {
 
 impl Provider {
     /// With this secret; white space around it is left away.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn new(secret: &str) -> anyhow::Result<Self> {
         let secret = secret.trim();
         ensure!(!secret.is_empty(), "there is no secret in it");
@@ -75,9 +72,6 @@ impl Provider {
     }
 
     /// Adds the header of one attempt.
-    ///
-    /// # Errors
-    /// Never: hexadecimal digits can stand in a header.
     pub fn sign(&self, headers: &mut HeaderMap, body: &[u8]) -> anyhow::Result<()> {
         let mut mac = self.key.clone();
         mac.update(body);

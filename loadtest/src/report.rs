@@ -34,7 +34,6 @@ pub struct Report {
     pub replies: BTreeMap<u16, u64>,
     /// Requests that ended otherwise than planned.
     pub unexpected: u64,
-    /// The first few of these.
     pub examples: Vec<String>,
     /// Attempts beyond each request's first.
     pub retries: u64,
@@ -110,7 +109,6 @@ pub struct Samples {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Lag {
     pub records: u64,
-    /// The age of the oldest.
     pub seconds: f64,
 }
 
@@ -162,7 +160,6 @@ pub struct Point {
     pub lag_records: Option<u64>,
 }
 
-/// What a report is made of.
 pub struct Facts<'a> {
     pub tally: &'a Tally,
     pub ended: Ended,
@@ -172,7 +169,6 @@ pub struct Facts<'a> {
     pub own_cpu: Duration,
     pub schedule: Option<Schedule>,
     pub settings: BTreeMap<&'static str, String>,
-    /// Where the plan came from.
     pub seed: u64,
     /// What the comparison with the tables said, and whether it waited long enough.
     pub verdict: Option<(&'a Verdict, bool)>,
@@ -249,7 +245,6 @@ impl Verification {
         }
     }
 
-    /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.verdict == "clean"
     }

@@ -20,7 +20,6 @@ use crate::{
     watch::Probes,
 };
 
-/// How a plan is sent.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub target: Target,
@@ -31,7 +30,6 @@ pub struct Options {
     /// Messages in a request to the batch route; `None` for one message a request.
     pub batch: Option<usize>,
     pub signer: Option<Signer>,
-    /// Sends as a provider.
     pub provider: Option<Provider>,
     pub policy: Policy,
 }

@@ -10,12 +10,10 @@ pub struct Rate {
     to: f64,
 }
 
-/// A rate that cannot be kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be requests a second from 0.01 to 1000000, such as 2500, 10k or 1k..10k")]
 pub struct RateError;
 
-/// A rate for some time.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Schedule {
     rate: Rate,
@@ -25,7 +23,6 @@ pub struct Schedule {
 const RATES: std::ops::RangeInclusive<f64> = 0.01..=1e6;
 
 impl Rate {
-    /// Requests a second, on average.
     pub const fn mean(self) -> f64 {
         f64::midpoint(self.from, self.to)
     }
@@ -55,7 +52,6 @@ impl Schedule {
         Duration::try_from_secs_f64(self.seconds).unwrap_or(Duration::MAX)
     }
 
-    /// Requests a second, on average.
     pub const fn per_second(&self) -> f64 {
         self.rate.mean()
     }

@@ -25,7 +25,6 @@ use crate::{
     watch::Probes,
 };
 
-/// How patient the sender is.
 #[derive(Debug, Clone)]
 pub struct Policy {
     /// How long one attempt may take. Longer than the server's own deadline, so that its 503 is seen.
@@ -76,12 +75,10 @@ pub struct Manner {
     pub probes: Option<Probes>,
 }
 
-/// The owner of one connection.
 pub struct Worker {
     plan: Arc<Plan>,
     connection: Connection,
     manner: Manner,
-    /// Where the outcome is noted.
     stats: Stats,
     scratch: Scratch,
     /// Of the attempt under way. One timer that is put off costs less than a new one each time.
@@ -93,12 +90,10 @@ pub struct Worker {
 struct Scratch {
     /// The bodies of the messages on their way, one after the other.
     bodies: Vec<u8>,
-    /// What one attempt carries of them.
     payload: Vec<u8>,
     request_id: String,
 }
 
-/// A message on its way.
 struct Item {
     request: Request,
     /// In the bodies.

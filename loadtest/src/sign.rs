@@ -33,9 +33,6 @@ impl Signer {
     }
 
     /// Adds the headers of one attempt; `now` is in seconds since 1970.
-    ///
-    /// # Errors
-    /// The id cannot stand in a header.
     pub fn sign(&self, headers: &mut HeaderMap, id: &str, now: u64, body: &[u8]) -> anyhow::Result<()> {
         let now = now.to_string();
         let mut mac = self.key.clone();

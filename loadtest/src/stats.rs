@@ -18,14 +18,11 @@ use self::settlement::{kind_name, receipt};
 use crate::{
     ledger::{Ledger, Place, Receipt},
     plan::{ClientIndex, Kind, Request},
-    timeline::Timeline,
+    timeline::{LATENCY_MICROS_MAX, Timeline},
 };
 
 /// How many unexpected replies are kept to show.
 pub const EXAMPLES_MAX: usize = 5;
-
-/// An hour: what takes longer counts as an hour.
-const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Tally {
@@ -43,7 +40,6 @@ pub struct Tally {
     pub retries: u64,
     /// Requests that ended in another reply than planned, or in none.
     pub unexpected: u64,
-    /// The first few of these.
     pub examples: Vec<Unexpected>,
     /// Distinct valid messages that got a 202.
     pub kept_messages: u64,
@@ -70,7 +66,6 @@ pub struct Lag {
     pub age: Duration,
 }
 
-/// What the progress line shows.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
     pub sent: u64,
@@ -111,17 +106,11 @@ struct Receipts {
 
 impl Stats {
     /// All zero; without receipts.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
         Self::keeping(None)
     }
 
     /// All zero; every request leaves a receipt in `ledger`, if there is one.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn keeping(ledger: Option<Ledger>) -> Result<Self, hdrhistogram::CreationError> {
         let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?;
         let recent = latency.clone();
@@ -251,7 +240,6 @@ impl Stats {
         self.counts().ledger.take()
     }
 
-    /// The counts as they stand.
     pub fn tally(&self) -> Tally {
         self.counts().tally.clone()
     }

@@ -27,9 +27,6 @@ const AFTER_TIMERS: Duration = Duration::from_micros(300);
 
 /// For a load of so many requests a second (`None`: as many as there can be) over so many connections. One
 /// thread: what is tested runs on the same machine, and sending is cheap.
-///
-/// # Errors
-/// The system has no sockets or timers left.
 pub fn runtime(per_second: Option<f64>, connections: u16) -> io::Result<Runtime> {
     let mut builder = Builder::new_current_thread();
     builder.enable_all();

@@ -9,11 +9,10 @@ use hdrhistogram::{CreationError, Histogram};
 pub const SLOTS_MAX: usize = 240;
 
 /// An hour: what takes longer counts as an hour.
-const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
+pub const LATENCY_MICROS_MAX: u64 = 3_600_000_000;
 
 #[derive(Debug, Clone)]
 pub struct Slot {
-    /// Requests that were settled within it.
     pub settled: u64,
     /// Of these, such that ended otherwise than planned.
     pub unexpected: u64,
@@ -36,9 +35,6 @@ pub struct Timeline {
 
 impl Timeline {
     /// Slots of a second at first.
-    ///
-    /// # Errors
-    /// The histogram refuses its bounds.
     pub fn new() -> Result<Self, CreationError> {
         // Two digits: 1 % off in a plot that nobody reads more finely, for a tenth of the memory.
         let histogram = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 2)?;
@@ -47,7 +43,6 @@ impl Timeline {
         Ok(Self { width: Duration::from_secs(1), slots: Vec::new(), empty })
     }
 
-    /// How long a slot is.
     pub const fn width(&self) -> Duration {
         self.width
     }

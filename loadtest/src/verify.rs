@@ -24,7 +24,6 @@ use crate::{
     plan::{ClientIndex, Plan},
 };
 
-/// Clients that are read at once.
 const CLIENTS_PER_READ: usize = 500;
 
 /// Receipts that are sorted by client at once: about 300 MB. A larger plan is gone through several times.
@@ -33,10 +32,8 @@ const RECEIPTS_PER_PASS: u64 = 10_000_000;
 /// Time between two looks at how far the tables are.
 const WAIT: Duration = Duration::from_millis(50);
 
-/// What is compared with the tables.
 #[derive(Debug)]
 pub struct Receipts<'a> {
-    /// What was to be sent.
     pub plan: &'a Plan,
     pub ledger: &'a Ledger,
     /// Whether requests carried several messages: then a message that was sent again may stand behind one
@@ -56,16 +53,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Whether nothing is wrong.
     pub fn is_clean(&self) -> bool {
         self.findings.total() == 0
     }
 }
 
 /// Waits until everything that was acknowledged is applied, at most `patience`; whether it is.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn wait_until_applied(
     database: &Database,
     acknowledged: &std::collections::BTreeMap<i32, i64>,
@@ -87,9 +80,6 @@ pub async fn wait_until_applied(
 }
 
 /// Waits until so many messages have a row whose ids begin so; whether there are.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn wait_until_there_are(
     database: &Database,
     id_prefix: &str,
@@ -107,9 +97,6 @@ pub async fn wait_until_there_are(
 }
 
 /// Compares all rows of the run's clients with the receipts.
-///
-/// # Errors
-/// The database cannot be read.
 pub async fn verify(receipts: &Receipts<'_>, database: &Database) -> anyhow::Result<Verdict> {
     let (mut reader, mut verdict) = (database.reader().await?, Verdict::default());
     let messages = receipts.plan.settings().messages;

@@ -57,7 +57,6 @@ const GRACE: Duration = Duration::from_secs(30);
 /// How long a database that cannot be read is left alone.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Where the workers leave their samples.
 #[derive(Clone)]
 pub struct Probes {
     every: u64,

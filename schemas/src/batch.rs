@@ -8,7 +8,6 @@ use crate::{
     reason::{Invalid, InvalidReason},
 };
 
-/// The most items of one batch.
 pub const ITEMS_MAX: usize = 1_000;
 
 /// The items of a JSON array, in their order.

@@ -30,9 +30,6 @@ pub(crate) fn check(fields: &Fields<'_>) -> Result<(), Invalid> {
 }
 
 /// The same of a phone or `scheme:id`, whichever it is.
-///
-/// # Errors
-/// The violated rule.
 pub(crate) fn address(value: &str) -> Result<(), Violation> {
     no_trunk_zero(value).and_then(|()| no_invisible_character(value))
 }

@@ -18,7 +18,6 @@ pub(crate) enum Known {
     All,
 }
 
-/// The fields as they were found.
 #[derive(Debug, Default)]
 pub(crate) struct Fields<'a> {
     pub external_client_id: Field<'a>,
@@ -181,7 +180,6 @@ impl<'a> Members<'a> {
     }
 }
 
-/// What became of a member.
 enum Taken {
     Own,
     /// A field that stood there before.

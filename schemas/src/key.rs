@@ -20,10 +20,8 @@ const NAMESPACE: Uuid = Uuid::from_u128(0xc4c0de32_8e8c_5362_978a_eb3893fb468e);
 pub struct ClientId(Uuid);
 
 impl ClientId {
-    /// The length of its text.
     pub const TEXT_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
 
-    /// The id of the pair.
     pub fn of(external_client_id: &ExternalClientId, address: &Address) -> Self {
         let name = [external_client_id.as_str().as_bytes(), &[0], address.as_str().as_bytes()];
         Self(uuid_v5(&NAMESPACE, &name))

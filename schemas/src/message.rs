@@ -138,12 +138,10 @@ impl Message {
         Ok((Self { aliases, ..own.into_message(sent_at) }, warnings.collect()))
     }
 
-    /// The client who wrote it.
     pub const fn client_id(&self) -> ClientId {
         self.client_id
     }
 
-    /// The source it came from.
     pub const fn external_client_id(&self) -> &ExternalClientId {
         &self.own.external_client_id
     }
@@ -315,4 +313,4 @@ impl Body {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,6 @@ use std::fmt;
 pub enum InvalidReason {
     /// The bytes are not one JSON document in UTF-8.
     MalformedJson,
-    /// A required field is absent.
     MissingField,
     /// A value has another JSON type than the field.
     WrongType,
@@ -117,7 +116,6 @@ impl Warning {
         }
     }
 
-    /// JSON pointer of the field.
     pub const fn pointer(self) -> &'static str {
         match self {
             Self::HalfCharacter => "/text",

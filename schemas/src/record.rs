@@ -34,7 +34,6 @@ const CONTENT_TYPE: &str = "application/json";
 /// What `ce_source` begins with.
 const CLIENT_URN: &str = "urn:telex:client:";
 
-/// The names of the headers.
 pub mod header {
     /// Always `1.0`.
     pub const SPEC_VERSION: &str = "ce_specversion";
@@ -88,7 +87,6 @@ impl Event {
     }
 }
 
-/// A record ready to be produced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EncodedRecord {
     /// The client id's canonical text.

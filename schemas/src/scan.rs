@@ -25,7 +25,6 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
-    /// In bytes from the beginning.
     pub const fn at(&self) -> usize {
         self.at
     }

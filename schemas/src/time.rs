@@ -27,10 +27,8 @@ impl FromStr for Timestamp {
 }
 
 impl Timestamp {
-    /// 1970-01-01T00:00:00Z.
     pub const EPOCH: Self = Self(0);
 
-    /// The length of [`Timestamp::encode`]'s text.
     pub const TEXT_BYTES: usize = 27;
 
     /// From microseconds since the epoch; `None` outside the years that RFC 3339 can write.
@@ -44,7 +42,6 @@ impl Timestamp {
         Self::from_micros(millis.checked_mul(1_000)?)
     }
 
-    /// Microseconds since the epoch.
     pub const fn as_micros(self) -> i64 {
         self.0
     }
@@ -64,17 +61,11 @@ impl Timestamp {
 
     /// Parses a producer's claim about when a message was sent: RFC 3339, not before 2000, at most
     /// a day after `received_at`.
-    ///
-    /// # Errors
-    /// The violated rule.
     pub fn parse_sent_at(value: &str, received_at: Self) -> Result<Self, (InvalidReason, &'static str)> {
         Self::parse(value)?.check_sent_at(received_at)
     }
 
     /// The same of a time that is read already.
-    ///
-    /// # Errors
-    /// It is out of range.
     pub fn check_sent_at(self, received_at: Self) -> Result<Self, (InvalidReason, &'static str)> {
         let ahead_max = i64::try_from(AHEAD_MAX.as_micros()).unwrap_or(i64::MAX);
         match EARLIEST <= self && self.0 <= received_at.0.saturating_add(ahead_max) {

@@ -28,9 +28,6 @@ pub struct Bench {
 
 impl Bench {
     /// Nothing runs yet.
-    ///
-    /// # Errors
-    /// The programs of the servers are not there, or the directory cannot be made.
     pub fn start(cli: &Cli, workspace: &Workspace, seed: u64) -> Result<Self> {
         let installation = Installation::ensure(workspace, &|_| {})?;
         let directory = workspace.dev().join("torture").join(std::process::id().to_string());
@@ -51,9 +48,6 @@ impl Bench {
     }
 
     /// Runs each fault some times; whether everything held.
-    ///
-    /// # Errors
-    /// Interrupted.
     pub fn run_all(&mut self, faults: &[&Fault], times: u64) -> Result<bool> {
         let start = Instant::now();
         let (mut held, mut runs) = (0, 0);
@@ -71,9 +65,6 @@ impl Bench {
     }
 
     /// Runs one fault.
-    ///
-    /// # Errors
-    /// Interrupted.
     pub fn run(&mut self, fault: &Fault) -> Result<Verdict> {
         let start = Instant::now();
         let verdict = Verdict::of(self.stage.run(fault));

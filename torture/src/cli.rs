@@ -78,10 +78,6 @@ enum Command {
 }
 
 impl Cli {
-    /// Does what was asked.
-    ///
-    /// # Errors
-    /// It could not be done.
     pub fn run(self) -> Result<ExitCode> {
         let workspace = Workspace::find()?;
         let seed = match self.seed {

@@ -37,10 +37,6 @@ struct Shared {
 }
 
 impl Gate {
-    /// Listens.
-    ///
-    /// # Errors
-    /// There is no port.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let port = listener.local_addr()?.port();
@@ -118,7 +114,7 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
 }
 
 /// Copies until one side ends, or `goes_on` says no.
-fn pass(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn(&[u8]) -> bool) {
+pub fn pass(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn(&[u8]) -> bool) {
     let mut buffer = vec![0; 65_536];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         let sent = buffer.get(..length).unwrap_or_default();

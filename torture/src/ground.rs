@@ -41,9 +41,7 @@ pub enum Brokers {
 }
 
 pub struct Ground {
-    /// The programs of the servers.
     pub installation: Installation,
-    /// Where logs and data go.
     pub directory: PathBuf,
     pub brokers: Brokers,
     /// PostgreSQL, the one that can be written to.
@@ -53,19 +51,11 @@ pub struct Ground {
 }
 
 impl Ground {
-    /// A broker alone, and a PostgreSQL.
-    ///
-    /// # Errors
-    /// A server does not start.
     pub fn small(installation: &Installation, directory: &Path) -> Result<Self> {
         let kafka = Kafka::start(installation, kafka::Options::on_free_ports(directory))?;
         Self::on(installation, directory, Brokers::One(Box::new(kafka)))
     }
 
-    /// Several brokers, and a PostgreSQL.
-    ///
-    /// # Errors
-    /// A server does not start.
     pub fn of_nodes(installation: &Installation, directory: &Path, layout: Layout) -> Result<Self> {
         let nodes = Nodes::start(installation, directory, layout)?;
         Self::on(installation, directory, Brokers::Several(nodes))
@@ -113,9 +103,6 @@ impl Ground {
     }
 
     /// A Telex with all that a fault expects, and requests on their way.
-    ///
-    /// # Errors
-    /// Something does not start, or the load is too small to say anything.
     pub fn telex(&self, name: &str, options: &Options) -> Result<World> {
         let mut world = World::new(name, options, &self.site())?;
         world.complete()?;
@@ -129,10 +116,6 @@ impl Ground {
         self.directory.join(format!("successor-{}", self.successors))
     }
 
-    /// The nodes.
-    ///
-    /// # Errors
-    /// There is one broker alone.
     pub fn nodes(&mut self) -> Result<&mut Nodes> {
         match &mut self.brokers {
             Brokers::One(_) => None,

@@ -25,7 +25,6 @@ pub enum Class {
 /// Why an outcome is unknown: the sender waited in vain.
 pub const NO_ANSWER: &str = "no answer";
 
-/// One message of one HTTP request.
 #[derive(Debug, Clone)]
 pub struct Attempt {
     /// The request's `x-request-id`: of several messages, if it was a batch.
@@ -70,7 +69,6 @@ pub struct History {
     unanswered: AtomicU64,
     last_acked: Mutex<BTreeMap<i32, Duration>>,
     marks: Mutex<Vec<(Duration, Mark)>>,
-    /// Attempts that are on their way.
     pub in_flight: AtomicU64,
 }
 
@@ -158,7 +156,6 @@ impl History {
         self.attempts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What the harness wrote itself.
     pub fn planted(&self) -> MutexGuard<'_, Planted> {
         self.planted.lock().unwrap_or_else(PoisonError::into_inner)
     }

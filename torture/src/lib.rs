@@ -14,7 +14,8 @@
 //! read by the clients in [`wire`].
 //!
 //! A run says nothing unless the fault was seen to bite and the load was real: then it is *invalid*, never
-//! *passed*. Everything random follows from a seed that is printed.
+//! *passed*. So does whatever cannot be started, asked or read: any error of a function here makes a run invalid.
+//! Everything random follows from a seed that is printed.
 #![forbid(unsafe_code)]
 
 pub mod bench;

@@ -22,7 +22,6 @@ use crate::{
     world::World,
 };
 
-/// The result, for the page.
 pub const RESULT: &str = "long.json";
 
 /// Messages after which a Telex retires: what is compared at once fits into memory.
@@ -51,9 +50,6 @@ struct Run<'a> {
 }
 
 /// Lets these faults happen for a time; whether everything held.
-///
-/// # Errors
-/// Interrupted, or nothing gets under way.
 pub fn run(
     bench: &Bench,
     workspace: &Workspace,

@@ -38,7 +38,6 @@ pub struct Mutant {
     /// The patch, without `.patch`.
     pub bug: String,
     pub breaks: String,
-    /// What brings it to light.
     #[serde(flatten)]
     pub finder: Finder,
 }
@@ -60,7 +59,6 @@ pub enum Finder {
     },
 }
 
-/// What became of a bug.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Finding {
     pub bug: String,
@@ -76,10 +74,6 @@ pub struct Finding {
     pub version: String,
 }
 
-/// The bugs of the manifest.
-///
-/// # Errors
-/// It cannot be read.
 pub fn all() -> Result<Vec<Mutant>> {
     Ok(toml::from_str::<Manifest>(MANIFEST).context("torture/mutants/manifest.toml")?.mutants)
 }
@@ -102,9 +96,6 @@ fn keep(results: &Path, findings: &[Finding]) -> Result<()> {
 }
 
 /// Plants each bug, or those in `only`; whether all were found.
-///
-/// # Errors
-/// The programs cannot be run, or what was found cannot be kept.
 pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<bool> {
     let copy = Copy::new(workspace);
     let dev_env = bench.stage.options.binaries.join("dev-env");

@@ -32,7 +32,6 @@ pub enum Layout {
     Three,
 }
 
-/// The nodes of a cluster.
 pub struct Nodes {
     class_path: PathBuf,
     directory: PathBuf,
@@ -76,9 +75,6 @@ impl Node {
 
 impl Nodes {
     /// Starts the nodes with empty logs; returns when all take requests.
-    ///
-    /// # Errors
-    /// One of them does not start.
     pub fn start(installation: &Installation, directory: &Path, layout: Layout) -> Result<Self> {
         let nodes = (1..=3)
             .map(|id| {
@@ -131,7 +127,6 @@ impl Nodes {
         self.brokers().map(|(id, node)| (id, node.processors.clone())).collect()
     }
 
-    /// The nodes that keep topics.
     pub fn broker_ids(&self) -> Vec<i32> {
         self.brokers().map(|(id, _)| id).collect()
     }
@@ -142,9 +137,6 @@ impl Nodes {
     }
 
     /// Ends a node as for maintenance.
-    ///
-    /// # Errors
-    /// It does not end in time.
     pub fn stop(&mut self, id: i32) -> Result<()> {
         self.running.remove(&id).map_or(Ok(()), |mut server| server.stop(STOPS_WITHIN))
     }
@@ -156,7 +148,6 @@ impl Nodes {
         }
     }
 
-    /// Lets a frozen node go on.
     pub fn thaw(&self, id: i32) {
         if let Some(server) = self.running.get(&id) {
             server.thaw();
@@ -164,9 +155,6 @@ impl Nodes {
     }
 
     /// Starts the nodes that do not run, on their ports and with their data.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn mend(&mut self) -> Result<()> {
         let away: Vec<i32> = self.nodes.keys().copied().filter(|id| !self.running.contains_key(id)).collect();
         for id in &away {
@@ -176,9 +164,6 @@ impl Nodes {
     }
 
     /// Starts one node that does not run.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn run(&mut self, id: i32) -> Result<()> {
         self.spawn(id)?;
         self.await_ready(id)

@@ -9,7 +9,6 @@ use crate::{identity, random::Random, wire::batch::Header};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
     pub seed: u64,
-    /// How many clients there are.
     pub clients: u64,
 }
 
@@ -50,7 +49,6 @@ enum Kind {
     Invalid,
 }
 
-/// The request of a number.
 pub fn request(plan: Plan, number: u64) -> Sent {
     let mut random = Random::new(plan.seed, number);
     match kind(plan.seed, number) {
@@ -72,7 +70,6 @@ pub fn message(plan: Plan, number: u64) -> Sent {
 
 /// The type of the event that a message with a phone and without aliases is.
 pub const MESSAGE_TYPE: &str = "telex.message.received.v2";
-/// The type of any other message.
 pub const MESSAGE_TYPE_WITH_ADDRESSES: &str = "telex.message.received.v3";
 
 impl Message {
@@ -155,7 +152,6 @@ fn original(plan: Plan, number: u64) -> Map<String, Value> {
     fields
 }
 
-/// The member that holds an address.
 fn address_name(address: &str) -> &'static str {
     if address.starts_with('+') { "client_phone" } else { "client_address" }
 }

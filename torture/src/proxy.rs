@@ -3,7 +3,6 @@
 //! stand still.
 
 use std::{
-    io::{Read as _, Write as _},
     net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
         Arc, Mutex, PoisonError,
@@ -15,6 +14,8 @@ use std::{
 
 use anyhow::Result;
 
+use crate::gate::pass;
+
 /// The message that sqlx sends: a simple query, its length, its text. It goes out alone, since what comes
 /// before it has been answered.
 const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
@@ -22,7 +23,6 @@ const COMMIT: &[u8] = b"Q\0\0\0\x0bCOMMIT\0";
 /// Every so many COMMITs one is broken.
 const EVERY: u64 = 3;
 
-/// What is done to COMMITs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     Pass,
@@ -52,10 +52,6 @@ struct Shared {
 }
 
 impl Proxy {
-    /// Listens.
-    ///
-    /// # Errors
-    /// No port.
     pub fn start(server: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
@@ -89,7 +85,6 @@ impl Proxy {
         *self.shared.server.lock().unwrap_or_else(PoisonError::into_inner) = server;
     }
 
-    /// From now on.
     pub fn set(&self, mode: Mode) {
         self.shared.mode.store(mode as u8, Ordering::Release);
     }
@@ -130,47 +125,39 @@ fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
     };
     thread::scope(|scope| {
         scope.spawn(|| {
-            let (mut from, mut to) = (server, client);
-            let mut buffer = [0; 65_536];
-            while let Ok(length @ 1..) = from.read(&mut buffer) {
+            pass(server, client, |_| {
                 if swallow.load(Ordering::Acquire) {
                     shared.broken.fetch_add(1, Ordering::Relaxed);
-                    break;
+                    return false;
                 }
                 await_release();
-                if to.write_all(buffer.get(..length).unwrap_or_default()).is_err() {
-                    break;
-                }
-            }
+                true
+            });
             await_release();
             close();
         });
-        let (mut from, mut to) = (client, server);
-        let mut buffer = [0; 65_536];
-        while let Ok(length @ 1..) = from.read(&mut buffer) {
-            let sent = buffer.get(..length).unwrap_or_default();
-            if sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
-                match shared.next() {
-                    Mode::Pass | Mode::KeepHolding => {}
-                    Mode::HoldCommit => {
-                        shared.broken.fetch_add(1, Ordering::Relaxed);
-                        held.store(true, Ordering::Release);
-                        while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
-                            thread::sleep(Duration::from_millis(20));
-                        }
-                        held.store(false, Ordering::Release);
+        pass(client, server, |sent| {
+            if !sent.windows(COMMIT.len()).any(|part| part == COMMIT) {
+                return true;
+            }
+            match shared.next() {
+                Mode::Pass | Mode::KeepHolding => {}
+                Mode::HoldCommit => {
+                    shared.broken.fetch_add(1, Ordering::Relaxed);
+                    held.store(true, Ordering::Release);
+                    while shared.mode.load(Ordering::Acquire) >= Mode::HoldCommit as u8 {
+                        thread::sleep(Duration::from_millis(20));
                     }
-                    Mode::DropCommit => {
-                        shared.broken.fetch_add(1, Ordering::Relaxed);
-                        break;
-                    }
-                    Mode::SwallowAnswer => swallow.store(true, Ordering::Release),
+                    held.store(false, Ordering::Release);
                 }
+                Mode::DropCommit => {
+                    shared.broken.fetch_add(1, Ordering::Relaxed);
+                    return false;
+                }
+                Mode::SwallowAnswer => swallow.store(true, Ordering::Release),
             }
-            if to.write_all(sent).is_err() {
-                break;
-            }
-        }
+            true
+        });
         close();
     });
 }

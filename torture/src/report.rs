@@ -18,7 +18,6 @@ const TOLD_CHARS: usize = 400;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Report {
-    /// What everything random follows from.
     pub seed: u64,
     /// The commit, and whether there are changes.
     pub version: String,
@@ -38,7 +37,6 @@ pub struct Report {
     pub looks: u64,
     /// The longest time without a 202 while something was sent.
     pub longest_gap: f64,
-    /// The faults, by their numbers.
     pub faults: BTreeMap<String, Kind>,
     pub violations: Vec<String>,
     /// How many that were, those that are not told included.
@@ -71,12 +69,10 @@ impl Kind {
 }
 
 impl Report {
-    /// Messages answered with 202.
     pub fn acked(&self) -> u64 {
         self.acked.values().sum()
     }
 
-    /// Faults that were seen to bite.
     pub fn count(&self) -> u64 {
         self.faults.values().map(|kind| kind.count).sum()
     }
@@ -115,7 +111,6 @@ impl Report {
         }
     }
 
-    /// Adds what a Telex came to.
     pub fn world(&mut self, name: &str, variant: Variant, outcome: &Outcome) {
         self.worlds += 1;
         *self.acked.entry(variant.name().to_owned()).or_default() += outcome.acked;
@@ -125,7 +120,6 @@ impl Report {
         self.violated(name, &outcome.violations);
     }
 
-    /// Adds what does not hold.
     pub fn violated(&mut self, place: &str, violations: &[Violation]) {
         self.violations_count += violations.len();
         let room = TOLD_MAX.saturating_sub(self.violations.len());

@@ -26,7 +26,6 @@ impl Variant {
     /// All, in the order in which a long run takes them.
     pub const ALL: [Self; 4] = [Self::Single, Self::Batches, Self::Signed, Self::ManyClients];
 
-    /// Its name, for people.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Single => "single messages",
@@ -58,9 +57,6 @@ impl Variant {
     }
 
     /// Writes the files that the programs need.
-    ///
-    /// # Errors
-    /// One cannot be written.
     pub fn prepare(self, directory: &Path) -> Result<()> {
         if self == Self::Signed {
             fs::create_dir_all(directory)?;
@@ -88,9 +84,6 @@ impl Variant {
     }
 
     /// A body as it goes over the wire, and the header lines that go with it.
-    ///
-    /// # Errors
-    /// It cannot be compressed.
     pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, String)> {
         if self != Self::Signed {
             return Ok((body.as_bytes().to_vec(), String::new()));

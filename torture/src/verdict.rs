@@ -61,7 +61,6 @@ impl Verdict {
         }
     }
 
-    /// The invariants that do not hold.
     pub fn violated(&self) -> Vec<&'static str> {
         let Self::Violated(outcome) = self else {
             return Vec::new();

@@ -54,14 +54,11 @@ const LOOK: Duration = Duration::from_millis(1_500);
 /// How long the rate may take to come back after a fault.
 const FLOWS_AGAIN: Duration = Duration::from_secs(30);
 
-/// What a run is made with.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// Where the programs are, built with the processor's feature `failpoints`.
     pub binaries: PathBuf,
-    /// Where logs and data go.
     pub directory: PathBuf,
-    /// What everything random follows from.
     pub seed: u64,
     /// Messages offered a second.
     pub rate: u64,
@@ -75,7 +72,6 @@ pub struct Options {
 }
 
 pub struct World {
-    /// What it was made with.
     pub options: Options,
     pub cluster: Cluster,
     pub topic: String,
@@ -100,9 +96,6 @@ pub struct World {
 
 impl World {
     /// Makes topic, database and tables, and starts an API; no processor yet.
-    ///
-    /// # Errors
-    /// Something does not start.
     pub fn new(name: &str, options: &Options, site: &Site) -> Result<Self> {
         static WORLDS: AtomicU64 = AtomicU64::new(0);
         let number = WORLDS.fetch_add(1, Ordering::Relaxed);
@@ -146,7 +139,6 @@ impl World {
         Ok(world)
     }
 
-    /// The plan of what is sent.
     pub fn plan(&self) -> Plan {
         Plan { seed: self.options.seed, clients: self.options.variant.clients() }
     }
@@ -164,16 +156,12 @@ impl World {
     }
 
     /// Runs a command of the processor's that must succeed, past the proxy.
-    ///
-    /// # Errors
-    /// It fails.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
         let mut programs = self.programs.clone();
         programs.database_url = format!("postgres://telex@{}/{}", self.proxy.server(), self.database);
         programs.require_processor(arguments)
     }
 
-    /// Sends requests from now on.
     pub fn start_load(&mut self) {
         if self.load.is_some() {
             return;
@@ -194,9 +182,6 @@ impl World {
     }
 
     /// Starts the load and waits until it flows into the tables as it must.
-    ///
-    /// # Errors
-    /// It does not: the run says nothing.
     pub fn warm_up(&mut self) -> Result<()> {
         self.start_load();
         self.wait("rows", SETUP, |world| Ok(world.applied()? > 0))?;
@@ -204,9 +189,6 @@ impl World {
     }
 
     /// Looks at how much is acknowledged a second, just before a fault.
-    ///
-    /// # Errors
-    /// Too little: a fault would say nothing.
     pub fn require_rate(&mut self) -> Result<()> {
         let start = Instant::now();
         loop {
@@ -231,9 +213,6 @@ impl World {
     }
 
     /// Waits until something holds; says how long it took.
-    ///
-    /// # Errors
-    /// It does not hold in time.
     pub fn wait(
         &mut self,
         what: &str,
@@ -252,9 +231,6 @@ impl World {
     }
 
     /// The same, where the time is a promise: passed, it is a violation.
-    ///
-    /// # Errors
-    /// Interrupted.
     pub fn must(
         &mut self,
         invariant: &'static str,
@@ -273,9 +249,6 @@ impl World {
 
     /// Waits until everything is applied that is in the topic now; says how long it took. What Kafka itself
     /// wrote at the end of a log need not be applied: nobody reads it before something follows.
-    ///
-    /// # Errors
-    /// Interrupted, or Kafka's.
     pub fn catch_up(&mut self) -> Result<(Duration, Option<Violation>)> {
         let mut ends = BTreeMap::new();
         self.wait("the ends of the logs", SETUP, |world| {
@@ -296,9 +269,6 @@ impl World {
 
     /// Ends the load and waits until everything is applied, every processor ready and no transaction left
     /// open (P11).
-    ///
-    /// # Errors
-    /// Interrupted, or a server that does not answer.
     pub fn settle(&mut self, must_be_ready: bool) -> Result<Vec<Violation>> {
         self.stop_load();
         let (_, late) = self.catch_up()?;
@@ -322,9 +292,6 @@ impl World {
     }
 
     /// After a fault that heals: the Telex is whole again, and everything kept meanwhile is applied.
-    ///
-    /// # Errors
-    /// Interrupted, or a server that does not answer.
     pub fn recover(&mut self, strike: &mut Strike) -> Result<()> {
         self.complete()?;
         let (took, late) = self.catch_up()?;
@@ -334,9 +301,6 @@ impl World {
     }
 
     /// The end of a run whose fault has been healed: everything settles and is compared.
-    ///
-    /// # Errors
-    /// The run says nothing.
     pub fn finish(&mut self, mut strike: Strike) -> Result<Outcome> {
         strike.violations.extend(self.settle(true)?);
         strike.violations.extend(self.check()?);

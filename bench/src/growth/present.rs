@@ -21,7 +21,6 @@ use crate::{
 pub const ROWS: &str = "growth_rows";
 const TOPIC: &str = "bench.growth_rows";
 
-/// Bytes that are sent at once.
 const CHUNK: usize = 256 * 1024;
 
 /// Rows that are written by one statement.
@@ -45,7 +44,6 @@ from (
     select number, gen_random_uuid() as client_id from generate_series($1::bigint, $2::bigint) as number order by 2
 ) as filler";
 
-/// Writes all clients of a plan.
 pub async fn clients(url: &str, plan: &Plan) -> Result<()> {
     let mut connection = PgConnection::connect(url).await?;
     let statement = "copy clients (id, external_client_id, client_phone, created_at) from stdin";
@@ -77,11 +75,9 @@ pub async fn clients(url: &str, plan: &Plan) -> Result<()> {
 /// A table of messages that grows, and a topic whose records go into it.
 pub struct Rows<'a> {
     lab: &'a Lab,
-    /// Records of a backlog.
     records: u64,
     /// Filler in the table.
     filled: u64,
-    /// Records that are applied.
     applied: u64,
     end: Option<Instant>,
 }

@@ -13,7 +13,6 @@ use sqlx::{
 
 use crate::lab::Lab;
 
-/// As many as partitions.
 pub const SLOTS: i32 = PARTITIONS;
 
 /// A row a request, in the order of a slot's commits. It keeps what the fold needs in columns of its own, not the
@@ -61,18 +60,12 @@ pub struct Row {
 }
 
 /// The slot of a message: as its partition would be.
-///
-/// # Errors
-/// There cannot be so many slots.
 pub fn slot(message: &Message) -> Result<i32> {
     let count = PartitionCount::new(SLOTS).context("too many slots")?;
     Ok(message.client_id().partition(count).0)
 }
 
 /// Makes a database with Telex's tables, the log and its slots; returns its address.
-///
-/// # Errors
-/// PostgreSQL refuses.
 pub fn prepare(lab: &Lab, database: &str) -> Result<String> {
     let url = lab.telex_database("bench.alone", database)?.database_url;
     lab.runtime.block_on(async {

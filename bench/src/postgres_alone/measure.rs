@@ -1,22 +1,10 @@
 //! The rows of PostgreSQL alone: its own best way to commit, by trying; what it acknowledges, what it folds, and both
 //! at once at a rate.
 
-use std::{
-    net::SocketAddr,
-    process::Command,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
-use dev_env::{
-    interrupt,
-    ports::Port,
-    process::{self, Spec},
-};
 use loadtest::plan::Plan;
-use nix::sys::signal::Signal;
 use schemas::{Posted, Timestamp};
 use sqlx::{Connection as _, PgConnection};
 
@@ -28,7 +16,7 @@ use crate::{
     copy,
     end_to_end::AtRate,
     http::{self, Target},
-    lab::{LOOK_EVERY, Lab, Looks},
+    lab::{Lab, Serving},
     load::Load,
     usage::{self, Cpu, Pids},
 };
@@ -43,41 +31,19 @@ pub(super) const OWNERS: usize = copy::SESSIONS;
 /// Rows in a statement that fills the log beforehand.
 const FILL_ROWS: usize = 2_000;
 
-const DEADLINE: Duration = Duration::from_secs(300);
-
-/// The server in a process of its own. Dropping it kills it.
-#[derive(Debug)]
-pub(super) struct Server {
-    server: process::Server,
-    pub address: SocketAddr,
+pub(super) fn start(lab: &Lab, url: &str, way: Way, owners: usize) -> Result<Serving> {
+    let [owners, writers, rows_max] = [owners, way.writers, way.rows_max].map(|number| number.to_string());
+    let sizes = ["--owners", &owners, "--writers", &writers, "--rows-max", &rows_max];
+    lab.serve("postgres-alone", &[&["postgres-alone", "--database", url], &sizes[..]].concat())
 }
 
-impl Server {
-    pub fn start(lab: &Lab, url: &str, way: Way, owners: usize) -> Result<Self> {
-        let address = SocketAddr::from(([127, 0, 0, 1], Port::Free.pick()?));
-        let mut command = Command::new(lab.binaries().join("bench"));
-        command.arg("postgres-alone").arg("--listen").arg(address.to_string());
-        command.args(["--database", url, "--owners", &owners.to_string()]);
-        command.args(["--writers", &way.writers.to_string(), "--rows-max", &way.rows_max.to_string()]);
-        let spec =
-            Spec { name: "postgres-alone", directory: &lab.directory, command, stop_signal: Signal::SIGTERM };
-        let mut server = process::Server::spawn(spec)?;
-        server
-            .wait_until_ready(Duration::from_secs(10), |_| std::net::TcpStream::connect(address).is_ok())?;
-        Ok(Self { server, address })
-    }
-
-    /// Kafka stands beside it and is no part of it.
-    fn pids(&self, lab: &Lab) -> Pids {
-        [Some(self.server.pid()), None, None, lab.postgres.pid(), None]
-    }
+/// Kafka stands beside it and is no part of it.
+fn pids(server: &Serving, lab: &Lab) -> Pids {
+    [Some(server.pid()), None, None, lab.postgres.pid(), None]
 }
 
 /// The way that acknowledges the most single messages a second: of several numbers of writers, then of several
 /// lengths of a statement.
-///
-/// # Errors
-/// None of them runs.
 pub fn best(lab: &Lab, requests: &Arc<Vec<Vec<u8>>>, duration: Duration) -> Result<Way> {
     let try_way = |way: Way| {
         let database = format!("alone_{}_{}", way.writers, way.rows_max);
@@ -97,9 +63,6 @@ fn fastest(tried: Vec<(f64, Way)>) -> Result<(f64, Way)> {
 }
 
 /// Single messages as fast as they are acknowledged; nothing is folded meanwhile.
-///
-/// # Errors
-/// It does not run, or refuses.
 pub fn closed_loop(
     lab: &Lab,
     way: Way,
@@ -108,8 +71,8 @@ pub fn closed_loop(
     database: &str,
 ) -> Result<http::Load> {
     let url = log::prepare(lab, database)?;
-    let server = Server::start(lab, &url, way, 0)?;
-    let target = Target { address: server.address, pids: server.pids(lab) };
+    let server = start(lab, &url, way, 0)?;
+    let target = Target { address: server.address, pids: pids(&server, lab) };
     let load = http::load(target, Arc::clone(requests), http::CONNECTIONS, duration);
     let load = lab.runtime.block_on(load);
     drop(server);
@@ -118,32 +81,17 @@ pub fn closed_loop(
 }
 
 /// Rows a second that the owners fold of a log that is full, and what each costs.
-///
-/// # Errors
-/// They do not come to the end.
 pub fn folded(lab: &Lab, plan: &Plan, database: &str) -> Result<(f64, Cpu)> {
     let url = log::prepare(lab, database)?;
     lab.runtime.block_on(fill(&url, plan))?;
     let messages = plan.settings().messages;
     let way = Way { writers: 1, rows_max: 1 };
-    let server = Server::start(lab, &url, way, OWNERS)?;
-    let pids = server.pids(lab);
-    let (before, end, mut looks) = (usage::uses(&pids), Instant::now() + DEADLINE, Looks::default());
+    let server = start(lab, &url, way, OWNERS)?;
+    let pids = pids(&server, lab);
+    let before = usage::uses(&pids);
     let mut connection = lab.runtime.block_on(PgConnection::connect(&url))?;
-    loop {
-        interrupt::check()?;
-        let at = Instant::now();
-        let done: i64 = lab.runtime.block_on(Lab::next_offsets(&mut connection))?.values().sum();
-        let done = u64::try_from(done)?;
-        looks.add(at, done);
-        if done >= messages {
-            break;
-        }
-        if at >= end {
-            bail!("the owners have not folded the log: {done} of {messages}");
-        }
-        thread::sleep(LOOK_EVERY);
-    }
+    let complaint = "the owners have not folded the log";
+    let looks = lab.looks(&mut connection, (0, messages), || true, complaint)?;
     let cpu = Cpu::between(&before, &usage::uses(&pids), messages as f64);
     let rows = sqlx::query_scalar::<_, i64>("select count(*) from messages").fetch_one(&mut connection);
     let rows = lab.runtime.block_on(rows)?;
@@ -185,12 +133,9 @@ async fn write(connection: &mut PgConnection, rows: &mut Vec<(i64, Row)>) -> Res
 }
 
 /// Everything at once at a rate, verified as Telex is; clients have no aliases, which it does not fold.
-///
-/// # Errors
-/// Something does not run.
 pub fn at_rate(lab: &Lab, way: Way, offered: f64, duration: Duration, name: &str) -> Result<AtRate> {
     let url = log::prepare(lab, name)?;
-    let server = Server::start(lab, &url, way, OWNERS)?;
+    let server = start(lab, &url, way, OWNERS)?;
     let load = Load {
         name,
         address: server.address,
@@ -198,7 +143,7 @@ pub fn at_rate(lab: &Lab, way: Way, offered: f64, duration: Duration, name: &str
         rate: offered,
         duration,
         more: &["--addresses", "0"],
-        pids: server.pids(lab),
+        pids: pids(&server, lab),
     };
     let sent = load.send(lab)?;
     drop(server);

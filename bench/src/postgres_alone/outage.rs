@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Way, log,
-    measure::{OWNERS, Server},
+    measure::{OWNERS, start},
 };
 use crate::{lab::Lab, load::Load};
 
@@ -24,7 +24,6 @@ pub struct Refused {
     pub away_seconds: f64,
     /// Requests a second.
     pub offered: f64,
-    /// Replies that asked to send again.
     pub refused: u64,
     /// The worst percent waited for so long for its last reply, in milliseconds; repeats included.
     pub ack_p99_ms: f64,
@@ -47,12 +46,9 @@ impl Drop for Frozen<'_> {
 }
 
 /// Of PostgreSQL alone, then of Telex.
-///
-/// # Errors
-/// Something does not run.
 pub fn refused(lab: &Lab, way: Way, away: Duration) -> Result<(Refused, Refused)> {
     let url = log::prepare(lab, "alone_outage")?;
-    let server = Server::start(lab, &url, way, OWNERS)?;
+    let server = start(lab, &url, way, OWNERS)?;
     let alone = send(lab, server.address, away, "alone_outage")?;
     drop(server);
     lab.drop_database("alone_outage")?;

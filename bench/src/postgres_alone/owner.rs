@@ -34,7 +34,6 @@ macro_rules! folded {
     };
 }
 
-/// How far each slot is folded.
 const DONE: &str = "select next_offset from partition_progress where topic_ref = 1 and partition = any($1) order by partition";
 
 /// Up to where the log goes, at most so many rows on. A slot has one writer at a time, so that no row appears below
@@ -91,9 +90,6 @@ pub fn shares(owners: usize) -> Vec<Vec<i32>> {
 }
 
 /// Folds the log of these slots, for ever; after an error from where the table says.
-///
-/// # Errors
-/// None: it runs as long as its task.
 pub async fn run(url: String, slots: Vec<i32>) -> Result<()> {
     loop {
         // PostgreSQL is away, or the owner was slower than another: either way the table knows where to go on.
@@ -102,7 +98,6 @@ pub async fn run(url: String, slots: Vec<i32>) -> Result<()> {
     }
 }
 
-/// Folds until something fails.
 async fn fold(url: &str, slots: &[i32]) -> Result<()> {
     // The tables are empty when plans are made, and grow: each row is looked for by an index, whatever the planner
     // believes.

@@ -32,7 +32,6 @@ pub struct Waiting {
     pub answer: oneshot::Sender<Option<i64>>,
 }
 
-/// The queues of all writers.
 #[derive(Debug, Clone)]
 pub struct Queues(Arc<Vec<mpsc::Sender<Waiting>>>);
 
@@ -46,7 +45,6 @@ impl Queues {
     }
 }
 
-/// Starts the writers.
 pub fn start(tasks: &mut JoinSet<Result<()>>, url: &str, way: Way) -> Queues {
     let queue = |_| {
         let (waiting_tx, waiting_rx) = mpsc::channel(QUEUE);

@@ -45,9 +45,6 @@ struct Queue {
 const IDLE: u64 = u64::MAX;
 
 /// Sends a plan, kills a worker every `kill_every`, and counts.
-///
-/// # Errors
-/// Redis or PostgreSQL fails.
 pub fn damage(
     lab: &Lab,
     redis_port: u16,

@@ -11,10 +11,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use dev_env::{
     ports::Port,
-    process::{Group, Server, Spec},
+    process::{Server, Spec},
     workspace::Workspace,
 };
 use nix::sys::signal::Signal;
+
+use crate::lab::finish;
 
 const READY_WITHIN: Duration = Duration::from_secs(15);
 
@@ -25,16 +27,13 @@ const PACKAGES: [&str; 7] =
 /// A running Redis. Dropping it kills it.
 #[derive(Debug)]
 pub struct Redis {
-    server: Server,
+    _server: Server,
     /// Where it listens, on loopback.
     pub port: u16,
 }
 
 impl Redis {
     /// Starts the machine's own, or Debian's. Its data is kept in memory only, as a cache's is.
-    ///
-    /// # Errors
-    /// There is none to be had, or it does not start.
     pub fn start(workspace: &Workspace, directory: &Path) -> Result<Self> {
         let mut command = command(workspace)?;
         let port = Port::Free.pick()?;
@@ -51,11 +50,7 @@ impl Redis {
         let mut server =
             Server::spawn(Spec { name: "redis", directory, command, stop_signal: Signal::SIGTERM })?;
         server.wait_until_ready(READY_WITHIN, |_| TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(Self { server, port })
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.server.pid()
+        Ok(Self { _server: server, port })
     }
 }
 
@@ -78,13 +73,13 @@ fn unpack(home: &Path) -> Result<()> {
     fs::create_dir_all(home)?;
     let mut download = Command::new("apt-get");
     download.current_dir(home).args(["-qq", "download"]).args(PACKAGES);
-    finish(download)?;
+    finish(download, "apt-get failed")?;
     for entry in fs::read_dir(home)? {
         let path = entry?.path();
         if path.extension().is_some_and(|extension| extension == "deb") {
             let mut unpack = Command::new("dpkg-deb");
             unpack.arg("-x").arg(&path).arg(home);
-            finish(unpack)?;
+            finish(unpack, "dpkg-deb failed")?;
         }
     }
     Ok(fs::write(home.join("installed"), "")?)
@@ -99,10 +94,4 @@ fn libraries(home: &Path) -> Result<PathBuf> {
         }
     }
     bail!("{} holds no libraries", home.display())
-}
-
-fn finish(mut command: Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let status = Group::spawn(&mut command)?.wait()?;
-    if status.success() { Ok(()) } else { bail!("{program} failed ({status})") }
 }

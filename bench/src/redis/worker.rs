@@ -32,7 +32,6 @@ pub struct Way {
 }
 
 impl Way {
-    /// As it is usually set.
     pub const USUAL: Self = Self { lock: Duration::from_secs(5), tries_max: 200, stall: None };
 }
 
@@ -46,7 +45,6 @@ pub(super) struct Worker {
     token: String,
 }
 
-/// What became of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
     Stored,
@@ -181,9 +179,6 @@ pub(super) async fn prepare_clients(url: &str, plan: &Plan) -> Result<()> {
 }
 
 /// Messages a second, over so long.
-///
-/// # Errors
-/// Redis or PostgreSQL fails.
 pub fn rate(lab: &Lab, redis_port: u16, plan: Plan, database: &str, duration: Duration) -> Result<f64> {
     lab.database(database)?;
     lab.runtime.block_on(async {

@@ -98,9 +98,6 @@ const MESSAGES_MAX: u64 = 100_000_000;
 
 impl RunArgs {
     /// The plan, about this time.
-    ///
-    /// # Errors
-    /// What cannot be planned.
     pub fn plan(&self, base_time: Timestamp) -> Result<Plan, PlanError> {
         let messages = self.messages();
         if messages > MESSAGES_MAX {
@@ -142,9 +139,6 @@ impl RunArgs {
     }
 
     /// How the plan is sent.
-    ///
-    /// # Errors
-    /// There is no secret in the file.
     pub fn options(&self) -> anyhow::Result<Options> {
         ensure!(
             self.hook.is_none() || !self.mix.has_invalid() && self.addresses == 0,

@@ -9,7 +9,6 @@ use serde_json::{Map, Value};
 
 use super::Draft;
 
-/// One way to be invalid.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Flaw {
     /// In words, for the report.
@@ -24,9 +23,7 @@ enum Edit {
     Replace(&'static [u8]),
     /// The first half.
     Cut,
-    /// The draft inside an array.
     Wrap,
-    /// Bytes after the document.
     Append(&'static [u8]),
     /// Without one member.
     Remove(&'static str),
@@ -112,7 +109,6 @@ const NOT_JSON: Flaw = Flaw {
     edit: Edit::Replace(b"client_phone=%2B70000000000&text=hello"),
 };
 
-/// Every way to be invalid.
 pub const FLAWS: &[Flaw] = {
     use Edit::{Address, Append, Cut, Member, Nest, Overlong, Remove, Replace, Twice, Wrap};
     use InvalidReason::{

@@ -25,7 +25,6 @@ pub enum MixError {
     NothingToRepeat,
 }
 
-/// Which share a request falls into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Share {
     Valid,
@@ -36,7 +35,6 @@ pub(super) enum Share {
 const PART_MAX: u32 = 1_000_000;
 
 impl Mix {
-    /// Whether any valid message is sent.
     pub(super) const fn has_valid(self) -> bool {
         self.valid > 0
     }

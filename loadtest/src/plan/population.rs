@@ -44,7 +44,6 @@ impl Client {
     }
 }
 
-/// All clients of a plan.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Population {
     clients: u32,
@@ -115,7 +114,6 @@ fn source(number: impl Into<u64>) -> String {
     format!("client{:026}", number.into())
 }
 
-/// The phone of a person.
 pub(super) fn phone(person: u32) -> String {
     format!("+7000{person:07}")
 }

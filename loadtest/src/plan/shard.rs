@@ -11,7 +11,6 @@ pub struct Shard {
     count: u32,
 }
 
-/// A shard that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be i/n with i from 0 to n-1 and n up to 1024, such as 0/4")]
 pub struct ShardError;
@@ -27,7 +26,6 @@ impl Shard {
         self.index
     }
 
-    /// How many share the plan.
     pub const fn count(self) -> u32 {
         self.count
     }

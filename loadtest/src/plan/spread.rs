@@ -7,25 +7,13 @@ use std::{fmt, str::FromStr};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Spread {
     /// Most write little and some much, as people do; written as the mean, `10`.
-    Skewed {
-        /// Messages a client.
-        mean: f64,
-    },
+    Skewed { mean: f64 },
     /// All write about as much; written `even:10`.
-    Even {
-        /// Messages a client.
-        mean: f64,
-    },
+    Even { mean: f64 },
     /// Evenly spread between two numbers; written `1..20`.
-    Between {
-        /// What the quietest writes.
-        low: f64,
-        /// What the busiest writes.
-        high: f64,
-    },
+    Between { low: f64, high: f64 },
 }
 
-/// A distribution that there is not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("must be a mean (10), even:MEAN or LOW..HIGH with numbers from 1 to 100000")]
 pub struct SpreadError;
@@ -39,7 +27,6 @@ impl Default for Spread {
 }
 
 impl Spread {
-    /// Messages a client.
     pub const fn mean(self) -> f64 {
         match self {
             Self::Skewed { mean } | Self::Even { mean } => mean,

@@ -10,7 +10,6 @@ struct Language {
     sentences: &'static [&'static str],
 }
 
-/// The words of one message.
 pub(super) fn compose(client: ClientIndex, draws: &mut Xoshiro256PlusPlus) -> String {
     let sentences = match draws.random_range(0..100) {
         0..55 => 1,

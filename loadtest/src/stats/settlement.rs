@@ -11,7 +11,6 @@ use crate::{
 /// How a request came to its end.
 #[derive(Debug)]
 pub struct Settlement<'a> {
-    /// The id of its last attempt.
     pub request_id: &'a str,
     pub outcome: Outcome,
     /// From when it was due.
@@ -24,11 +23,9 @@ pub struct Settlement<'a> {
 /// A request that ended otherwise than planned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unexpected {
-    /// Its place in the plan.
     pub index: u64,
     /// The id of its last attempt, to look for in the logs.
     pub request_id: String,
-    /// What it was meant to show.
     pub kind: &'static str,
     pub expected: u16,
     pub outcome: Outcome,

@@ -104,12 +104,10 @@ impl Findings {
         self.kinds.values().sum()
     }
 
-    /// How many of each kind.
     pub const fn kinds(&self) -> &BTreeMap<&'static str, u64> {
         &self.kinds
     }
 
-    /// The first few of each kind.
     pub fn examples(&self) -> &[Finding] {
         &self.examples
     }

@@ -9,10 +9,8 @@ use crate::{
     plan::{ClientIndex, Kind, Request},
 };
 
-/// The rows of one client.
 #[derive(Default)]
 pub struct ClientRows {
-    /// Its messages of this run.
     pub messages: Vec<StoredMessage>,
     pub dialogs: Vec<StoredDialog>,
     pub client: Option<StoredClient>,

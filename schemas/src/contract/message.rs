@@ -57,7 +57,6 @@ const SCHEMES: &str = "wa: WhatsApp's business-scoped user id; wa-lid: WhatsApp'
     messenger: Facebook's page-scoped id; vk; avito; sms: a sender without a number; sunshine: a user of Zendesk Sunshine; \
     chatwoot: a contact; teletype: a dialog; id: the source's own id; username: a user name, in aliases only.";
 
-/// Where a message is.
 #[derive(Clone, Copy)]
 enum Place {
     Record,

@@ -8,7 +8,6 @@ use crate::{
     record::header,
 };
 
-/// The topic.
 pub(super) fn channel() -> Value {
     json!({
         "address": "telex.quarantine",

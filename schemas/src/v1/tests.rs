@@ -1,30 +1,17 @@
+//! What holds of version 1 as of the others is tested beside them, in `message`.
+
 use proptest::prelude::*;
 use rstest::rstest;
 use serde_json::json;
 
 use super::*;
-use crate::reason::InvalidReason;
-
-fn now() -> Timestamp {
-    Timestamp::parse("2026-11-24T12:00:00Z").unwrap()
-}
+use crate::{
+    message::tests::{now, valid, with},
+    reason::InvalidReason,
+};
 
 fn parse(body: &str) -> Result<Message, Invalid> {
     super::parse(body.as_bytes(), now())
-}
-
-fn valid() -> serde_json::Map<String, Value> {
-    let body = json!({
-        "external_client_id": "shop", "client_phone": "+70000000000",
-        "external_message_id": "m-1", "text": "hello", "sent_at": "2026-11-24T11:59:00Z",
-    });
-    body.as_object().unwrap().clone()
-}
-
-fn with(field: &str, value: Value) -> String {
-    let mut body = valid();
-    body.insert(field.to_owned(), value);
-    Value::Object(body).to_string()
 }
 
 #[test]
@@ -69,47 +56,11 @@ fn nesting_beyond_128_is_malformed_and_does_not_overflow_the_stack() {
 }
 
 #[rstest]
-#[case::array("[]")]
-#[case::string("\"x\"")]
-#[case::null("null")]
-fn another_document_than_an_object_has_the_wrong_type(#[case] body: &str) {
-    let invalid = parse(body).unwrap_err();
-    assert_eq!((invalid.reason, invalid.pointer.as_str()), (InvalidReason::WrongType, ""));
-}
-
-#[rstest]
-#[case("external_client_id", json!(7), InvalidReason::WrongType)]
-#[case("external_client_id", json!(null), InvalidReason::WrongType)]
-#[case("external_client_id", json!(""), InvalidReason::Empty)]
-#[case("external_client_id", json!("x".repeat(129)), InvalidReason::TooLong)]
-#[case("external_client_id", json!("a\nb"), InvalidReason::ControlCharacter)]
-#[case("external_client_id", json!(" a"), InvalidReason::SurroundingWhiteSpace)]
-#[case("external_client_id", json!("a\u{0}"), InvalidReason::NulCharacter)]
-#[case("client_phone", json!("89991234567"), InvalidReason::PhoneNotE164)]
-#[case("client_phone", json!({"a": 1}), InvalidReason::WrongType)]
-#[case("external_message_id", json!("x".repeat(257)), InvalidReason::TooLong)]
-#[case("text", json!("a\u{0}b"), InvalidReason::NulCharacter)]
-#[case("text", json!("x".repeat(16_385)), InvalidReason::TooLong)]
-#[case("text", json!(["a"]), InvalidReason::WrongType)]
-#[case("sent_at", json!("yesterday"), InvalidReason::TimestampMalformed)]
-#[case("sent_at", json!("1999-01-01T00:00:00Z"), InvalidReason::TimestampOutOfRange)]
-#[case("sent_at", json!("2026-11-26T00:00:00Z"), InvalidReason::TimestampOutOfRange)]
-#[case("sent_at", json!(1_700_000_000), InvalidReason::WrongType)]
-fn a_bad_field_is_named(#[case] field: &str, #[case] value: Value, #[case] reason: InvalidReason) {
-    let invalid = parse(&with(field, value)).unwrap_err();
-    assert_eq!((invalid.reason, invalid.pointer), (reason, format!("/{field}")));
-}
-
-#[rstest]
-#[case("external_client_id")]
-#[case("client_phone")]
-#[case("external_message_id")]
-#[case("text")]
-fn a_missing_field_is_named(#[case] field: &str) {
-    let mut body = valid();
-    body.remove(field);
-    let invalid = parse(&Value::Object(body).to_string()).unwrap_err();
-    assert_eq!((invalid.reason, invalid.pointer), (InvalidReason::MissingField, format!("/{field}")));
+#[case("1999-01-01T00:00:00Z")]
+#[case("2026-11-26T00:00:00Z")]
+fn a_wrong_clock_is_named(#[case] sent_at: &str) {
+    let invalid = parse(&with("sent_at", json!(sent_at))).unwrap_err();
+    assert_eq!((invalid.reason, invalid.pointer.as_str()), (InvalidReason::TimestampOutOfRange, "/sent_at"));
 }
 
 #[rstest]
@@ -134,12 +85,6 @@ fn a_number_that_overflows_is_named(#[case] body: &str, #[case] pointer: &str) {
 fn a_nul_in_an_unknown_field_is_refused() {
     let invalid = parse(r#"{"x":{"y":"a\u0000"}}"#).unwrap_err();
     assert_eq!((invalid.reason, invalid.pointer.as_str()), (InvalidReason::NulCharacter, "/x/y"));
-}
-
-#[test]
-fn an_error_never_shows_the_value() {
-    let invalid = parse(&with("client_phone", json!("12025550143"))).unwrap_err();
-    assert!(!format!("{invalid} {invalid:?}").contains("2025550143"));
 }
 
 #[test]

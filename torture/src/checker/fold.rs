@@ -64,7 +64,6 @@ pub fn fold(evidence: &Evidence<'_>, progress: &BTreeMap<i32, ProgressRow>) -> E
 struct Fold<'a> {
     evidence: &'a Evidence<'a>,
     attempts: BTreeMap<Name<'a>, &'a Attempt>,
-    /// The active dialog of each client.
     active: BTreeMap<&'a str, String>,
     /// Text and `sent_at` of the first message of each id: what of the body is compared.
     bodies: BTreeMap<(&'a str, &'a str), (&'a str, Option<&'a str>)>,

@@ -24,7 +24,6 @@ pub struct Violation {
 }
 
 impl Violation {
-    /// An invariant that does not hold.
     pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
         Self { invariant, what: what.into() }
     }
@@ -49,15 +48,11 @@ pub struct Log {
 pub struct Evidence<'a> {
     /// What was sent and answered.
     pub attempts: &'a [Attempt],
-    /// What the harness wrote itself.
     pub planted: &'a Planted,
     pub log: &'a Log,
 }
 
 /// Compares.
-///
-/// # Errors
-/// The tables cannot be read.
 pub fn check(evidence: &Evidence<'_>, database: &mut Connection) -> Result<Vec<Violation>> {
     let mut violations = log::check(evidence);
     let found = Tables::read(database)?;

@@ -36,7 +36,6 @@ pub struct ClientRow {
     pub created_at: i64,
 }
 
-/// A row of `client_aliases`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AliasRow {
     pub partition: i32,
@@ -44,7 +43,6 @@ pub struct AliasRow {
     pub named_at: i64,
 }
 
-/// A row of `dialogs`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DialogRow {
     pub opened_at: i64,
@@ -54,7 +52,6 @@ pub struct DialogRow {
     pub opened_offset: i64,
 }
 
-/// A row of `messages`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageRow {
     pub partition: i32,
@@ -81,7 +78,6 @@ pub struct DeadLetterRow {
 /// The tables, by their primary keys.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tables {
-    /// By partition.
     pub progress: BTreeMap<i32, ProgressRow>,
     /// By id.
     pub clients: BTreeMap<String, ClientRow>,
@@ -91,7 +87,6 @@ pub struct Tables {
     pub dialogs: BTreeMap<(String, String), DialogRow>,
     /// By client and the source's id.
     pub messages: BTreeMap<(String, String), MessageRow>,
-    /// By partition and offset.
     pub dead_letters: BTreeMap<(i32, i64), DeadLetterRow>,
 }
 
@@ -114,9 +109,6 @@ impl Columns {
 
 impl Tables {
     /// Reads them in one snapshot.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn read(database: &mut Connection) -> Result<Self> {
         database.query("begin isolation level repeatable read read only")?;
         let tables = Self::read_all(database);

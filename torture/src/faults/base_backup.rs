@@ -25,9 +25,6 @@ pub struct BaseBackup {
 
 impl BaseBackup {
     /// Copies a running server's files into `directory`.
-    ///
-    /// # Errors
-    /// The server refuses, or a file cannot be copied.
     pub fn take(primary: &Postgres, directory: &Path) -> Result<Self> {
         let (from, to) = (primary.data(), directory.join("postgres"));
         fs::create_dir_all(&to)?;
@@ -56,9 +53,6 @@ impl BaseBackup {
 
     /// Starts a server on it. `signal` says what becomes of it (`standby.signal` or `recovery.signal`), `settings`
     /// are lines of its configuration that say where WAL comes from and how far to go.
-    ///
-    /// # Errors
-    /// It does not start.
     pub fn start(self, installation: &Installation, signal: &str, settings: &str) -> Result<Postgres> {
         let data = self.directory.join("postgres");
         let owner = fs::metadata(&data)?;

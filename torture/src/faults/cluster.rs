@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use dev_env::{ports::Port, programs::TOPIC_SETTINGS};
 
 use super::{
-    Stage,
+    Needs, Stage,
     topic::{must_stop, stop_and_check},
 };
 use crate::{
@@ -22,7 +22,7 @@ pub fn another(stage: &mut Stage) -> Result<Outcome> {
     let mut violations = stop_and_check(&mut world)?;
     world.apis.clear();
     world.retarget();
-    let mut site = stage.pair()?.site();
+    let mut site = stage.ground(Needs::Pair)?.site();
     site.cluster.create_topic(&world.topic, &site.replicas, &TOPIC_SETTINGS)?;
     site.database = world.proxy.server();
     world.read_from(&site);

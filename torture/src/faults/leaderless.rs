@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use super::Stage;
+use super::{Needs, Stage};
 use crate::{
     verdict::{Outcome, Strike},
     wire::kafka::End,
@@ -21,7 +21,7 @@ const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 /// A2: the eleven others go on; the one joins when it has a leader again.
 pub fn partition(stage: &mut Stage) -> Result<Outcome> {
     let options = stage.options.clone();
-    let ground = stage.pair()?;
+    let ground = stage.ground(Needs::Pair)?;
     let mut site = ground.site();
     site.replicas = vec![vec![OTHER]; site.replicas.len()];
     if let Some(replicas) = site.replicas.first_mut() {

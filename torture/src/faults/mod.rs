@@ -19,7 +19,10 @@ mod takeover;
 mod topic;
 mod truncation;
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result};
 use dev_env::install::Installation;
@@ -33,10 +36,13 @@ use crate::{
 };
 
 /// What a fault needs to stand on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Needs {
+    /// A broker alone.
     Small,
     Three,
+    /// Two brokers, either of which may lead without having everything.
+    Pair,
 }
 
 /// How a fault is made to happen.
@@ -48,7 +54,6 @@ pub enum How {
     Own(fn(&mut Stage) -> Result<Outcome>),
 }
 
-/// When a fault is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tier {
     /// In the quick tier alone: the long run has it in another form.
@@ -64,91 +69,47 @@ pub struct Fault {
     pub tier: Tier,
     /// How the messages come, where it runs alone.
     pub variant: Variant,
-    /// Makes it happen.
     pub how: How,
 }
 
 /// The servers that faults share, started when one needs them, and what runs are made with.
 pub struct Stage {
-    /// The programs of the servers.
     pub installation: Installation,
     /// Where the servers' logs and data go.
     pub directory: PathBuf,
-    /// What runs are made with.
     pub options: Options,
-    small: Option<Ground>,
-    three: Option<Ground>,
-    pair: Option<Ground>,
+    grounds: BTreeMap<Needs, Ground>,
 }
 
 impl Stage {
     pub const fn new(installation: Installation, directory: PathBuf, options: Options) -> Self {
-        Self { installation, directory, options, small: None, three: None, pair: None }
-    }
-
-    /// A broker alone.
-    ///
-    /// # Errors
-    /// It does not start.
-    pub fn small(&mut self) -> Result<&mut Ground> {
-        if self.small.is_none() {
-            self.small = Some(Ground::small(&self.installation, &self.directory.join("small"))?);
-        }
-        self.small.as_mut().context("no broker")
-    }
-
-    /// Three brokers.
-    ///
-    /// # Errors
-    /// One does not start.
-    pub fn three(&mut self) -> Result<&mut Ground> {
-        if self.three.is_none() {
-            let directory = self.directory.join("three");
-            self.three = Some(Ground::of_nodes(&self.installation, &directory, Layout::Three)?);
-        }
-        self.three.as_mut().context("no brokers")
-    }
-
-    /// Two brokers, either of which may lead without having everything.
-    ///
-    /// # Errors
-    /// One does not start.
-    pub fn pair(&mut self) -> Result<&mut Ground> {
-        if self.pair.is_none() {
-            let directory = self.directory.join("pair");
-            self.pair = Some(Ground::of_nodes(&self.installation, &directory, Layout::Pair)?);
-        }
-        self.pair.as_mut().context("no brokers")
+        Self { installation, directory, options, grounds: BTreeMap::new() }
     }
 
     /// The servers that a fault needs.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn ground(&mut self, needs: Needs) -> Result<&mut Ground> {
-        match needs {
-            Needs::Small => self.small(),
-            Needs::Three => self.three(),
-        }
+        let place = match self.grounds.entry(needs) {
+            Entry::Occupied(ground) => return Ok(ground.into_mut()),
+            Entry::Vacant(place) => place,
+        };
+        let directory = self.directory.join(format!("{needs:?}").to_lowercase());
+        Ok(place.insert(match needs {
+            Needs::Small => Ground::small(&self.installation, &directory)?,
+            Needs::Three => Ground::of_nodes(&self.installation, &directory, Layout::Three)?,
+            Needs::Pair => Ground::of_nodes(&self.installation, &directory, Layout::Pair)?,
+        }))
     }
 
     /// A Telex on a broker of its own, with an API and without a processor.
-    ///
-    /// # Errors
-    /// Something does not start.
     pub fn world(&mut self, name: &str) -> Result<World> {
         let options = self.options.clone();
-        World::new(name, &options, &self.small()?.site())
+        World::new(name, &options, &self.ground(Needs::Small)?.site())
     }
 
     pub fn end(&mut self) {
-        (self.small, self.three, self.pair) = (None, None, None);
+        self.grounds.clear();
     }
 
-    /// Lets a fault happen, alone.
-    ///
-    /// # Errors
-    /// The run says nothing.
     pub fn run(&mut self, fault: &Fault) -> Result<Outcome> {
         self.options.variant = fault.variant;
         match fault.how {
@@ -249,10 +210,6 @@ pub static FAULTS: [Fault; 43] = [
     own(("B3", "a column that nobody fills"), Both, schema::slip),
 ];
 
-/// The fault of an id.
-///
-/// # Errors
-/// There is none.
 pub fn find(id: &str) -> Result<&'static Fault> {
     FAULTS.iter().find(|fault| fault.id.eq_ignore_ascii_case(id)).with_context(|| format!("no fault {id}"))
 }

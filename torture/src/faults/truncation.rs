@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use dev_env::interrupt;
 
 use super::{
-    Stage,
+    Needs, Stage,
     topic::{must_stop, stop_and_check},
 };
 use crate::{
@@ -22,7 +22,7 @@ const FOLLOWER: i32 = 3;
 /// comes back alone.
 pub fn unclean_election(stage: &mut Stage) -> Result<Outcome> {
     let options = stage.options.clone();
-    let ground = stage.pair()?;
+    let ground = stage.ground(Needs::Pair)?;
     let mut site = ground.site();
     site.replicas = vec![vec![LEADER, FOLLOWER]; site.replicas.len()];
     site.settings = vec![("min.insync.replicas", "1"), ("unclean.leader.election.enable", "true")];

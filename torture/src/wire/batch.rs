@@ -17,7 +17,6 @@ pub struct Record {
     pub timestamp_ms: i64,
     pub key: Option<Vec<u8>>,
     pub value: Option<Vec<u8>>,
-    /// Its headers, in their order.
     pub headers: Vec<Header>,
 }
 
@@ -52,7 +51,6 @@ impl Fetched {
     }
 }
 
-/// Who writes in a transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Writer {
     pub id: i64,
@@ -61,12 +59,10 @@ pub struct Writer {
     pub sequence: i32,
 }
 
-/// How a batch is written.
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
     Plain,
     Zstd,
-    /// As a part of a transaction.
     Transaction(Writer),
 }
 
@@ -146,9 +142,6 @@ fn decode_record(bytes: &[u8], base_offset: i64, base_timestamp: i64) -> Result<
 }
 
 /// A batch of one record, for a broker that sets offset and time itself.
-///
-/// # Errors
-/// It cannot be compressed.
 pub fn encode(
     (key, value): (Option<&[u8]>, Option<&[u8]>),
     headers: &[Header],

@@ -8,13 +8,22 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bytes::Writer;
+use super::bytes::{Reader, Writer};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn check(code: i16) -> Result<()> {
     if code == 0 { Ok(()) } else { bail!("kafka answers with error {code}") }
+}
+
+/// Passes over what comes before the rest of an answer for one partition of one topic: their names and an error.
+pub(super) fn check_partition(reader: &mut Reader<'_>) -> Result<()> {
+    reader.array()?;
+    reader.short_text()?;
+    reader.array()?;
+    reader.i32()?;
+    check(reader.i16()?)
 }
 
 /// Asks again for a while: coordinators are made, move and are busy.

@@ -12,10 +12,6 @@ pub struct Writer(pub Vec<u8>);
 macro_rules! numbers {
     ($($name:ident: $type:ty),+) => {
         impl Reader<'_> {$(
-            /// A number.
-            ///
-            /// # Errors
-            /// The message ends before.
             pub fn $name(&mut self) -> Result<$type> {
                 let (bytes, rest) = self.0.split_first_chunk().context("the message is cut short")?;
                 self.0 = rest;
@@ -24,7 +20,6 @@ macro_rules! numbers {
         )+}
 
         impl Writer {$(
-            /// A number.
             pub fn $name(&mut self, value: $type) -> &mut Self {
                 self.0.extend(value.to_be_bytes());
                 self
@@ -36,15 +31,6 @@ macro_rules! numbers {
 numbers!(i8: i8, i16: i16, i32: i32, i64: i64, u32: u32);
 
 impl<'a> Reader<'a> {
-    /// Whether nothing is left.
-    pub const fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// `length` bytes.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn take(&mut self, length: usize) -> Result<&'a [u8]> {
         let (bytes, rest) = self.0.split_at_checked(length).context("the message is cut short")?;
         self.0 = rest;
@@ -52,9 +38,6 @@ impl<'a> Reader<'a> {
     }
 
     /// A length of seven bits a byte.
-    ///
-    /// # Errors
-    /// The message ends before, or the number is too long.
     pub fn unsigned_varint(&mut self) -> Result<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
@@ -68,36 +51,24 @@ impl<'a> Reader<'a> {
     }
 
     /// The same with a sign in the lowest bit.
-    ///
-    /// # Errors
-    /// As [`Self::unsigned_varint`].
     pub fn varint(&mut self) -> Result<i64> {
         let raw = self.unsigned_varint()?;
         Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()))
     }
 
     /// A string or bytes behind a length of 16 bits; negative: none.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn short_text(&mut self) -> Result<Option<String>> {
         let length = self.i16()?;
         self.text(i64::from(length))
     }
 
     /// A string behind a varint that is the length plus one; 0: none.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn compact_text(&mut self) -> Result<Option<String>> {
         let length = self.unsigned_varint()?.cast_signed() - 1;
         self.text(length)
     }
 
     /// Bytes behind a varint with a sign; negative: none.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn varint_bytes(&mut self) -> Result<Option<&'a [u8]>> {
         match usize::try_from(self.varint()?) {
             Ok(length) => self.take(length).map(Some),
@@ -106,25 +77,15 @@ impl<'a> Reader<'a> {
     }
 
     /// The length of an array behind 32 bits; none counts as empty.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn array(&mut self) -> Result<usize> {
         Ok(usize::try_from(self.i32()?).unwrap_or(0))
     }
 
     /// The length of an array behind a varint that is the length plus one.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn compact_array(&mut self) -> Result<usize> {
         Ok(usize::try_from(self.unsigned_varint()?)?.saturating_sub(1))
     }
 
-    /// Passes over tagged fields.
-    ///
-    /// # Errors
-    /// The message ends before.
     pub fn tags(&mut self) -> Result<()> {
         for _ in 0..self.unsigned_varint()? {
             self.unsigned_varint()?;
@@ -199,7 +160,7 @@ mod tests {
             writer.varint(value);
             let mut reader = Reader(&writer.0);
             assert_eq!(reader.varint().unwrap(), value);
-            assert!(reader.is_empty());
+            assert!(reader.0.is_empty());
         }
     }
 }

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{
     batch::{self, Form, Header, Record},
-    broker::{Connection, DEADLINE, ask, check, retried},
+    broker::{Connection, DEADLINE, ask, check, check_partition, retried},
     bytes::{Reader, Writer},
     metadata::read_metadata,
 };
@@ -45,7 +45,6 @@ pub struct PartitionLog {
     pub control: BTreeSet<i64>,
 }
 
-/// The two ends of a log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     Start,
@@ -59,9 +58,6 @@ impl Cluster {
     }
 
     /// What the brokers know of a topic.
-    ///
-    /// # Errors
-    /// Nobody answers, or there is no such topic.
     pub fn topic(&self, name: &str) -> Result<Topic> {
         let mut body = Writer::default();
         body.unsigned_varint(2).raw(&[0; 16]).compact_text(name).unsigned_varint(0);
@@ -73,9 +69,6 @@ impl Cluster {
     }
 
     /// One end of each partition's log.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn ends(&self, name: &str, end: End) -> Result<BTreeMap<i32, i64>> {
         let mut ends = BTreeMap::new();
         for (partition, leader) in self.topic(name)?.leaders {
@@ -85,11 +78,7 @@ impl Cluster {
             body.i32(-1).length(1).text(name).length(1).i32(partition).i64(time);
             let response = ask(leader, 2, 1, &body.0)?;
             let mut reader = Reader(&response);
-            reader.array()?;
-            reader.short_text()?;
-            reader.array()?;
-            reader.i32()?;
-            check(reader.i16()?)?;
+            check_partition(&mut reader)?;
             let _time = reader.i64()?;
             ends.insert(partition, reader.i64()?);
         }
@@ -97,9 +86,6 @@ impl Cluster {
     }
 
     /// The whole log of each partition, up to where it ends now.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn read(&self, name: &str) -> Result<BTreeMap<i32, PartitionLog>> {
         let topic = self.topic(name)?;
         let (starts, ends) = (self.ends(name, End::Start)?, self.ends(name, End::Latest)?);
@@ -114,9 +100,6 @@ impl Cluster {
     }
 
     /// A stretch of a partition's log.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn read_range(
         &self,
         name: &str,
@@ -126,10 +109,6 @@ impl Cluster {
         read_partition(self.leader(name, partition)?, name, partition, range)
     }
 
-    /// Who leads a partition.
-    ///
-    /// # Errors
-    /// Nobody does, or nobody answers.
     pub fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
         Ok(self.topic(name)?.leaders.get(&partition).copied().flatten().context("no leader")?.1)
     }
@@ -151,9 +130,6 @@ impl Cluster {
     }
 
     /// Appends records without key and value.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn fill(&self, topic: &str, partition: i32, count: i32) -> Result<()> {
         let batch = batch::filler(count);
         retried(|| self.produce_batch(topic, partition, &batch, None)).map(drop)
@@ -177,18 +153,11 @@ impl Cluster {
         body.length(batch.len()).raw(batch);
         let response = ask(leader, 0, VERSION, &body.0)?;
         let mut reader = Reader(&response);
-        reader.array()?;
-        reader.short_text()?;
-        reader.array()?;
-        reader.i32()?;
-        check(reader.i16()?)?;
+        check_partition(&mut reader)?;
         reader.i64()
     }
 
     /// The node that is the active controller.
-    ///
-    /// # Errors
-    /// Nobody answers, or there is none.
     pub fn controller(&self) -> Result<i32> {
         let mut body = Writer::default();
         body.unsigned_varint(2).compact_text("__cluster_metadata");
@@ -206,9 +175,6 @@ impl Cluster {
     }
 
     /// Makes a topic whose partitions lie where `replicas` says, and waits until the brokers know it.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn create_topic(&self, name: &str, replicas: &[Vec<i32>], settings: &[(&str, &str)]) -> Result<()> {
         let mut body = Writer::default();
         body.length(1).text(name).i32(-1).i16(-1).length(replicas.len());
@@ -232,9 +198,6 @@ impl Cluster {
     }
 
     /// Deletes a topic, and waits until the brokers know it no more.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let mut body = Writer::default();
         body.length(1).text(name).i32(15_000);
@@ -244,9 +207,6 @@ impl Cluster {
     }
 
     /// Removes the records below some offsets, as retention does.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn delete_records(&self, name: &str, below: &BTreeMap<i32, i64>) -> Result<()> {
         let topic = self.topic(name)?;
         for (partition, offset) in below {
@@ -266,10 +226,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Changes a setting of a topic.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) -> Result<()> {
         const TOPIC: i8 = 2;
         const SET: i8 = 0;
@@ -283,9 +239,6 @@ impl Cluster {
     }
 
     /// Raises the number of a topic's partitions.
-    ///
-    /// # Errors
-    /// A broker's error.
     pub fn create_partitions(&self, name: &str, count: i32) -> Result<()> {
         let mut body = Writer::default();
         body.length(1).text(name).i32(count).i32(-1).i32(15_000).i8(0);
@@ -335,11 +288,7 @@ fn read_partition(
         let response = connection.ask(1, 4, &body.0)?;
         let mut reader = Reader(&response);
         reader.i32()?;
-        reader.array()?;
-        reader.short_text()?;
-        reader.array()?;
-        reader.i32()?;
-        check(reader.i16()?)?;
+        check_partition(&mut reader)?;
         reader.take(8 + 8)?;
         for _ in 0..reader.array()? {
             reader.take(8 + 8)?;

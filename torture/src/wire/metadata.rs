@@ -7,9 +7,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{broker::check, bytes::Reader, kafka::Topic};
 
 /// Reads the answer for one topic.
-///
-/// # Errors
-/// An error of the broker's, or an answer for something else.
 pub(super) fn read_metadata(reader: &mut Reader<'_>) -> Result<Topic> {
     reader.i32()?;
     let mut brokers = BTreeMap::new();

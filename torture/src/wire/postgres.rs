@@ -18,9 +18,6 @@ pub struct Connection(TcpStream);
 
 impl Connection {
     /// Connects as the superuser `telex`, who needs no password here.
-    ///
-    /// # Errors
-    /// No server, or one that refuses.
     pub fn open(server: SocketAddr, database: &str) -> Result<Self> {
         let stream = TcpStream::connect_timeout(&server, Duration::from_secs(3)).context("PostgreSQL")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -40,9 +37,6 @@ impl Connection {
     }
 
     /// Runs statements and returns the rows of all of them.
-    ///
-    /// # Errors
-    /// The connection broke, or the server's message.
     pub fn query(&mut self, statements: &str) -> Result<Vec<Row>> {
         let mut message = Writer::default();
         message.raw(b"Q").length(statements.len() + 5).raw(statements.as_bytes()).i8(0);
@@ -51,9 +45,6 @@ impl Connection {
     }
 
     /// The answer of a query: one number.
-    ///
-    /// # Errors
-    /// As [`Self::query`], or another answer.
     pub fn number(&mut self, query: &str) -> Result<i64> {
         let rows = self.query(query)?;
         let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{
     batch::{self, Form, Header, Writer as Producer},
-    broker::{ask, check, retried},
+    broker::{ask, check, check_partition, retried},
     bytes::{Reader, Writer},
     kafka::Cluster,
 };
@@ -40,12 +40,7 @@ impl Cluster {
             let response = ask(coordinator, 24, 1, &body.0)?;
             let mut reader = Reader(&response);
             reader.i32()?;
-            reader.array()?;
-            reader.short_text()?;
-            reader.array()?;
-            reader.i32()?;
-            check(reader.i16()?)?;
-            Ok(response)
+            check_partition(&mut reader)
         })?;
         let batch = batch::encode(record, headers, Form::Transaction(producer))?;
         let offset = self.produce_batch(topic, partition, &batch, Some(&id))?;

@@ -13,25 +13,15 @@ use crate::{
 
 impl World {
     /// A connection to the database, past the proxy.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn sql(&self) -> Result<Connection> {
         Connection::open(self.proxy.server(), &self.database)
     }
 
-    /// How many records are applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn applied(&self) -> Result<i64> {
         self.sql()?.number(APPLIED)
     }
 
     /// Records that a reader would get and that are not applied.
-    ///
-    /// # Errors
-    /// Kafka's or PostgreSQL's.
     pub fn lag(&self) -> Result<i64> {
         let ends = self.cluster.ends(&self.topic, End::Latest)?;
         let mut lag = 0;
@@ -45,9 +35,6 @@ impl World {
     }
 
     /// What the processors tell people: readiness, and the lag.
-    ///
-    /// # Errors
-    /// None runs.
     pub fn what_processors_say(&self) -> Result<String> {
         let processor = self.processors.values().next().context("no processor")?;
         let ready = programs::get(processor.admin, "/readyz").map_or(0, |(status, _)| status);
@@ -70,9 +57,6 @@ impl World {
     }
 
     /// How far each partition is applied.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
         let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
         rows.iter()
@@ -84,9 +68,6 @@ impl World {
     }
 
     /// Who has taken each partition last.
-    ///
-    /// # Errors
-    /// PostgreSQL's.
     pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
         let rows = self.sql()?.query(
             "select distinct on (partition) partition, process from torture_audit
@@ -111,9 +92,6 @@ impl World {
     }
 
     /// Compares what was sent, the topic and the tables.
-    ///
-    /// # Errors
-    /// One of them cannot be read.
     pub fn check(&mut self) -> Result<Vec<Violation>> {
         let topic = self.cluster.topic(&self.topic)?;
         let partitions = self.cluster.read(&self.topic)?;

@@ -14,9 +14,6 @@ const SPREAD_WITHIN: Duration = Duration::from_secs(40);
 
 impl World {
     /// Starts an API and sends requests to it as well.
-    ///
-    /// # Errors
-    /// It does not become ready.
     pub fn api(&mut self, port: Port) -> Result<()> {
         self.started += 1;
         let name = format!("ingest-api-{}", self.started);
@@ -38,9 +35,6 @@ impl World {
     }
 
     /// Starts a processor that nobody waits for; says its name.
-    ///
-    /// # Errors
-    /// It cannot be started.
     pub fn processor(&mut self, failpoints: &str) -> Result<String> {
         self.started += 1;
         let name = format!("processor-{}", self.started);
@@ -61,18 +55,11 @@ impl World {
         Ok(name)
     }
 
-    /// A processor that runs.
-    ///
-    /// # Errors
-    /// There is none of this name.
     pub fn running(&mut self, name: &str) -> Result<&mut Running> {
         self.processors.get_mut(name).with_context(|| format!("{name} does not run"))
     }
 
     /// Brings the Telex to what it is without a fault: one API, two processors that are not held anywhere.
-    ///
-    /// # Errors
-    /// One does not start.
     pub fn complete(&mut self) -> Result<()> {
         self.processors.retain(|_, processor| processor.server.is_running());
         while self.processors.len() < PROCESSORS {
@@ -87,9 +74,6 @@ impl World {
     }
 
     /// Waits until every processor has taken a partition.
-    ///
-    /// # Errors
-    /// One has none.
     pub fn spread(&mut self) -> Result<()> {
         self.wait("every processor to own a partition", SPREAD_WITHIN, |world| {
             let owners = world.owners()?;
@@ -99,9 +83,6 @@ impl World {
     }
 
     /// Stops processors in an orderly way until `count` are left.
-    ///
-    /// # Errors
-    /// One does not stop.
     pub fn keep_processors(&mut self, count: usize) -> Result<()> {
         while self.processors.len() > count
             && let Some((_, mut processor)) = self.processors.pop_last()
