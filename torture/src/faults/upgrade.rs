@@ -32,10 +32,10 @@ pub fn there_and_back(stage: &mut Stage) -> Result<Outcome> {
     let mut rollout =
         Rollout { world: &mut world, stops: Stops::default(), mixtures: 0, violations: Vec::new() };
     let walked = rollout.walk(&former, &present);
-    let Rollout { stops, mixtures, mut violations, .. } = rollout;
+    let Rollout { stops, mixtures, violations, .. } = rollout;
     let mut strike = stops.strike();
     strike.evidence = format!("{mixtures} mixtures under load, {}", strike.evidence);
-    strike.violations.append(&mut violations);
+    strike.violations.extend(violations);
     if let Err(error) = walked {
         interrupt::check()?;
         let ended = ended(&world);
