@@ -135,6 +135,6 @@ fn accepted(api: &Running) -> u64 {
 fn ended(world: &World) -> Vec<String> {
     let programs = world.processors.values().chain(&world.apis);
     let ended = programs.filter(|program| !program.server.is_running());
-    let words = ended.map(|program| program.server.log_text().lines().last().map(str::to_owned));
+    let words = ended.map(|program| program.server.log_text().lines().next_back().map(str::to_owned));
     words.map(|line| line.unwrap_or_else(|| "a program ended without a word".to_owned())).collect()
 }
