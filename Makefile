@@ -96,6 +96,10 @@ torture: tools ## Run fault after fault for a long time: make torture DURATION=2
 restore-drill: tools ## Back up, go on under load, restore to AGO=300 seconds ago, compare everything
 	$(TORTURE) --restore-ago $(or $(AGO),300) run --fault F20 $(ARGS)
 
+.PHONY: upgrade-try
+upgrade-try: tools ## Upgrade from the commit in torture/before (or BEFORE=…) and back, under load
+	former="$$(torture/former $(BEFORE))" && $(TORTURE) --former "$$former" run --fault U1 $(ARGS)
+
 .PHONY: torture-page
 torture-page: tools ## Write docs/torture.md from the last long run
 	$(TORTURE) page

@@ -35,6 +35,7 @@ impl Bench {
         say(&format!("seed {seed}; logs and data in {}", directory.display()));
         let options = Options {
             binaries: std::path::absolute(&cli.binaries)?,
+            former: cli.former.as_ref().map(std::path::absolute).transpose()?,
             directory: directory.clone(),
             seed,
             rate: cli.rate,

@@ -27,6 +27,9 @@ pub struct Cli {
     /// Where the programs are, built with the processor's feature `failpoints`.
     #[arg(long, default_value = "target/debug", global = true)]
     pub binaries: PathBuf,
+    /// Where the programs of a former commit are, for the fault that runs both (`make upgrade-try` builds them).
+    #[arg(long, global = true)]
+    pub former: Option<PathBuf>,
     /// Seed of everything random. Without it, a new one is chosen and printed.
     #[arg(long, global = true)]
     pub seed: Option<u64>,
@@ -99,8 +102,12 @@ impl Cli {
                 true
             }
             Command::Quick => {
-                let faults: Vec<_> = FAULTS.iter().filter(|fault| fault.tier != Tier::Long).collect();
-                Bench::start(&self, &workspace, seed)?.run_all(&faults, 1)?
+                let has_former = self.former.is_some();
+                let faults: Vec<_> = FAULTS.iter().filter(|fault| fault.tier.is_quick(has_former)).collect();
+                let held = Bench::start(&self, &workspace, seed)?.run_all(&faults, 1)?;
+                let untried = FAULTS.iter().filter(|fault| fault.tier == Tier::Former && !has_former);
+                untried.for_each(|fault| say(&format!("{:<5} not run: no former programs", fault.id)));
+                held
             }
             Command::Run { faults, times } => {
                 let faults = faults.iter().map(|id| faults::find(id)).collect::<Result<Vec<_>>>()?;
@@ -111,7 +118,7 @@ impl Cli {
             }
             Command::Long { duration, faults } => {
                 let only = faults.iter().map(|id| faults::find(id)).collect::<Result<Vec<_>>>()?;
-                let all = FAULTS.iter().filter(|fault| fault.tier != Tier::Quick).collect();
+                let all = FAULTS.iter().filter(|fault| fault.tier.is_long()).collect();
                 let faults = if only.is_empty() { all } else { only };
                 let bench = Bench::start(&self, &workspace, seed)?;
                 long::run(&bench, &workspace, Duration::from_secs(*duration), &faults)?

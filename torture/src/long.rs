@@ -248,7 +248,7 @@ impl Bag {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::faults::{FAULTS, Tier};
+    use crate::faults::FAULTS;
 
     #[test]
     fn each_fault_comes_once_before_one_comes_again() {
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn each_fault_of_the_long_run_has_one_track() {
-        for fault in FAULTS.iter().filter(|fault| fault.tier != Tier::Quick) {
+        for fault in FAULTS.iter().filter(|fault| fault.tier.is_long()) {
             let tracks = [Track::Small, Track::Three, Track::Own];
             assert_eq!(tracks.iter().filter(|track| track.has(fault)).count(), 1, "{}", fault.id);
         }

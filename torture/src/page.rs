@@ -1,10 +1,6 @@
 //! The page of a long run: written from its result, never by hand.
 
-use crate::{
-    faults::{FAULTS, Tier},
-    mutants::Finding,
-    report::Report,
-};
+use crate::{faults::FAULTS, mutants::Finding, report::Report};
 
 /// What one run should come to.
 const GOALS: [(&str, u64); 4] = [
@@ -110,7 +106,7 @@ fn list(title: &str, lines: &[String]) -> String {
 
 fn again(report: &Report) -> String {
     let Report { seconds, rate, seed, .. } = report;
-    let all = FAULTS.iter().filter(|fault| fault.tier != Tier::Quick).count();
+    let all = FAULTS.iter().filter(|fault| fault.tier.is_long()).count();
     let chosen: String = match report.faults.len() {
         some if some < all => report.faults.keys().map(|id| format!(" --fault {id}")).collect(),
         _ => String::new(),

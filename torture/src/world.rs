@@ -3,6 +3,8 @@
 mod look;
 mod members;
 
+pub use self::look::counted_by;
+
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -58,6 +60,8 @@ const FLOWS_AGAIN: Duration = Duration::from_secs(30);
 pub struct Options {
     /// Where the programs are, built with the processor's feature `failpoints`.
     pub binaries: PathBuf,
+    /// Where those of a former commit are, if there are any.
+    pub former: Option<PathBuf>,
     pub directory: PathBuf,
     pub seed: u64,
     /// Messages offered a second.
@@ -157,9 +161,12 @@ impl World {
 
     /// Runs a command of the processor's that must succeed, past the proxy.
     pub fn command(&self, arguments: &[&str]) -> Result<String> {
-        let mut programs = self.programs.clone();
-        programs.database_url = format!("postgres://telex@{}/{}", self.proxy.server(), self.database);
-        programs.require_processor(arguments)
+        self.past_the_proxy().require_processor(arguments)
+    }
+
+    fn past_the_proxy(&self) -> Programs {
+        let database_url = format!("postgres://telex@{}/{}", self.proxy.server(), self.database);
+        Programs { database_url, ..self.programs.clone() }
     }
 
     pub fn start_load(&mut self) {

@@ -18,6 +18,7 @@ mod schema;
 mod takeover;
 mod topic;
 mod truncation;
+mod upgrade;
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -61,6 +62,24 @@ pub enum Tier {
     /// In the long run alone.
     Long,
     Both,
+    /// In the quick tier, where there are programs of a former commit.
+    Former,
+}
+
+impl Tier {
+    /// Whether the quick tier has it, with former programs or without.
+    pub const fn is_quick(self, has_former: bool) -> bool {
+        match self {
+            Self::Quick | Self::Both => true,
+            Self::Former => has_former,
+            Self::Long => false,
+        }
+    }
+
+    /// Whether the long run has it.
+    pub const fn is_long(self) -> bool {
+        matches!(self, Self::Long | Self::Both)
+    }
 }
 
 pub struct Fault {
@@ -148,10 +167,10 @@ const fn with(fault: Fault, variant: Variant) -> Fault {
 }
 
 use Needs::{Small, Three};
-use Tier::{Both, Long, Quick};
+use Tier::{Both, Former, Long, Quick};
 
 /// All faults, in the order in which they run.
-pub static FAULTS: [Fault; 43] = [
+pub static FAULTS: [Fault; 44] = [
     heals(("F1", "processors killed at each of the 12 failpoints"), Quick, Small, kill::at_every_failpoint),
     heals(("F1r", "a processor killed at one of the failpoints"), Long, Small, kill::at_a_failpoint),
     heals(("F1c", "processors killed around COMMIT"), Long, Small, kill::around_the_commit),
@@ -208,6 +227,7 @@ pub static FAULTS: [Fault; 43] = [
     ),
     heals(("B1", "a batch compressed with zstd"), Both, Small, log::zstd),
     own(("B3", "a column that nobody fills"), Both, schema::slip),
+    own(("U1", "programs of a former commit beside these, there and back"), Former, upgrade::there_and_back),
 ];
 
 pub fn find(id: &str) -> Result<&'static Fault> {

@@ -87,22 +87,23 @@ pub fn orderly_restart(world: &mut World, _ground: &mut Ground) -> Result<Strike
     Ok(stops.strike())
 }
 
+/// Orderly stops, and how long they took.
 #[derive(Default)]
-struct Stops {
+pub(super) struct Stops {
     count: usize,
     slowest: Duration,
     violations: Vec<Violation>,
 }
 
 impl Stops {
-    fn strike(self) -> Strike {
+    pub(super) fn strike(self) -> Strike {
         let slowest = self.slowest.as_secs_f64();
         let mut strike = Strike::seen(format!("{} orderly stops, the slowest {slowest:.1} s", self.count));
         strike.violations = self.violations;
         strike
     }
 
-    fn stop(&mut self, mut program: Running) -> Result<()> {
+    pub(super) fn stop(&mut self, mut program: Running) -> Result<()> {
         let asked = Instant::now();
         program.stop()?;
         let took = asked.elapsed();

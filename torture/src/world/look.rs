@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ops::Range};
 
 use anyhow::{Context as _, Result, bail};
-use dev_env::programs::{self, PARTITIONS};
+use dev_env::programs::{self, PARTITIONS, Running};
 
 use super::{APPLIED, World};
 use crate::{
@@ -49,11 +49,7 @@ impl World {
 
     /// What the counters that begin so come to, over all processors that run.
     pub fn counted(&self, beginning: &str) -> u64 {
-        let count = |page: String| {
-            let lines = page.lines().filter(|line| line.starts_with(beginning));
-            lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum::<u64>()
-        };
-        self.processors.values().map(|processor| count(processor.metrics())).sum()
+        self.processors.values().map(|processor| counted_by(processor, beginning)).sum()
     }
 
     /// How far each partition is applied.
@@ -91,6 +87,21 @@ impl World {
         Ok(log.records.iter().any(|record| !planted.aborted.contains(&(partition, record.offset))))
     }
 
+    /// What the processor's own proof finds; nothing if all is clean.
+    ///
+    /// # Errors
+    /// It cannot be run.
+    pub fn prove(&self, arguments: &[&str]) -> Result<Option<Violation>> {
+        let output = self.past_the_proxy().run_processor(&[&["prove"][..], arguments].concat())?;
+        if output.status.success() {
+            return Ok(None);
+        }
+        let (found, said) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let what = format!("{}: {} {}", output.status, found.trim(), said.trim());
+        Ok(Some(Violation::new("prove", what)))
+    }
+
     /// Compares what was sent, the topic and the tables.
     pub fn check(&mut self) -> Result<Vec<Violation>> {
         let topic = self.cluster.topic(&self.topic)?;
@@ -101,4 +112,11 @@ impl World {
         let evidence = Evidence { attempts: &attempts, planted: &planted, log: &log };
         checker::check(&evidence, &mut self.sql()?)
     }
+}
+
+/// What the counters of a program that begin so come to.
+pub fn counted_by(program: &Running, beginning: &str) -> u64 {
+    let page = program.metrics();
+    let lines = page.lines().filter(|line| line.starts_with(beginning));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
 }

@@ -1,6 +1,6 @@
 //! The programs of a Telex, and what starts and ends them.
 
-use std::{sync::PoisonError, time::Duration};
+use std::{path::Path, sync::PoisonError, time::Duration};
 
 use anyhow::{Context as _, Result};
 use dev_env::{ports::Port, programs::Running};
@@ -13,6 +13,11 @@ const PROCESSORS: usize = 2;
 const SPREAD_WITHIN: Duration = Duration::from_secs(40);
 
 impl World {
+    /// From now on programs are started from another directory, as after an upgrade. What runs goes on.
+    pub fn start_from(&mut self, binaries: &Path) {
+        binaries.clone_into(&mut self.programs.binaries);
+    }
+
     /// Starts an API and sends requests to it as well.
     pub fn api(&mut self, port: Port) -> Result<()> {
         self.started += 1;
