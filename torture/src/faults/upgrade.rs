@@ -8,7 +8,7 @@ use std::{path::Path, time::Duration};
 use anyhow::{Context as _, Result};
 use dev_env::{interrupt, ports::Port, programs::Running};
 
-use super::{Stage, scale::Stops};
+use super::{Needs, Stage, scale::Stops};
 use crate::{
     checker::Violation,
     verdict::Outcome,
@@ -24,7 +24,7 @@ pub fn there_and_back(stage: &mut Stage) -> Result<Outcome> {
     let former = stage.options.former.clone().context("no former programs: see --former")?;
     let present = stage.options.binaries.clone();
     let options = Options { binaries: former.clone(), ..stage.options.clone() };
-    let mut world = World::new("U1", &options, &stage.small()?.site())?;
+    let mut world = World::new("U1", &options, &stage.ground(Needs::Small)?.site())?;
     // Before the load, so that each has its part of the connections.
     world.api(Port::Free)?;
     world.complete()?;
