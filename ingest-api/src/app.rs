@@ -114,7 +114,7 @@ impl Application {
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead, or a shard is not attended any more: the process has to end.
+    /// The producer is dead, a shard is not attended or connections are not accepted any more: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
@@ -124,7 +124,7 @@ impl Application {
             let shared = Arc::clone(&shared);
             async move { shared.publisher.attend(shard).await }
         });
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (mut stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
         let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
         let server = accept::Server {
@@ -141,16 +141,22 @@ impl Application {
             error = watcher => Some(format!("the kafka producer is dead: {error}")),
             // They have no end: without one, nobody on its shard would get a delivery report.
             _ended = attendants.join_next() => Some("a shard is not attended any more".to_owned()),
+            // The server has what this closes, and has ended without being asked to.
+            () = stop.closed() => Some("connections are not accepted any more".to_owned()),
         };
+        if let Some(error) = &fatal {
+            tracing::error!(error, "ingest-api has to end");
+        }
         shared.draining.store(true, Ordering::Release);
         drop(stop);
-        server.await.context("the server panicked")?;
+        let served = server.await;
         flush(shared).await;
         // Not before: who is answered late is answered as long as records are still on their way.
         shards.end();
         files.abort();
         admin.abort();
         tracing::info!("stopped");
+        served.context("the server panicked")?;
         match fatal {
             None => Ok(()),
             Some(error) => bail!(error),
