@@ -96,17 +96,11 @@ impl Application {
     }
 
     /// Address that producers send webhooks to.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Where the admin port listens.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
         self.admin.local_addr()
     }

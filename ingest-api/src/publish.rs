@@ -96,9 +96,6 @@ pub struct KafkaPublisher {
 
 impl KafkaPublisher {
     /// A producer; connects by itself. Each of so many shards has to [`attend`](Self::attend).
-    ///
-    /// # Errors
-    /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let publisher = Self {
             admin: client(config).create()?,
@@ -257,9 +254,6 @@ impl KafkaPublisher {
     }
 
     /// Waits until the queue is empty, for `timeout` at most.
-    ///
-    /// # Errors
-    /// Records are left.
     pub fn flush(&self, timeout: Duration) -> KafkaResult<()> {
         self.producer().as_ref().map_or(Ok(()), |producer| producer.flush(timeout))
     }

@@ -58,9 +58,6 @@ pub async fn receive<P>(
 }
 
 /// [`receive`], from whom `claim` says.
-///
-/// # Errors
-/// As [`receive`].
 pub async fn receive_from<'a, P>(
     shared: &Shared<P>,
     claim: impl FnOnce() -> Result<Claim<'a>, ApiError>,

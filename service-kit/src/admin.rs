@@ -17,15 +17,9 @@ use tokio::net::TcpListener;
 /// What a service says of itself.
 pub trait Health: Send + Sync + 'static {
     /// Whether the process turns; the reason if not.
-    ///
-    /// # Errors
-    /// What stands still.
     fn live(&self) -> Result<(), String>;
 
     /// Whether the process does its work; the reason if not.
-    ///
-    /// # Errors
-    /// What it waits for.
     fn ready(&self) -> Result<(), String>;
 
     /// The metrics, brought up to date.
@@ -42,9 +36,6 @@ pub fn router(health: Arc<impl Health>) -> Router {
 }
 
 /// Serves the admin port until `stop` completes.
-///
-/// # Errors
-/// The listener failed.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<impl Health>,

@@ -45,7 +45,12 @@ impl Client {
              content-length: {}\r\n\r\n{body}",
             body.len()
         );
-        if self.write(request.as_bytes()).await.is_err() { Ended::Closed } else { self.answer().await }
+        self.ask(request.as_bytes()).await
+    }
+
+    /// Sends a whole request and reads its answer.
+    pub async fn ask(&mut self, request: &[u8]) -> Ended {
+        if self.write(request).await.is_err() { Ended::Closed } else { self.answer().await }
     }
 
     /// Reads an answer to its end.
