@@ -36,7 +36,7 @@ fn secret(key: &[u8]) -> String {
 
 fn producers(secrets: &[&[u8]], more: &str) -> String {
     let secrets = secrets.iter().map(|key| secret(key)).collect::<Vec<_>>().join(", ");
-    let digest: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(Sha256::digest(API_KEY));
     format!(
         "[[producers]]\nname = \"crm\"\nsecrets = [{secrets}]\napi_keys = [{{ sha256 = \"{digest}\" }}]\n\
          external_client_ids = [\"shop\"]\n{more}\n"
