@@ -108,7 +108,7 @@ impl Application {
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead, a shard is not attended or connections are not accepted any more: the process has to end.
+    /// The producer is dead, a shard is not attended any more, or connections are not accepted: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
@@ -218,5 +218,35 @@ async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
     .await;
     if !matches!(flushed, Ok(Ok(()))) {
         tracing::warn!("records were left in the queue, their producers got no 202");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use clap::Parser as _;
+    use tokio::{net::TcpStream, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error() {
+        let config = Config::parse_from([
+            "ingest-api",
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            "--kafka-brokers=127.0.0.1:1",
+            "--partition-count=12",
+            "--insecure-development-mode",
+            "--shards=1",
+        ]);
+        let application = Application::build(config).await.unwrap();
+        application.shards.break_down();
+        let address = application.local_addr().unwrap();
+        let running = timeout(Duration::from_secs(20), application.run_until_stopped(pending()));
+        let (ended, connection) = tokio::join!(running, TcpStream::connect(address));
+        assert_eq!(ended.unwrap().unwrap_err().to_string(), "the server panicked");
+        assert!(connection.is_ok());
     }
 }
