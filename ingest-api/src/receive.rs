@@ -195,6 +195,7 @@ async fn collect(
     Ok(whole.freeze())
 }
 
-fn now() -> Timestamp {
+/// The time that is written on what comes now.
+pub fn now() -> Timestamp {
     i64::try_from(unix_time().as_micros()).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
 }
