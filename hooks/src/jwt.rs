@@ -16,7 +16,7 @@ use ring::{
 use serde::Deserialize;
 use subtle::ConstantTimeEq as _;
 
-use crate::template::{Parts, hex};
+use crate::template::Parts;
 
 /// How far a provider's clock may be off, in seconds.
 const LEEWAY: u64 = 60;
@@ -55,7 +55,7 @@ pub(crate) fn is_by(token: &str, key: &[u8], covered: Covered, parts: Parts<'_>,
     };
     let Claims { exp, nbf, iat, payload_hash, url_hash } = token.claims;
     let is_hash = |claim: Option<String>, of: &[u8]| {
-        let expected = hex(digest(&SHA256, of).as_ref());
+        let expected = hex::encode(digest(&SHA256, of));
         claim.is_some_and(|claim| claim.to_ascii_lowercase().as_bytes().ct_eq(expected.as_bytes()).into())
     };
     exp.is_none_or(|until| now <= until.saturating_add(LEEWAY))

@@ -118,9 +118,6 @@ impl Signer {
     }
 
     /// Whether the body proves what the head could not tell.
-    ///
-    /// # Errors
-    /// [`Refused`]: it does not.
     pub fn body(&self, request: &Request<'_>, body: &[u8]) -> Result<(), Refused> {
         let is_proven = match &self.method {
             Method::Hmac { digest, place } => {

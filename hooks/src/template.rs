@@ -85,7 +85,7 @@ impl Template {
                 Part::Text(text) => filled.extend_from_slice(text.as_bytes()),
                 Part::Body => filled.extend_from_slice(parts.body),
                 Part::BodySha256 => {
-                    filled.extend_from_slice(hex(digest(&SHA256, parts.body).as_ref()).as_bytes())
+                    filled.extend_from_slice(hex::encode(digest(&SHA256, parts.body)).as_bytes());
                 }
                 Part::Url => filled.extend_from_slice(parts.url.as_bytes()),
                 Part::UrlWithoutQuery => filled.extend_from_slice(split_query(parts.url).0.as_bytes()),
@@ -166,26 +166,6 @@ impl TryFrom<String> for Template {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         text.parse()
     }
-}
-
-/// In lower case.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        for digit in [byte >> 4, byte & 15] {
-            text.extend(char::from_digit(u32::from(digit), 16));
-        }
-        text
-    })
-}
-
-/// From hexadecimal digits of either case.
-pub(crate) fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let byte = |pair: &[u8; 2]| {
-        let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-        u8::try_from(high? * 16 + low?).ok()
-    };
-    if rest.is_empty() { pairs.iter().map(byte).collect() } else { None }
 }
 
 /// From base64 with or without its padding.

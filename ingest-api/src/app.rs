@@ -96,17 +96,11 @@ impl Application {
     }
 
     /// Address that producers send webhooks to.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Where the admin port listens.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
         self.admin.local_addr()
     }
@@ -114,7 +108,7 @@ impl Application {
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead, or a shard is not attended any more: the process has to end.
+    /// The producer is dead, a shard is not attended any more, or connections are not accepted: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
@@ -124,7 +118,7 @@ impl Application {
             let shared = Arc::clone(&shared);
             async move { shared.publisher.attend(shard).await }
         });
-        let (stop, stopped) = oneshot::channel::<()>();
+        let (mut stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
         let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
         let server = accept::Server {
@@ -141,16 +135,22 @@ impl Application {
             error = watcher => Some(format!("the kafka producer is dead: {error}")),
             // They have no end: without one, nobody on its shard would get a delivery report.
             _ended = attendants.join_next() => Some("a shard is not attended any more".to_owned()),
+            // The server has what this closes, and has ended without being asked to.
+            () = stop.closed() => Some("connections are not accepted any more".to_owned()),
         };
+        if let Some(error) = &fatal {
+            tracing::error!(error, "ingest-api has to end");
+        }
         shared.draining.store(true, Ordering::Release);
         drop(stop);
-        server.await.context("the server panicked")?;
+        let served = server.await;
         flush(shared).await;
         // Not before: who is answered late is answered as long as records are still on their way.
         shards.end();
         files.abort();
         admin.abort();
         tracing::info!("stopped");
+        served.context("the server panicked")?;
         match fatal {
             None => Ok(()),
             Some(error) => bail!(error),
@@ -218,5 +218,35 @@ async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
     .await;
     if !matches!(flushed, Ok(Ok(()))) {
         tracing::warn!("records were left in the queue, their producers got no 202");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use clap::Parser as _;
+    use tokio::{net::TcpStream, time::timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error() {
+        let config = Config::parse_from([
+            "ingest-api",
+            "--listen=127.0.0.1:0",
+            "--admin-listen=127.0.0.1:0",
+            "--kafka-brokers=127.0.0.1:1",
+            "--partition-count=12",
+            "--insecure-development-mode",
+            "--shards=1",
+        ]);
+        let application = Application::build(config).await.unwrap();
+        application.shards.break_down();
+        let address = application.local_addr().unwrap();
+        let running = timeout(Duration::from_secs(20), application.run_until_stopped(pending()));
+        let (ended, connection) = tokio::join!(running, TcpStream::connect(address));
+        assert_eq!(ended.unwrap().unwrap_err().to_string(), "the server panicked");
+        assert!(connection.is_ok());
     }
 }

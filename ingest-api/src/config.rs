@@ -23,9 +23,6 @@ const IDLE_MAX: Duration = Duration::from_secs(3_600);
 /// A sender that waits longer for an answer is rare; one that gives up earlier sends again.
 const ACK_DEADLINE_MAX: Duration = Duration::from_secs(60);
 
-/// A request's deadline has to leave room for it behind the Kafka client's.
-const LINGER_MAX: Duration = Duration::from_secs(1);
-
 /// Every request may wait for that long before anybody looks at it.
 const COALESCE_MAX: Duration = Duration::from_millis(5);
 
@@ -103,17 +100,6 @@ pub struct KafkaConfig {
     /// How long a record waits for others to be sent with it, in milliseconds.
     #[arg(long = "linger-ms", env = "INGEST_LINGER_MS", value_parser = millis, default_value = "5")]
     pub linger: Duration,
-    /// How long a record waits for others at most while very many come, in milliseconds; if few come, it waits
-    /// `--linger-ms`. At 0 it always waits `--linger-ms`.
-    #[arg(long = "linger-ms-max", env = "INGEST_LINGER_MS_MAX", value_parser = millis, default_value = "0")]
-    pub linger_max: Duration,
-}
-
-impl KafkaConfig {
-    /// How long a record waits at most before the Kafka client gets it.
-    pub const fn held_back_max(&self) -> Duration {
-        self.linger_max.saturating_sub(self.linger)
-    }
 }
 
 /// How much at once, and how long.
@@ -191,11 +177,9 @@ impl Config {
             "--public-url must be https:// and a host, without a path",
         );
         require(
-            kafka.socket_timeout <= kafka.message_timeout
-                && kafka.message_timeout + kafka.held_back_max() < limits.ack_deadline,
-            "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold, also with what --linger-ms-max has above --linger-ms added to the second: the answer follows the delivery report",
+            kafka.socket_timeout <= kafka.message_timeout && kafka.message_timeout < limits.ack_deadline,
+            "--socket-timeout-ms <= --message-timeout-ms < --ack-deadline-ms must hold: the answer follows the delivery report",
         );
-        require(kafka.linger_max <= LINGER_MAX, "--linger-ms-max must be 1000 at most");
         require(self.coalesce <= COALESCE_MAX, "--coalesce-us must be 5000 at most");
         require(limits.ack_deadline <= ACK_DEADLINE_MAX, "--ack-deadline-ms must be 60000 at most");
         require(
@@ -278,12 +262,12 @@ mod tests {
     }
 
     #[test]
-    fn the_kafka_client_has_given_up_before_a_request_does_however_long_a_record_was_held_back() {
-        let count = |linger_max: &str| {
-            let times = ["--message-timeout-ms=8500", "--linger-ms=5", "--linger-ms-max", linger_max];
-            parse(&times).problems().iter().filter(|problem| problem.contains("--linger-ms-max")).count()
+    fn the_kafka_client_has_given_up_before_a_request_does() {
+        let count = |message_timeout: &str| {
+            let config = parse(&["--ack-deadline-ms=9000", "--message-timeout-ms", message_timeout]);
+            config.problems().iter().filter(|problem| problem.contains("--message-timeout-ms")).count()
         };
-        assert_eq!((count("504"), count("505")), (0, 1));
+        assert_eq!((count("8999"), count("9000")), (0, 1));
     }
 
     #[test]

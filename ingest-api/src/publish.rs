@@ -3,21 +3,13 @@
 //!
 //! The size of a batch cannot be changed while a producer lives. When the topic's limit changes another producer takes
 //! over, once the queue of the former is empty: a client's records never overtake each other.
-//!
-//! At high rates a shard holds records back for some milliseconds, so that more of them share a request to Kafka
-//! (`publish/pace.rs`). They are in the queue all the same: counted, bounded, and with their tickets.
 
 mod desk;
-mod hold;
-mod pace;
 mod reports;
 mod tickets;
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -34,8 +26,6 @@ use service_kit::kafka_settings::KafkaSettings;
 
 use self::{
     desk::Desks,
-    hold::{Held, Hold, Put},
-    pace::Pace,
     reports::{RefusedBatch, Reports},
     tickets::Ticket,
 };
@@ -50,7 +40,6 @@ use crate::{
     error::{ApiError, Unavailable},
     kafka_client::plain,
     metrics::Metrics,
-    shards,
     topic_limits::{RECORD_BATCH_BYTES_MAX, TopicSettings},
 };
 
@@ -62,7 +51,7 @@ const RECORD_FRAME_BYTES: usize = 40;
 const HEADER_FRAME_BYTES: usize = 4;
 const BATCH_FRAME_BYTES: usize = 61;
 
-/// Records that may be in the queue, held back or with librdkafka, and the bytes of them.
+/// Records that may be in the queue, and the bytes of them.
 const QUEUE_RECORDS_MAX: u32 = 20_000;
 const QUEUE_BYTES_MAX: u32 = 128 * 1024 * 1024;
 
@@ -91,13 +80,6 @@ pub trait Publish: Send + Sync + 'static {
 
 type Producer = ThreadedProducer<Reports>;
 
-/// A record in the queue.
-struct Letter {
-    record: EncodedRecord,
-    to: Destination,
-    ticket: Ticket,
-}
-
 const QUEUE_FULL: ApiError = ApiError::Unavailable(Unavailable::QueueFull);
 
 /// Keeps records in a Kafka topic.
@@ -108,30 +90,18 @@ pub struct KafkaPublisher {
     refused: Arc<RefusedBatch>,
     desks: Arc<Desks>,
     queue: Arc<Budget>,
-    /// How many records have come.
-    entered: AtomicU64,
-    /// What each shard holds back. Locked before the producer, where both are.
-    holds: Vec<Hold<Letter>>,
     /// Held for reading while a record enters the queue. None while one producer takes over from another.
     producer: RwLock<Option<Producer>>,
 }
 
 impl KafkaPublisher {
     /// A producer; connects by itself. Each of so many shards has to [`attend`](Self::attend).
-    ///
-    /// # Errors
-    /// A setting that librdkafka refuses.
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
-        let longest = config.held_back_max();
-        let partitions = u64::try_from(config.partition_count.get()).unwrap_or(1);
-        let epoch = Instant::now();
         let publisher = Self {
             admin: client(config).create()?,
             config: config.clone(),
             desks: Arc::new(Desks::new(shards, &metrics)),
             queue: Budget::new(Level::new(QUEUE_RECORDS_MAX), Level::new(QUEUE_BYTES_MAX)),
-            entered: AtomicU64::new(0),
-            holds: (0..shards).map(|_| Hold::new(Pace::new(longest, partitions, epoch))).collect(),
             metrics,
             refused: Arc::default(),
             producer: RwLock::new(None),
@@ -167,8 +137,7 @@ impl KafkaPublisher {
             .set("compression.type", "lz4")
             // Of records in quarantine; messages name their partition.
             .set("partitioner", "murmur2_random")
-            // Never reached: a record that was held back must not be refused for want of room, while one behind it is
-            // not.
+            // Never reached: the queue's own limits come first.
             .set("queue.buffering.max.messages", (2 * QUEUE_RECORDS_MAX).to_string())
             .set("queue.buffering.max.kbytes", (2 * QUEUE_BYTES_MAX / 1024).to_string())
             // Of one record, before it is compressed: a webhook that is quarantined whole, with its headers. What a
@@ -183,62 +152,18 @@ impl KafkaPublisher {
             })
     }
 
-    /// Hands over what this shard, the one of this number, holds back, and hands out the reports about it; for as long
-    /// as it lives.
+    /// Hands out the reports about what this shard, the one of this number, has put into the queue; for as long as it
+    /// lives.
     pub async fn attend(&self, shard: usize) {
-        let (Some(desk), Some(hold)) = (self.desks.of_shard(shard), self.holds.get(shard)) else { return };
-        tokio::join!(desk.attend(), self.hand_over_when_due(hold));
-    }
-
-    async fn hand_over_when_due(&self, hold: &Hold<Letter>) {
-        loop {
-            hold.due().await;
-            self.hand_over(hold);
+        if let Some(desk) = self.desks.of_shard(shard) {
+            desk.attend().await;
         }
-    }
-
-    /// Hands over what is held back. While one producer takes over from another it stays.
-    fn hand_over(&self, hold: &Hold<Letter>) {
-        let mut held = hold.lock();
-        if let Some(producer) = self.producer().as_ref() {
-            self.send_all(producer, &mut held);
-            held.forget_refused();
-        }
-    }
-
-    /// Gives librdkafka what was held back.
-    fn send_all(&self, producer: &Producer, held: &mut Held<Letter>) {
-        held.hand_over(
-            |letter| letter.record.key.as_str(),
-            |letter| self.send(producer, letter),
-            |Letter { ticket, .. }, error| self.desks.of(ticket).post(ticket, Err(error)),
-        );
-    }
-
-    /// Takes a record in, which is held back or not.
-    fn enter(&self, letter: Letter, now: Instant) -> Result<(), ApiError> {
-        let entered = self.entered.fetch_add(1, Ordering::Relaxed) + 1;
-        let Some(hold) = shards::current().and_then(|shard| self.holds.get(shard)) else {
-            return self.send(self.producer().as_ref().ok_or(QUEUE_FULL)?, &letter);
-        };
-        let mut held = hold.lock();
-        let producer = self.producer();
-        let producer = producer.as_ref().ok_or(QUEUE_FULL)?;
-        if let Some(unavailable) = held.refused(&letter.record.key) {
-            return Err(ApiError::Unavailable(unavailable));
-        }
-        match held.put(letter, entered, now) {
-            Put::Now(letter) => return self.send(producer, &letter),
-            Put::First => hold.announce(),
-            Put::Behind => {}
-            Put::Full => self.send_all(producer, &mut held),
-        }
-        Ok(())
     }
 
     /// Gives a record to librdkafka.
-    fn send(&self, producer: &Producer, letter: &Letter) -> Result<(), ApiError> {
-        let Letter { record, to, ticket: Ticket(ticket) } = letter;
+    fn send(&self, record: &EncodedRecord, to: Destination, Ticket(ticket): Ticket) -> Result<(), ApiError> {
+        let producer = self.producer();
+        let producer = producer.as_ref().ok_or(QUEUE_FULL)?;
         let headers = record
             .headers
             .iter()
@@ -247,9 +172,9 @@ impl KafkaPublisher {
             });
         let base = match to {
             Destination::Messages(partition) => {
-                BaseRecord::with_opaque_to(&self.config.topic, *ticket).partition(partition.0)
+                BaseRecord::with_opaque_to(&self.config.topic, ticket).partition(partition.0)
             }
-            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, *ticket),
+            Destination::Quarantine => BaseRecord::with_opaque_to(&self.config.quarantine_topic, ticket),
         };
         let base = base.key(&record.key).payload(&record.value).headers(headers);
         // Refused before it is in any batch, so its size is its own.
@@ -328,12 +253,8 @@ impl KafkaPublisher {
         }
     }
 
-    /// Hands over what is held back and waits until the queue is empty, for `timeout` at most.
-    ///
-    /// # Errors
-    /// Records are left.
+    /// Waits until the queue is empty, for `timeout` at most.
     pub fn flush(&self, timeout: Duration) -> KafkaResult<()> {
-        self.holds.iter().for_each(|hold| self.hand_over(hold));
         self.producer().as_ref().map_or(Ok(()), |producer| producer.flush(timeout))
     }
 }
@@ -369,11 +290,9 @@ impl Publish for KafkaPublisher {
     ) -> Result<Acknowledgement, ApiError> {
         let batch_bytes = batch_bytes(&record);
         let room = self.queue.take(u32::try_from(batch_bytes).unwrap_or(u32::MAX)).ok_or(QUEUE_FULL)?;
-        let now = Instant::now();
-        let queued = Queued { since: now, batch_bytes, admitted, room: Some(room) };
+        let queued = Queued { since: Instant::now(), batch_bytes, admitted, room: Some(room) };
         let acknowledgement = self.desks.here().issue(queued).ok_or(QUEUE_FULL)?;
-        let letter = Letter { record, to, ticket: acknowledgement.ticket() };
-        match self.enter(letter, now) {
+        match self.send(&record, to, acknowledgement.ticket()) {
             Ok(()) => Ok(acknowledgement),
             Err(error) => {
                 acknowledgement.cancel();

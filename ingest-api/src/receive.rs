@@ -58,9 +58,6 @@ pub async fn receive<P>(
 }
 
 /// [`receive`], from whom `claim` says.
-///
-/// # Errors
-/// As [`receive`].
 pub async fn receive_from<'a, P>(
     shared: &Shared<P>,
     claim: impl FnOnce() -> Result<Claim<'a>, ApiError>,
@@ -198,6 +195,7 @@ async fn collect(
     Ok(whole.freeze())
 }
 
-fn now() -> Timestamp {
+/// The time that is written on what comes now.
+pub fn now() -> Timestamp {
     i64::try_from(unix_time().as_micros()).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
 }

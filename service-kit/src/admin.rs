@@ -17,15 +17,9 @@ use tokio::net::TcpListener;
 /// What a service says of itself.
 pub trait Health: Send + Sync + 'static {
     /// Whether the process turns; the reason if not.
-    ///
-    /// # Errors
-    /// What stands still.
     fn live(&self) -> Result<(), String>;
 
     /// Whether the process does its work; the reason if not.
-    ///
-    /// # Errors
-    /// What it waits for.
     fn ready(&self) -> Result<(), String>;
 
     /// The metrics, brought up to date.
@@ -42,9 +36,6 @@ pub fn router(health: Arc<impl Health>) -> Router {
 }
 
 /// Serves the admin port until `stop` completes.
-///
-/// # Errors
-/// The listener failed.
 pub async fn serve(
     listener: TcpListener,
     health: Arc<impl Health>,
@@ -68,25 +59,29 @@ fn exposition(registry: &Registry) -> Response {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use axum::{body::Body, http::Request};
     use tower::ServiceExt as _;
 
     use super::*;
 
-    struct Starting(Registry);
+    /// A process that is live, and ready or not.
+    pub(crate) struct Process {
+        pub(crate) ready: Result<(), String>,
+        pub(crate) registry: Registry,
+    }
 
-    impl Health for Starting {
+    impl Health for Process {
         fn live(&self) -> Result<(), String> {
             Ok(())
         }
 
         fn ready(&self) -> Result<(), String> {
-            Err("no partition assigned yet".to_owned())
+            self.ready.clone()
         }
 
         fn metrics(&self) -> &Registry {
-            &self.0
+            &self.registry
         }
     }
 
@@ -94,7 +89,9 @@ mod tests {
     async fn a_starting_service_is_live_but_not_ready() {
         for (path, status) in [("/livez", 200), ("/readyz", 503), ("/metrics", 200), ("/", 404)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
-            let reply = router(Arc::new(Starting(Registry::new()))).oneshot(request).await.unwrap();
+            let ready = Err("no partition assigned yet".to_owned());
+            let starting = Process { ready, registry: Registry::new() };
+            let reply = router(Arc::new(starting)).oneshot(request).await.unwrap();
             assert_eq!(reply.status(), status, "{path}");
         }
     }

@@ -65,17 +65,11 @@ pub struct SettingsError(pub Vec<String>);
 
 impl KafkaSettings {
     /// Reads the file at this path; as clap's `value_parser` it is read with the command line.
-    ///
-    /// # Errors
-    /// [`SettingsError`] with everything that is wrong.
     pub fn load(path: &str) -> Result<Self, SettingsError> {
         Self::parse(&read(path).map_err(|error| SettingsError(vec![error]))?, read)
     }
 
     /// Reads settings from the text of a file; `file` reads another one.
-    ///
-    /// # Errors
-    /// [`SettingsError`] with everything that is wrong.
     pub fn parse(text: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<Self, SettingsError> {
         let mut settings = Self::default();
         let mut problems = Vec::new();

@@ -75,28 +75,12 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::admin::{self, Health};
-
-    struct Process(Result<(), String>, Registry);
-
-    impl Health for Process {
-        fn live(&self) -> Result<(), String> {
-            Ok(())
-        }
-
-        fn ready(&self) -> Result<(), String> {
-            self.0.clone()
-        }
-
-        fn metrics(&self) -> &Registry {
-            &self.1
-        }
-    }
+    use crate::admin::{self, tests::Process};
 
     async fn process(ready: Result<(), String>) -> SocketAddr {
         let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let process = Arc::new(Process(ready, Registry::new()));
+        let process = Arc::new(Process { ready, registry: Registry::new() });
         drop(crate::spawn("admin", admin::serve(listener, process, std::future::pending())));
         address
     }

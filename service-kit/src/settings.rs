@@ -3,17 +3,11 @@
 use std::{num::ParseIntError, time::Duration};
 
 /// A time in whole milliseconds.
-///
-/// # Errors
-/// It is no such number.
 pub fn millis(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_millis)
 }
 
 /// A time in whole microseconds.
-///
-/// # Errors
-/// It is no such number.
 pub fn micros(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_micros)
 }

@@ -8,7 +8,7 @@ use crate::{
     decode::BodyKind,
     jwt,
     request::Request,
-    template::{Parts, Template, from_base64, from_hex},
+    template::{Parts, Template, from_base64},
 };
 
 /// Signatures that are looked at of one request, at most.
@@ -120,7 +120,7 @@ impl Encoding {
     fn decode(self, text: &str) -> Option<Vec<u8>> {
         match self {
             Self::Text => Some(text.as_bytes().to_vec()),
-            Self::Hex => from_hex(text),
+            Self::Hex => hex::decode(text).ok(),
             Self::Base64 => from_base64(text),
         }
     }

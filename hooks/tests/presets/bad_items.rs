@@ -4,44 +4,32 @@ use hooks::{Item, reading::Reason, walk::Lost};
 use rstest::rstest;
 
 use super::{
-    reading::{hook, messages, received_at},
-    sample,
+    reading::{hook, messages, read_body, received_at},
+    sample_text,
 };
+
+const PHONE: &str = r#""from": "447700900123""#;
+const NO_PHONE: &str = r#""from": "Shop""#;
+const TWO_PHONES: &str = r#""from": "447700900199", "from": "447700900123""#;
 
 #[test]
 fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
-    let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
-    let body = body.replacen("\"from\": \"447700900123\"", "\"from\": \"Shop\"", 1);
-    let hook = hook("whatsapp-cloud");
-    let reading = hook.read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let body = sample_text("whatsapp_cloud.json").replacen(PHONE, NO_PHONE, 1);
+    let reading = read_body("whatsapp-cloud", body.as_bytes());
     let [Item::Bad(bad), Item::Message { .. }, Item::Message { .. }] = &reading.items[..] else {
         panic!("{:?}", reading.items)
     };
     assert_eq!((bad.reason.clone(), bad.client_id), (Reason::NoAddress, None));
     assert!(bad.document.contains("wamid.EXAMPLE0000000000000001"), "{}", bad.document);
     assert!(!bad.document.contains("wamid.EXAMPLE0000000000000002"), "{}", bad.document);
-    let again = hook.read_document(bad.document.as_bytes(), received_at(), &|_| true).unwrap();
+    let again = read_body("whatsapp-cloud", bad.document.as_bytes());
     let [Item::Bad(same)] = &again.items[..] else { panic!("{:?}", again.items) };
     assert_eq!(same, bad);
 }
 
 #[rstest]
-#[case::dialog360(
-    "360dialog",
-    "whatsapp_cloud.json",
-    "\"from\": \"447700900123\"",
-    "\"from\": \"Shop\"",
-    "no_address",
-    2
-)]
-#[case::infobip(
-    "infobip-sms",
-    "infobip.json",
-    "\"from\": \"447700900123\"",
-    "\"from\": \"Shop\"",
-    "no_address",
-    1
-)]
+#[case::dialog360("360dialog", "whatsapp_cloud.json", PHONE, NO_PHONE, "no_address", 2)]
+#[case::infobip("infobip-sms", "infobip.json", PHONE, NO_PHONE, "no_address", 1)]
 #[case::wazzup(
     "wazzup",
     "wazzup.json",
@@ -60,14 +48,7 @@ fn a_bad_item_costs_its_neighbours_nothing_and_can_be_read_again() {
 )]
 #[case::bandwidth("bandwidth", "bandwidth.json", "[", "[{\"type\": \"message-received\"},", "no_source", 1)]
 #[case::alibaba("alibaba-sms", "alibaba_sms.json", "[", "[{},", "no_source", 1)]
-#[case::a_phone_twice(
-    "whatsapp-cloud",
-    "whatsapp_cloud.json",
-    "\"from\": \"447700900123\"",
-    "\"from\": \"447700900199\", \"from\": \"447700900123\"",
-    "duplicate_key",
-    2
-)]
+#[case::a_phone_twice("whatsapp-cloud", "whatsapp_cloud.json", PHONE, TWO_PHONES, "duplicate_key", 2)]
 #[case::an_id_twice_in_another_spelling(
     "infobip-sms",
     "infobip.json",
@@ -92,10 +73,10 @@ fn a_bad_item_of_each_provider_that_sends_several_costs_its_neighbours_nothing(
     #[case] reason: &str,
     #[case] kept: usize,
 ) {
-    let body = String::from_utf8(sample(file)).unwrap();
+    let body = sample_text(file);
     assert!(body.contains(good), "{file} has changed");
     let body = body.replacen(good, bad, 1);
-    let reading = hook(preset).read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let reading = read_body(preset, body.as_bytes());
     let Some(Item::Bad(first)) = reading.items.first() else { panic!("{:?}", reading.items) };
     assert_eq!((first.reason.as_str(), messages(&reading).len()), (reason, kept));
     assert_eq!(reading.items.len(), kept + 1);
@@ -103,22 +84,19 @@ fn a_bad_item_of_each_provider_that_sends_several_costs_its_neighbours_nothing(
 
 #[test]
 fn an_item_with_a_member_twice_is_nobodys_and_is_the_same_item_when_it_is_read_again() {
-    let body = String::from_utf8(sample("infobip.json")).unwrap();
-    let body = body.replacen("\"from\":", "\"from\": \"447700900199\", \"from\":", 1);
-    let hook = hook("infobip-sms");
-    let reading = hook.read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let body = sample_text("infobip.json").replacen("\"from\":", "\"from\": \"447700900199\", \"from\":", 1);
+    let reading = read_body("infobip-sms", body.as_bytes());
     let [Item::Bad(bad), Item::Message { .. }] = &reading.items[..] else { panic!("{:?}", reading.items) };
     assert_eq!((bad.reason.clone(), bad.client_id), (Reason::Twice, None));
     assert!(bad.document.contains("447700900199") && !bad.document.contains("second of two"));
-    let again = hook.read_document(bad.document.as_bytes(), received_at(), &|_| true).unwrap();
+    let again = read_body("infobip-sms", bad.document.as_bytes());
     let [Item::Bad(same)] = &again.items[..] else { panic!("{:?}", again.items) };
     assert_eq!(same, bad);
 }
 
 #[test]
 fn a_member_twice_around_the_items_leaves_the_request_unread() {
-    let body = String::from_utf8(sample("infobip.json")).unwrap();
-    let body = body.replacen("\"results\":", "\"results\": [], \"results\":", 1);
+    let body = sample_text("infobip.json").replacen("\"results\":", "\"results\": [], \"results\":", 1);
     let unread = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap_err();
     assert_eq!(unread.0, Lost::Twice);
 }

@@ -25,6 +25,10 @@ fn sample(file: &str) -> Vec<u8> {
     body
 }
 
+fn sample_text(file: &str) -> String {
+    String::from_utf8(sample(file)).unwrap()
+}
+
 fn description(preset: &str, changes: &str) -> Description {
     presets::read(presets::text(preset).unwrap(), toml::from_str::<Table>(changes).unwrap()).unwrap()
 }

@@ -4,7 +4,7 @@ use hooks::{Hook, Item, Reading};
 use rstest::rstest;
 use schemas::{Message, Timestamp};
 
-use super::{SECRET, description, sample};
+use super::{SECRET, description, sample, sample_text};
 
 /// A hook of which it does not matter who sends.
 pub fn hook(preset: &str) -> Hook {
@@ -17,8 +17,12 @@ pub fn received_at() -> Timestamp {
     Timestamp::parse("2026-11-24T04:35:01Z").unwrap()
 }
 
+pub fn read_body(preset: &str, body: &[u8]) -> Reading {
+    hook(preset).read_document(body, received_at(), &|_| true).unwrap()
+}
+
 fn read(preset: &str, file: &str) -> Reading {
-    hook(preset).read_document(&sample(file), received_at(), &|_| true).unwrap()
+    read_body(preset, &sample(file))
 }
 
 pub fn messages(reading: &Reading) -> Vec<&Message> {
@@ -193,11 +197,9 @@ fn an_event_that_is_no_message_costs_nothing(
     #[case] of_an_event: &str,
     #[case] name: &str,
 ) {
-    let body = String::from_utf8(sample(file)).unwrap();
+    let body = sample_text(file);
     assert!(body.contains(of_a_message), "{file} has changed");
-    let reading = hook(preset)
-        .read_document(body.replace(of_a_message, of_an_event).as_bytes(), received_at(), &|_| true)
-        .unwrap();
+    let reading = read_body(preset, body.replace(of_a_message, of_an_event).as_bytes());
     assert!(reading.items.is_empty());
     assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [(name.to_owned(), 1)]);
 }
@@ -212,16 +214,16 @@ fn a_message_that_does_not_say_what_it_is_is_kept(
     #[case] named: &str,
     #[case] unnamed: &str,
 ) {
-    let body = String::from_utf8(sample(file)).unwrap().replacen(named, unnamed, 1);
-    let reading = hook(preset).read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let body = sample_text(file).replacen(named, unnamed, 1);
+    let reading = read_body(preset, body.as_bytes());
     assert_eq!((messages(&reading).len(), reading.skipped.len()), (1, 0));
 }
 
 #[test]
 fn a_status_among_messages_is_skipped_alone() {
-    let body = String::from_utf8(sample("infobip.json")).unwrap();
+    let body = sample_text("infobip.json");
     let body = body.replacen("\"smsCount\": 1", "\"status\": {\"name\": \"DELIVERED_TO_HANDSET\"}", 1);
-    let reading = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let reading = read_body("infobip-sms", body.as_bytes());
     assert_eq!((messages(&reading).len(), reading.items.len()), (1, 1));
     assert_eq!(reading.skipped.into_iter().collect::<Vec<_>>(), [("status".to_owned(), 1)]);
 }
@@ -237,18 +239,17 @@ fn a_message_that_is_delivered_again_is_the_same_message(
     #[case] first: &str,
     #[case] then: &str,
 ) {
-    let body = String::from_utf8(sample(file)).unwrap();
+    let body = sample_text(file);
     assert!(body.contains(first), "{file} has changed");
     let again = body.replace(first, then);
-    let again = hook(preset).read_document(again.as_bytes(), received_at(), &|_| true).unwrap();
+    let again = read_body(preset, again.as_bytes());
     assert_eq!(messages(&again), messages(&read(preset, file)));
 }
 
 #[test]
 fn a_time_that_cannot_be_read_is_left_out_and_said() {
-    let body = String::from_utf8(sample("telegram.json")).unwrap();
-    let body = body.replace("\"date\": 1795494900", "\"date\": \"soon\"");
-    let reading = hook("telegram").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let body = sample_text("telegram.json").replace("\"date\": 1795494900", "\"date\": \"soon\"");
+    let reading = read_body("telegram", body.as_bytes());
     let [Item::Message { message, is_time_unreadable: true, .. }] = &reading.items[..] else {
         panic!("{:?}", reading.items)
     };
@@ -257,7 +258,7 @@ fn a_time_that_cannot_be_read_is_left_out_and_said() {
 
 #[test]
 fn the_identity_is_the_phone_unless_it_is_asked_otherwise_and_the_rest_are_aliases() {
-    let body = String::from_utf8(sample("whatsapp_cloud.json")).unwrap();
+    let body = sample_text("whatsapp_cloud.json");
     let both = body.replacen("\"from\":", "\"from_user_id\": \"GB.7\", \"from\":", 1);
     let read = |identity: &str| {
         let changes = format!("identity = \"{identity}\"");
@@ -277,7 +278,7 @@ fn what_is_around_many_bad_items_is_not_quarantined_with_each() {
     let around = "x".repeat(100_000);
     let items = vec!["{}"; 500].join(",");
     let body = format!("{{\"around\": \"{around}\", \"results\": [{items}]}}");
-    let reading = hook("infobip-sms").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let reading = read_body("infobip-sms", body.as_bytes());
     let documents: Vec<&str> = reading
         .items
         .iter()
@@ -293,9 +294,8 @@ fn what_is_around_many_bad_items_is_not_quarantined_with_each() {
 
 #[test]
 fn a_text_beyond_all_bounds_is_quarantined_and_not_cut() {
-    let body = String::from_utf8(sample("telnyx.json")).unwrap();
-    let body = body.replace("Hello there", &"\\u00e9".repeat(100_000));
-    let reading = hook("telnyx").read_document(body.as_bytes(), received_at(), &|_| true).unwrap();
+    let body = sample_text("telnyx.json").replace("Hello there", &"\\u00e9".repeat(100_000));
+    let reading = read_body("telnyx", body.as_bytes());
     let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items.len()) };
     assert_eq!(bad.reason.as_str(), "too_long");
     assert_eq!(bad.document, body);

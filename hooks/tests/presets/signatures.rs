@@ -8,15 +8,15 @@ use hooks::{
 };
 use http::{HeaderMap, HeaderName};
 use rstest::rstest;
-use schemas::Timestamp;
 use serde_json::Value;
 
-use super::{SECRET, description, sample, samples};
+use super::{SECRET, description, reading::received_at, sample, sample_text, samples};
 
 /// 2026-11-24T04:35:00Z, when all samples were sent.
 const NOW: u64 = 1_795_494_900;
 
 /// The signature vectors: file, and what its provider put into the head.
+#[derive(Clone)]
 struct Vector {
     file: String,
     secret: String,
@@ -84,12 +84,7 @@ fn each_vector_is_proven_and_nothing_else_is() {
             changed[at] ^= 1;
             assert_eq!(check(&own, vector, &changed, NOW), Err(Refused::Signature), "{file}, byte {at}");
         }
-        let another_url = Vector {
-            url: format!("{}?x=1", vector.url),
-            headers: vector.headers.clone(),
-            file: file.clone(),
-            secret: String::new(),
-        };
+        let another_url = Vector { url: format!("{}?x=1", vector.url), ..vector.clone() };
         let signs_url = !vector.url.is_empty();
         assert_eq!(check(&own, &another_url, &body, NOW).is_err(), signs_url, "{file}: another URL");
     }
@@ -169,8 +164,7 @@ fn a_secret_in_the_query_is_known_and_is_not_quarantined(#[case] secret: &str, #
     assert_eq!(hook.signer().head(&request), Ok(Head::Proven));
     let another = Request { url: "https://t/h?key=another-secret-of-32-characters!", ..request };
     assert_eq!(hook.signer().head(&another), Err(Refused::Signature));
-    let received_at = Timestamp::parse("2026-11-24T04:35:01Z").unwrap();
-    let reading = hook.read(&request, b"", received_at, &|_| true).unwrap();
+    let reading = hook.read(&request, b"", received_at(), &|_| true).unwrap();
     let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items) };
     assert!(bad.document.ends_with("&key=***"), "{}", bad.document);
 }
@@ -182,14 +176,13 @@ fn a_secret_in_the_query_is_known_and_is_not_quarantined(#[case] secret: &str, #
 #[case::a_number("1234567890123456", "1234567890123456")]
 fn a_secret_in_the_body_is_known_and_is_not_quarantined(#[case] secret: &str, #[case] written: &str) {
     let hook = Hook::new(&description("evolution", ""), &[secret.to_owned()], &[]).unwrap();
-    let body = String::from_utf8(sample("evolution.json")).unwrap();
-    let body =
-        body.replace("\"EXAMPLE-KEY-IN-THE-BODY\"", written).replace("447700900123@s.whatsapp.net", "shop");
+    let body = sample_text("evolution.json")
+        .replace("\"EXAMPLE-KEY-IN-THE-BODY\"", written)
+        .replace("447700900123@s.whatsapp.net", "shop");
     let headers = HeaderMap::new();
     let request = Request { headers: &headers, url: "https://t/h", path_secret: None, now: NOW };
     assert_eq!(hook.signer().body(&request, body.as_bytes()), Ok(()));
-    let received_at = Timestamp::parse("2026-11-24T04:35:01Z").unwrap();
-    let reading = hook.read(&request, body.as_bytes(), received_at, &|_| true).unwrap();
+    let reading = hook.read(&request, body.as_bytes(), received_at(), &|_| true).unwrap();
     let [Item::Bad(bad)] = &reading.items[..] else { panic!("{:?}", reading.items) };
     assert_eq!(bad.document, body.replace(written, "\"***\""));
 }
@@ -230,7 +223,7 @@ fn a_preset_says_that_its_signature_was_checked_if_there_is_a_vector_of_it() {
 
 #[test]
 fn meta_is_answered_its_challenge_if_it_knows_the_token() {
-    let query = String::from_utf8(sample("meta_challenge.query")).unwrap();
+    let query = sample_text("meta_challenge.query");
     let url = format!("https://telex.example/v1/hooks/whatsapp?{query}");
     let headers = HeaderMap::new();
     let request = Request { headers: &headers, url: &url, path_secret: None, now: NOW };

@@ -1,6 +1,6 @@
 //! `ingest-api hooks check`: what a description makes of a sample, before a provider is pointed at it.
 
-use std::{path::PathBuf, time::SystemTime};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -9,8 +9,10 @@ use hooks::{
     Description, Hook, Item, Request, presets,
     signature::{Scheme, Signature, Signer},
 };
-use schemas::{Others, Timestamp, record};
+use schemas::{Others, record};
 use serde_json::{Value, json};
+
+use crate::receive::now;
 
 /// Checks a description, and shows what it makes of a sample.
 #[derive(Debug, Args)]
@@ -125,9 +127,4 @@ fn shown(item: &Item) -> Value {
             json!({ "quarantined": bad.reason.as_str(), "detail": bad.reason.detail(), "document": bad.document })
         }
     }
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    i64::try_from(since.as_micros()).ok().and_then(Timestamp::from_micros).unwrap_or(Timestamp::EPOCH)
 }

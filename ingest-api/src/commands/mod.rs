@@ -62,10 +62,8 @@ fn list() -> anyhow::Result<()> {
 
 #[expect(clippy::print_stdout, reason = "it is what the command is for")]
 fn show(preset: &str) -> anyhow::Result<()> {
-    let text = presets::text(preset);
-    print!(
-        "{}",
-        text.ok_or_else(|| anyhow::anyhow!("there is no preset {preset:?}: see ingest-api hooks list"))?
-    );
+    let text = presets::text(preset)
+        .ok_or_else(|| anyhow::anyhow!("there is no preset {preset:?}: see ingest-api hooks list"))?;
+    print!("{text}");
     Ok(())
 }

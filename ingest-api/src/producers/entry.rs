@@ -56,15 +56,7 @@ impl ApiKey {
     /// From 64 hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut digest = [0; 32];
-        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-        if pairs.len() != digest.len() || !rest.is_empty() {
-            return None;
-        }
-        for (byte, pair) in digest.iter_mut().zip(pairs) {
-            let [high, low] = pair.map(|digit| char::from(digit).to_digit(16));
-            *byte = u8::try_from(high? * 16 + low?).ok()?;
-        }
-        Some(Self(digest))
+        hex::decode_to_slice(text, &mut digest).ok().map(|()| Self(digest))
     }
 
     /// Whether it is the same, in constant time.

@@ -129,9 +129,6 @@ pub struct HookClaim<'a> {
 
 impl HookClaim<'_> {
     /// On whose behalf the webhook is, whose body is as it was sent.
-    ///
-    /// # Errors
-    /// It is not from the provider.
     pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
         self.hook.hook.signer().body(&self.request, body)?;
         Ok(Principal::Producer(Arc::clone(&self.hook.producer)))

@@ -96,9 +96,6 @@ impl Claim<'_> {
     }
 
     /// Who sent `body`, which is as it was sent.
-    ///
-    /// # Errors
-    /// Nobody who is known.
     pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
         match self {
             Self::Proven(principal) => Ok(principal.clone()),

@@ -2,7 +2,6 @@
 //! rates, reloads.
 
 use std::{
-    path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -19,7 +18,7 @@ use serde_json::json;
 use service_kit::clock::unix_time;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Answer, Api, BATCH, Fate, Frames, MESSAGES, message};
+use crate::harness::{Answer, Api, BATCH, Fate, Frames, MESSAGES, Temporary, message};
 
 const KEY: [u8; 24] = [1; 24];
 const OLD_KEY: [u8; 24] = [2; 24];
@@ -28,7 +27,7 @@ const API_KEY: &str = "an-api-key-of-forty-characters-0123456789";
 /// An API with a producers file.
 struct Signed {
     api: Api,
-    file: PathBuf,
+    file: Temporary,
 }
 
 fn secret(key: &[u8]) -> String {
@@ -37,7 +36,7 @@ fn secret(key: &[u8]) -> String {
 
 fn producers(secrets: &[&[u8]], more: &str) -> String {
     let secrets = secrets.iter().map(|key| secret(key)).collect::<Vec<_>>().join(", ");
-    let digest: String = Sha256::digest(API_KEY).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = hex::encode(Sha256::digest(API_KEY));
     format!(
         "[[producers]]\nname = \"crm\"\nsecrets = [{secrets}]\napi_keys = [{{ sha256 = \"{digest}\" }}]\n\
          external_client_ids = [\"shop\"]\n{more}\n"
@@ -51,10 +50,8 @@ impl Signed {
 
     /// With this producers file and more settings.
     fn of(text: &str, more: &[&str]) -> Self {
-        let name = format!("telex-authentication-{}-{:?}", std::process::id(), std::thread::current().id());
-        let file = std::env::temp_dir().join(name.replace(['(', ')'], ""));
-        std::fs::write(&file, text).unwrap();
-        let setting = format!("--producers-file={}", file.display());
+        let file = Temporary::new("authentication", text);
+        let setting = format!("--producers-file={}", file.path());
         let settings: Vec<&str> = more.iter().copied().chain([setting.as_str()]).collect();
         Self { api: Api::with(&settings, |_| Fate::Kept), file }
     }
@@ -77,14 +74,8 @@ impl Signed {
     }
 
     fn rewrite(&self, text: &str) {
-        std::fs::write(&self.file, text).unwrap();
+        std::fs::write(self.file.path(), text).unwrap();
         self.api.shared.producers.as_ref().unwrap().refresh(false);
-    }
-}
-
-impl Drop for Signed {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.file).ok();
     }
 }
 

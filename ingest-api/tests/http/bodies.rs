@@ -11,6 +11,8 @@ use serde_json::{Value, json};
 
 use crate::harness::{Api, BATCH, Fate, Frames, MESSAGES, message, request, with};
 
+const OUT_OF_RANGE: &str = "timestamp_out_of_range";
+
 #[rstest]
 #[case::empty("")]
 #[case::words("SECRET")]
@@ -138,18 +140,8 @@ async fn a_client_without_a_phone_and_aliases_are_written_as_version_3() {
 
 #[rstest]
 #[case::half_an_emoji(r#""text":"hi \ud83d""#, "hi \u{fffd}", "/text", "lone_surrogate")]
-#[case::a_clock_ahead(
-    r#""text":"hi","sent_at":"9999-01-01T00:00:00Z""#,
-    "hi",
-    "/sent_at",
-    "timestamp_out_of_range"
-)]
-#[case::a_clock_at_zero(
-    r#""text":"hi","sent_at":"1970-01-01T00:00:00Z""#,
-    "hi",
-    "/sent_at",
-    "timestamp_out_of_range"
-)]
+#[case::a_clock_ahead(r#""text":"hi","sent_at":"9999-01-01T00:00:00Z""#, "hi", "/sent_at", OUT_OF_RANGE)]
+#[case::a_clock_at_zero(r#""text":"hi","sent_at":"1970-01-01T00:00:00Z""#, "hi", "/sent_at", OUT_OF_RANGE)]
 #[case::an_alias_that_is_none(
     r#""text":"hi","aliases":["username:a\u200bb","12025550143"]"#,
     "hi",

@@ -2,6 +2,8 @@
 
 use std::{
     collections::VecDeque,
+    fs,
+    path::PathBuf,
     pin::Pin,
     sync::{
         Arc, Mutex,
@@ -216,6 +218,28 @@ pub fn with(field: &str, value: impl Into<Value>) -> String {
     let mut message = message("shop", "m-1");
     message[field] = value.into();
     message.to_string()
+}
+
+/// A file of one test, for as long as it is held.
+pub struct Temporary(PathBuf);
+
+impl Temporary {
+    pub fn new(name: &str, bytes: impl AsRef<[u8]>) -> Self {
+        let (process, test) = (std::process::id(), std::thread::current().id());
+        let path = std::env::temp_dir().join(format!("telex-{process}-{test:?}-{name}"));
+        fs::write(&path, bytes).unwrap();
+        Self(path)
+    }
+
+    pub fn path(&self) -> &str {
+        self.0.to_str().unwrap()
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _gone = fs::remove_file(&self.0).is_err();
+    }
 }
 
 /// A body of unknown length that comes frame by frame, and may break or never end.

@@ -2,11 +2,12 @@
 
 use std::{
     fs,
-    path::PathBuf,
     process::{Command, Output},
 };
 
 use rstest::rstest;
+
+use crate::harness::Temporary;
 
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../hooks/tests/samples");
 const SECRET: &str = "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS";
@@ -32,27 +33,6 @@ fn refused(arguments: &[&str]) -> String {
     let Output { status, stdout, stderr } = run(arguments);
     assert_eq!(status.code(), Some(1), "{}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap()
-}
-
-/// A file for as long as it is held.
-struct Temporary(PathBuf);
-
-impl Temporary {
-    fn new(name: &str, bytes: &[u8]) -> Self {
-        let path = std::env::temp_dir().join(format!("telex-hooks-{}-{name}", std::process::id()));
-        fs::write(&path, bytes).unwrap();
-        Self(path)
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        let _gone = fs::remove_file(&self.0).is_err();
-    }
 }
 
 #[test]
@@ -93,7 +73,7 @@ fn a_signature_is_checked_with_the_secret_of_the_environment(
 ) {
     let body = fs::read(format!("{SAMPLES}/chatwoot.json")).unwrap();
     // An editor's last newline is not signed.
-    let sample = Temporary::new(&format!("chatwoot-{now}-{digits}"), body.trim_ascii_end());
+    let sample = Temporary::new("chatwoot", body.trim_ascii_end());
     let signature = format!("X-Chatwoot-Signature: sha256={digits}");
     let signed_at = format!("X-Chatwoot-Timestamp: {SIGNED_AT}");
     let mut arguments = vec!["check", "chatwoot", "--sample", sample.path(), "--secret-env", "HOOK_SECRET"];

@@ -73,6 +73,13 @@ impl Files {
     }
 }
 
+/// A server with a certificate of this authority.
+async fn serve(files: &Files, authority: &Authority, client_ca: Option<&str>, api: Api) -> Server {
+    files.write(&issue(authority));
+    let certificates = files.load(client_ca, &api).unwrap();
+    Server::over(api, Some(certificates)).await
+}
+
 impl Drop for Files {
     fn drop(&mut self) {
         std::fs::remove_dir_all(&self.0).ok();
@@ -109,10 +116,7 @@ async fn connect(
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_1_2_and_1_3_are_spoken_and_http_1_1_only() {
     let (files, authority) = (Files::new("versions"), authority());
-    files.write(&issue(&authority));
-    let api = Api::new();
-    let certificates = files.load(None, &api).unwrap();
-    let server = Server::over(api, Some(certificates)).await;
+    let server = serve(&files, &authority, None, Api::new()).await;
     for version in [&TLS12, &TLS13] {
         let mut stream = connect(&server, &authority, None, version, &[b"h2", b"http/1.1"]).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"http/1.1".as_slice()));
@@ -124,10 +128,8 @@ async fn tls_1_2_and_1_3_are_spoken_and_http_1_1_only() {
 #[tokio::test(flavor = "multi_thread")]
 async fn tls_1_1_and_plain_http_are_refused_and_a_handshake_has_a_deadline() {
     let (files, authority) = (Files::new("old"), authority());
-    files.write(&issue(&authority));
     let api = Api::with(&["--header-deadline-ms=500"], |_| Fate::Kept);
-    let certificates = files.load(None, &api).unwrap();
-    let server = Server::over(api, Some(certificates)).await;
+    let server = serve(&files, &authority, None, api).await;
     // ClientHello of TLS 1.1: random, no session, one cipher suite, no compression, no extensions.
     let mut hello = vec![0x03, 0x02];
     hello.extend([7; 32]);
@@ -149,10 +151,7 @@ async fn tls_1_1_and_plain_http_are_refused_and_a_handshake_has_a_deadline() {
 #[tokio::test(flavor = "multi_thread")]
 async fn with_a_client_ca_every_producer_must_show_a_certificate_of_it() {
     let (files, authority, stranger) = (Files::new("mutual"), authority(), authority());
-    files.write(&issue(&authority));
-    let api = Api::new();
-    let certificates = files.load(Some(&authority.pem()), &api).unwrap();
-    let server = Server::over(api, Some(certificates)).await;
+    let server = serve(&files, &authority, Some(&authority.pem()), Api::new()).await;
     let own = issue(&authority);
     let mut stream = connect(&server, &authority, Some(&own), &TLS13, &[]).await.unwrap();
     assert_eq!(ask(&mut stream, &good("")).await, 202);
@@ -198,10 +197,7 @@ async fn a_refusal_reaches_a_client_that_writes_its_body_to_the_end_first(
     #[values(true, false)] is_declared: bool,
 ) {
     let (files, authority) = (Files::new(&format!("refusal-{is_declared}")), authority());
-    files.write(&issue(&authority));
-    let api = Api::new();
-    let certificates = files.load(None, &api).unwrap();
-    let server = Server::over(api, Some(certificates)).await;
+    let server = serve(&files, &authority, None, Api::new()).await;
     for version in [&TLS12, &TLS13] {
         let mut stream = connect(&server, &authority, None, version, &[]).await.unwrap();
         let answer = write_to_the_end(&mut stream, "", is_declared).await;

@@ -1,7 +1,7 @@
 //! `POST /v1/hooks/{name}`: providers' webhooks. What each preset reads is tested in the crate `hooks`; here it is
 //! what becomes of it.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use axum::{body::Body, http::Request};
 use ingest_api::{
@@ -11,7 +11,7 @@ use ingest_api::{
 use rstest::rstest;
 use schemas::{EncodedRecord, Quarantined};
 
-use crate::harness::{Answer, Api, Fate};
+use crate::harness::{Answer, Api, Fate, Temporary};
 
 const SECRET: &str = "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS";
 const WHATSAPP: &str = "/v1/hooks/whatsapp";
@@ -27,7 +27,7 @@ pub fn sample(file: &str) -> String {
 /// An API with one producer that has these hooks.
 pub struct Hooked {
     pub api: Api,
-    file: PathBuf,
+    file: Temporary,
 }
 
 impl Hooked {
@@ -36,12 +36,15 @@ impl Hooked {
     }
 
     fn with(producer: &str, hooks: &str, fate: fn(&EncodedRecord) -> Fate) -> Self {
-        let name = format!("telex-webhooks-{}-{:?}", std::process::id(), std::thread::current().id());
-        let file = std::env::temp_dir().join(name.replace(['(', ')'], ""));
-        fs::write(&file, text(producer, hooks)).unwrap();
-        let setting = format!("--producers-file={}", file.display());
+        let file = Temporary::new("webhooks", text(producer, hooks));
+        let setting = format!("--producers-file={}", file.path());
         let api = Api::with(&[&setting, "--public-url=https://telex.example"], fate);
         Self { api, file }
+    }
+
+    /// With a WhatsApp hook that anybody may send to.
+    fn whatsapp(more: &str, fate: fn(&EncodedRecord) -> Fate) -> Self {
+        Self::with("all_external_client_ids = true", &open("whatsapp", "whatsapp-cloud", more), fate)
     }
 
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
@@ -62,12 +65,6 @@ impl Hooked {
 
     fn refused(&self, cause: &str) -> u64 {
         self.api.shared.metrics.ingest_authentication_failures_total.with_label_values(&[cause]).get()
-    }
-}
-
-impl Drop for Hooked {
-    fn drop(&mut self) {
-        let _gone = fs::remove_file(&self.file).is_err();
     }
 }
 
@@ -162,11 +159,7 @@ async fn a_message_of_a_source_that_the_producer_may_not_write_lies_in_quarantin
 #[case::queue(nothing)]
 #[tokio::test]
 async fn the_provider_tries_again_until_every_item_is_acknowledged(#[case] fate: fn(&EncodedRecord) -> Fate) {
-    let hooked = Hooked::with(
-        "all_external_client_ids = true",
-        &open("whatsapp", "whatsapp-cloud", "change.answer = { try_again = 500 }"),
-        fate,
-    );
+    let hooked = Hooked::whatsapp("change.answer = { try_again = 500 }", fate);
     let body = sample("whatsapp_cloud.json").replacen("\"from\": \"447700900123\"", "\"from\": \"Shop\"", 1);
     let answer = hooked.post(WHATSAPP, &[], &body).await;
     assert_eq!((answer.status, answer.text.as_str()), (500, ""));
@@ -190,11 +183,7 @@ fn nothing(_: &EncodedRecord) -> Fate {
 
 #[tokio::test]
 async fn kafka_has_as_long_as_the_provider_waits() {
-    let hooked = Hooked::with(
-        "all_external_client_ids = true",
-        &open("whatsapp", "whatsapp-cloud", "change.answer = { deadline_ms = 50 }"),
-        |_| Fate::Unanswered,
-    );
+    let hooked = Hooked::whatsapp("change.answer = { deadline_ms = 50 }", |_| Fate::Unanswered);
     let since = std::time::Instant::now();
     assert_eq!(hooked.post(WHATSAPP, &[], &sample("dialog360.json")).await.status, 503);
     assert!(since.elapsed() < std::time::Duration::from_secs(2));
@@ -338,7 +327,7 @@ async fn a_changed_identity_takes_effect_only_if_it_is_wanted_by_name() {
     let producers = hooked.api.shared.producers.as_ref().unwrap();
     let rewrite = |more: &str| {
         let text = text("all_external_client_ids = true", &open("whatsapp", "whatsapp-cloud", more));
-        fs::write(&hooked.file, text).unwrap();
+        fs::write(hooked.file.path(), text).unwrap();
         producers.refresh(true);
         format!("{:?}", producers.current().hook("whatsapp").unwrap().hook().identity())
     };

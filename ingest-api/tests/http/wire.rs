@@ -13,6 +13,7 @@ use crate::{
 };
 
 const HEAD_DEADLINE: Duration = Duration::from_millis(500);
+const AMBIGUOUS: &str = "ambiguous_length";
 
 fn impatient() -> Api {
     let deadlines = ["--header-deadline-ms=500", "--body-deadline-ms=500", "--idle-deadline-ms=2000"];
@@ -89,20 +90,14 @@ async fn a_slow_body_is_408_and_closed() {
 }
 
 #[rstest]
-#[case::both(
-    "content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    "ambiguous_length"
-)]
+#[case::both("content-length: 2\r\ntransfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", AMBIGUOUS)]
 #[case::both_reversed(
     "transfer-encoding: chunked\r\ncontent-length: 2\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
-    "ambiguous_length"
+    AMBIGUOUS
 )]
-#[case::same_length_twice("content-length: 2\r\ncontent-length: 2\r\n\r\n{}", "ambiguous_length")]
-#[case::coded_and_chunked("transfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", "ambiguous_length")]
-#[case::chunked_twice(
-    "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
-    "ambiguous_length"
-)]
+#[case::same_length_twice("content-length: 2\r\ncontent-length: 2\r\n\r\n{}", AMBIGUOUS)]
+#[case::coded_and_chunked("transfer-encoding: gzip, chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n", AMBIGUOUS)]
+#[case::chunked_twice("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", AMBIGUOUS)]
 #[case::bad_chunk_size("transfer-encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n", "body_broken")]
 #[case::huge_chunk_size("transfer-encoding: chunked\r\n\r\nffffffffffffffff1\r\n{}\r\n", "body_broken")]
 #[case::chunk_without_end("transfer-encoding: chunked\r\n\r\n2\r\n{}X0\r\n\r\n", "body_broken")]

@@ -130,6 +130,13 @@ impl Api {
         self.post(path, "content-type: application/json\r\n", body.to_string().as_bytes())
     }
 
+    /// How many requests are in flight.
+    pub fn in_flight(&self) -> usize {
+        let metrics = self.running.metrics();
+        let value = metrics.lines().find_map(|line| line.strip_prefix("ingest_requests_in_flight "));
+        value.and_then(|value| value.parse().ok()).unwrap_or(0)
+    }
+
     /// Everything that the topic of messages holds, partition by partition.
     pub fn topic(&self) -> Vec<Found> {
         self.read(&self.topic)

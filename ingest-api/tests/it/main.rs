@@ -7,7 +7,6 @@ mod examples;
 #[cfg(target_os = "linux")]
 mod flood;
 mod harness;
-mod held_back;
 #[cfg(target_os = "linux")]
 mod hot_client;
 mod logs;

@@ -54,7 +54,7 @@ fn odd_members_that_wait_for_kafka_cost_their_bytes() {
         let started = Instant::now();
         while started.elapsed() < Duration::from_secs(6) {
             most = most.max(resident_bytes(api.running.server.pid()));
-            waiting = waiting.max(in_flight(api));
+            waiting = waiting.max(api.in_flight());
             std::thread::sleep(Duration::from_millis(50));
         }
         assert_eq!(waiting, REQUESTS, "not all of them waited at once");
@@ -67,12 +67,6 @@ fn odd_members_that_wait_for_kafka_cost_their_bytes() {
     });
     eprintln!("{REQUESTS} bodies of 63 KB while Kafka stood still: at most {} MiB", most >> 20);
     assert!(most < 160 << 20, "{} MiB", most >> 20);
-}
-
-fn in_flight(api: &Api) -> usize {
-    let metrics = api.running.metrics();
-    let line = metrics.lines().find_map(|line| line.strip_prefix("ingest_requests_in_flight ")).unwrap();
-    line.parse().unwrap()
 }
 
 fn gzip_of_zeros(bytes: usize) -> Vec<u8> {

@@ -3,9 +3,8 @@
 use std::time::{Duration, Instant};
 
 use dev_env::programs::get;
-use serde_json::json;
 
-use crate::harness::Api;
+use crate::harness::{Api, message};
 
 /// A look at the topic may take five seconds, and they come every five.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
@@ -22,25 +21,21 @@ fn while_kafka_is_away_it_stays_ready_and_answers_503_itself() {
         text.lines().find_map(|line| line.strip_prefix("ingest_kafka_reachable ").map(ToOwned::to_owned))
     };
     assert_eq!(gauge().as_deref(), Some("1"));
+    let wait_for = |value: &str| {
+        let since = Instant::now();
+        while gauge().as_deref() != Some(value) {
+            assert!(since.elapsed() < NOTICED_WITHIN, "the gauge does not become {value}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
     kafka.kill();
-    let away = Instant::now();
-    while gauge().as_deref() != Some("0") {
-        assert!(away.elapsed() < NOTICED_WITHIN, "the gauge does not notice");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for("0");
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 200);
-    let message = json!({
-        "external_client_id": "readiness", "client_phone": "+70000000000", "external_message_id": "1", "text": "",
-    });
-    let (status, problem) = api.post_json("/v1/messages", &message);
+    let (status, problem) = api.post_json("/v1/messages", &message("readiness", "1"));
     assert_eq!(status, 503, "{problem}");
     assert_ne!(problem["code"].as_str(), None);
 
     kafka.start_again().unwrap();
-    let back = Instant::now();
-    while gauge().as_deref() != Some("1") {
-        assert!(back.elapsed() < NOTICED_WITHIN, "the gauge does not notice the return");
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for("1");
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 200);
 }

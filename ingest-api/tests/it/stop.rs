@@ -40,7 +40,7 @@ fn sigterm_under_load_cuts_no_accepted_request_and_loses_nothing_acknowledged() 
             .enumerate()
             .map(|(number, client)| service_kit::spawn("held", send_one(client, number)))
             .collect();
-        until("the held requests are in flight", || in_flight(&api) >= HELD).await;
+        until("the held requests are in flight", || api.in_flight() >= HELD).await;
         let since = Instant::now();
         api.running.stop().unwrap();
         let took = since.elapsed();
@@ -101,10 +101,4 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(since.elapsed() < Duration::from_secs(20), "not within 20 s: {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-}
-
-fn in_flight(api: &Api) -> usize {
-    let metrics = api.running.metrics();
-    let value = metrics.lines().find_map(|line| line.strip_prefix("ingest_requests_in_flight "));
-    value.and_then(|value| value.parse().ok()).unwrap_or(0)
 }

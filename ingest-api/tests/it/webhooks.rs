@@ -68,6 +68,12 @@ impl Drop for Files {
     }
 }
 
+/// Sends the provider's webhook; the answer's status and text.
+fn post(api: &Api, body: &str) -> (u16, String) {
+    let secret = "x-secret: a-secret-of-thirty-two-characters\r\n";
+    api.post_any("/v1/hooks/provider", secret, body.as_bytes())
+}
+
 /// A time, with nothing that happens in the milliseconds around it.
 fn quiet_moment() -> String {
     let around = Duration::from_millis(20);
@@ -92,10 +98,7 @@ fn what_was_quarantined_is_a_message_once_the_description_was_mended() {
     let files = Files::new();
     let (topic, setting) = Api::quarantine_topic();
     let api = Api::with(&[&files.producers(), &setting]);
-    let post = || {
-        api.post_any("/v1/hooks/provider", "x-secret: a-secret-of-thirty-two-characters\r\n", BODY.as_bytes())
-    };
-    assert_eq!(post(), (200, String::new()));
+    assert_eq!(post(&api, BODY), (200, String::new()));
     assert_eq!(api.topic().len(), 1);
     let quarantined = api.read(&topic);
     assert_eq!(quarantined.len(), 1, "{quarantined:?}");
@@ -121,14 +124,11 @@ fn a_replay_since_a_time_leaves_what_was_quarantined_before() {
     let files = Files::new();
     let (_, setting) = Api::quarantine_topic();
     let api = Api::with(&[&files.producers(), &setting]);
-    let post = |body: &str| {
-        let secret = "x-secret: a-secret-of-thirty-two-characters\r\n";
-        assert_eq!(api.post_any("/v1/hooks/provider", secret, body.as_bytes()), (200, String::new()));
-    };
     let before = quiet_moment();
-    post(BODY);
+    assert_eq!(post(&api, BODY), (200, String::new()));
     let between = quiet_moment();
-    post(&BODY.replace("m-1", "m-3").replace("m-2", "m-4"));
+    let later = BODY.replace("m-1", "m-3").replace("m-2", "m-4");
+    assert_eq!(post(&api, &later), (200, String::new()));
     let after = quiet_moment();
     files.describe(&format!("{DESCRIPTION}{MENDED}"));
     let would_keep = |since: &str| replay(&api, &files, &setting, &["--dry-run", since]);
@@ -150,10 +150,5 @@ fn without_the_topic_of_the_quarantine_nothing_is_answered_as_kept() {
         "--quarantine-topic=telex_test_nowhere",
         "--message-timeout-ms=6000",
     ]);
-    let (status, _) = api.post_any(
-        "/v1/hooks/provider",
-        "x-secret: a-secret-of-thirty-two-characters\r\n",
-        BODY.as_bytes(),
-    );
-    assert_eq!(status, 503, "the provider tries again");
+    assert_eq!(post(&api, BODY).0, 503, "the provider tries again");
 }

@@ -38,6 +38,10 @@ fn entry(name: &str, secrets: &[u8]) -> Entry {
     }
 }
 
+fn keyed(name: &str, secrets: &[u8]) -> Entry {
+    Entry { api_keys: vec![ApiKey::of(API_KEY)], ..entry(name, secrets) }
+}
+
 fn producers(entries: Vec<Entry>) -> Arc<Producers> {
     let metrics = Metrics::new().unwrap();
     let secrets = entries.iter().map(|entry| entry.secrets.len()).sum();
@@ -50,6 +54,12 @@ fn producers(entries: Vec<Entry>) -> Arc<Producers> {
 /// A request signed with the key of this number.
 fn signed(number: u8, body: &[u8]) -> HeaderMap {
     signed_at(number, body, NOW)
+}
+
+/// The same, and names its producer.
+fn naming(name: &str, mut headers: HeaderMap) -> HeaderMap {
+    headers.insert(PRODUCER_HEADER, name.parse().unwrap());
+    headers
 }
 
 fn signed_at(number: u8, body: &[u8], at: u64) -> HeaderMap {
@@ -103,11 +113,7 @@ fn a_removed_secret_is_refused_and_the_others_notice_nothing() {
 #[test]
 fn a_named_producer_is_the_only_one_that_is_tried() {
     let producers = producers(vec![entry("crm", &[1]), entry("sms", &[2])]);
-    let named = |name: &str, number| {
-        let mut headers = signed(number, BODY);
-        headers.insert(PRODUCER_HEADER, name.parse().unwrap());
-        sender(&producers, &headers)
-    };
+    let named = |name: &str, number| sender(&producers, &naming(name, signed(number, BODY)));
     assert_eq!(named("sms", 2), Ok("sms".to_owned()));
     assert_eq!(named("sms", 1), Err(Refused::Signature), "another's key");
     assert_eq!(named("absent", 1), Err(Refused::UnknownProducer));
@@ -121,16 +127,12 @@ fn each_producer_has_its_own_tolerance_for_old_timestamps() {
     assert_eq!(sender(&producers, &signed_ago(2, 300)), Ok("usual".to_owned()));
     assert_eq!(sender(&producers, &signed_ago(2, 301)), Err(Refused::Signature), "another's tolerance");
     assert_eq!(sender(&producers, &signed_ago(1, 3_601)), Err(Refused::Timestamp));
-    let mut named = signed_ago(2, 301);
-    named.insert(PRODUCER_HEADER, "usual".parse().unwrap());
-    assert_eq!(sender(&producers, &named), Err(Refused::Timestamp));
+    assert_eq!(sender(&producers, &naming("usual", signed_ago(2, 301))), Err(Refused::Timestamp));
 }
 
 #[test]
 fn the_head_alone_disproves_whatever_no_body_could_prove() {
-    let mut keyed = entry("keyed", &[]);
-    keyed.api_keys.push(ApiKey::of(API_KEY));
-    let producers = producers(vec![keyed, entry("crm", &[1])]);
+    let producers = producers(vec![keyed("keyed", &[]), entry("crm", &[1])]);
     let refused = |headers: &HeaderMap| producers.claim(headers, NOW).unwrap_err();
     let with = |name: &'static str, value: &str| {
         let mut headers = signed(1, BODY);
@@ -151,9 +153,7 @@ fn with_many_secrets_a_signed_request_has_to_name_its_producer() {
         (0..=u8::try_from(SECRETS_TRIED_MAX).unwrap()).map(|number| entry(&format!("p{number}"), &[number]));
     let producers = producers(entries.collect());
     assert_eq!(sender(&producers, &signed(1, BODY)), Err(Refused::ProducerNotNamed));
-    let mut named = signed(1, BODY);
-    named.insert(PRODUCER_HEADER, "p1".parse().unwrap());
-    assert_eq!(sender(&producers, &named), Ok("p1".to_owned()));
+    assert_eq!(sender(&producers, &naming("p1", signed(1, BODY))), Ok("p1".to_owned()));
 }
 
 #[rstest]
@@ -167,25 +167,20 @@ fn an_api_key_is_the_second_scheme(
     #[case] with: &[(&'static str, &str)],
     #[case] expected: Result<String, Refused>,
 ) {
-    let mut crm = entry("crm", &[]);
-    crm.api_keys.push(ApiKey::of(API_KEY));
-    assert_eq!(sender(&producers(vec![crm]), &headers(with)), expected);
+    assert_eq!(sender(&producers(vec![keyed("crm", &[])]), &headers(with)), expected);
 }
 
 #[test]
 fn a_wrong_signature_is_not_made_good_by_an_api_key() {
-    let mut crm = entry("crm", &[1]);
-    crm.api_keys.push(ApiKey::of(API_KEY));
     let mut both = signed(2, BODY);
     both.insert(header::AUTHORIZATION, format!("Bearer {API_KEY}").parse().unwrap());
-    assert_eq!(sender(&producers(vec![crm]), &both), Err(Refused::Signature));
+    assert_eq!(sender(&producers(vec![keyed("crm", &[1])]), &both), Err(Refused::Signature));
 }
 
 #[test]
 fn a_digest_is_hexadecimal_of_the_keys_sha256() {
     let digest = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae";
-    let mut foo = entry("foo", &[]);
-    foo.api_keys.push(ApiKey::parse(digest).unwrap());
+    let foo = Entry { api_keys: vec![ApiKey::parse(digest).unwrap()], ..entry("foo", &[]) };
     let producer = Producer::new(foo, None, &Metrics::new().unwrap(), Instant::now());
     assert!(producer.has(&ApiKey::of("foo")));
     for bad in ["", "2c", &digest[1..], &digest.replace('2', "g"), &format!("{digest}00")] {
