@@ -15,9 +15,7 @@ use crate::{
 
 #[test]
 fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_one_message() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (mut telex, api, mut processor) = Telex::at_work();
     let webhook = message("client", "the one", "Hello");
     std::thread::scope(|scope| {
         for _ in 0..50 {
@@ -35,9 +33,7 @@ fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_on
 
 #[test]
 fn a_duplicate_of_a_message_in_a_closed_dialog_opens_none() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let first = message("client", "1", "Hello");
     let kept = keep(&api, &first);
     telex.assert_clean();

@@ -37,8 +37,7 @@ fn a_full_batch_that_the_server_does_not_take_in_time_is_halved_and_the_backlog_
 
 #[test]
 fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_less() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     // The deadline of the transaction, counted anew from the statement: it passes within the COPY, not beside it.
     telex.execute(
         "create function brief() returns trigger language plpgsql as $$begin
@@ -59,8 +58,7 @@ fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_l
 
 #[test]
 fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_letter() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     telex.execute(&slow("6", "new.text = 'SLOW'"));
     writer.messages("client", 0..3);
     writer.message("client", "slow", "SLOW");

@@ -64,7 +64,7 @@ fn applied_within_the_limit(telex: &mut Telex) -> u64 {
     let limit = Limit::on(&processor);
     wait_for("the backlog is applied", Duration::from_secs(180), || {
         assert!(processor.server.is_running(), "it was killed: {}", processor.server.log_text());
-        telex.number("select count(*) from messages") == i64::from(RECORDS)
+        telex.messages() == i64::from(RECORDS)
     });
     let peak = peak_bytes(processor.server.pid());
     eprintln!("{RECORDS} records of 63 KB: at most {} MiB, under {}", peak >> 20, limit.name());

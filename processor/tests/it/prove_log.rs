@@ -18,8 +18,7 @@ fn kinds(report: &Value) -> Vec<&str> {
 
 #[test]
 fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_own() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let status = |telex: &Telex| telex.programs.run_processor(&["prove", "--applied"]).unwrap().status.code();
     writer.messages("client", 0..3);
     let mut processor = telex.processor();
@@ -37,9 +36,7 @@ fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_ow
         assert!(line(&report).ends_with("; 3 records not applied yet"), "{report:#}");
     }
     assert_eq!(status(&telex), Some(3));
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
 
     // A database that lost its last transactions is clean as far as it goes, and says how far that is.
     let partition = partition_of("client");
@@ -57,12 +54,10 @@ fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_ow
 
 #[test]
 fn records_that_retention_removed_before_they_were_applied_are_no_clean_log() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     writer.messages("client", 0..3);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     writer.messages("client", 3..9);
     trim(&telex, partition, 5);
     let report = telex.prove();
@@ -74,9 +69,7 @@ fn records_that_retention_removed_before_they_were_applied_are_no_clean_log() {
 fn half_removed() -> Telex {
     let mut telex = Telex::new();
     fill::fill(&telex, 6_000);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     for partition in 0..12 {
         trim(&telex, partition, log_end(&telex, partition) / 2);
     }
@@ -172,8 +165,8 @@ fn a_topic_that_retention_has_emptied_is_provable() {
 
 #[test]
 fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let _processor = telex.processor();
     writer.messages("client", 0..4);
     telex.assert_clean();

@@ -99,7 +99,7 @@ fn batches_that_a_crashed_server_had_not_on_disk_come_again_from_the_topic() {
     for number in 0..20 {
         keep(&api, &message(&format!("client-{}", number % 3), &number.to_string(), "Hello"));
     }
-    wait_for("all of them", Duration::from_secs(30), || telex.number("select count(*) from messages") == 21);
+    wait_for("all of them", Duration::from_secs(30), || telex.messages() == 21);
     servers.postgres.kill();
     servers.postgres.start_again().unwrap();
     wait_for("rows that went back", Duration::from_secs(60), || {

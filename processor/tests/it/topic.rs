@@ -19,6 +19,15 @@ use schemas::{ClientId, Envelope, Event, ExternalClientId, Message, PartitionCou
 
 use crate::harness::{Telex, block_on, message, wait_for};
 
+impl Telex {
+    /// With somebody who writes to its topic.
+    pub fn with_writer() -> (Self, Writer) {
+        let telex = Self::new();
+        let writer = Writer::new(&telex);
+        (telex, writer)
+    }
+}
+
 /// Writes to the topic as another system may.
 pub struct Writer {
     producer: BaseProducer,

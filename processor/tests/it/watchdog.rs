@@ -34,8 +34,7 @@ fn frozen_brokers_are_no_stall() {
 
 #[test]
 fn a_database_that_keeps_the_lane_waiting_is_reported_apart_and_is_no_stall() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..10);
     telex.assert_clean();
