@@ -1,12 +1,12 @@
 //! What a test asks of its Telex: the answers of queries, what stands still and why, and the command that ends it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
-use crate::harness::{Telex, block_on, wait_for};
+use crate::harness::{SOON, Telex, block_on, wait_for};
 
 impl Telex {
     /// The answer of a query: one number.
@@ -59,7 +59,7 @@ impl Telex {
     /// Waits until one partition, and no other, is written down as halted.
     #[track_caller]
     pub fn halted(&self) -> Value {
-        wait_for("the halt", Duration::from_secs(60), || self.halts().len() == 1);
+        wait_for("the halt", SOON, || self.halts().len() == 1);
         self.halts().remove(0)
     }
 
@@ -69,5 +69,13 @@ impl Telex {
         let [partition, from, to] = [i64::from(partition), from, to].map(|number| number.to_string());
         let place = ["halts", "resume", "--partition", &partition, "--from", &from, "--to", &to];
         self.say(&[&place[..], &["--reason-code", code, "--yes"]].concat())
+    }
+}
+
+/// What a report says at some places (JSON pointers).
+#[track_caller]
+pub fn assert_says<const N: usize>(report: &Value, expected: [(&str, Value); N]) {
+    for (place, value) in expected {
+        assert_eq!(report.pointer(place), Some(&value), "{place}: {report:#}");
     }
 }

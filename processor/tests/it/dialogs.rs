@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Telex, close_dialog, keep, message, wait_for};
+use crate::harness::{SOON, Telex, close_dialog, keep, message, wait_for};
 
 #[test]
 fn simultaneous_first_messages_of_one_client_through_two_api_instances_open_one_dialog() {
@@ -119,11 +119,11 @@ fn a_changed_rule_fences_what_was_folded_by_the_old_one() {
     let mut load = telex.load(&api, 200_000, 800);
     let applied =
         |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
-    wait_for("the first rows", Duration::from_secs(60), || applied(&telex) > 500);
+    wait_for("the first rows", SOON, || applied(&telex) > 500);
     for gap in ["--idle-gap=1s", "--idle-gap=2s", "--none", "--idle-gap=1s"] {
         telex.programs.require_processor(&["dialog-rules", "set", gap, "--yes"]).unwrap();
         let before = applied(&telex);
-        wait_for("rows under the rule", Duration::from_secs(60), || applied(&telex) > before + 1_000);
+        wait_for("rows under the rule", SOON, || applied(&telex) > before + 1_000);
         // From here the next proof goes on: within dialogs that are idle, are not, or never will be.
         telex.prove_with(&["--since-last"]);
         assert_eq!(telex.prove()["verdict"], "clean");

@@ -5,11 +5,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{SOON, Telex, metric, readiness, wait_for},
     topic::{Writer, client_id, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn wait_for_halt(telex: &Telex, reason: &str) -> Value {
     let halt = telex.halted();

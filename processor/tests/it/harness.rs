@@ -27,6 +27,9 @@ const SESSION: &str = "--session-timeout-ms=6000";
 /// However few messages a test sends, they are copied; `history` writes them in both ways.
 const COPY: &str = "--copy-records-min=1";
 
+/// Within this time a test expects what takes seconds.
+pub const SOON: Duration = Duration::from_secs(60);
+
 pub struct Telex {
     pub programs: Programs,
     pub directory: PathBuf,

@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use crate::{
-    harness::{Telex, metric, wait_for},
+    harness::{SOON, Telex, metric, wait_for},
     topic::{self, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn next_offsets_are_copied_to_the_group_and_garbage_in_it_changes_nothing() {

@@ -3,7 +3,7 @@
 use std::{thread::sleep, time::Duration};
 
 use crate::{
-    harness::{Telex, metric, wait_for},
+    harness::{SOON, Telex, metric, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
 
@@ -90,7 +90,7 @@ fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
     writer.messages("client", 0..3);
     writer.messages(&other, 0..3);
     let processor = telex.processor_with(&["--lanes=2"]);
-    wait_for("SQLSTATE 55P03", Duration::from_secs(60), || processor.server.log_text().contains("55P03"));
+    wait_for("SQLSTATE 55P03", SOON, || processor.server.log_text().contains("55P03"));
     drop(held);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));

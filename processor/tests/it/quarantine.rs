@@ -14,7 +14,7 @@ use schemas::{ClientId, EncodedRecord, Quarantined, RequestId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Telex, wait_for},
+    harness::{SOON, Telex, wait_for},
     topic::{client_id, committed_by, config},
 };
 
@@ -213,9 +213,7 @@ fn a_transaction_of_another_program_does_not_hold_the_list_up() {
     let transactional = |quarantine: &Quarantine| {
         let producer: BaseProducer =
             config(&telex).set("transactional.id", &quarantine.topic).create().unwrap();
-        wait_for("a producer id", Duration::from_secs(60), || {
-            producer.init_transactions(Duration::from_secs(30)).is_ok()
-        });
+        wait_for("a producer id", SOON, || producer.init_transactions(Duration::from_secs(30)).is_ok());
         producer
     };
     let mut quarantine = Quarantine::of(&telex);

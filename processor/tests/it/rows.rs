@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{SOON, Telex, metric, readiness, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
 
-const SOON: Duration = Duration::from_secs(60);
 /// Twice the time between two looks, and a takeover.
 const NOTICED: Duration = Duration::from_secs(20);
 

@@ -1,17 +1,14 @@
 //! Somebody changes the tables while messages come: their partitions stand still by name, and no good message
 //! becomes a dead letter.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
-    harness::{Telex, block_on, readiness, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, block_on, readiness, wait_for},
     topic::{Writer, client_beside, client_id, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 struct Slip {
     sqlstate: &'static str,
@@ -200,10 +197,7 @@ fn an_active_dialog_that_a_foreign_writer_made_halts_its_partition_and_blames_no
     writer.messages(&other, 0..3);
     let _processor = telex.processor();
     let halt = telex.halted();
-    assert_eq!(
-        (&halt["reason"], &halt["partition"]),
-        (&"foreign_write".into(), &partition_of("client").into())
-    );
+    assert_says(&halt, [("/reason", "foreign_write".into()), ("/partition", partition_of("client").into())]);
     wait_for("the other partition", SOON, || telex.messages() == 3);
     telex.execute(&format!("delete from dialogs where client_id = '{client}'"));
     resume_all(&telex);

@@ -17,7 +17,7 @@ use rdkafka::{
 };
 use schemas::{ClientId, Envelope, Event, ExternalClientId, Message, PartitionCount, Phone, Timestamp};
 
-use crate::harness::{Telex, block_on, message, wait_for};
+use crate::harness::{SOON, Telex, block_on, message, wait_for};
 
 impl Telex {
     /// With somebody who writes to its topic.
@@ -87,7 +87,7 @@ impl Writer {
     pub fn transactional(telex: &Telex) -> Self {
         let writer = Self::with(telex, &[("transactional.id", telex.group())]);
         // A coordinator that is being elected is not there yet.
-        wait_for("a producer id", Duration::from_secs(60), || {
+        wait_for("a producer id", SOON, || {
             writer.producer.init_transactions(Duration::from_secs(30)).is_ok()
         });
         writer

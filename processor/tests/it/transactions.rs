@@ -6,11 +6,10 @@ use std::{thread::sleep, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Telex, metric, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, metric, wait_for},
     topic::{Writer, alter, log_end, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn control(telex: &Telex, partition: i32) -> i64 {
     telex.number(&format!("select control from partition_progress where partition = {partition}"))
@@ -87,18 +86,11 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
     }
     writer.messages("client", 2..4);
     let report = telex.assert_clean();
-    assert_eq!(
-        (&report["rows"]["messages"], &report["control"]),
-        (&json!(4), &json!({partition.to_string(): 6}))
-    );
+    assert_says(&report, [("/rows/messages", json!(4)), ("/control", json!({partition.to_string(): 6}))]);
     assert_eq!(telex.halts(), Vec::<Value>::new());
 
     let since_last = telex.prove_with(&["--since-last"]);
-    assert_eq!(
-        (&since_last["verdict"], &since_last["records"]),
-        (&json!("clean"), &json!(0)),
-        "{since_last:#}"
-    );
+    assert_says(&since_last, [("/verdict", json!("clean")), ("/records", json!(0))]);
     transactional.abort(|writer| writer.messages("client", 90..91));
     wait_for_end(&telex, partition, 12);
     telex.wait_until_applied();
@@ -172,10 +164,7 @@ fn a_gap_that_compaction_may_have_made_stops_the_partition() {
     assert_eq!((telex.halts(), telex.next_offset(partition)), (vec![], 2));
     drop(lock);
     let halt = telex.halted();
-    assert_eq!(
-        (&halt["reason"], &halt["numbers"]),
-        (&json!("offset_gap"), &json!({"expected": 4, "found": 5}))
-    );
+    assert_says(&halt, [("/reason", json!("offset_gap")), ("/numbers", json!({"expected": 4, "found": 5}))]);
     assert_eq!((telex.next_offset(partition), control(&telex, partition)), (4, 0));
     let listed = telex.say(&["halts", "list"]);
     assert!(listed.contains("--from 4 --to 5 "), "{listed}");

@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, time::Duration};
 use rstest::rstest;
 
 use crate::{
+    asked::assert_says,
     harness::{Telex, metric, readiness, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
@@ -126,11 +127,7 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
     processor.server.thaw();
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = &telex.halts()[0];
-    assert_eq!(
-        (&halt["partition"], &halt["numbers"]["expected"]),
-        (&partition.into(), &3.into()),
-        "{halt:#}"
-    );
+    assert_says(halt, [("/partition", partition.into()), ("/numbers/expected", 3.into())]);
     let counted =
         format!("select next_offset * 10 + control from partition_progress where partition = {partition}");
     assert_eq!(telex.number(&counted), 30);
