@@ -1,8 +1,5 @@
 //! Clients without a phone, and other addresses of a client.
 
-use std::time::Duration;
-
-use rdkafka::producer::Producer as _;
 use schemas::record::header;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -215,17 +212,13 @@ fn a_batch_without_aliases_does_not_touch_their_table() {
 
 /// Writes a record of version 2 as it was written yesterday, when these members were the sender's own.
 fn of_version_2(telex: &Telex, said: &Value, members: &str) {
-    let (body, envelope) = (said.to_string(), fill::envelope());
-    let posted = schemas::Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-    let mut record = schemas::record::encode_message(&posted.message, &posted.others, &envelope);
+    let mut record = fill::encoded(&said.to_string());
     let event_type = record.headers.iter().find(|(name, _)| *name == header::TYPE).unwrap().1.clone();
     assert_eq!(event_type, schemas::record::MESSAGE_RECEIVED_V2);
     record.value.pop();
     record.value.extend_from_slice(members.as_bytes());
     record.value.push(b'}');
-    let producer = fill::producer(telex);
-    fill::produce(&producer, telex, &record);
-    producer.flush(Duration::from_secs(10)).unwrap();
+    fill::write(telex, &record);
 }
 
 #[test]

@@ -4,10 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use dev_env::programs::Running;
 use rdkafka::producer::Producer as _;
-use schemas::{
-    Posted,
-    record::{EncodedRecord, MESSAGE_RECEIVED_V1, encode_message, header},
-};
+use schemas::record::{EncodedRecord, MESSAGE_RECEIVED_V1, header};
 
 use crate::{
     fill,
@@ -50,10 +47,7 @@ fn write(telex: &Telex, as_version: impl Fn(EncodedRecord) -> EncodedRecord) {
         let body = format!(
             r#"{{"external_client_id":"odd","client_phone":"+7{client:010}","external_message_id":"m-{number}","text":"","x":[{odd}]}}"#
         );
-        let envelope = fill::envelope();
-        let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-        let record = encode_message(&posted.message, &posted.others, &envelope);
-        fill::produce(&producer, telex, &as_version(record));
+        fill::produce(&producer, telex, &as_version(fill::encoded(&body)));
     }
     producer.flush(Duration::from_secs(120)).unwrap();
 }

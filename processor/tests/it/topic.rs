@@ -12,12 +12,14 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
-    message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use schemas::{ClientId, Envelope, Event, ExternalClientId, Message, PartitionCount, Phone, Timestamp};
 
-use crate::harness::{SOON, Telex, block_on, message, wait_for};
+use crate::{
+    fill,
+    harness::{SOON, Telex, block_on, message, wait_for},
+};
 
 impl Telex {
     /// With somebody who writes to its topic.
@@ -58,11 +60,7 @@ impl Writer {
         let parsed = Message::parse(message(client, id, text).to_string().as_bytes(), received_at).unwrap();
         let envelope = Envelope { received_at, request_id: None, trace_parent: None };
         let record = schemas::record::encode(&Event::MessageReceived(Box::new(parsed)), &envelope);
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value.as_ref()) });
-        }
-        let to = BaseRecord::to(&self.topic).partition(partition).headers(headers);
+        let to = BaseRecord::to(&self.topic).partition(partition).headers(fill::headers(&record));
         self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();
     }
 
