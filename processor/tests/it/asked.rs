@@ -30,6 +30,11 @@ impl Telex {
         self.number("select count(*) from messages")
     }
 
+    /// How many offsets are applied, in all partitions together.
+    pub fn applied_offsets(&self) -> i64 {
+        self.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress")
+    }
+
     pub fn next_offset(&self, partition: i32) -> i64 {
         self.number(&format!("select next_offset from partition_progress where partition = {partition}"))
     }

@@ -10,15 +10,13 @@ fn a_processor_killed_20_times_under_load_leaves_clean_tables() {
     let mut telex = Telex::new();
     let api = telex.ingest_api();
     let mut load = telex.load(&api, 60_000, 400);
-    let applied =
-        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
     let mut processors = [telex.processor(), telex.processor()];
-    wait_for("the first rows", SOON, || applied(&telex) > 0);
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 0);
     for kill in 0..KILLS {
         let victim = usize::try_from(kill % 2).unwrap();
         // Another moment of the batch each time, the partitions in its hands.
-        let before = applied(&telex);
-        wait_for("rows", SOON, || applied(&telex) > before);
+        let before = telex.applied_offsets();
+        wait_for("rows", SOON, || telex.applied_offsets() > before);
         std::thread::sleep(Duration::from_millis(137 * kill % 1_000));
         processors[victim].server.kill();
         processors[victim] = telex.processor();

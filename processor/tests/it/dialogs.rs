@@ -117,13 +117,11 @@ fn a_changed_rule_fences_what_was_folded_by_the_old_one() {
     let api = telex.ingest_api();
     let _processors = [telex.processor(), telex.processor()];
     let mut load = telex.load(&api, 200_000, 800);
-    let applied =
-        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
-    wait_for("the first rows", SOON, || applied(&telex) > 500);
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 500);
     for gap in ["--idle-gap=1s", "--idle-gap=2s", "--none", "--idle-gap=1s"] {
         telex.programs.require_processor(&["dialog-rules", "set", gap, "--yes"]).unwrap();
-        let before = applied(&telex);
-        wait_for("rows under the rule", SOON, || applied(&telex) > before + 1_000);
+        let before = telex.applied_offsets();
+        wait_for("rows under the rule", SOON, || telex.applied_offsets() > before + 1_000);
         // From here the next proof goes on: within dialogs that are idle, are not, or never will be.
         telex.prove_with(&["--since-last"]);
         assert_eq!(telex.prove()["verdict"], "clean");

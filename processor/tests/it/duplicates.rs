@@ -96,13 +96,7 @@ fn what_was_filed_before_the_upgrade_is_a_duplicate_after_it_and_the_other_way_r
 
 /// Writes a message as the ingest API did when it wrote version 1.
 fn before_the_upgrade(telex: &Telex, message: &Value) {
-    let mut record = fill::encoded(&message.to_string());
-    for (name, value) in &mut record.headers {
-        if *name == schemas::record::header::TYPE {
-            *value = schemas::record::MESSAGE_RECEIVED_V1.into();
-        }
-    }
-    fill::write(telex, &record);
+    fill::write(telex, &fill::as_version_1(fill::encoded(&message.to_string())));
 }
 
 /// Writes the command as another system may.

@@ -10,7 +10,7 @@ use rdkafka::{
 };
 use schemas::{
     DialogClose, Envelope, Event, Message, Partition, PartitionCount, Posted, RequestId, Timestamp,
-    record::{EncodedRecord, encode, encode_message},
+    record::{EncodedRecord, MESSAGE_RECEIVED_V1, encode, encode_message, header},
 };
 use serde_json::json;
 
@@ -111,6 +111,16 @@ pub fn encoded(body: &str) -> EncodedRecord {
     let envelope = envelope();
     let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
     encode_message(&posted.message, &posted.others, &envelope)
+}
+
+/// The same record of version 1.
+pub fn as_version_1(mut record: EncodedRecord) -> EncodedRecord {
+    for (name, value) in &mut record.headers {
+        if *name == header::TYPE {
+            *value = MESSAGE_RECEIVED_V1.into();
+        }
+    }
+    record
 }
 
 pub fn headers(record: &EncodedRecord) -> OwnedHeaders {

@@ -8,20 +8,27 @@ use schemas::Partition;
 use serde_json::Value;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{OwnServers, Telex, metric, readiness, wait_for},
     second_broker::SecondBroker,
     topic::{self, Writer, client_of},
+    watchdog::LIMITS,
 };
 
 const SOON: Duration = Duration::from_secs(90);
 
-#[test]
-fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
-    let (mut telex, _servers) = Telex::with_own_servers();
+/// On servers of its own, with a second broker that partitions can be given to.
+fn with_two_brokers() -> (Telex, OwnServers, SecondBroker) {
+    let (telex, servers) = Telex::with_own_servers();
     // While there is one broker: the group's coordinator stays with the first.
     topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
+    let second = SecondBroker::start(&telex.directory);
     wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    (telex, servers, second)
+}
+
+#[test]
+fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
+    let (mut telex, _servers, mut second) = with_two_brokers();
     topic::recreate(&telex);
     let led = |broker| topic::led_by(&telex, broker);
     wait_for("leaders", SOON, || led(1).len() + led(2).len() == PARTITIONS as usize);
@@ -81,10 +88,7 @@ fn log_ends(telex: &Telex) -> BTreeSet<i32> {
 
 #[test]
 fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() {
-    let (mut telex, _servers) = Telex::with_own_servers();
-    topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
-    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    let (mut telex, _servers, mut second) = with_two_brokers();
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
     telex.wait_until_applied();
@@ -111,15 +115,10 @@ fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() 
 
 #[test]
 fn a_partition_that_loses_its_leader_excuses_itself_alone() {
-    let (mut telex, _servers) = Telex::with_own_servers();
-    // While there is one broker: the group's coordinator stays with the first.
-    topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
-    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    let (mut telex, _servers, mut second) = with_two_brokers();
     topic::recreate(&telex);
     let writer = Writer::new(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let processor = telex.processor_with(&limits);
+    let processor = telex.processor_with(&LIMITS);
     (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
     telex.assert_clean();
     let away = topic::led_by(&telex, 2);

@@ -4,7 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use dev_env::programs::Running;
 use rdkafka::producer::Producer as _;
-use schemas::record::{EncodedRecord, MESSAGE_RECEIVED_V1, header};
+use schemas::record::EncodedRecord;
 
 use crate::{
     fill,
@@ -26,14 +26,7 @@ fn a_backlog_of_odd_members_fits_into_a_pod() {
 #[test]
 fn a_backlog_of_odd_members_of_version_1_fits_into_a_pod() {
     let mut telex = Telex::new();
-    write(&telex, |mut record| {
-        for (name, value) in &mut record.headers {
-            if *name == header::TYPE {
-                *value = MESSAGE_RECEIVED_V1.into();
-            }
-        }
-        record
-    });
+    write(&telex, fill::as_version_1);
     let peak = applied_within_the_limit(&mut telex);
     assert!(peak < RESIDENT_MAX, "{} MiB", peak >> 20);
 }

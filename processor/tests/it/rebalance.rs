@@ -153,9 +153,7 @@ fn a_paused_partition_that_leaves_and_comes_back_is_read_again() {
     // Little room, so that the poller soon has to pause.
     let small = ["--batch-records-max=50", "--lanes=1"];
     let first = telex.processor_with(&small);
-    wait_for("the first rows", SOON, || {
-        telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress") > 500
-    });
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 500);
     block_on(async {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
         // Writers wait; a processor that starts may look at the table.
@@ -182,9 +180,7 @@ fn a_processor_whose_partitions_were_lost_does_not_hand_them_back() {
     let api = telex.ingest_api();
     let mut load = telex.load(&api, 100_000, 300);
     let frozen = telex.processor();
-    wait_for("the first rows", SOON, || {
-        telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress") > 300
-    });
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 300);
     frozen.server.freeze();
     let heir = telex.processor();
     wait_for("all partitions to move", Duration::from_secs(90), || {

@@ -9,6 +9,7 @@ use crate::{
     asked::assert_says,
     harness::{SOON, Telex, metric, wait_for},
     topic::{Writer, alter, log_end, partition_of},
+    watchdog::LIMITS,
 };
 
 fn control(telex: &Telex, partition: i32) -> i64 {
@@ -60,8 +61,7 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
     let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let mut processor = telex.processor_with(&limits);
+    let mut processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..2);
     telex.assert_clean();
     processor.stop().unwrap();
@@ -69,13 +69,13 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
     // Nothing of it is ever shown to the consumer that begins here.
     transactional.abort(|writer| writer.messages("client", 90..93));
     wait_for_end(&telex, partition, 6);
-    let mut processor = telex.processor_with(&limits);
+    let mut processor = telex.processor_with(&LIMITS);
     wait_for("the offsets without a record", SOON, || telex.next_offset(partition) == 6);
     assert_eq!(control(&telex, partition), 4);
     processor.stop().unwrap();
 
     // The last record, whose digest is compared, lies four offsets before the next offset.
-    let processors = [telex.processor_with(&limits), telex.processor_with(&limits)];
+    let processors = [telex.processor_with(&LIMITS), telex.processor_with(&LIMITS)];
     transactional.abort(|writer| writer.messages("client", 90..91));
     wait_for_end(&telex, partition, 8);
     wait_for("the offsets without a record", SOON, || telex.next_offset(partition) == 8);
@@ -110,8 +110,7 @@ fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
     let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let processor = telex.processor_with(&limits);
+    let processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..2);
     telex.assert_clean();
     transactional.begin(|writer| writer.messages("client", 2..3));

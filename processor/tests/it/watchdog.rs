@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// As short as they may be.
-const LIMITS: [&str; 3] =
+pub const LIMITS: [&str; 3] =
     ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
 
 #[test]
