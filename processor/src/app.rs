@@ -58,9 +58,6 @@ pub struct Application {
 
 impl Application {
     /// Takes the admin port.
-    ///
-    /// # Errors
-    /// The port is taken.
     pub async fn build(config: Config, admin_listen: SocketAddr) -> anyhow::Result<Self> {
         let listener = TcpListener::bind(admin_listen)
             .await
@@ -70,17 +67,11 @@ impl Application {
     }
 
     /// Where the admin port listens.
-    ///
-    /// # Errors
-    /// The socket does not say.
     pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
     /// Works until `shutdown` completes or a part of it fails.
-    ///
-    /// # Errors
-    /// What failed: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { config, listener, instruments } = self;
         let health = Arc::new(instruments.clone());

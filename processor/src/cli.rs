@@ -76,9 +76,6 @@ enum Command {
 
 impl Cli {
     /// Does what was asked.
-    ///
-    /// # Errors
-    /// It could not be done; the text says why.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
         telemetry::init(&self.log);
         let database = match Database::new(&self.database) {

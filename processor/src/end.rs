@@ -7,9 +7,6 @@ const END_WITHIN: Duration = Duration::from_secs(2);
 
 /// Runs a program to its end. Calls that block are not waited for any longer than two seconds then: a process that
 /// must end ends, although a library never comes back.
-///
-/// # Errors
-/// The operating system gives no threads.
 pub fn run_to_end<T>(program: impl Future<Output = T>) -> std::io::Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(program);

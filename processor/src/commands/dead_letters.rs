@@ -113,9 +113,6 @@ fn at((partition, offset): (i32, i64), topic_id: Option<Uuid>) -> Selection {
 }
 
 /// Does it.
-///
-/// # Errors
-/// PostgreSQL or Kafka did not answer.
 pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { filter, json, limit } => {

@@ -25,9 +25,6 @@ pub enum Command {
 }
 
 /// Shows them.
-///
-/// # Errors
-/// PostgreSQL did not answer, or there is no such client.
 pub async fn run(command: Command, database: &Database) -> anyhow::Result<()> {
     let Command::Show { external_client_id, client_address, limit } = command;
     let (external, address) =

@@ -5,9 +5,6 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 /// Says some lines. A reader that has gone (`| head`) ends the command quietly.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn say(lines: &str) -> io::Result<()> {
     let mut output = io::stdout().lock();
     match writeln!(output, "{lines}").and_then(|()| output.flush()) {
@@ -17,9 +14,6 @@ pub fn say(lines: &str) -> io::Result<()> {
 }
 
 /// Says a value as JSON.
-///
-/// # Errors
-/// Standard output cannot be written.
 pub fn say_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(say(&serde_json::to_string_pretty(value)?)?)
 }

@@ -66,9 +66,6 @@ pub enum Command {
 }
 
 /// Does it.
-///
-/// # Errors
-/// Kafka or PostgreSQL did not answer, or it must not be done: the text says why.
 pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
     let inspector = Arc::new(Inspector::new(kafka)?);
     match command {

@@ -69,9 +69,6 @@ pub enum Command {
 }
 
 /// Shows or waits.
-///
-/// # Errors
-/// Kafka or PostgreSQL did not answer.
 pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     let inspector = Arc::new(Inspector::new(kafka)?);
     match command {

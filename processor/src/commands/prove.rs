@@ -90,7 +90,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
         tell(&report)?
     }
     Ok(match report.verdict {
-        Verdict::Clean if args.applied && report.not_applied > 0 => ExitCode::from(NOT_APPLIED),
+        Verdict::Clean if args.applied && report.compared.not_applied > 0 => ExitCode::from(NOT_APPLIED),
         Verdict::Clean => ExitCode::SUCCESS,
         Verdict::Differs | Verdict::NotProvable => ExitCode::FAILURE,
     })

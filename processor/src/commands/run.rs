@@ -49,9 +49,6 @@ pub struct Args {
 }
 
 /// Runs until SIGTERM or SIGINT.
-///
-/// # Errors
-/// What failed: the process has to end.
 pub async fn run(
     args: Args,
     kafka: KafkaConfig,

@@ -47,9 +47,6 @@ pub async fn registered(database: &Database, kafka: &KafkaConfig) -> anyhow::Res
 }
 
 /// The registered topic, if it is the one that the brokers have.
-///
-/// # Errors
-/// PostgreSQL did not answer, or it is not.
 pub async fn require(connection: &mut PgConnection, identity: &TopicIdentity) -> anyhow::Result<Topic> {
     match registry::find(connection, identity).await? {
         Registration::Known(topic) => Ok(topic),

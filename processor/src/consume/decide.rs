@@ -104,9 +104,6 @@ impl Sound {
 }
 
 /// What the rows alone decide: `Err` without a look at the log, `Ok` with the row that the log is held against.
-///
-/// # Errors
-/// Why the partition must not go on.
 pub fn decide_standing<'a>(standing: &Standing<'a>) -> Result<&'a Progress, Takeover> {
     let Standing { registered, found, halt, row } = *standing;
     if let Some(reason) = another_topic(registered, found) {
@@ -119,9 +116,6 @@ pub fn decide_standing<'a>(standing: &Standing<'a>) -> Result<&'a Progress, Take
 }
 
 /// Whether a partition may be taken up.
-///
-/// # Errors
-/// Why it must not go on.
 pub fn decide(facts: &Facts<'_>) -> Result<Sound, Takeover> {
     let row = decide_standing(&facts.standing)?;
     let stop = |reason| halted(reason, Some(row));

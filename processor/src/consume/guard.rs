@@ -8,9 +8,6 @@ use crate::domain::{
 
 /// Checks a row against itself and the log (R10). Answers with the last applied record, if it is still
 /// there to be compared.
-///
-/// # Errors
-/// Why the partition must not be taken up.
 pub fn guard(row: &Progress, log: LogRange) -> Result<Option<(Offset, RecordDigest)>, StopReason> {
     let (next_offset, counted) = (row.next_offset, row.accounted());
     if row.gap() != 0 {

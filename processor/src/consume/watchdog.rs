@@ -44,9 +44,6 @@ pub struct LimitsOutOfOrder;
 
 impl WatchdogConfig {
     /// Checks that each step comes after the one before.
-    ///
-    /// # Errors
-    /// It does not.
     pub const fn validate(&self) -> Result<(), LimitsOutOfOrder> {
         let ascend = self.stall_report_seconds < self.stall_rebuild_seconds
             && self.stall_rebuild_seconds < self.stall_exit_seconds;

@@ -75,17 +75,11 @@ impl RawRecord {
     }
 
     /// What it says, or why it says nothing. A header whose name is not text means nothing.
-    ///
-    /// # Errors
-    /// The fault, for the dead letter.
     pub fn decode(&self, count: PartitionCount) -> Result<(schemas::Event, schemas::Envelope), RecordFault> {
         record::decode(self.view(), self.partition, count)
     }
 
     /// What it says, wherever it lies: for those who look, not for those who apply.
-    ///
-    /// # Errors
-    /// The fault.
     pub fn read(&self) -> Result<(schemas::Event, schemas::Envelope), RecordFault> {
         // Every key belongs to the only partition.
         match PartitionCount::new(1) {

@@ -69,9 +69,6 @@ pub struct ConsumerConfig {
 }
 
 /// The consumer that is a member of the group.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn group_consumer(
     kafka: &KafkaConfig,
     consumer: &ConsumerConfig,
@@ -108,26 +105,17 @@ pub fn group_consumer(
 }
 
 /// A consumer outside of any group, for reading given places of the topic.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn reader(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
     // librdkafka assigns only with a group id; nobody joins this group, nothing is committed to it.
     base(kafka).set("group.id", "telex.reader").set("fetch.wait.max.ms", "50").create()
 }
 
 /// A consumer outside of any group to which a log ends at its high watermark, open transactions or not.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn observer(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
     base(kafka).set("isolation.level", "read_uncommitted").create()
 }
 
 /// A consumer outside of any group, for reading much of the topic: large fetches, at most 16 MiB ahead.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn scanner(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerContext>> {
     base(kafka)
         // As above.
@@ -142,17 +130,11 @@ pub fn scanner(kafka: &KafkaConfig) -> KafkaResult<BaseConsumer<DefaultConsumerC
 }
 
 /// A client that asks about topics and settings.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn admin(kafka: &KafkaConfig) -> KafkaResult<AdminClient<DefaultClientContext>> {
     config(kafka).create()
 }
 
 /// The producer of `dead-letters replay`.
-///
-/// # Errors
-/// A setting that librdkafka refuses.
 pub fn producer<C: ProducerContext>(
     kafka: &KafkaConfig,
     delivery_deadline: Duration,

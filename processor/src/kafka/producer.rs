@@ -59,9 +59,6 @@ pub struct Producer {
 
 impl Producer {
     /// A producer with settings of its own; connects by itself.
-    ///
-    /// # Errors
-    /// A setting that librdkafka refuses.
     pub fn new(kafka: &KafkaConfig) -> KafkaResult<Self> {
         let producer = client::producer(kafka, DELIVERY_DEADLINE, Reports)?;
         Ok(Self { producer, topic: kafka.topic.clone() })

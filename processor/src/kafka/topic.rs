@@ -99,9 +99,6 @@ pub struct Inspector {
 
 impl Inspector {
     /// Makes the clients; connects when something is asked.
-    ///
-    /// # Errors
-    /// A setting that librdkafka refuses.
     pub fn new(kafka: &KafkaConfig) -> Result<Self, InspectError> {
         Ok(Self {
             topic: kafka.topic.clone(),
@@ -137,9 +134,6 @@ impl Inspector {
     }
 
     /// The range of a partition's log.
-    ///
-    /// # Errors
-    /// The brokers did not answer.
     pub fn log_range(&self, partition: Partition) -> Result<LogRange, InspectError> {
         let (start, end) = self.reader.fetch_watermarks(&self.topic, partition.0, REQUEST_DEADLINE)?;
         Ok(LogRange { start: Offset(start), end: Offset(end) })
@@ -167,9 +161,6 @@ impl Inspector {
 
     /// The ranges of some partitions' logs, each answered or refused by itself. A partition whose leader did not
     /// answer at all is refused as timed out.
-    ///
-    /// # Errors
-    /// No broker answered.
     pub fn log_ranges(&self, partitions: &[Partition]) -> Result<PerPartition<LogRange>, InspectError> {
         let starts = self.edges(partitions, LogEdge::Start)?;
         // Ends last: a range is never empty the wrong way round.
@@ -188,9 +179,6 @@ impl Inspector {
     }
 
     /// The ends of the logs of some partitions. A partition without an answer is absent.
-    ///
-    /// # Errors
-    /// No broker answered.
     pub fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, InspectError> {
         let ends = self.edges(partitions, LogEdge::End)?;
         Ok(ends.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?))).collect())
@@ -228,9 +216,6 @@ impl Inspector {
     }
 
     /// Those of the records at the given places that come within a time. A partition that brings none is absent.
-    ///
-    /// # Errors
-    /// The client cannot be assigned.
     pub fn records_within(
         &self,
         places: &[(Partition, Offset)],
@@ -252,9 +237,6 @@ impl Inspector {
 
     /// Whether the record at a place can be read: `Some` names what a client answers instead, although it is
     /// alone with the partition. `None`: it can be read, or the brokers do not answer.
-    ///
-    /// # Errors
-    /// The client cannot be assigned.
     pub fn unreadable_at(
         &self,
         partition: Partition,

@@ -87,9 +87,6 @@ impl AliasRow {
 }
 
 /// Keeps the aliases that a record names for the history of its client.
-///
-/// # Errors
-/// The disk is full.
 pub fn keep(
     named: &mut Spill<NamedAlias>,
     (keys, buckets, directory): (&Keys, usize, &Path),
@@ -111,9 +108,6 @@ pub fn keep(
 }
 
 /// The rows of some clients. Index: `client_aliases_pkey`.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn of_clients(
     connection: &mut PgConnection,
     keys: &Keys,

@@ -30,9 +30,6 @@ pub struct Stored {
 }
 
 /// The messages that are stored under some keys, by the places of the keys. Index: `messages_pkey`.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn messages(
     connection: &mut PgConnection,
     keys: &[(Uuid, &str)],
@@ -75,9 +72,6 @@ fn own_hash(client_id: Uuid, id: &str, text: &str, sent_at: Option<Timestamp>) -
 }
 
 /// Some clients and their dialogs. Index: `clients_pkey`, `dialogs_pkey`.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn clients(
     connection: &mut PgConnection,
     keys: &Keys,
@@ -155,9 +149,6 @@ pub fn active(
 
 /// When the latest message of each client's last dialog before the records was appended, if an idle gap
 /// applies or did: the row may have moved on since. Index: `messages_pkey`.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn latest(
     connection: &mut PgConnection,
     proof: &Proof<'_>,

@@ -56,9 +56,6 @@ impl Clients {
     }
 
     /// Compares the clients of a bucket.
-    ///
-    /// # Errors
-    /// PostgreSQL did not answer, or the disk cannot be read.
     pub fn compare(
         &mut self,
         proof: &Proof<'_>,

@@ -11,9 +11,6 @@ use super::{
 use crate::{domain::record::RawRecord, store::statements::headers_as_json};
 
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn of_message(
     connection: &mut PgConnection,
     (place, row): (Place, &PlacedRow),
@@ -44,9 +41,6 @@ pub async fn of_message(
 }
 
 /// The columns of a dead letter that differ.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn of_dead_letter(
     connection: &mut PgConnection,
     row: &PlacedRow,

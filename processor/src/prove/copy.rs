@@ -85,9 +85,6 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field; `None` if it is null.
-    ///
-    /// # Errors
-    /// There is none.
     pub fn take(&mut self) -> anyhow::Result<Option<&'a [u8]>> {
         let (length, rest) = self.0.split_first_chunk().context("a row lacks a field")?;
         let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) else {
@@ -108,49 +105,31 @@ impl<'a> Fields<'a> {
     }
 
     /// A `smallint`.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn i16(&mut self) -> anyhow::Result<i16> {
         Ok(i16::from_be_bytes(self.fixed()?))
     }
 
     /// An `integer`.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn i32(&mut self) -> anyhow::Result<i32> {
         Ok(i32::from_be_bytes(self.fixed()?))
     }
 
     /// A `bigint`.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn i64(&mut self) -> anyhow::Result<i64> {
         Ok(i64::from_be_bytes(self.fixed()?))
     }
 
     /// A `uuid`.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn uuid(&mut self) -> anyhow::Result<Uuid> {
         Ok(Uuid::from_bytes(self.fixed()?))
     }
 
     /// A `tid`: where the row lies.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn tid(&mut self) -> anyhow::Result<[u8; 6]> {
         self.fixed()
     }
 
     /// A `timestamptz` that may be null, in microseconds since 1970.
-    ///
-    /// # Errors
-    /// The next field is not one.
     pub fn micros(&mut self) -> anyhow::Result<Option<i64>> {
         match self.take()?.map(<[u8; 8]>::try_from) {
             None => Ok(None),

@@ -36,18 +36,12 @@ pub struct Log {
 
 impl Log {
     /// Connects when something is read.
-    ///
-    /// # Errors
-    /// A setting that librdkafka refuses.
     pub fn new(kafka: &KafkaConfig) -> anyhow::Result<Self> {
         Ok(Self { consumer: client::scanner(kafka)?, topic: kafka.topic.clone(), at: None })
     }
 
     /// Shows `each` record of a stretch in the order of offsets. What lies between them the consumer has passed over
     /// without an error.
-    ///
-    /// # Errors
-    /// The brokers did not answer, or `each` failed.
     pub fn read(
         &mut self,
         stretch: Stretch,
@@ -132,9 +126,6 @@ impl LogRecord<'_> {
     }
 
     /// What it says.
-    ///
-    /// # Errors
-    /// Why it says nothing.
     pub fn decode(&self, count: PartitionCount) -> Result<(Event, schemas::Envelope), RecordFault> {
         let headers = Headers::of(self.message)
             .filter_map(|(name, value)| std::str::from_utf8(name).ok().map(|name| (name, value)));

@@ -95,7 +95,7 @@ impl Kept<'_> {
             at,
             scope: report.scope.as_str(),
             verdict: report.verdict.as_str(),
-            records: report.records,
+            records: report.compared.records,
             findings: report.findings_total,
             elapsed_seconds: report.elapsed_seconds,
             decision: None,

@@ -92,9 +92,6 @@ impl Records {
     }
 
     /// Compares the records of a slice with the rows at their places.
-    ///
-    /// # Errors
-    /// Kafka or PostgreSQL did not answer, or the disk is full.
     pub fn compare(
         &mut self,
         proof: &Proof<'_>,

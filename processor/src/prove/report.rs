@@ -85,17 +85,12 @@ impl Finding {
 /// Rows by table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Rows {
-    /// Of `clients`.
     pub clients: i64,
-    /// Of `dialogs`.
     pub dialogs: i64,
-    /// Of `messages`.
     pub messages: i64,
-    /// Of `dead_letters`.
     pub dead_letters: i64,
     /// Dialogs that are not closed.
     pub active_dialogs: i64,
-    /// Of `client_aliases`.
     pub client_aliases: i64,
 }
 
@@ -115,11 +110,8 @@ impl std::ops::AddAssign for Rows {
 pub struct FormerRows {
     /// Of `dialogs`: opened there, wherever they ended.
     pub dialogs: i64,
-    /// Of `messages`.
     pub messages: i64,
-    /// Of `dead_letters`.
     pub dead_letters: i64,
-    /// Of `client_aliases`.
     pub client_aliases: i64,
 }
 
@@ -141,6 +133,17 @@ pub struct Report {
     pub scope: Scope,
     /// The proof that this one goes on from.
     pub since: Option<String>,
+    #[serde(flatten)]
+    pub compared: Compared,
+    pub elapsed_seconds: f64,
+    pub findings_total: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+}
+
+/// What was compared, by numbers.
+#[derive(Debug, Default, Serialize)]
+pub struct Compared {
     pub records: i64,
     /// Rows compared, by table.
     pub rows: Rows,
@@ -154,30 +157,6 @@ pub struct Report {
     /// Offsets that Kafka itself explains, by partition: ends of its transactions, records of aborted ones.
     pub control: BTreeMap<i32, i64>,
     /// Offsets whose records retention has removed: their rows were checked by structure.
-    pub gone: i64,
-    /// Records that the log holds beyond the next offsets.
-    pub not_applied: i64,
-    pub elapsed_seconds: f64,
-    pub findings_total: u64,
-    /// The first of them.
-    pub findings: Vec<Finding>,
-}
-
-/// What was compared, by numbers.
-#[derive(Debug, Default)]
-pub struct Compared {
-    pub records: i64,
-    pub rows: Rows,
-    /// Those of them that are of former topics.
-    pub former: FormerRows,
-    /// Records that repeat a message.
-    pub duplicates: i64,
-    pub commands: i64,
-    /// Dead letters by reason.
-    pub dead_letters: BTreeMap<&'static str, i64>,
-    /// Offsets that Kafka itself explains, by partition.
-    pub control: BTreeMap<i32, i64>,
-    /// Offsets whose records retention has removed.
     pub gone: i64,
     /// Records that the log holds beyond the next offsets.
     pub not_applied: i64,
@@ -236,15 +215,7 @@ impl Report {
             line: format!("not provable: {why}"),
             scope,
             since: None,
-            records: 0,
-            rows: Rows::default(),
-            former: FormerRows::default(),
-            duplicates: 0,
-            commands: 0,
-            dead_letters: BTreeMap::new(),
-            control: BTreeMap::new(),
-            gone: 0,
-            not_applied: 0,
+            compared: Compared::default(),
             elapsed_seconds: 0.0,
             findings_total: 0,
             findings: Vec::new(),
@@ -329,15 +300,7 @@ impl Findings {
             line,
             scope,
             since,
-            records,
-            rows: compared.rows,
-            former: compared.former,
-            duplicates: compared.duplicates,
-            commands: compared.commands,
-            dead_letters: compared.dead_letters,
-            control: compared.control,
-            gone: compared.gone,
-            not_applied: compared.not_applied,
+            compared,
             elapsed_seconds: elapsed.as_secs_f64(),
             findings_total: self.total,
             findings: self.first,

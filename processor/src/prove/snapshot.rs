@@ -39,9 +39,6 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// Takes the snapshot.
-    ///
-    /// # Errors
-    /// PostgreSQL did not answer.
     pub async fn take(database: &Database, identity: &TopicIdentity) -> anyhow::Result<Self> {
         let mut connection = begin(database, None).await?;
         let exported = sqlx::query!(r#"select pg_export_snapshot() as "id!", now() as "at!""#)
@@ -64,9 +61,6 @@ impl Snapshot {
     }
 
     /// Another connection that sees the same.
-    ///
-    /// # Errors
-    /// PostgreSQL did not answer.
     pub async fn join(database: &Database, id: &str) -> anyhow::Result<PgConnection> {
         begin(database, Some(id)).await
     }
@@ -77,9 +71,6 @@ impl Snapshot {
     }
 
     /// How many pages some tables have, each of which has a row in the answer's order.
-    ///
-    /// # Errors
-    /// PostgreSQL did not answer.
     pub async fn pages(&mut self, tables: &[&str]) -> anyhow::Result<Vec<i64>> {
         let names: Vec<String> = tables.iter().map(|table| (*table).to_owned()).collect();
         let sizes = sqlx::query_scalar!(

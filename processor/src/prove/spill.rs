@@ -62,9 +62,6 @@ impl<E: Fixed> Spill<E> {
     }
 
     /// Appends the entries of a bucket to `entries`, in no order.
-    ///
-    /// # Errors
-    /// The file cannot be read.
     pub fn read(&self, bucket: usize, entries: &mut Vec<E>) -> io::Result<()> {
         if let Some(file) = &self.file {
             let index = u64::try_from(bucket * START).map_err(io::Error::other)?;

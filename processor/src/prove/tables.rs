@@ -119,9 +119,6 @@ impl TableRows {
     }
 
     /// Reads a piece of a table.
-    ///
-    /// # Errors
-    /// PostgreSQL did not answer, or the disk is full.
     pub fn read(&mut self, proof: &Proof<'_>, worker: &mut Worker, piece: Piece) -> anyhow::Result<()> {
         let Piece { table, first_page, end_page } = piece;
         let name = table.as_str();

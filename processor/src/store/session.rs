@@ -115,9 +115,6 @@ impl Database {
 
     /// A connection for a person's command: no deadline of the server, since it may read a whole table or build an
     /// index, and the person waits.
-    ///
-    /// # Errors
-    /// No server.
     pub async fn reader(&self) -> Result<PgConnection, StoreError> {
         let mut connection = connect(&self.options).await?;
         let unlimited = sqlx::query!(
@@ -146,9 +143,6 @@ async fn connect(options: &PgConnectOptions) -> Result<PgConnection, StoreError>
 
 /// Waits for a statement, but not forever. After [`StoreError::Deadline`] the connection is in the
 /// middle of an answer: its owner drops it.
-///
-/// # Errors
-/// The statement's own, or the deadline.
 pub async fn within_deadline<T>(
     statement: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, StoreError> {

@@ -1,8 +1,5 @@
 //! Clients without a phone, and other addresses of a client.
 
-use std::time::Duration;
-
-use rdkafka::producer::Producer as _;
 use schemas::record::header;
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
@@ -39,9 +36,7 @@ const NAMED: &str = "
 
 #[test]
 fn a_client_without_a_phone_is_filed_by_its_address_and_found_by_it() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let first = keep(&api, &from("shop", "tg:6001", "1"));
     let again = keep(&api, &from("shop", "tg:6001", "2"));
     assert_eq!(first["client_id"], again["client_id"]);
@@ -115,9 +110,7 @@ fn an_alias_is_filed_with_the_first_message_that_names_it_and_what_repeats_one_n
 fn a_replay_of_the_topic_names_the_same_aliases_by_the_same_records() {
     let mut telex = Telex::new();
     fill::fill(&telex, 3_000);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     let rows = "select hashtextextended(string_agg(a::text, ',' order by client_id, alias), 0) from client_aliases as a";
     let before = telex.number(rows);
     telex.execute(
@@ -133,9 +126,7 @@ fn a_replay_of_the_topic_names_the_same_aliases_by_the_same_records() {
 
 #[test]
 fn people_shows_who_belongs_together_and_merges_nobody() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let [phone, bsuid, new_phone] = ["+70000000001", "wa:GB.1", "+70000000002"];
     // A phone today; the id alone next month; then another phone under the same id.
     keep(&api, &naming(from("shop", phone, "1"), &[bsuid, "username:anna"]));
@@ -207,9 +198,7 @@ fn people_reaches_the_rows_of_a_client_by_indexes_however_it_is_asked() {
 
 #[test]
 fn a_batch_without_aliases_does_not_touch_their_table() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (telex, api, mut processor) = Telex::at_work();
     processor.wait_until_ready().unwrap();
     keep(&api, &message("shop", "1", "Hello"));
     telex.wait_until_applied();
@@ -223,17 +212,13 @@ fn a_batch_without_aliases_does_not_touch_their_table() {
 
 /// Writes a record of version 2 as it was written yesterday, when these members were the sender's own.
 fn of_version_2(telex: &Telex, said: &Value, members: &str) {
-    let (body, envelope) = (said.to_string(), fill::envelope());
-    let posted = schemas::Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-    let mut record = schemas::record::encode_message(&posted.message, &posted.others, &envelope);
+    let mut record = fill::encoded(&said.to_string());
     let event_type = record.headers.iter().find(|(name, _)| *name == header::TYPE).unwrap().1.clone();
     assert_eq!(event_type, schemas::record::MESSAGE_RECEIVED_V2);
     record.value.pop();
     record.value.extend_from_slice(members.as_bytes());
     record.value.push(b'}');
-    let producer = fill::producer(telex);
-    fill::produce(&producer, telex, &record);
-    producer.flush(Duration::from_secs(10)).unwrap();
+    fill::write(telex, &record);
 }
 
 #[test]
@@ -267,9 +252,7 @@ fn members_of_these_names_in_older_records_mean_nothing() {
 
 #[test]
 fn a_proof_finds_what_was_done_to_aliases() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (telex, api, mut processor) = Telex::at_work();
     let send = |id: &str, aliases: &[&str]| {
         keep(&api, &naming(from("shop", "+70000000001", id), aliases))["record"].clone()
     };

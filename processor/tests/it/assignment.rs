@@ -18,11 +18,9 @@ use rdkafka::{
 use rstest::rstest;
 
 use crate::{
-    harness::{Telex, wait_for},
+    harness::{SOON, Telex, wait_for},
     topic::Writer,
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Answers a rebalance at once: with the first `joins` of the partitions, all of them remembered.
 struct Member {

@@ -20,9 +20,7 @@ fn conflicts(processor: &Running) -> i64 {
 
 #[test]
 fn values_of_every_kind_are_stored_as_they_came() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let processor = telex.processor();
+    let (telex, api, processor) = Telex::at_work();
     let said = |id: &str, text: &str, more: Value| {
         let mut message = message("kinds", id, text);
         message.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -76,9 +74,7 @@ fn values_of_every_kind_are_stored_as_they_came() {
 
 #[test]
 fn a_duplicate_in_a_later_batch_or_after_a_restart_is_looked_up_and_refuses_no_batch() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (mut telex, api, mut processor) = Telex::at_work();
     let said = |id: &str| message("again", id, "Hello");
     // Each in a batch of its own: the client is created here, so that its ids are known.
     for id in ["1", "1", "2", "1", "2"] {
@@ -101,9 +97,7 @@ fn a_duplicate_in_a_later_batch_or_after_a_restart_is_looked_up_and_refuses_no_b
 
 #[test]
 fn a_client_with_more_messages_than_ids_are_kept_of_has_its_duplicates_found() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let processor = telex.processor();
+    let (telex, api, processor) = Telex::at_work();
     for number in 0..40 {
         keep(&api, &message("talks", &number.to_string(), "Hello"));
     }
@@ -118,9 +112,7 @@ fn a_client_with_more_messages_than_ids_are_kept_of_has_its_duplicates_found() {
 
 #[test]
 fn a_row_that_somebody_else_wrote_costs_one_refusal_and_no_message() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let processor = telex.processor();
+    let (telex, api, processor) = Telex::at_work();
     keep(&api, &message("client", "1", "one"));
     telex.wait_until_applied();
     // All ids of the client are known, and now they are not.

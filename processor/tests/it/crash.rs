@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Telex, wait_for};
+use crate::harness::{SOON, Telex, wait_for};
 
 #[test]
 fn a_processor_killed_20_times_under_load_leaves_clean_tables() {
@@ -10,15 +10,13 @@ fn a_processor_killed_20_times_under_load_leaves_clean_tables() {
     let mut telex = Telex::new();
     let api = telex.ingest_api();
     let mut load = telex.load(&api, 60_000, 400);
-    let applied =
-        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
     let mut processors = [telex.processor(), telex.processor()];
-    wait_for("the first rows", Duration::from_secs(60), || applied(&telex) > 0);
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 0);
     for kill in 0..KILLS {
         let victim = usize::try_from(kill % 2).unwrap();
         // Another moment of the batch each time, the partitions in its hands.
-        let before = applied(&telex);
-        wait_for("rows", Duration::from_secs(60), || applied(&telex) > before);
+        let before = telex.applied_offsets();
+        wait_for("rows", SOON, || telex.applied_offsets() > before);
         std::thread::sleep(Duration::from_millis(137 * kill % 1_000));
         processors[victim].server.kill();
         processors[victim] = telex.processor();
@@ -26,7 +24,7 @@ fn a_processor_killed_20_times_under_load_leaves_clean_tables() {
         let taken = telex.number(epochs);
         // Every other time at once again, so that a rebalance is interrupted too.
         if kill % 2 == 1 {
-            wait_for("the partitions to move", Duration::from_secs(60), || {
+            wait_for("the partitions to move", SOON, || {
                 telex.number("select sum(owner_epoch)::bigint from partition_progress") > taken * 12
             });
         }

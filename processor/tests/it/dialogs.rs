@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Telex, close_dialog, keep, message, wait_for};
+use crate::harness::{SOON, Telex, close_dialog, keep, message, wait_for};
 
 #[test]
 fn simultaneous_first_messages_of_one_client_through_two_api_instances_open_one_dialog() {
@@ -29,9 +29,7 @@ fn simultaneous_first_messages_of_one_client_through_two_api_instances_open_one_
 
 #[test]
 fn the_same_phone_in_two_sources_gives_two_clients() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let one = keep(&api, &message("client00000000000000000000000000", "1", "Hello"));
     let other = keep(&api, &message("client00000000000000000000000001", "1", "Hello"));
     assert_ne!(one["client_id"], other["client_id"]);
@@ -43,9 +41,7 @@ fn the_same_phone_in_two_sources_gives_two_clients() {
 
 #[test]
 fn a_dialog_closed_over_http_ends_among_its_clients_messages() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let first = keep(&api, &message("shop", "1", "Hello"));
     let close = close_dialog(&api, &first["client_id"]);
     assert_eq!(close["record"]["partition"], first["record"]["partition"]);
@@ -64,9 +60,7 @@ fn a_dialog_closed_over_http_ends_among_its_clients_messages() {
 
 #[test]
 fn a_silence_longer_than_the_gap_ends_a_dialog_and_a_duplicate_does_not_keep_it_alive() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (mut telex, api, mut processor) = Telex::at_work();
     processor.wait_until_ready().unwrap();
     let talk = |client: &str, id: &str| keep(&api, &message(client, id, "Hello"));
     // Before any rule: silence ends nothing.
@@ -123,13 +117,11 @@ fn a_changed_rule_fences_what_was_folded_by_the_old_one() {
     let api = telex.ingest_api();
     let _processors = [telex.processor(), telex.processor()];
     let mut load = telex.load(&api, 200_000, 800);
-    let applied =
-        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
-    wait_for("the first rows", Duration::from_secs(60), || applied(&telex) > 500);
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 500);
     for gap in ["--idle-gap=1s", "--idle-gap=2s", "--none", "--idle-gap=1s"] {
         telex.programs.require_processor(&["dialog-rules", "set", gap, "--yes"]).unwrap();
-        let before = applied(&telex);
-        wait_for("rows under the rule", Duration::from_secs(60), || applied(&telex) > before + 1_000);
+        let before = telex.applied_offsets();
+        wait_for("rows under the rule", SOON, || telex.applied_offsets() > before + 1_000);
         // From here the next proof goes on: within dialogs that are idle, are not, or never will be.
         telex.prove_with(&["--since-last"]);
         assert_eq!(telex.prove()["verdict"], "clean");

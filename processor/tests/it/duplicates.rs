@@ -1,12 +1,7 @@
 //! A message once per client, forever.
 
-use rdkafka::{
-    ClientConfig,
-    message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _},
-};
+use schemas::{ClientId, DialogClose, Envelope, Event, Timestamp, record::encode};
 use serde_json::{Value, json};
-use std::time::Duration;
 
 use crate::{
     fill,
@@ -15,9 +10,7 @@ use crate::{
 
 #[test]
 fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_one_message() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (mut telex, api, mut processor) = Telex::at_work();
     let webhook = message("client", "the one", "Hello");
     std::thread::scope(|scope| {
         for _ in 0..50 {
@@ -35,9 +28,7 @@ fn the_same_webhook_sent_50_times_in_parallel_and_again_after_a_restart_gives_on
 
 #[test]
 fn a_duplicate_of_a_message_in_a_closed_dialog_opens_none() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let first = message("client", "1", "Hello");
     let kept = keep(&api, &first);
     telex.assert_clean();
@@ -105,45 +96,13 @@ fn what_was_filed_before_the_upgrade_is_a_duplicate_after_it_and_the_other_way_r
 
 /// Writes a message as the ingest API did when it wrote version 1.
 fn before_the_upgrade(telex: &Telex, message: &Value) {
-    let (body, envelope) = (message.to_string(), fill::envelope());
-    let posted = schemas::Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-    let mut record = schemas::record::encode_message(&posted.message, &posted.others, &envelope);
-    for (name, value) in &mut record.headers {
-        if *name == schemas::record::header::TYPE {
-            *value = schemas::record::MESSAGE_RECEIVED_V1.into();
-        }
-    }
-    let producer = fill::producer(telex);
-    fill::produce(&producer, telex, &record);
-    producer.flush(Duration::from_secs(10)).unwrap();
+    fill::write(telex, &fill::as_version_1(fill::encoded(&message.to_string())));
 }
 
 /// Writes the command as another system may.
-#[expect(clippy::disallowed_methods, reason = "a producer that is not ours")]
 fn close(telex: &Telex, client_id: &str) {
-    let producer: BaseProducer =
-        ClientConfig::new().set("bootstrap.servers", &telex.programs.kafka).create().unwrap();
-    let id = schemas::ClientId::parse(client_id.as_bytes()).unwrap();
-    let count = schemas::PartitionCount::new(dev_env::programs::PARTITIONS).unwrap();
-    let received_at = schemas::Timestamp::from_millis(1_764_000_000_000).unwrap();
-    let envelope = schemas::Envelope { received_at, request_id: None, trace_parent: None };
-    let record = schemas::record::encode(
-        &schemas::Event::DialogClose(schemas::DialogClose { client_id: id }),
-        &envelope,
-    );
-    let mut headers = OwnedHeaders::new();
-    for (key, value) in &record.headers {
-        headers = headers.insert(Header { key, value: Some(value.as_ref()) });
-    }
-    producer
-        .send(
-            BaseRecord::to(&telex.programs.topic)
-                .partition(id.partition(count).0)
-                .key(&record.key)
-                .payload(&record.value)
-                .headers(headers),
-        )
-        .map_err(|(error, _)| error)
-        .unwrap();
-    producer.flush(Duration::from_secs(10)).unwrap();
+    let client_id = ClientId::parse(client_id.as_bytes()).unwrap();
+    let received_at = Timestamp::from_millis(1_764_000_000_000).unwrap();
+    let envelope = Envelope { received_at, request_id: None, trace_parent: None };
+    fill::write(telex, &encode(&Event::DialogClose(DialogClose { client_id }), &envelope));
 }

@@ -15,7 +15,7 @@ use processor::{
 use schemas::Partition;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Telex, block_on, wait_for};
+use crate::harness::{SOON, Telex, block_on, wait_for};
 
 #[test]
 fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
@@ -23,16 +23,14 @@ fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
     let api = telex.ingest_api();
     let mut load = telex.load(&api, 60_000, 400);
     let frozen = telex.processor();
-    let applied =
-        |telex: &Telex| telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress");
-    wait_for("the first rows", Duration::from_secs(60), || applied(&telex) > 400);
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 400);
     frozen.server.freeze();
     let _heir = telex.processor();
     wait_for("all partitions to move", Duration::from_secs(90), || {
         telex.number("select min(owner_epoch) from partition_progress") >= 2
     });
-    let moved_at = applied(&telex);
-    wait_for("the heir to go on", Duration::from_secs(60), || applied(&telex) > moved_at + 400);
+    let moved_at = telex.applied_offsets();
+    wait_for("the heir to go on", SOON, || telex.applied_offsets() > moved_at + 400);
     frozen.server.thaw();
     // Time to try what it had in hand.
     std::thread::sleep(Duration::from_secs(8));
@@ -46,7 +44,7 @@ fn registered() -> Telex {
     let mut telex = Telex::new();
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
-    wait_for("the registration", Duration::from_secs(60), || {
+    wait_for("the registration", SOON, || {
         telex.number("select count(*) from partition_progress where owner_epoch > 0") == 12
     });
     processor.stop().unwrap();

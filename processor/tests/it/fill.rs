@@ -9,8 +9,8 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use schemas::{
-    DialogClose, Envelope, Event, Message, Partition, PartitionCount, RequestId, Timestamp,
-    record::{EncodedRecord, encode},
+    DialogClose, Envelope, Event, Message, Partition, PartitionCount, Posted, RequestId, Timestamp,
+    record::{EncodedRecord, MESSAGE_RECEIVED_V1, encode, encode_message, header},
 };
 use serde_json::json;
 
@@ -106,17 +106,44 @@ fn send(producer: &BaseProducer, telex: &Telex, event: &Event) {
     produce(producer, telex, &encode(event, &envelope()));
 }
 
+/// The record of a message as the ingest API writes it.
+pub fn encoded(body: &str) -> EncodedRecord {
+    let envelope = envelope();
+    let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
+    encode_message(&posted.message, &posted.others, &envelope)
+}
+
+/// The same record of version 1.
+pub fn as_version_1(mut record: EncodedRecord) -> EncodedRecord {
+    for (name, value) in &mut record.headers {
+        if *name == header::TYPE {
+            *value = MESSAGE_RECEIVED_V1.into();
+        }
+    }
+    record
+}
+
+pub fn headers(record: &EncodedRecord) -> OwnedHeaders {
+    record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
+        headers.insert(Header { key, value: Some(value.as_ref()) })
+    })
+}
+
+/// Writes a record, which is in the topic afterwards.
+pub fn write(telex: &Telex, record: &EncodedRecord) {
+    let producer = producer(telex);
+    produce(&producer, telex, record);
+    producer.flush(Duration::from_secs(10)).unwrap();
+}
+
 pub fn produce(producer: &BaseProducer, telex: &Telex, record: &EncodedRecord) {
     let count = PartitionCount::new(dev_env::programs::PARTITIONS).unwrap();
     let partition = Partition::of_key(record.key.as_bytes(), count);
-    let headers = record.headers.iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
-        headers.insert(Header { key, value: Some(value.as_ref()) })
-    });
     let mut waiting = BaseRecord::to(&telex.programs.topic)
         .key(&record.key)
         .payload(&record.value)
         .partition(partition.0)
-        .headers(headers);
+        .headers(headers(record));
     while let Err((error, refused)) = producer.send(waiting) {
         assert!(matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)), "{error}");
         producer.poll(Duration::from_millis(10));

@@ -7,7 +7,7 @@ use schemas::{ClientId, ExternalClientId, PartitionCount, Phone};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
-    harness::{Telex, block_on, keep, message, wait_for},
+    harness::{SOON, Telex, block_on, keep, message, wait_for},
     topic,
 };
 
@@ -124,13 +124,12 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
     wait_for("the halt", Duration::from_secs(30), || {
         processor.metrics().contains(r#"reason="awaits_switch""#)
     });
-    assert_eq!(telex.number("select count(*) from messages"), 2);
+    assert_eq!(telex.messages(), 2);
     telex.programs.require_processor(&["partitions", "switch", "--to=24", "--yes"]).unwrap();
     // The switch has ended the halt: no further command, and no restart.
     let report = telex.assert_clean();
     assert_eq!(report["rows"]["messages"], 4);
-    let history: serde_json::Value =
-        serde_json::from_str(&telex.say(&["halts", "history", "--json"])).unwrap();
+    let history: serde_json::Value = telex.json(&["halts", "history", "--json"]);
     assert_eq!(history[0]["reason"], "awaits_switch", "{history:#}");
     assert_eq!(report["rows"]["dialogs"], 1, "one dialog, opened before the move and continued after it");
     assert_eq!(telex.number(OUT_OF_ORDER), 0);
@@ -194,11 +193,10 @@ fn a_topic_that_has_grown_folds_into_an_empty_database_with_the_same_dialogs() {
     );
     telex.programs.require_processor(&["partitions", "register", "--count=12", "--yes"]).unwrap();
     let processor = telex.processor();
-    wait_for("the old partitions to be applied", Duration::from_secs(60), || {
-        telex.number("select count(*) from messages") >= 60
-            && processor.metrics().contains(r#"reason="awaits_switch""#)
+    wait_for("the old partitions to be applied", SOON, || {
+        telex.messages() >= 60 && processor.metrics().contains(r#"reason="awaits_switch""#)
     });
-    wait_for("the switch to be possible", Duration::from_secs(60), || {
+    wait_for("the switch to be possible", SOON, || {
         let switch = ["partitions", "switch", "--to=24", "--yes"];
         telex.programs.run_processor(&switch).unwrap().status.success()
     });
@@ -214,7 +212,7 @@ fn a_partition_that_has_lost_its_row_stops_and_is_not_taken_for_a_new_one() {
     processor.stop().unwrap();
     telex.execute("delete from partition_progress where partition = 11");
     let processor = telex.processor();
-    wait_for("the halt", Duration::from_secs(60), || {
+    wait_for("the halt", SOON, || {
         processor.metrics().contains(r#"partition="11",reason="unregistered_partition""#)
     });
     assert_eq!(telex.number("select count(*) from partition_progress"), 11);

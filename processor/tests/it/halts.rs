@@ -5,36 +5,12 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{SOON, Telex, metric, readiness, wait_for},
     topic::{Writer, client_id, partition_of},
 };
 
-const SOON: Duration = Duration::from_secs(60);
-
-fn resume(telex: &Telex, partition: i32, from: i64, to: i64, code: &str) -> String {
-    let (partition, from, to) = (partition.to_string(), from.to_string(), to.to_string());
-    telex.say(&[
-        "halts",
-        "resume",
-        "--partition",
-        &partition,
-        "--from",
-        &from,
-        "--to",
-        &to,
-        "--reason-code",
-        code,
-        "--yes",
-    ])
-}
-
-fn next_offset(telex: &Telex, partition: i32) -> i64 {
-    telex.number(&format!("select next_offset from partition_progress where partition = {partition}"))
-}
-
 fn wait_for_halt(telex: &Telex, reason: &str) -> Value {
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = telex.halts().remove(0);
+    let halt = telex.halted();
     assert_eq!(halt["reason"], reason);
     halt
 }
@@ -52,7 +28,7 @@ fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() 
     let mut processor = telex.processor_with(&[limit]);
     let halt = wait_for_halt(&telex, "dead_letter_limit");
     assert_eq!(halt["numbers"]["dead_letters"], 6);
-    let at = next_offset(&telex, partition);
+    let at = telex.next_offset(partition);
     assert_eq!(at, 5, "what is within the limit is kept before the halt");
     // Nothing is fetched that nobody may apply.
     let dropped = || metric(&processor, "processor_stale_records_total");
@@ -64,26 +40,24 @@ fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() 
     // A limit that would do is no reason to go on by itself.
     let processor = telex.processor();
     wait_for("the halt after a restart", SOON, || readiness(&processor).1.contains("dead_letter_limit"));
-    assert_eq!(next_offset(&telex, partition), at);
-    resume(&telex, partition, at, at, "dead_letter_limit");
+    assert_eq!(telex.next_offset(partition), at);
+    telex.resume(partition, at, at, "dead_letter_limit");
     let report = telex.assert_clean();
     assert_eq!(
         (report["rows"]["dead_letters"].as_i64(), report["rows"]["messages"].as_i64()),
         (Some(20), Some(6))
     );
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
-    let history: Value = serde_json::from_str(&telex.say(&["halts", "history", "--json"])).unwrap();
+    let history: Value = telex.json(&["halts", "history", "--json"]);
     assert_eq!(history[0]["reason"], "dead_letter_limit");
 }
 
 #[test]
 fn a_last_record_that_differs_and_counters_that_do_not_add_up_stop_a_partition_at_its_takeover() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     writer.messages("client", 0..4);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     for (planted, code) in [
         ("last_digest = sha256('other')", "digest_mismatch"),
         ("messages = messages + 2", "not_conserved"),
@@ -92,12 +66,12 @@ fn a_last_record_that_differs_and_counters_that_do_not_add_up_stop_a_partition_a
         telex.execute(&format!("update partition_progress set {planted} where partition = {partition}"));
         let mut processor = telex.processor();
         wait_for_halt(&telex, code);
-        let at = next_offset(&telex, partition);
-        resume(&telex, partition, at, at, code);
+        let at = telex.next_offset(partition);
+        telex.resume(partition, at, at, code);
         wait_for("readiness", SOON, || readiness(&processor).0 == 200);
         writer.message("client", &format!("after-{at}-{planted}"), "Hello");
         writer.flush();
-        wait_for("the next record", SOON, || next_offset(&telex, partition) == at + 1);
+        wait_for("the next record", SOON, || telex.next_offset(partition) == at + 1);
         processor.stop().unwrap();
     }
     let settled = "select skipped * 10 + repeated from partition_progress where partition = ";
@@ -106,8 +80,8 @@ fn a_last_record_that_differs_and_counters_that_do_not_add_up_stop_a_partition_a
 
 #[test]
 fn a_foreign_writers_message_stops_the_partition_while_it_runs() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let client = client_id("client").as_uuid();
     telex.execute(&format!(
         "insert into messages values (7, now(), now(), null, {partition}, 1, '{client}', '{client}', '', 'm-0', null, 'x')"
@@ -117,7 +91,7 @@ fn a_foreign_writers_message_stops_the_partition_while_it_runs() {
     wait_for_halt(&telex, "foreign_write");
     assert_eq!(telex.number("select count(*) from clients"), 0);
     telex.execute("delete from messages");
-    resume(&telex, partition, 0, 0, "foreign_write");
+    telex.resume(partition, 0, 0, "foreign_write");
     let report = telex.assert_clean();
     assert_eq!(report["rows"]["messages"], 3);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
@@ -125,8 +99,8 @@ fn a_foreign_writers_message_stops_the_partition_while_it_runs() {
 
 #[test]
 fn progress_set_moves_a_partition_under_its_owner_and_says_what_that_means() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let processor = telex.processor();
     writer.messages("client", 0..5);
     telex.assert_clean();
@@ -136,12 +110,12 @@ fn progress_set_moves_a_partition_under_its_owner_and_says_what_that_means() {
     };
     let said = telex.say(&set("5", "3", "--dry-run").each_ref().map(String::as_str));
     assert!(said.contains("repeats 2 offsets, 3 to 4"), "{said}");
-    assert_eq!(next_offset(&telex, partition), 5);
+    assert_eq!(telex.next_offset(partition), 5);
     telex.say(&set("5", "3", "--yes").each_ref().map(String::as_str));
     // The owner meets the new place with its next record: it is fenced and reads on from there.
     writer.messages("client", 5..6);
-    wait_for("the repeated records", SOON, || next_offset(&telex, partition) == 6);
-    assert_eq!(telex.number("select count(*) from messages"), 6);
+    wait_for("the repeated records", SOON, || telex.next_offset(partition) == 6);
+    assert_eq!(telex.messages(), 6);
     let row = "select duplicates * 10 + repeated from partition_progress where partition = ";
     assert_eq!(telex.number(&format!("{row}{partition}")), 22);
     assert_eq!(telex.prove()["verdict"], "not_provable", "records were counted twice");

@@ -1,7 +1,6 @@
 //! A Telex of a test's own: topic, database, directory, programs. Dropping it kills what still runs.
 
 use std::{
-    collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
@@ -27,6 +26,9 @@ const SESSION: &str = "--session-timeout-ms=6000";
 
 /// However few messages a test sends, they are copied; `history` writes them in both ways.
 const COPY: &str = "--copy-records-min=1";
+
+/// Within this time a test expects what takes seconds.
+pub const SOON: Duration = Duration::from_secs(60);
 
 pub struct Telex {
     pub programs: Programs,
@@ -85,6 +87,20 @@ impl Telex {
         api
     }
 
+    /// With an ingest API that is ready and a processor that was started.
+    pub fn at_work() -> (Self, Running, Running) {
+        let mut telex = Self::new();
+        let (api, processor) = (telex.ingest_api(), telex.processor());
+        (telex, api, processor)
+    }
+
+    /// Applies what the topic holds, with a processor that is stopped afterwards.
+    pub fn applied(&mut self) {
+        let mut processor = self.processor();
+        self.assert_clean();
+        processor.stop().unwrap();
+    }
+
     /// With a port or settings of its own; it is not waited for.
     pub fn ingest_api_on(&mut self, port: Port, more: &[&str]) -> Running {
         self.started += 1;
@@ -138,22 +154,6 @@ impl Telex {
         String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
     }
 
-    /// The partitions that stand still.
-    pub fn halts(&self) -> Vec<Value> {
-        serde_json::from_str(&self.say(&["halts", "list", "--json"])).unwrap()
-    }
-
-    /// What `progress show` says of partitions that stand still: the codes, without the words.
-    pub fn standing_still(&self) -> BTreeMap<i32, String> {
-        let rows: Vec<Value> = serde_json::from_str(&self.say(&["progress", "show", "--json"])).unwrap();
-        let code = |row: &Value| {
-            let said: Vec<&str> = row["stands_still"].as_str()?.split(": ").collect();
-            let codes = if matches!(said[0], "halted" | "would_halt") { 2 } else { 1 };
-            Some((i32::try_from(row["partition"].as_i64()?).unwrap(), said[..codes].join(": ")))
-        };
-        rows.iter().filter_map(code).collect()
-    }
-
     /// A load generator at work.
     pub fn load(&mut self, api: &Running, messages: u32, rate: u32) -> Server {
         self.started += 1;
@@ -198,22 +198,6 @@ impl Telex {
         let report = self.prove();
         assert_eq!(report["verdict"], "clean", "{report:#}");
         report
-    }
-
-    /// The answer of a query: one number.
-    pub fn number(&self, query: &str) -> i64 {
-        block_on(async {
-            let mut connection = PgConnection::connect(&self.programs.database_url).await.unwrap();
-            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
-        })
-    }
-
-    /// The answer of a query: one text.
-    pub fn text(&self, query: &str) -> String {
-        block_on(async {
-            let mut connection = PgConnection::connect(&self.programs.database_url).await.unwrap();
-            sqlx::query_scalar(AssertSqlSafe(query.to_owned())).fetch_one(&mut connection).await.unwrap()
-        })
     }
 
     /// Runs a statement in a transaction that stays open until the answer is dropped.

@@ -7,11 +7,10 @@ use dev_env::programs::{PARTITIONS, TOPIC_SETTINGS};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, metric, readiness, wait_for},
     topic::{self, Writer, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// Accepts another topic of the same name.
 const RESUME: &[&str] = &["halts", "resume", "--reason-code", "topic_recreated"];
@@ -46,9 +45,7 @@ fn a_recreated_topic_that_is_longer_stops_until_it_is_accepted() {
 fn recreated_with(records: u32) {
     let mut telex = Telex::new();
     Writer::new(&telex).messages("client", 0..10);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     telex.say(&["dialog-rules", "set", "--idle-gap=1h", "--yes"]);
     telex.say(&["dialog-rules", "set", "--idle-gap=1h", "--idle-gap=wa-=never", "--yes"]);
     let rules = |telex: &Telex| telex.say(&["dialog-rules", "show"]).split_once('\n').unwrap().1.to_owned();
@@ -82,9 +79,7 @@ fn recreated_with(records: u32) {
     telex.say(&[RESUME, &["--topic-id", &found, "--operator", "test", "--yes"]].concat());
 
     // The processor that runs takes the new topic up, without a restart.
-    wait_for("the new topic to be applied", SOON, || {
-        telex.number("select count(*) from messages") == 10 + i64::from(records)
-    });
+    wait_for("the new topic to be applied", SOON, || telex.messages() == 10 + i64::from(records));
     processor.wait_until_ready().unwrap();
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"topic_changed\"}"), Some(1));
     assert_eq!(telex.halts(), Vec::<Value>::new());
@@ -93,11 +88,7 @@ fn recreated_with(records: u32) {
     assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
     assert_eq!(rules(&telex), rules_before, "the dialogs of the new topic end as those of the former did");
     let report = telex.assert_clean();
-    assert_eq!(
-        (&report["records"], &report["former"]["messages"]),
-        (&json!(records), &json!(10)),
-        "{report:#}"
-    );
+    assert_says(&report, [("/records", json!(records)), ("/former/messages", json!(10))]);
 }
 
 #[test]
@@ -106,16 +97,14 @@ fn a_retention_overrun_stops_with_the_size_of_the_gap_and_the_others_go_on() {
     let (partition, beside) = (partition_of("client"), topic::client_beside("client"));
     let writer = Writer::new(&telex);
     writer.messages("client", 0..5);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     writer.messages("client", 5..20);
     writer.messages(&beside, 0..7);
     topic::trim(&telex, partition, 12);
 
     let before = rows(&telex, partition);
     let processor = telex.processor();
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 12);
+    wait_for("the others", SOON, || telex.messages() == 12);
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = &telex.halts()[0];
     assert_eq!(halt["reason"], "below_log_start");
@@ -148,7 +137,7 @@ fn a_retention_overrun_stops_with_the_size_of_the_gap_and_the_others_go_on() {
     assert_eq!(rows(&telex, partition), before, "a dry run writes nothing");
 
     say(resume("5", "12", "below_log_start", "--yes"));
-    wait_for("the rest", SOON, || telex.number("select count(*) from messages") == 20);
+    wait_for("the rest", SOON, || telex.messages() == 20);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     assert_eq!(metric(&processor, &gauge), None);
     let audit = "select count(*) from interventions where from_offset = 5 and to_offset = 12 and skipped = 7
@@ -167,9 +156,7 @@ fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_
     let partition = partition_of("client");
     let writer = Writer::new(&telex);
     writer.messages("client", 0..5);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     // As after an unclean election that has lost three records.
     telex.execute(&format!(
         "update partition_progress set next_offset = 8, messages = 8 where partition = {partition}"
@@ -191,7 +178,7 @@ fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_
     let said = telex.say(&[&resume[..], &["--dry-run"]].concat());
     assert!(said.contains("repeats 3 offsets, 5 to 7"), "{said}");
     telex.say(&[&resume[..], &["--yes"]].concat());
-    wait_for("the rest", SOON, || telex.number("select count(*) from messages") == 15);
+    wait_for("the rest", SOON, || telex.messages() == 15);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     assert_eq!(
         telex.number(&format!("select repeated from partition_progress where partition = {partition}")),
@@ -237,7 +224,7 @@ fn a_retention_overrun_under_a_running_processor_halts_that_partition_alone() {
     assert_eq!(telex.halts()[0]["reason"], "below_log_start");
     assert_eq!(telex.halts()[0]["numbers"], json!({"next_offset": 5, "log_start": 12}));
     writer.messages(&beside, 0..7);
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 12);
+    wait_for("the others", SOON, || telex.messages() == 12);
     assert!(processor.server.is_running());
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
 }
@@ -264,9 +251,7 @@ fn a_topic_that_is_created_again_under_a_running_processor_halts_without_a_resta
 fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
     let mut telex = Telex::new();
     Writer::new(&telex).messages("client", 0..3);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     // Staging's brokers, with production's database.
     let (_staging, servers) = Telex::with_own_servers();
     servers.kafka.create_topic(&telex.programs.topic, PARTITIONS, &TOPIC_SETTINGS).unwrap();
@@ -278,7 +263,7 @@ fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
     assert!(halts.iter().all(|halt| halt["reason"] == "other_cluster"), "{halts:#?}");
     assert_ne!(halts[0]["numbers"]["registered"], halts[0]["numbers"]["found"]);
     assert_eq!(telex.number("select count(*) from topics"), 1, "it is not registered in silence");
-    assert_eq!(telex.number("select count(*) from messages"), 3);
+    assert_eq!(telex.messages(), 3);
     processor.stop().unwrap();
     let processor = telex.processor();
     wait_for("the halts after a restart", SOON, || readiness(&processor).1.contains("other_cluster"));
@@ -288,7 +273,7 @@ fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
     let refused = telex.refuse(&[&accept[..], &["topic_recreated", "--yes"]].concat());
     assert!(refused.contains("other_cluster"), "{refused}");
     telex.say(&[&accept[..], &["other_cluster", "--yes"]].concat());
-    wait_for("the accepted topic", SOON, || telex.number("select count(*) from messages") == 7);
+    wait_for("the accepted topic", SOON, || telex.messages() == 7);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     assert_eq!(telex.number("select count(*) from interventions where operator = 'test'"), 12);
     assert_eq!(telex.assert_clean()["former"]["messages"], 3);

@@ -3,16 +3,14 @@
 use std::time::Duration;
 
 use crate::{
-    harness::{Telex, metric, wait_for},
-    topic::{self, Writer, partition_of},
+    harness::{SOON, Telex, metric, wait_for},
+    topic::{self, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 #[test]
 fn next_offsets_are_copied_to_the_group_and_garbage_in_it_changes_nothing() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let copied = |telex: &Telex| topic::committed(telex)[usize::try_from(partition).unwrap()];
     writer.messages("client", 0..10);
     let mut processor = telex.processor();

@@ -8,20 +8,27 @@ use schemas::Partition;
 use serde_json::Value;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{OwnServers, Telex, metric, readiness, wait_for},
     second_broker::SecondBroker,
     topic::{self, Writer, client_of},
+    watchdog::LIMITS,
 };
 
 const SOON: Duration = Duration::from_secs(90);
 
-#[test]
-fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
-    let (mut telex, _servers) = Telex::with_own_servers();
+/// On servers of its own, with a second broker that partitions can be given to.
+fn with_two_brokers() -> (Telex, OwnServers, SecondBroker) {
+    let (telex, servers) = Telex::with_own_servers();
     // While there is one broker: the group's coordinator stays with the first.
     topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
+    let second = SecondBroker::start(&telex.directory);
     wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    (telex, servers, second)
+}
+
+#[test]
+fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
+    let (mut telex, _servers, mut second) = with_two_brokers();
     topic::recreate(&telex);
     let led = |broker| topic::led_by(&telex, broker);
     wait_for("leaders", SOON, || led(1).len() + led(2).len() == PARTITIONS as usize);
@@ -29,9 +36,7 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     assert!((1..PARTITIONS as usize).contains(&away.len()), "{away:?}");
     let writer = Writer::new(&telex);
     (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     second.kill();
     wait_for("the loss to be known", SOON, || topic::led_by(&telex, 2).is_empty());
 
@@ -41,7 +46,7 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
         writer.messages(&client_of(*partition), 2..4);
     }
     let applied = i64::from(2 * PARTITIONS) + 2 * here.len() as i64;
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == applied);
+    wait_for("the others", SOON, || telex.messages() == applied);
     wait_for("each partition that waits, by name", SOON, || {
         let (status, body) = readiness(&processor);
         status == 503
@@ -56,7 +61,7 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     assert!(away.iter().all(|partition| waits(partition) == Some(1)));
     assert!(here.iter().all(|partition| waits(partition).is_none()));
     assert_eq!(metric(&processor, "processor_owned_partitions"), Some(here.len() as i64));
-    let shown: Vec<Value> = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
+    let shown: Vec<Value> = telex.json(&["progress", "show", "--json"]);
     assert_eq!(shown.len(), PARTITIONS as usize);
     for row in shown {
         let partition = i32::try_from(row["partition"].as_i64().unwrap()).unwrap();
@@ -83,10 +88,7 @@ fn log_ends(telex: &Telex) -> BTreeSet<i32> {
 
 #[test]
 fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() {
-    let (mut telex, _servers) = Telex::with_own_servers();
-    topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
-    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    let (mut telex, _servers, mut second) = with_two_brokers();
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
     telex.wait_until_applied();
@@ -113,15 +115,10 @@ fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() 
 
 #[test]
 fn a_partition_that_loses_its_leader_excuses_itself_alone() {
-    let (mut telex, _servers) = Telex::with_own_servers();
-    // While there is one broker: the group's coordinator stays with the first.
-    topic::committed(&telex);
-    let mut second = SecondBroker::start(&telex.directory);
-    wait_for("the second broker to be given partitions", SOON, || topic::brokers(&telex) == 2);
+    let (mut telex, _servers, mut second) = with_two_brokers();
     topic::recreate(&telex);
     let writer = Writer::new(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let processor = telex.processor_with(&limits);
+    let processor = telex.processor_with(&LIMITS);
     (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
     telex.assert_clean();
     let away = topic::led_by(&telex, 2);
@@ -135,7 +132,7 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
     assert!(answering.is_disjoint(&away), "{answering:?}");
     std::thread::sleep(Duration::from_secs(25));
     let applied = i64::from(2 * PARTITIONS) + 2 * (i64::from(PARTITIONS) - away.len() as i64);
-    assert_eq!(telex.number("select count(*) from messages"), applied);
+    assert_eq!(telex.messages(), applied);
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
     assert!(processor.server.is_running());
     second.start_again();
@@ -145,8 +142,7 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
 
 #[test]
 fn a_takeover_that_must_wait_does_not_stop_what_is_owned_already() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let mut first = telex.processor();
     first.wait_until_ready().unwrap();
     let mut second = telex.processor();
@@ -171,7 +167,7 @@ fn a_takeover_that_must_wait_does_not_stop_what_is_owned_already() {
     for partition in &partitions {
         writer.messages(&client_of(*partition), 0..3);
     }
-    wait_for("what is owned already", SOON, || telex.number("select count(*) from messages") == 18);
+    wait_for("what is owned already", SOON, || telex.messages() == 18);
     drop(lock);
     wait_for("the rest", SOON, || metric(&first, "processor_owned_partitions") == Some(12));
     telex.assert_clean();

@@ -3,7 +3,7 @@
 use std::{thread::sleep, time::Duration};
 
 use crate::{
-    harness::{Telex, metric, wait_for},
+    harness::{SOON, Telex, metric, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
 
@@ -37,8 +37,7 @@ fn a_full_batch_that_the_server_does_not_take_in_time_is_halved_and_the_backlog_
 
 #[test]
 fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_less() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     // The deadline of the transaction, counted anew from the statement: it passes within the COPY, not beside it.
     telex.execute(
         "create function brief() returns trigger language plpgsql as $$begin
@@ -59,8 +58,7 @@ fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_l
 
 #[test]
 fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_letter() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     telex.execute(&slow("6", "new.text = 'SLOW'"));
     writer.messages("client", 0..3);
     writer.message("client", "slow", "SLOW");
@@ -92,7 +90,7 @@ fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
     writer.messages("client", 0..3);
     writer.messages(&other, 0..3);
     let processor = telex.processor_with(&["--lanes=2"]);
-    wait_for("SQLSTATE 55P03", Duration::from_secs(60), || processor.server.log_text().contains("55P03"));
+    wait_for("SQLSTATE 55P03", SOON, || processor.server.log_text().contains("55P03"));
     drop(held);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));

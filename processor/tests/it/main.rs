@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test fails by panicking")]
 
 mod addresses;
+mod asked;
 mod assignment;
 mod codecs;
 mod commit_unknown;

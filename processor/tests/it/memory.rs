@@ -4,10 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use dev_env::programs::Running;
 use rdkafka::producer::Producer as _;
-use schemas::{
-    Posted,
-    record::{EncodedRecord, MESSAGE_RECEIVED_V1, encode_message, header},
-};
+use schemas::record::EncodedRecord;
 
 use crate::{
     fill,
@@ -29,14 +26,7 @@ fn a_backlog_of_odd_members_fits_into_a_pod() {
 #[test]
 fn a_backlog_of_odd_members_of_version_1_fits_into_a_pod() {
     let mut telex = Telex::new();
-    write(&telex, |mut record| {
-        for (name, value) in &mut record.headers {
-            if *name == header::TYPE {
-                *value = MESSAGE_RECEIVED_V1.into();
-            }
-        }
-        record
-    });
+    write(&telex, fill::as_version_1);
     let peak = applied_within_the_limit(&mut telex);
     assert!(peak < RESIDENT_MAX, "{} MiB", peak >> 20);
 }
@@ -50,10 +40,7 @@ fn write(telex: &Telex, as_version: impl Fn(EncodedRecord) -> EncodedRecord) {
         let body = format!(
             r#"{{"external_client_id":"odd","client_phone":"+7{client:010}","external_message_id":"m-{number}","text":"","x":[{odd}]}}"#
         );
-        let envelope = fill::envelope();
-        let posted = Posted::parse(body.as_bytes(), envelope.received_at).unwrap();
-        let record = encode_message(&posted.message, &posted.others, &envelope);
-        fill::produce(&producer, telex, &as_version(record));
+        fill::produce(&producer, telex, &as_version(fill::encoded(&body)));
     }
     producer.flush(Duration::from_secs(120)).unwrap();
 }
@@ -64,7 +51,7 @@ fn applied_within_the_limit(telex: &mut Telex) -> u64 {
     let limit = Limit::on(&processor);
     wait_for("the backlog is applied", Duration::from_secs(180), || {
         assert!(processor.server.is_running(), "it was killed: {}", processor.server.log_text());
-        telex.number("select count(*) from messages") == i64::from(RECORDS)
+        telex.messages() == i64::from(RECORDS)
     });
     let peak = peak_bytes(processor.server.pid());
     eprintln!("{RECORDS} records of 63 KB: at most {} MiB, under {}", peak >> 20, limit.name());

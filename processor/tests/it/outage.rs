@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::harness::{Telex, keep, message, post, wait_for};
+use crate::harness::{SOON, Telex, keep, message, post, wait_for};
 
 const OUTAGE: Duration = Duration::from_secs(30);
 
@@ -26,9 +26,7 @@ fn kafka_away_for_30_s_is_503_and_then_recovers_by_itself() {
         sleep(Duration::from_millis(500));
     }
     servers.kafka.start_again().unwrap();
-    wait_for("202 again", Duration::from_secs(60), || {
-        post(api.address.unwrap(), &message("client", "after", "Hello")).0 == 202
-    });
+    wait_for("202 again", SOON, || post(api.address.unwrap(), &message("client", "after", "Hello")).0 == 202);
     let report = telex.assert_clean();
     assert_eq!(report["rows"]["dialogs"], 1);
     assert!(processor.server.is_running());

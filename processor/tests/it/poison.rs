@@ -9,16 +9,14 @@ use rdkafka::{
 
 use crate::{
     harness::{Telex, keep, message},
-    topic::{Writer, client_beside},
+    topic::client_beside,
 };
 
 type KeyAndValue = (Option<&'static [u8]>, Option<&'static [u8]>);
 
 #[test]
 fn garbage_in_the_topic_becomes_dead_letters_and_delays_nobody() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let garbage: [KeyAndValue; 6] = [
         (None, None),
         (Some(b""), Some(b"")),
@@ -44,8 +42,7 @@ fn garbage_in_the_topic_becomes_dead_letters_and_delays_nobody() {
 
 #[test]
 fn what_passes_by_itself_is_never_a_dead_letter() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor();
     writer.messages("client", 0..10);
     telex.assert_clean();

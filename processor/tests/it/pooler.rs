@@ -73,9 +73,7 @@ fn a_processor_behind_a_pooler_that_breaks_sessions_ends_and_says_why() {
 
 #[test]
 fn a_reader_may_ask_through_a_pooler_in_transaction_mode() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     keep(&api, &message("pooled", "1", "Hello"));
     telex.wait_until_applied();
     let pooler = Pooler::start(&telex, "transaction", "");

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{Telex, wait_for},
-    topic::{Writer, client_of},
+    topic::client_of,
 };
 
 const SOON: Duration = Duration::from_secs(90);
@@ -19,8 +19,7 @@ fn named(expected: &[(i32, &str)]) -> BTreeMap<i32, String> {
 
 #[test]
 fn what_stands_still_is_named_although_no_processor_can_be_asked() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let mut processor = telex.processor();
     (0..PARTITIONS).for_each(|partition| writer.messages(&client_of(partition), 0..2));
     telex.assert_clean();
@@ -48,7 +47,7 @@ fn what_stands_still_is_named_although_no_processor_can_be_asked() {
     // It has stood still for some seconds: whether that is long enough depends on how fast this test is.
     shown.remove(&5);
     assert_eq!(shown, named(&without_owner));
-    let rows: Vec<Value> = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
+    let rows: Vec<Value> = telex.json(&["progress", "show", "--json"]);
     assert_eq!(rows.len(), PARTITIONS as usize, "a partition without a row is shown as well");
     assert!(rows[0]["written_seconds_ago"].as_i64().unwrap() >= 60, "{}", rows[0]);
     assert_eq!((rows[2].get("next_offset"), rows[2]["log_end"].as_i64()), (None, Some(2)), "{}", rows[2]);

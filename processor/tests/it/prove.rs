@@ -35,9 +35,7 @@ fn planted(telex: &Telex, statements: &str) -> Vec<Found> {
 
 /// A client with four messages, the first of which was proved, and their partition.
 fn telex_with_messages() -> (Telex, i64) {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (telex, api, mut processor) = Telex::at_work();
     let send = |at: i64| {
         let kept = keep(&api, &message("client", &format!("m-{at}"), &format!("text {at}")));
         assert_eq!(kept["record"]["offset"], at);
@@ -144,9 +142,7 @@ fn a_foreign_client_and_a_changed_phone_are_noticed() {
 fn a_proof_that_spills_to_disk_on_many_workers_says_what_one_in_memory_says() {
     let mut telex = Telex::new();
     let filled = fill::fill(&telex, 60_000);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     let small = ["--jobs=5", "--memory-mib=1"];
     let report = telex.prove_with(&small);
     assert_eq!(
@@ -181,9 +177,7 @@ fn a_proof_that_spills_to_disk_on_many_workers_says_what_one_in_memory_says() {
 
 #[test]
 fn a_proof_since_the_last_looks_at_what_came_since_and_says_so() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let _processor = telex.processor();
+    let (telex, api, _processor) = Telex::at_work();
     let since_last = |telex: &Telex| {
         telex.wait_until_applied();
         telex.prove_with(&["--since-last"])

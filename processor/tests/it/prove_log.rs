@@ -1,13 +1,12 @@
 //! What `processor prove` says of a log that holds more than is applied, or less than was.
 
-use std::time::Duration;
-
 use dev_env::programs::Running;
 use serde_json::{Value, json};
 
 use crate::{
+    asked::assert_says,
     fill,
-    harness::{Telex, close_dialog, wait_for},
+    harness::{SOON, Telex, close_dialog, wait_for},
     topic::{Writer, client_beside, client_id, log_end, partition_of, recreate, trim},
 };
 
@@ -18,8 +17,7 @@ fn kinds(report: &Value) -> Vec<&str> {
 
 #[test]
 fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_own() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let status = |telex: &Telex| telex.programs.run_processor(&["prove", "--applied"]).unwrap().status.code();
     writer.messages("client", 0..3);
     let mut processor = telex.processor();
@@ -37,9 +35,7 @@ fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_ow
         assert!(line(&report).ends_with("; 3 records not applied yet"), "{report:#}");
     }
     assert_eq!(status(&telex), Some(3));
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
 
     // A database that lost its last transactions is clean as far as it goes, and says how far that is.
     let partition = partition_of("client");
@@ -57,12 +53,10 @@ fn records_that_are_not_applied_yet_are_told_and_have_an_exit_status_of_their_ow
 
 #[test]
 fn records_that_retention_removed_before_they_were_applied_are_no_clean_log() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     writer.messages("client", 0..3);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     writer.messages("client", 3..9);
     trim(&telex, partition, 5);
     let report = telex.prove();
@@ -74,9 +68,7 @@ fn records_that_retention_removed_before_they_were_applied_are_no_clean_log() {
 fn half_removed() -> Telex {
     let mut telex = Telex::new();
     fill::fill(&telex, 6_000);
-    let mut processor = telex.processor();
-    telex.assert_clean();
-    processor.stop().unwrap();
+    telex.applied();
     for partition in 0..12 {
         trim(&telex, partition, log_end(&telex, partition) / 2);
     }
@@ -87,11 +79,7 @@ fn half_removed() -> Telex {
 fn what_the_log_holds_is_proved_by_its_records_and_the_rest_by_structure() {
     let telex = half_removed();
     let since_last = telex.prove_with(&["--since-last"]);
-    assert_eq!(
-        (&since_last["verdict"], &since_last["records"]),
-        (&json!("clean"), &json!(0)),
-        "{since_last:#}"
-    );
+    assert_says(&since_last, [("/verdict", json!("clean")), ("/records", json!(0))]);
     let report = telex.prove();
     assert_eq!(report["verdict"], "clean", "{report:#}");
     let (records, gone) = (report["records"].as_i64().unwrap(), report["gone"].as_i64().unwrap());
@@ -158,11 +146,7 @@ fn a_topic_that_retention_has_emptied_is_provable() {
         trim(&telex, partition, log_end(&telex, partition));
     }
     let report = telex.prove();
-    assert_eq!(
-        (&report["verdict"], &report["records"], &report["gone"]),
-        (&json!("clean"), &json!(0), &json!(6_000)),
-        "{report:#}"
-    );
+    assert_says(&report, [("/verdict", json!("clean")), ("/records", json!(0)), ("/gone", json!(6_000))]);
     // What comes afterwards repeats and continues what nobody can read any more.
     let _processor = telex.processor();
     fill::fill(&telex, 6_000);
@@ -172,8 +156,8 @@ fn a_topic_that_retention_has_emptied_is_provable() {
 
 #[test]
 fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let _processor = telex.processor();
     writer.messages("client", 0..4);
     telex.assert_clean();
@@ -231,7 +215,7 @@ fn accepted() -> (Telex, Running) {
     let api = telex.ingest_api();
     close_dialog(&api, &json!(client_id(&beside).as_uuid().to_string()));
     writer.messages(&beside, 1..3);
-    wait_for("the halts", Duration::from_secs(60), || telex.halts().len() == 12);
+    wait_for("the halts", SOON, || telex.halts().len() == 12);
     let found = telex.halts()[0]["numbers"]["found"].as_str().unwrap().to_owned();
     telex.say(&[
         "halts",
@@ -262,16 +246,9 @@ fn an_accepted_topic_is_proved_by_its_records_and_the_former_one_by_structure() 
         report["former"],
         json!({ "dialogs": 2, "messages": 5, "dead_letters": 2, "client_aliases": 0 })
     );
-    assert_eq!(
-        (&report["duplicates"], &report["commands"], &report["gone"]),
-        (&json!(3), &json!(1), &json!(0))
-    );
+    assert_says(&report, [("/duplicates", json!(3)), ("/commands", json!(1)), ("/gone", json!(0))]);
     assert_eq!(report["dead_letters"], json!({"conflicting_duplicate": 1}));
-    assert_eq!(
-        (&report["rows"]["messages"], &report["rows"]["dialogs"]),
-        (&json!(9), &json!(4)),
-        "{report:#}"
-    );
+    assert_says(&report, [("/rows/messages", json!(9)), ("/rows/dialogs", json!(4))]);
     let told = "; 5 of the messages, 2 of the dead letters, 2 dialogs and 0 aliases are of former topics";
     assert!(line(&report).contains(told), "{report:#}");
     assert_eq!(telex.number("select count(*) from dialogs where topic_ref = 1 and closed_at is not null"), 1);
@@ -283,11 +260,7 @@ fn an_accepted_topic_is_proved_by_its_records_and_the_former_one_by_structure() 
     let report = since_last();
     assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(6)), "{report:#}");
     assert_eq!(report["duplicates"], 5);
-    assert_eq!(
-        (&report["rows"]["messages"], &report["former"]["messages"]),
-        (&json!(1), &json!(0)),
-        "{report:#}"
-    );
+    assert_says(&report, [("/rows/messages", json!(1)), ("/former/messages", json!(0))]);
     assert_eq!(telex.assert_clean()["former"]["messages"], 5);
 }
 

@@ -6,15 +6,13 @@ use dev_env::{
     kafka::admin,
     programs::{QUARANTINE_PARTITIONS, QUARANTINE_SETTINGS},
 };
-use rdkafka::{
-    message::{Header, OwnedHeaders},
-    producer::{BaseProducer, BaseRecord, Producer as _},
-};
-use schemas::{ClientId, EncodedRecord, Quarantined, RequestId, Timestamp};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use schemas::{ClientId, Quarantined, RequestId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Telex, wait_for},
+    fill,
+    harness::{SOON, Telex, wait_for},
     topic::{client_id, committed_by, config},
 };
 
@@ -36,13 +34,9 @@ impl Quarantine {
     }
 
     fn write(&self, partition: i32, item: Quarantined) {
-        let EncodedRecord { key, value, headers } = item.encode();
-        let mut with = OwnedHeaders::new();
-        for (name, value) in &headers {
-            with = with.insert(Header { key: name, value: Some(value.as_ref()) });
-        }
-        let record = BaseRecord::to(&self.topic).partition(partition).headers(with).key(&key).payload(&value);
-        self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        let record = item.encode();
+        let to = BaseRecord::to(&self.topic).partition(partition).headers(fill::headers(&record));
+        self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();
         // One after the other, so that the broker's clock has their order.
         self.producer.flush(Duration::from_secs(20)).unwrap();
         std::thread::sleep(Duration::from_millis(5));
@@ -213,9 +207,7 @@ fn a_transaction_of_another_program_does_not_hold_the_list_up() {
     let transactional = |quarantine: &Quarantine| {
         let producer: BaseProducer =
             config(&telex).set("transactional.id", &quarantine.topic).create().unwrap();
-        wait_for("a producer id", Duration::from_secs(60), || {
-            producer.init_transactions(Duration::from_secs(30)).is_ok()
-        });
+        wait_for("a producer id", SOON, || producer.init_transactions(Duration::from_secs(30)).is_ok());
         producer
     };
     let mut quarantine = Quarantine::of(&telex);

@@ -9,7 +9,7 @@ use dev_env::programs::{PARTITIONS, Running};
 use rstest::rstest;
 use sqlx::{Connection as _, PgConnection};
 
-use crate::harness::{Telex, block_on, wait_for};
+use crate::harness::{SOON, Telex, block_on, wait_for};
 
 /// Three seconds on a machine of its own, which this one is not.
 const HAND_OVER_MAX: Duration = Duration::from_secs(10);
@@ -70,7 +70,7 @@ fn scale(telex: &mut Telex, processors: &mut Vec<Running>, protocol: &str, count
     while processors.len() < count {
         processors.push(telex.processor_with(&["--group-protocol", protocol]));
     }
-    wait_for("the partitions to be spread", Duration::from_secs(60), || {
+    wait_for("the partitions to be spread", SOON, || {
         let owned = |processor: &Running| metric(processor, "processor_owned_partitions");
         let each: Vec<i64> = processors.iter().map(owned).collect();
         each.iter().sum::<i64>() == i64::from(PARTITIONS) && each.iter().all(|owned| *owned > 0)
@@ -99,7 +99,7 @@ fn processors_scale_1_3_6_1_under_load_and_every_partition_goes_on(#[case] proto
     let mut load = telex.load(&api, 200_000, 600);
     let mut processors = Vec::new();
     scale(&mut telex, &mut processors, protocol, 1);
-    wait_for("every partition's first rows", Duration::from_secs(60), || {
+    wait_for("every partition's first rows", SOON, || {
         telex.number("select count(*) from partition_progress where next_offset > 0") == i64::from(PARTITIONS)
     });
     // The chain of each partition: no owner's step is missing, none is doubled (P7).
@@ -153,22 +153,18 @@ fn a_paused_partition_that_leaves_and_comes_back_is_read_again() {
     // Little room, so that the poller soon has to pause.
     let small = ["--batch-records-max=50", "--lanes=1"];
     let first = telex.processor_with(&small);
-    wait_for("the first rows", Duration::from_secs(60), || {
-        telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress") > 500
-    });
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 500);
     block_on(async {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
         // Writers wait; a processor that starts may look at the table.
         let block = "begin; lock table messages in exclusive mode";
         sqlx::raw_sql(block).execute(&mut connection).await.unwrap();
-        wait_for("a pause", Duration::from_secs(60), || metric(&first, "processor_paused_partitions") > 0);
+        wait_for("a pause", SOON, || metric(&first, "processor_paused_partitions") > 0);
         // Some of the paused partitions leave, and come back while the others are still paused.
         let mut second = telex.processor_with(&small);
-        wait_for("partitions to leave", Duration::from_secs(60), || {
-            metric(&second, "processor_owned_partitions") > 0
-        });
+        wait_for("partitions to leave", SOON, || metric(&second, "processor_owned_partitions") > 0);
         second.stop().unwrap();
-        wait_for("partitions to come back", Duration::from_secs(60), || {
+        wait_for("partitions to come back", SOON, || {
             metric(&first, "processor_owned_partitions") == i64::from(PARTITIONS)
         });
         sqlx::raw_sql("rollback").execute(&mut connection).await.unwrap();
@@ -184,16 +180,14 @@ fn a_processor_whose_partitions_were_lost_does_not_hand_them_back() {
     let api = telex.ingest_api();
     let mut load = telex.load(&api, 100_000, 300);
     let frozen = telex.processor();
-    wait_for("the first rows", Duration::from_secs(60), || {
-        telex.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress") > 300
-    });
+    wait_for("the first rows", SOON, || telex.applied_offsets() > 300);
     frozen.server.freeze();
     let heir = telex.processor();
     wait_for("all partitions to move", Duration::from_secs(90), || {
         metric(&heir, "processor_owned_partitions") == i64::from(PARTITIONS)
     });
     frozen.server.thaw();
-    wait_for("the loss to be noticed", Duration::from_secs(60), || {
+    wait_for("the loss to be noticed", SOON, || {
         frozen.metrics().contains(r#"processor_rebalances_total{event="lost"} "#)
     });
     load.stop(Duration::from_secs(30)).unwrap();

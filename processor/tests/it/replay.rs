@@ -45,9 +45,8 @@ fn log_end(telex: &Telex) -> i64 {
 #[test]
 fn a_record_that_the_database_refuses_is_found_alone_and_replayed_once_it_accepts_it() {
     let (telex, _processor) = telex_with_a_letter();
-    let list = |more: &[&str]| -> Value {
-        serde_json::from_str(&telex.say(&[&["dead-letters", "list", "--json"][..], more].concat())).unwrap()
-    };
+    let list =
+        |more: &[&str]| -> Value { telex.json(&[&["dead-letters", "list", "--json"][..], more].concat()) };
     let client = client_id("client").as_uuid().to_string();
     let letters = list(&["--reason", "rejected_by_database", "--client-id", &client, "--not-replayed"]);
     assert_eq!((letters.as_array().unwrap().len(), &letters[0]["offset"]), (1, &20.into()));
@@ -56,7 +55,7 @@ fn a_record_that_the_database_refuses_is_found_alone_and_replayed_once_it_accept
     let shown = telex.say(&["dead-letters", "show", &place]);
     assert!(shown.contains("54000") && !shown.contains("POISON"), "{shown}");
     assert!(telex.say(&["dead-letters", "show", &place, "--content"]).contains("POISON"));
-    let exported: Value = serde_json::from_str(&telex.say(&["dead-letters", "export"])).unwrap();
+    let exported: Value = telex.json(&["dead-letters", "export"]);
     assert!(exported["value"].as_str().unwrap().contains("POISON"), "{exported}");
 
     telex.execute(ACCEPT);
@@ -104,8 +103,7 @@ fn a_letter_that_comes_back_carries_its_number_and_stops_at_the_limit() {
 
 #[test]
 fn a_letter_of_nobody_is_not_replayed_and_one_in_a_wrong_partition_is_put_right() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     writer.garbage(0);
     writer.flush();
     let wrong = (partition_of("client") + 1) % dev_env::programs::PARTITIONS;

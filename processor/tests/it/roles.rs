@@ -1,12 +1,11 @@
 //! What each role of PostgreSQL may do, tried by doing it (S20, S22): the work of each, and what none of them may.
 
-use std::time::Duration;
-
 use dev_env::programs::Programs;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
-    harness::{Telex, block_on, close_dialog, keep, message, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, block_on, close_dialog, keep, message, wait_for},
     topic::{Writer, partition_of},
 };
 
@@ -149,11 +148,15 @@ fn a_right_that_somebody_takes_away_halts_by_name_and_migrate_gives_it_back() {
     let revoke = "revoke insert on messages from telex_processor";
     assert_eq!(sqlstate(&telex.programs, "telex_migrator", revoke), None);
     writer.messages("client", 3..6);
-    wait_for("the halt", Duration::from_secs(60), || telex.halts().len() == 1);
+    wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = telex.halts().remove(0);
-    assert_eq!(
-        (&halt["reason"], &halt["numbers"]["sqlstate"], &halt["numbers"]["table"]),
-        (&"schema_mismatch".into(), &"42501".into(), &"messages".into())
+    assert_says(
+        &halt,
+        [
+            ("/reason", "schema_mismatch".into()),
+            ("/numbers/sqlstate", "42501".into()),
+            ("/numbers/table", "messages".into()),
+        ],
     );
     migrator.require_processor(&["migrate"]).unwrap();
     let partition = partition_of("client").to_string();

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    harness::{Telex, metric, readiness, wait_for},
+    harness::{SOON, Telex, metric, readiness, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
 
-const SOON: Duration = Duration::from_secs(60);
 /// Twice the time between two looks, and a takeover.
 const NOTICED: Duration = Duration::from_secs(20);
 
@@ -17,8 +16,7 @@ fn differences(what: &str) -> String {
 
 #[test]
 fn a_database_that_moved_back_is_noticed_although_no_record_comes() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor();
     writer.messages("client", 0..1);
     telex.assert_clean();
@@ -28,7 +26,7 @@ fn a_database_that_moved_back_is_noticed_although_no_record_comes() {
          update partition_progress set next_offset = birth_offset, messages = 0, last_digest = null
          where messages = 1; commit;",
     );
-    wait_for("the message", NOTICED, || telex.number("select count(*) from messages") == 1);
+    wait_for("the message", NOTICED, || telex.messages() == 1);
     assert_eq!(metric(&processor, &differences("next_offset")), Some(1));
     assert_eq!(telex.assert_clean()["rows"]["messages"], 1);
     assert_eq!(readiness(&processor).0, 200);
@@ -36,8 +34,7 @@ fn a_database_that_moved_back_is_noticed_although_no_record_comes() {
 
 #[test]
 fn an_older_database_under_a_running_processor_is_filled_up_although_no_record_comes() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor();
     writer.messages("client", 0..3);
     writer.messages(&client_beside("client"), 0..2);
@@ -48,7 +45,7 @@ fn an_older_database_under_a_running_processor_is_filled_up_although_no_record_c
          update partition_progress set next_offset = birth_offset, messages = 0, last_digest = null,
                 owner_epoch = 0, owner = null; commit;",
     );
-    wait_for("the messages", NOTICED, || telex.number("select count(*) from messages") == 5);
+    wait_for("the messages", NOTICED, || telex.messages() == 5);
     assert_eq!(metric(&processor, &differences("older_epoch")), Some(12));
     assert_eq!(telex.assert_clean()["rows"]["messages"], 5);
 }
@@ -69,8 +66,7 @@ fn progress_set_acts_on_an_idle_partition_although_no_record_comes() {
 
 #[test]
 fn a_changed_rule_is_taken_up_by_idle_partitions_although_no_record_comes() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor();
     writer.messages("client", 0..1);
     telex.assert_clean();
@@ -105,26 +101,13 @@ fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_
     });
     assert_eq!(metric(&processor, &differences("missing_row")), Some(1));
     assert_eq!(metric(&processor, &differences("halt")), Some(1));
-    telex.say(&[
-        "halts",
-        "resume",
-        "--partition",
-        "7",
-        "--from",
-        "0",
-        "--to",
-        "0",
-        "--reason-code",
-        "offset_gap",
-        "--yes",
-    ]);
+    telex.resume(7, 0, 0, "offset_gap");
     wait_for("the resumed partition", SOON, || !readiness(&processor).1.contains("partition 7"));
 }
 
 #[test]
 fn a_halt_of_another_version_holds_up_its_partition_alone() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of(&client_beside("client"));
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
@@ -135,7 +118,7 @@ fn a_halt_of_another_version_holds_up_its_partition_alone() {
     ));
     let processor = telex.processor();
     writer.messages("client", 0..3);
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 3);
+    wait_for("the others", SOON, || telex.messages() == 3);
     let waits = format!("processor_partition_waiting{{partition=\"{partition}\",reason=\"unknown_halt\"}}");
     wait_for("the obstacle", SOON, || metric(&processor, &waits) == Some(1));
     let line = format!("partition {partition} not taken up: unknown_halt");

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use dev_env::{kafka::Secure, ports::Port, programs::get};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::harness::{Telex, keep, message, wait_for};
+use crate::harness::{OwnServers, Telex, keep, message, wait_for};
 
 const USER: &str = "telex";
 const PASSWORD: &str = "correct-horse-battery-staple";
@@ -27,6 +27,18 @@ fn identity(authority: &Authority, name: &str) -> String {
     key.serialize_pem() + &params.signed_by(&key, authority).unwrap().pem() + &authority.pem()
 }
 
+/// On brokers that are reached over TLS and show a certificate for this name.
+fn behind_tls(authority: &Authority, name: &str) -> (Telex, OwnServers) {
+    let secure = Secure {
+        identity_pem: identity(authority, name),
+        user: USER.to_owned(),
+        password: PASSWORD.to_owned(),
+    };
+    let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
+    telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
+    (telex, servers)
+}
+
 /// A settings file with this authority and password; the option that names it.
 fn settings(telex: &Telex, name: &str, authority: &Authority, password: &str) -> String {
     let path = |suffix: &str| -> PathBuf { telex.directory.join(format!("{name}.{suffix}")) };
@@ -45,13 +57,7 @@ fn settings(telex: &Telex, name: &str, authority: &Authority, password: &str) ->
 #[test]
 fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_or_another_authority() {
     let authority = authority();
-    let secure = Secure {
-        identity_pem: identity(&authority, "127.0.0.1"),
-        user: USER.to_owned(),
-        password: PASSWORD.to_owned(),
-    };
-    let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
-    telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
+    let (telex, _servers) = behind_tls(&authority, "127.0.0.1");
     let right = settings(&telex, "right", &authority, PASSWORD);
     let mut api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&right]).unwrap();
     api.wait_until_ready().unwrap();
@@ -60,7 +66,7 @@ fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_o
     keep(&api, &message("client", "over-tls", "Hello"));
     telex.programs.require_processor(&["progress", "wait", "--timeout-seconds=60", &right]).unwrap();
     telex.programs.require_processor(&["prove", "--json", &right]).unwrap();
-    assert_eq!(telex.number("select count(*) from messages"), 1);
+    assert_eq!(telex.messages(), 1);
     assert!(processor.server.is_running());
 
     let stranger = self::authority();
@@ -79,13 +85,7 @@ fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_o
 #[test]
 fn a_broker_whose_certificate_names_another_host_is_not_trusted() {
     let authority = authority();
-    let secure = Secure {
-        identity_pem: identity(&authority, "kafka.example"),
-        user: USER.to_owned(),
-        password: PASSWORD.to_owned(),
-    };
-    let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
-    telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
+    let (telex, _servers) = behind_tls(&authority, "kafka.example");
     let options = settings(&telex, "right", &authority, PASSWORD);
     let api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&options]).unwrap();
     wait_for("a word about the reason", Duration::from_secs(30), || {

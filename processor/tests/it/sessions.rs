@@ -3,7 +3,7 @@
 use std::{thread::sleep, time::Duration};
 
 use crate::{
-    harness::{Telex, keep, message, metric, wait_for},
+    harness::{SOON, Telex, keep, message, metric, wait_for},
     topic::{Writer, client_beside},
 };
 
@@ -66,9 +66,9 @@ fn a_commit_that_waits_for_a_standby_that_is_not_there_and_becomes_visible_late_
             keep(&api, &message(&format!("late-{round}-{client}"), "1", "Hello"));
             keep(&api, &message("early", &format!("{round}-{client}"), "Hello"));
         }
-        wait_for("an attempt to be left behind", Duration::from_secs(60), || abandoned() > before);
+        wait_for("an attempt to be left behind", SOON, || abandoned() > before);
         // What is tried again meanwhile waits for the rows of the COMMIT that waits.
-        wait_for("SQLSTATE 55P03", Duration::from_secs(60), || processor.server.log_text().contains("55P03"));
+        wait_for("SQLSTATE 55P03", SOON, || processor.server.log_text().contains("55P03"));
         let waiting = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
         assert!(telex.number(waiting) > 0);
         if matches!(release, Release::Cancel) {
@@ -99,10 +99,10 @@ fn batches_that_a_crashed_server_had_not_on_disk_come_again_from_the_topic() {
     for number in 0..20 {
         keep(&api, &message(&format!("client-{}", number % 3), &number.to_string(), "Hello"));
     }
-    wait_for("all of them", Duration::from_secs(30), || telex.number("select count(*) from messages") == 21);
+    wait_for("all of them", Duration::from_secs(30), || telex.messages() == 21);
     servers.postgres.kill();
     servers.postgres.start_again().unwrap();
-    wait_for("rows that went back", Duration::from_secs(60), || {
+    wait_for("rows that went back", SOON, || {
         let seen = r#"processor_differences_total{difference="next_offset"}"#;
         metric(&processor, seen).is_some_and(|seen| seen > 0)
     });

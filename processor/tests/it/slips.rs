@@ -1,17 +1,14 @@
 //! Somebody changes the tables while messages come: their partitions stand still by name, and no good message
 //! becomes a dead letter.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::{
-    harness::{Telex, block_on, readiness, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, block_on, readiness, wait_for},
     topic::{Writer, client_beside, client_id, partition_of},
 };
-
-const SOON: Duration = Duration::from_secs(60);
 
 struct Slip {
     sqlstate: &'static str,
@@ -81,24 +78,9 @@ fn slips() -> Vec<Slip> {
 /// Ends each halt where it stands.
 fn resume_all(telex: &Telex) {
     for halt in telex.halts() {
-        let partition = halt["partition"].as_i64().unwrap();
-        let at = telex
-            .number(&format!("select next_offset from partition_progress where partition = {partition}"))
-            .to_string();
-        let (partition, code) = (partition.to_string(), halt["reason"].as_str().unwrap().to_owned());
-        telex.say(&[
-            "halts",
-            "resume",
-            "--partition",
-            &partition,
-            "--from",
-            &at,
-            "--to",
-            &at,
-            "--reason-code",
-            &code,
-            "--yes",
-        ]);
+        let partition = halt["partition"].as_i64().unwrap().try_into().unwrap();
+        let at = telex.next_offset(partition);
+        telex.resume(partition, at, at, halt["reason"].as_str().unwrap());
     }
 }
 
@@ -150,7 +132,7 @@ fn a_check_that_refuses_one_message_halts_its_partition_and_the_others_go_on() {
     let _processor = telex.processor();
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     assert_eq!(telex.halts()[0]["partition"], partition_of("client"));
-    wait_for("the other partition", SOON, || telex.number("select count(*) from messages") == 40);
+    wait_for("the other partition", SOON, || telex.messages() == 40);
     telex.execute("alter table messages drop constraint no_poison");
     resume_all(&telex);
     let report = telex.assert_clean();
@@ -159,8 +141,7 @@ fn a_check_that_refuses_one_message_halts_its_partition_and_the_others_go_on() {
 
 #[test]
 fn a_server_that_takes_no_writes_for_a_while_halts_nothing() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor();
     writer.messages("client", 0..3);
     telex.assert_clean();
@@ -185,8 +166,7 @@ fn a_server_that_takes_no_writes_for_a_while_halts_nothing() {
 
 #[test]
 fn a_pair_that_a_foreign_writer_gave_to_another_id_is_the_one_record_to_be_kept_aside() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     telex.execute(
         "insert into clients values ('00000000-0000-0000-0000-000000000001', 'client', '+70000000000', now())",
     );
@@ -196,10 +176,8 @@ fn a_pair_that_a_foreign_writer_gave_to_another_id_is_the_one_record_to_be_kept_
     writer.messages(&beside, 5..10);
     let _processor = telex.processor();
     telex.wait_until_applied();
-    let (messages, refused) = (
-        telex.number("select count(*) from messages"),
-        telex.number("select count(*) from dead_letters where detail like '%23505'"),
-    );
+    let (messages, refused) =
+        (telex.messages(), telex.number("select count(*) from dead_letters where detail like '%23505'"));
     assert_eq!((messages, refused, telex.halts().len()), (10, 1, 0));
     telex.execute("delete from clients where external_client_id = 'client'");
     telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database"]);
@@ -218,13 +196,9 @@ fn an_active_dialog_that_a_foreign_writer_made_halts_its_partition_and_blames_no
     writer.messages("client", 0..3);
     writer.messages(&other, 0..3);
     let _processor = telex.processor();
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = telex.halts().remove(0);
-    assert_eq!(
-        (&halt["reason"], &halt["partition"]),
-        (&"foreign_write".into(), &partition_of("client").into())
-    );
-    wait_for("the other partition", SOON, || telex.number("select count(*) from messages") == 3);
+    let halt = telex.halted();
+    assert_says(&halt, [("/reason", "foreign_write".into()), ("/partition", partition_of("client").into())]);
+    wait_for("the other partition", SOON, || telex.messages() == 3);
     telex.execute(&format!("delete from dialogs where client_id = '{client}'"));
     resume_all(&telex);
     let report = telex.assert_clean();

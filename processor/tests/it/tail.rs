@@ -79,9 +79,7 @@ fn words_and_phones_are_told_only_if_asked_for_and_garbage_by_its_reason() {
 
 #[test]
 fn whoever_looks_takes_no_partition_from_a_processor_and_commits_nothing() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
-    let mut processor = telex.processor();
+    let (telex, api, mut processor) = Telex::at_work();
     processor.wait_until_ready().unwrap();
     keep(&api, &message("tail", "1", "Hello"));
     telex.wait_until_applied();

@@ -12,12 +12,23 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, ResourceSpecifier},
     client::DefaultClientContext,
     consumer::{BaseConsumer, CommitMode, Consumer as _},
-    message::{Header, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, Producer as _},
 };
 use schemas::{ClientId, Envelope, Event, ExternalClientId, Message, PartitionCount, Phone, Timestamp};
 
-use crate::harness::{Telex, block_on, message, wait_for};
+use crate::{
+    fill,
+    harness::{SOON, Telex, block_on, message, wait_for},
+};
+
+impl Telex {
+    /// With somebody who writes to its topic.
+    pub fn with_writer() -> (Self, Writer) {
+        let telex = Self::new();
+        let writer = Writer::new(&telex);
+        (telex, writer)
+    }
+}
 
 /// Writes to the topic as another system may.
 pub struct Writer {
@@ -49,11 +60,7 @@ impl Writer {
         let parsed = Message::parse(message(client, id, text).to_string().as_bytes(), received_at).unwrap();
         let envelope = Envelope { received_at, request_id: None, trace_parent: None };
         let record = schemas::record::encode(&Event::MessageReceived(Box::new(parsed)), &envelope);
-        let mut headers = OwnedHeaders::new();
-        for (key, value) in &record.headers {
-            headers = headers.insert(Header { key, value: Some(value.as_ref()) });
-        }
-        let to = BaseRecord::to(&self.topic).partition(partition).headers(headers);
+        let to = BaseRecord::to(&self.topic).partition(partition).headers(fill::headers(&record));
         self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();
     }
 
@@ -78,7 +85,7 @@ impl Writer {
     pub fn transactional(telex: &Telex) -> Self {
         let writer = Self::with(telex, &[("transactional.id", telex.group())]);
         // A coordinator that is being elected is not there yet.
-        wait_for("a producer id", Duration::from_secs(60), || {
+        wait_for("a producer id", SOON, || {
             writer.producer.init_transactions(Duration::from_secs(30)).is_ok()
         });
         writer

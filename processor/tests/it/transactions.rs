@@ -6,15 +6,11 @@ use std::{thread::sleep, time::Duration};
 use serde_json::{Value, json};
 
 use crate::{
-    harness::{Telex, metric, wait_for},
+    asked::assert_says,
+    harness::{SOON, Telex, metric, wait_for},
     topic::{Writer, alter, log_end, partition_of},
+    watchdog::LIMITS,
 };
-
-const SOON: Duration = Duration::from_secs(60);
-
-fn next_offset(telex: &Telex, partition: i32) -> i64 {
-    telex.number(&format!("select next_offset from partition_progress where partition = {partition}"))
-}
 
 fn control(telex: &Telex, partition: i32) -> i64 {
     telex.number(&format!("select control from partition_progress where partition = {partition}"))
@@ -31,8 +27,8 @@ fn wait_for_end(telex: &Telex, partition: i32, end: i64) {
 
 #[test]
 fn ends_of_transactions_and_aborted_records_are_counted_wherever_they_lie() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
     let processor = telex.processor();
     writer.messages("client", 0..2);
@@ -50,7 +46,7 @@ fn ends_of_transactions_and_aborted_records_are_counted_wherever_they_lie() {
     assert_eq!(report["control"], json!({partition.to_string(): 5}), "three ends and two aborted records");
     assert!(report["line"].as_str().unwrap().contains(&format!("5 of partition {partition}")), "{report:#}");
     assert_eq!(
-        (next_offset(&telex, partition), control(&telex, partition)),
+        (telex.next_offset(partition), control(&telex, partition)),
         (11, 5),
         "also behind the last record"
     );
@@ -62,11 +58,10 @@ fn ends_of_transactions_and_aborted_records_are_counted_wherever_they_lie() {
 
 #[test]
 fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_end() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let mut processor = telex.processor_with(&limits);
+    let mut processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..2);
     telex.assert_clean();
     processor.stop().unwrap();
@@ -74,16 +69,16 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
     // Nothing of it is ever shown to the consumer that begins here.
     transactional.abort(|writer| writer.messages("client", 90..93));
     wait_for_end(&telex, partition, 6);
-    let mut processor = telex.processor_with(&limits);
-    wait_for("the offsets without a record", SOON, || next_offset(&telex, partition) == 6);
+    let mut processor = telex.processor_with(&LIMITS);
+    wait_for("the offsets without a record", SOON, || telex.next_offset(partition) == 6);
     assert_eq!(control(&telex, partition), 4);
     processor.stop().unwrap();
 
     // The last record, whose digest is compared, lies four offsets before the next offset.
-    let processors = [telex.processor_with(&limits), telex.processor_with(&limits)];
+    let processors = [telex.processor_with(&LIMITS), telex.processor_with(&LIMITS)];
     transactional.abort(|writer| writer.messages("client", 90..91));
     wait_for_end(&telex, partition, 8);
-    wait_for("the offsets without a record", SOON, || next_offset(&telex, partition) == 8);
+    wait_for("the offsets without a record", SOON, || telex.next_offset(partition) == 8);
     std::thread::sleep(Duration::from_secs(20));
     for processor in &processors {
         assert!(!processor.server.log_text().contains("does not advance"));
@@ -91,18 +86,11 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
     }
     writer.messages("client", 2..4);
     let report = telex.assert_clean();
-    assert_eq!(
-        (&report["rows"]["messages"], &report["control"]),
-        (&json!(4), &json!({partition.to_string(): 6}))
-    );
+    assert_says(&report, [("/rows/messages", json!(4)), ("/control", json!({partition.to_string(): 6}))]);
     assert_eq!(telex.halts(), Vec::<Value>::new());
 
     let since_last = telex.prove_with(&["--since-last"]);
-    assert_eq!(
-        (&since_last["verdict"], &since_last["records"]),
-        (&json!("clean"), &json!(0)),
-        "{since_last:#}"
-    );
+    assert_says(&since_last, [("/verdict", json!("clean")), ("/records", json!(0))]);
     transactional.abort(|writer| writer.messages("client", 90..91));
     wait_for_end(&telex, partition, 12);
     telex.wait_until_applied();
@@ -119,11 +107,10 @@ fn a_log_that_ends_with_an_aborted_transaction_is_taken_up_and_applied_to_its_en
 
 #[test]
 fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
-    let limits = ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
-    let processor = telex.processor_with(&limits);
+    let processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..2);
     telex.assert_clean();
     transactional.begin(|writer| writer.messages("client", 2..3));
@@ -132,10 +119,10 @@ fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
     let of = |name: &str| metric(&processor, &format!("{name}{{partition=\"{partition}\"}}"));
     wait_for("the open transaction", SOON, || of("processor_transaction_open_seconds") >= Some(22));
     assert_eq!(of("processor_lag_records"), Some(3));
-    assert_eq!(next_offset(&telex, partition), 2);
+    assert_eq!(telex.next_offset(partition), 2);
     assert!(!processor.server.log_text().contains("does not advance"));
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
-    let rows: Value = serde_json::from_str(&telex.say(&["progress", "show", "--json"])).unwrap();
+    let rows: Value = telex.json(&["progress", "show", "--json"]);
     let row = rows.as_array().unwrap().iter().find(|row| row["partition"] == partition).unwrap();
     assert_eq!((&row["lag"], &row["held_back"]), (&json!(3), &json!(3)));
     assert!(row["stands_still"].as_str().unwrap().starts_with("open_transaction: from 2 on"), "{row}");
@@ -151,8 +138,8 @@ fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
 /// processor waiting: else the way on that `halts list` shows would skip it.
 #[test]
 fn a_gap_that_compaction_may_have_made_stops_the_partition() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client"), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let transactional = Writer::transactional(&telex);
     let processor = telex.processor_with(&["--topic-audit-seconds=1"]);
     writer.messages("client", 0..2);
@@ -173,35 +160,18 @@ fn a_gap_that_compaction_may_have_made_stops_the_partition() {
     writer.messages("client", 5..25);
     sleep(Duration::from_secs(2));
     assert_eq!(dropped(), dropped_at_the_stop);
-    assert_eq!((telex.halts(), next_offset(&telex, partition)), (vec![], 2));
+    assert_eq!((telex.halts(), telex.next_offset(partition)), (vec![], 2));
     drop(lock);
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = telex.halts().remove(0);
-    assert_eq!(
-        (&halt["reason"], &halt["numbers"]),
-        (&json!("offset_gap"), &json!({"expected": 4, "found": 5}))
-    );
-    assert_eq!((next_offset(&telex, partition), control(&telex, partition)), (4, 0));
+    let halt = telex.halted();
+    assert_says(&halt, [("/reason", json!("offset_gap")), ("/numbers", json!({"expected": 4, "found": 5}))]);
+    assert_eq!((telex.next_offset(partition), control(&telex, partition)), (4, 0));
     let listed = telex.say(&["halts", "list"]);
     assert!(listed.contains("--from 4 --to 5 "), "{listed}");
 
     // Whoever knows that only the end of a transaction was there resumes it: read again, it is explained.
     alter(&telex, "cleanup.policy", "delete");
     wait_for("the audit", SOON, || metric(&processor, "processor_topic_unsafe") == Some(0));
-    let p = partition.to_string();
-    telex.say(&[
-        "halts",
-        "resume",
-        "--partition",
-        &p,
-        "--from",
-        "4",
-        "--to",
-        "4",
-        "--reason-code",
-        "offset_gap",
-        "--yes",
-    ]);
+    telex.resume(partition, 4, 4, "offset_gap");
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], control(&telex, partition)), (&json!(25), 1));
 }

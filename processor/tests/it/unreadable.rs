@@ -5,7 +5,8 @@ use std::{fs, path::PathBuf, time::Duration};
 use rstest::rstest;
 
 use crate::{
-    harness::{OwnServers, Telex, metric, readiness, wait_for},
+    asked::assert_says,
+    harness::{Telex, metric, readiness, wait_for},
     topic::{Writer, client_beside, partition_of},
 };
 
@@ -76,8 +77,7 @@ fn crc32c(bytes: &[u8]) -> u32 {
 
 #[test]
 fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_does() {
-    let (mut telex, servers) = Telex::with_own_servers();
-    let OwnServers { kafka: _kafka, postgres: _postgres } = servers;
+    let (mut telex, _servers) = Telex::with_own_servers();
     let (partition, writer) = (partition_of("client"), Writer::new(&telex));
     let mut processor = telex.processor();
     writer.messages("client", 0..3);
@@ -98,7 +98,7 @@ fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_do
     assert_eq!(telex.standing_still().get(&partition).map(String::as_str), Some("no_record"));
     let beside = client_beside("client");
     writer.messages(&beside, 0..2);
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 7);
+    wait_for("the others", SOON, || telex.messages() == 7);
     assert!(telex.halts().is_empty());
 
     sound.write();
@@ -111,8 +111,7 @@ fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_do
 /// `rd_kafka_msgset_reader_peek_msg_version`): if it held one record, with the next batch.
 #[test]
 fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_explained_away() {
-    let (mut telex, servers) = Telex::with_own_servers();
-    let OwnServers { kafka: _kafka, postgres: _postgres } = servers;
+    let (mut telex, _servers) = Telex::with_own_servers();
     let (partition, writer) = (partition_of("client"), Writer::new(&telex));
     let processor = telex.processor();
     writer.messages("client", 0..3);
@@ -128,19 +127,13 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
     processor.server.thaw();
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = &telex.halts()[0];
-    assert_eq!(
-        (&halt["partition"], &halt["numbers"]["expected"]),
-        (&partition.into(), &3.into()),
-        "{halt:#}"
-    );
+    assert_says(halt, [("/partition", partition.into()), ("/numbers/expected", 3.into())]);
     let counted =
         format!("select next_offset * 10 + control from partition_progress where partition = {partition}");
     assert_eq!(telex.number(&counted), 30);
 
     sound.write();
-    let (p, code) = (partition.to_string(), halt["reason"].as_str().unwrap());
-    let place = ["--from", "3", "--to", "3", "--reason-code", code, "--yes"];
-    telex.say(&[&["halts", "resume", "--partition", &p], &place[..]].concat());
+    telex.resume(partition, 3, 3, halt["reason"].as_str().unwrap());
     assert_eq!(telex.assert_clean()["rows"]["messages"], 6);
 }
 
@@ -151,8 +144,7 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
 fn a_batch_that_no_client_can_read_halts_its_partition_and_the_others_go_on(
     #[case] break_it: fn(&mut Batch),
 ) {
-    let (mut telex, servers) = Telex::with_own_servers();
-    let OwnServers { kafka: _kafka, postgres: _postgres } = servers;
+    let (mut telex, _servers) = Telex::with_own_servers();
     let (partition, beside) = (partition_of("client"), client_beside("client"));
     let writer = Writer::new(&telex);
     let processor = telex.processor();
@@ -168,33 +160,20 @@ fn a_batch_that_no_client_can_read_halts_its_partition_and_the_others_go_on(
     broken.write();
     processor.server.thaw();
     writer.messages(&beside, 0..4);
-    wait_for("the others", SOON, || telex.number("select count(*) from messages") == 7);
+    wait_for("the others", SOON, || telex.messages() == 7);
     wait_for("the halt", SOON, || telex.halts().len() == 1);
     let halt = &telex.halts()[0];
     assert_eq!((&halt["reason"], &halt["partition"]), (&"unreadable_batch".into(), &partition.into()));
     assert_eq!(halt["numbers"]["offset"], 3);
     assert!(readiness(&processor).1.contains("unreadable_batch"));
     writer.messages(&beside, 4..6);
-    wait_for("the others afterwards", SOON, || telex.number("select count(*) from messages") == 9);
+    wait_for("the others afterwards", SOON, || telex.messages() == 9);
     assert_eq!(metric(&processor, "processor_rebuilds_total{cause=\"stalled\"}"), None);
     let said = telex.say(&["halts", "list"]);
     assert!(said.contains("--from 3 --to 3 --reason-code unreadable_batch --dry-run"), "{said}");
 
     // Repaired from a replica, in the field.
     sound.write();
-    let p = partition.to_string();
-    telex.say(&[
-        "halts",
-        "resume",
-        "--partition",
-        &p,
-        "--from",
-        "3",
-        "--to",
-        "3",
-        "--reason-code",
-        "unreadable_batch",
-        "--yes",
-    ]);
+    telex.resume(partition, 3, 3, "unreadable_batch");
     assert_eq!(telex.assert_clean()["rows"]["messages"], 11);
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// As short as they may be.
-const LIMITS: [&str; 3] =
+pub const LIMITS: [&str; 3] =
     ["--stall-report-seconds=10", "--stall-rebuild-seconds=14", "--stall-exit-seconds=18"];
 
 #[test]
@@ -34,8 +34,7 @@ fn frozen_brokers_are_no_stall() {
 
 #[test]
 fn a_database_that_keeps_the_lane_waiting_is_reported_apart_and_is_no_stall() {
-    let mut telex = Telex::new();
-    let writer = Writer::new(&telex);
+    let (mut telex, writer) = Telex::with_writer();
     let processor = telex.processor_with(&LIMITS);
     writer.messages("client", 0..10);
     telex.assert_clean();

@@ -16,9 +16,6 @@ use crate::{
 const PAGE: i64 = 200;
 
 /// Writes letters to standard output, an object a line.
-///
-/// # Errors
-/// PostgreSQL did not answer, or nobody reads any more.
 pub async fn run(database: &Database, selection: &Selection) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let mut after = START;

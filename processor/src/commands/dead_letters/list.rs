@@ -22,9 +22,6 @@ struct Line {
 }
 
 /// Lists letters, the newest first, without their content.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn list(
     database: &Database,
     selection: &Selection,
@@ -67,9 +64,6 @@ pub async fn list(
 }
 
 /// Shows one letter.
-///
-/// # Errors
-/// PostgreSQL did not answer, or there is none.
 pub async fn show(database: &Database, selection: &Selection, content: bool) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let letter = only_letter(&mut connection, selection).await?;

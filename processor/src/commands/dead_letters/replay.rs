@@ -55,9 +55,6 @@ struct Counts {
 }
 
 /// Replays. Exit code 1 if a letter was refused.
-///
-/// # Errors
-/// Kafka or PostgreSQL did not answer.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     if args.places.is_empty() && args.filter.is_empty() {
         bail!("name the dead letters with --at, --reason, --client-id or --partition");

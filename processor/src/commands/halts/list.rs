@@ -21,9 +21,6 @@ struct Halt {
 }
 
 /// Lists halts.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn halts(database: &Database, all: bool, json: bool) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let rows = sqlx::query!(
@@ -128,9 +125,6 @@ struct Intervention {
 }
 
 /// Lists what people have moved.
-///
-/// # Errors
-/// PostgreSQL did not answer.
 pub async fn history(database: &Database, limit: i64, json: bool) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let interventions = sqlx::query_as!(
