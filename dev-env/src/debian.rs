@@ -7,11 +7,12 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::process::require;
 use crate::workspace::Workspace;
 
 /// A program, and the packages that hold it and those of its libraries that a machine may lack.
@@ -42,10 +43,7 @@ pub struct Unpacked {
 }
 
 impl Package {
-    /// Fetches it, once.
-    ///
-    /// # Errors
-    /// This is not Debian or one of its kin, or the package cannot be fetched.
+    /// Fetches it, once; of Debian and its kin alone.
     pub fn ensure(&self, workspace: &Workspace) -> Result<Unpacked> {
         let root = workspace.dev().join("debian").join(self.name);
         let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -98,13 +96,7 @@ fn options(settings: &[OsString]) -> impl Iterator<Item = OsString> + '_ {
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{program} cannot be run: this needs Debian's packages"))?;
-    if !output.status.success() {
-        bail!("{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    require(command, "this needs Debian's packages").map(drop)
 }
 
 impl Unpacked {
