@@ -211,11 +211,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
     ];
     let always: BTreeSet<&str> =
         services.iter().filter(|it| it.value.at("/profiles").is_null()).map(|it| it.name).collect();
-    findings.require(
-        always == expected.into(),
-        "services",
-        "docker-compose.yml",
-        format!("starts {always:?}"),
-    );
+    let problem = format!("starts {always:?}");
+    findings.require(always == expected.into(), "services", "docker-compose.yml", problem);
     Ok(findings)
 }

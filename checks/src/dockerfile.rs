@@ -125,12 +125,8 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         findings.require(!is_foreign || is_pinned, "base-pinned", name, "the base has no digest");
         let version =
             stage.base.strip_prefix("rust:").map(|rest| rest.split(['-', '@']).next().unwrap_or_default());
-        findings.require(
-            version.is_none_or(|version| toolchain.contains(&format!("channel = \"{version}\""))),
-            "toolchain",
-            name,
-            "another Rust than rust-toolchain.toml's",
-        );
+        let holds = version.is_none_or(|version| toolchain.contains(&format!("channel = \"{version}\"")));
+        findings.require(holds, "toolchain", name, "another Rust than rust-toolchain.toml's");
     }
     build(&mut findings, &file);
     for target in NAMES {
@@ -169,12 +165,8 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         let is_sent = ignore.lines().any(|line| line == format!("!{member}"));
         findings.require(is_sent, "context", ".dockerignore", format!("keeps {member} out of the build"));
     }
-    findings.require(
-        ignore.lines().any(|line| line == "*"),
-        "context",
-        ".dockerignore",
-        "sends what is not named",
-    );
+    let problem = "sends what is not named";
+    findings.require(ignore.lines().any(|line| line == "*"), "context", ".dockerignore", problem);
     Ok(findings)
 }
 
@@ -192,12 +184,8 @@ fn build(findings: &mut Findings, file: &Dockerfile) {
         let named = line.split("--package ").skip(1).filter_map(|rest| rest.split(' ').next());
         named.eq(expected.iter().copied())
     });
-    findings.require(
-        builds.len() == 2 && is_exact,
-        "build",
-        "build",
-        "compiles other packages than are shipped",
-    );
+    let problem = "compiles other packages than are shipped";
+    findings.require(builds.len() == 2 && is_exact, "build", "build", problem);
     let strips = of("ENV", "CARGO_PROFILE_RELEASE_STRIP=symbols");
     findings.require(strips.len() == 1, "build", "build", "ships line tables");
 }
@@ -205,12 +193,8 @@ fn build(findings: &mut Findings, file: &Dockerfile) {
 /// What is in the image that is shipped.
 fn shipped(findings: &mut Findings, file: &Dockerfile, target: &str) {
     let base = file.root_image(target);
-    findings.require(
-        base.starts_with("gcr.io/distroless/") && base.contains(":nonroot@"),
-        "no-shell",
-        target,
-        format!("is based on {base}"),
-    );
+    let holds = base.starts_with("gcr.io/distroless/") && base.contains(":nonroot@");
+    findings.require(holds, "no-shell", target, format!("is based on {base}"));
     let instructions = file.instructions(target);
     let all = |word: &str| {
         instructions
@@ -219,24 +203,16 @@ fn shipped(findings: &mut Findings, file: &Dockerfile, target: &str) {
             .map(|(_, rest)| rest.as_str())
             .collect::<Vec<_>>()
     };
-    findings.require(
-        all("RUN").is_empty(),
-        "no-shell",
-        target,
-        "runs something in the image that is shipped",
-    );
+    let problem = "runs something in the image that is shipped";
+    findings.require(all("RUN").is_empty(), "no-shell", target, problem);
     findings.require(all("ADD").is_empty(), "one-binary", target, "ADDs something");
     let copied = all("COPY");
     let expected = format!("--from=build /telex/target/release/{target} /usr/local/bin/{target}");
     findings.require(copied == [expected], "one-binary", target, "copies something else than its binary");
-    findings.require(
-        all("USER").last().is_some_and(|user| {
-            user.split(':').next().is_some_and(|it| it.parse::<u32>().is_ok_and(|id| id > 0))
-        }),
-        "non-root",
-        target,
-        "its user must be a number, and not 0",
-    );
+    let holds = all("USER").last().is_some_and(|user| {
+        user.split(':').next().is_some_and(|it| it.parse::<u32>().is_ok_and(|id| id > 0))
+    });
+    findings.require(holds, "non-root", target, "its user must be a number, and not 0");
     let labels = all("LABEL").join(" ");
     for label in ["title", "description", "version", "revision", "licenses"] {
         let is_there = labels.contains(&format!("org.opencontainers.image.{label}="));

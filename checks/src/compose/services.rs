@@ -27,28 +27,16 @@ pub fn image(findings: &mut Findings, service: &Service<'_>) {
         let parts = tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
         findings.require(parts >= 2, "image-pinned", place, format!("{image} names no version"));
     } else {
-        findings.require(
-            service.image.is_some(),
-            "image-target",
-            place,
-            format!("there is no target {target}"),
-        );
+        let problem = format!("there is no target {target}");
+        findings.require(service.image.is_some(), "image-target", place, problem);
         let built = service.value.text("/build/target");
-        findings.require(
-            built.is_empty() || built == target,
-            "image-target",
-            place,
-            format!("{image} is built from {built}"),
-        );
+        let problem = format!("{image} is built from {built}");
+        findings.require(built.is_empty() || built == target, "image-target", place, problem);
         let args = service.value.at("/build/args");
         let is_labelled =
             built.is_empty() || !(args.at("/VERSION").is_null() || args.at("/REVISION").is_null());
-        findings.require(
-            is_labelled,
-            "labels",
-            place,
-            format!("{image} does not say what it was built from"),
-        );
+        let problem = format!("{image} does not say what it was built from");
+        findings.require(is_labelled, "labels", place, problem);
         let expected = format!("telex/{target}:${{TELEX_VERSION:-dev}}");
         findings.require(image == expected, "image-target", place, format!("{image} is built from {target}"));
     }
@@ -82,24 +70,16 @@ pub fn life(findings: &mut Findings, service: &Service<'_>) {
     // A tool for people, behind a profile, is looked at by them.
     let is_tool = value.texts("/profiles").contains(&"tools".to_owned());
     let must_say = !service.is_task() && !is_tool;
-    findings.require(
-        !must_say || service.has_health_check(),
-        "health",
-        place,
-        "does not say whether it is well",
-    );
+    let problem = "does not say whether it is well";
+    findings.require(!must_say || service.has_health_check(), "health", place, problem);
     let test = value.texts("/healthcheck/test");
     let has_shell = test.first().is_some_and(|first| first == "CMD-SHELL");
     findings.require(!has_shell, "health", place, "its health check needs a shell");
     findings.require(value.at("/privileged").is_null(), "hardened", place, "is privileged");
     let options = value.texts("/security_opt");
     let is_task_of_others = service.image.is_none() && service.is_task();
-    findings.require(
-        is_task_of_others || options.iter().any(|it| it == "no-new-privileges:true"),
-        "hardened",
-        place,
-        "may gain privileges",
-    );
+    let holds = is_task_of_others || options.iter().any(|it| it == "no-new-privileges:true");
+    findings.require(holds, "hardened", place, "may gain privileges");
     if service.image.is_some() {
         findings.require(value.text("/read_only") == "true", "hardened", place, "may write to its image");
         findings.require(value.texts("/cap_drop") == ["ALL"], "hardened", place, "keeps capabilities");
@@ -165,11 +145,7 @@ pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Progra
     };
     let grace = service.value.text("/stop_grace_period");
     let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(10);
-    findings.require(
-        grace > needs,
-        "grace",
-        service.name,
-        format!("has {grace} s to stop, and may need {needs} s"),
-    );
+    let problem = format!("has {grace} s to stop, and may need {needs} s");
+    findings.require(grace > needs, "grace", service.name, problem);
     Ok(())
 }

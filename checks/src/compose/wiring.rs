@@ -57,12 +57,8 @@ pub fn secrets(findings: &mut Findings, compose: &Value, services: &[Service<'_>
         for (name, path) in service.invocation().variables {
             let is_read =
                 path.strip_prefix("/run/secrets/").is_none_or(|secret| own.contains(&secret.to_owned()));
-            findings.require(
-                is_read,
-                "secrets",
-                service.name,
-                format!("{name} leads to a secret that it is not given"),
-            );
+            let problem = format!("{name} leads to a secret that it is not given");
+            findings.require(is_read, "secrets", service.name, problem);
         }
         used.extend(own);
     }
@@ -75,12 +71,8 @@ pub fn secrets(findings: &mut Findings, compose: &Value, services: &[Service<'_>
                     files.get("docker/make-secrets").contains(&format!("\"$role{rest}\""))
                 })
             });
-        findings.require(
-            made && file == format!(".secrets/{name}"),
-            "secrets",
-            name,
-            "docker/make-secrets does not make it",
-        );
+        let problem = "docker/make-secrets does not make it";
+        findings.require(made && file == format!(".secrets/{name}"), "secrets", name, problem);
         findings.require(used.remove(name), "secrets", name, "nobody reads it");
     }
     for name in used {
@@ -96,12 +88,8 @@ pub fn secrets(findings: &mut Findings, compose: &Value, services: &[Service<'_>
         let in_address = lower
             .split_once("://")
             .is_some_and(|(_, rest)| rest.split_once('@').is_some_and(|(user, _)| user.contains(':')));
-        findings.require(
-            !(in_address || names_one && has_value),
-            "password",
-            &format!("line {}", number + 1),
-            "holds a password",
-        );
+        let holds = !(in_address || names_one && has_value);
+        findings.require(holds, "password", &format!("line {}", number + 1), "holds a password");
     }
 }
 
@@ -136,19 +124,11 @@ pub fn mounts(findings: &mut Findings, compose: &Value, services: &[Service<'_>]
                 let is_there = files.root().join(source).exists();
                 findings.require(is_there, "mounts", service.name, format!("{source} is not there"));
                 let options = rest.rsplit_once(':').map_or("", |(_, options)| options);
-                findings.require(
-                    options.split(',').any(|option| option == "ro"),
-                    "mounts",
-                    service.name,
-                    format!("{source} may be written to"),
-                );
+                let holds = options.split(',').any(|option| option == "ro");
+                findings.require(holds, "mounts", service.name, format!("{source} may be written to"));
             } else {
-                findings.require(
-                    declared.contains(source),
-                    "mounts",
-                    service.name,
-                    format!("{source} is not declared"),
-                );
+                let problem = format!("{source} is not declared");
+                findings.require(declared.contains(source), "mounts", service.name, problem);
                 used.insert(source.to_owned());
             }
         }
@@ -186,12 +166,8 @@ pub fn topics(findings: &mut Findings, services: &[Service<'_>]) {
                 "INGEST_QUARANTINE_TOPIC" | "PROCESSOR_QUARANTINE_TOPIC" => argument("quarantine", "topic"),
                 _ => continue,
             };
-            findings.require(
-                value == expected,
-                "topic",
-                service.name,
-                format!("{name} is {value}, the topic's is {expected}"),
-            );
+            let problem = format!("{name} is {value}, the topic's is {expected}");
+            findings.require(value == expected, "topic", service.name, problem);
         }
     }
 }
@@ -261,12 +237,8 @@ pub fn scraped(findings: &mut Findings, services: &[Service<'_>], prometheus: &V
         let admin = variables.iter().find(|(name, _)| name.ends_with("ADMIN_LISTEN"));
         let target =
             format!("{}:{}", service.name, admin.and_then(|(_, value)| port(value)).unwrap_or_default());
-        findings.require(
-            targets.remove(&target),
-            "scraped",
-            service.name,
-            format!("Prometheus does not scrape {target}"),
-        );
+        let problem = format!("Prometheus does not scrape {target}");
+        findings.require(targets.remove(&target), "scraped", service.name, problem);
     }
     for target in targets {
         findings.note("scraped", "prometheus.yml", format!("scrapes {target}, which is not there"));

@@ -60,12 +60,8 @@ pub fn documented(
                 seen += 1;
                 refusals(findings, &place, (processor, &command), objects, programs)?;
                 let looks = LOOKS.iter().any(|it| command.join(" ").starts_with(it));
-                findings.require(
-                    looks,
-                    "documented",
-                    &place,
-                    "changes something, with the role of the processor",
-                );
+                let problem = "changes something, with the role of the processor";
+                findings.require(looks, "documented", &place, problem);
             }
         }
     }

@@ -21,34 +21,18 @@ pub fn partitions(findings: &mut Findings, objects: &Objects) {
     let partitions = objects.get("KafkaTopic", TOPIC).number("/spec/partitions").unwrap_or(0);
     let spread = variable(objects, "ingest-api", "INGEST_PARTITION_COUNT");
     let holds = spread.parse::<i64>().is_ok_and(|spread| spread <= partitions);
-    findings.require(
-        holds,
-        "partitions",
-        "ingest-api",
-        format!("keys go to {spread} of {partitions} partitions"),
-    );
+    let problem = format!("keys go to {spread} of {partitions} partitions");
+    findings.require(holds, "partitions", "ingest-api", problem);
     let replayed = variable(objects, "operator-hooks", "INGEST_PARTITION_COUNT");
-    findings.require(
-        replayed == spread,
-        "partitions",
-        "operator-hooks",
-        format!("replays to {replayed} partitions where the API writes to {spread}"),
-    );
+    let problem = format!("replays to {replayed} partitions where the API writes to {spread}");
+    findings.require(replayed == spread, "partitions", "operator-hooks", problem);
     for scaled in objects.of("ScaledObject") {
         let (least, most) = (scaled.number("/spec/minReplicaCount"), scaled.number("/spec/maxReplicaCount"));
         let at_most = most.is_some_and(|most| most <= partitions);
-        findings.require(
-            at_most,
-            "partitions",
-            &place(scaled),
-            format!("{most:?} pods for {partitions} partitions"),
-        );
-        findings.require(
-            least.is_some_and(|least| least >= 1),
-            "partitions",
-            &place(scaled),
-            "may go to none",
-        );
+        let problem = format!("{most:?} pods for {partitions} partitions");
+        findings.require(at_most, "partitions", &place(scaled), problem);
+        let problem = "may go to none";
+        findings.require(least.is_some_and(|least| least >= 1), "partitions", &place(scaled), problem);
         let target = objects.get("Deployment", &scaled.text("/spec/scaleTargetRef/name"));
         findings.require(!target.is_null(), "partitions", &place(scaled), "scales nothing");
     }
@@ -64,10 +48,8 @@ pub fn lag(findings: &mut Findings, objects: &Objects) {
         let trigger = scaled.at("/spec/triggers/0");
         require(scaled.list("/spec/triggers").len() == 1, "has not exactly one trigger");
         require(trigger.text("/type") == "prometheus", "does not ask Prometheus");
-        require(
-            trigger.text("/metadata/ignoreNullValues") == "false",
-            "takes the absence of every series for no lag",
-        );
+        let problem = "takes the absence of every series for no lag";
+        require(trigger.text("/metadata/ignoreNullValues") == "false", problem);
         let query = trigger.text("/metadata/query");
         for part in [
             "processor_lag_records{namespace=\"telex\"}",
@@ -117,10 +99,8 @@ fn topic(findings: &mut Findings, topic: &Value, is_production: bool) {
     let number = |name: &str| value(name).parse::<i64>().unwrap_or(0);
     let mut require = |holds: bool, problem: &str| findings.require(holds, "topic", &place(topic), problem);
     require(value("cleanup.policy") == "delete", "cleanup.policy must be delete");
-    require(
-        value("message.timestamp.type") == "LogAppendTime",
-        "message.timestamp.type must be LogAppendTime",
-    );
+    let problem = "message.timestamp.type must be LogAppendTime";
+    require(value("message.timestamp.type") == "LogAppendTime", problem);
     require(number("retention.ms") >= WEEK_MS, "retention.ms must be a week at least");
     if is_production {
         require(number("min.insync.replicas") >= 2, "min.insync.replicas must be 2 at least");

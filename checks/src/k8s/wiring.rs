@@ -11,12 +11,8 @@ pub fn namespace(findings: &mut Findings, objects: &Objects) {
     for namespace in objects.of("Namespace") {
         let labels = labels(namespace.at("/metadata/labels"));
         let level = labels.get("pod-security.kubernetes.io/enforce").map(String::as_str);
-        findings.require(
-            level == Some("restricted"),
-            "restricted",
-            &place(namespace),
-            "does not enforce restricted",
-        );
+        let problem = "does not enforce restricted";
+        findings.require(level == Some("restricted"), "restricted", &place(namespace), problem);
     }
 }
 
@@ -95,12 +91,8 @@ pub fn roles(findings: &mut Findings, objects: &Objects, tried: &str) {
         let text =
             data.iter().find(|(key, _)| *key == reference.text("/key")).map(|(_, value)| value.text(""));
         let is_same = text.is_some_and(|text| text == tried);
-        findings.require(
-            is_same,
-            "roles",
-            &place(cluster),
-            "runs something else than migrations/roles/create.sql: `make k8s-rules`",
-        );
+        let problem = "runs something else than migrations/roles/create.sql: `make k8s-rules`";
+        findings.require(is_same, "roles", &place(cluster), problem);
     }
 }
 
@@ -116,23 +108,15 @@ pub fn services(findings: &mut Findings, objects: &Objects) {
                 selector.iter().all(|(name, value)| pods.get(name) == Some(value))
             })
             .collect();
-        findings.require(
-            chosen.len() == 1,
-            "services",
-            &place(service),
-            "does not choose one workload's pods",
-        );
+        let problem = "does not choose one workload's pods";
+        findings.require(chosen.len() == 1, "services", &place(service), problem);
         for port in service.list("/spec/ports") {
             let target = port.text("/targetPort");
             let is_there = chosen
                 .iter()
                 .all(|it| it.container.list("/ports").iter().any(|port| port.text("/name") == target));
-            findings.require(
-                is_there,
-                "services",
-                &place(service),
-                format!("its pods have no port {target}"),
-            );
+            let problem = format!("its pods have no port {target}");
+            findings.require(is_there, "services", &place(service), problem);
         }
     }
     for ingress in objects.of("Ingress") {
@@ -204,12 +188,8 @@ pub fn selectors(findings: &mut Findings, objects: &Objects) {
     let chooses =
         |selector: &Value| pods.iter().any(|(_, labels): &(String, Labels)| selects(selector, labels));
     for policy in objects.of("NetworkPolicy") {
-        findings.require(
-            chooses(policy.at("/spec/podSelector")),
-            "selectors",
-            &place(policy),
-            "chooses no pod",
-        );
+        let problem = "chooses no pod";
+        findings.require(chooses(policy.at("/spec/podSelector")), "selectors", &place(policy), problem);
         let peers = [("/spec/ingress", "/from"), ("/spec/egress", "/to")];
         for peer in peers
             .iter()

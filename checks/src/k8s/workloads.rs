@@ -31,22 +31,14 @@ pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
     let image = container.text("/image");
     let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
     let is_version = tag.split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2;
-    findings.require(
-        is_version || image.contains("@sha256:"),
-        "image-pinned",
-        &place,
-        format!("{image} is no version"),
-    );
+    let problem = format!("{image} is no version");
+    findings.require(is_version || image.contains("@sha256:"), "image-pinned", &place, problem);
     // A name without a host is somebody's on the default registry.
     let host = image.split_once('/').map_or("", |(host, _)| host);
     let is_named = host == "localhost" || host.contains('.') || host.contains(':');
     findings.require(is_named, "image-registry", &place, format!("{image} names no registry"));
-    findings.require(
-        workload.is_server() || workload.program().is_some(),
-        "image-program",
-        &place,
-        format!("{image} is none of ours"),
-    );
+    let problem = format!("{image} is none of ours");
+    findings.require(workload.is_server() || workload.program().is_some(), "image-program", &place, problem);
 }
 
 /// Kafka and PostgreSQL without an operator are those of docker-compose.yml.
@@ -69,12 +61,8 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
     {
         let asked = container.at(&format!("/{probe}/httpGet"));
         let is_right = asked.text("/path") == path && asked.text("/port") == "admin";
-        findings.require(
-            is_right,
-            "probes",
-            &place,
-            format!("its {probe} must ask {path} of the port admin"),
-        );
+        let problem = format!("its {probe} must ask {path} of the port admin");
+        findings.require(is_right, "probes", &place, problem);
     }
     let pods = workload.labels();
     let spread = workload.pod.list("/topologySpreadConstraints");
@@ -97,12 +85,8 @@ pub fn long_lived(findings: &mut Findings, workload: &Workload<'_>, objects: &Ob
         .flat_map(|kind| objects.of(kind))
         .any(|it| it.text("/spec/scaleTargetRef/name") == name);
     let sets_replicas = !workload.object.at("/spec/replicas").is_null();
-    findings.require(
-        is_scaled != sets_replicas,
-        "autoscaled",
-        &place,
-        "its replicas have not exactly one author",
-    );
+    let problem = "its replicas have not exactly one author";
+    findings.require(is_scaled != sets_replicas, "autoscaled", &place, problem);
 }
 
 /// The program takes what it is given, listens where it is asked, and has time to stop. Only beside servers that have no
@@ -146,12 +130,8 @@ pub fn program(
     let mut declared: Vec<i64> =
         workload.container.list("/ports").iter().filter_map(|it| it.number("/containerPort")).collect();
     declared.sort_unstable();
-    findings.require(
-        listens == declared,
-        "ports",
-        &place,
-        format!("declares {declared:?}, listens on {listens:?}"),
-    );
+    let problem = format!("declares {declared:?}, listens on {listens:?}");
+    findings.require(listens == declared, "ports", &place, problem);
     if workload.is_service() && !is_refused {
         let drain = programs.value(program, &invocation, "INGEST_DRAIN_DEADLINE_MS")?;
         let stop = match drain.and_then(|value| value.parse::<u64>().ok()) {
@@ -161,12 +141,8 @@ pub fn program(
         let pause = workload.container.number("/lifecycle/preStop/sleep/seconds").unwrap_or(0);
         let needs = i64::try_from(stop).unwrap_or(i64::MAX).saturating_add(pause);
         let grace = workload.pod.number("/terminationGracePeriodSeconds").unwrap_or(30);
-        findings.require(
-            grace > needs,
-            "grace",
-            &place,
-            format!("has {grace} s to stop, and may need {needs} s"),
-        );
+        let problem = format!("has {grace} s to stop, and may need {needs} s");
+        findings.require(grace > needs, "grace", &place, problem);
     }
     Ok(())
 }
