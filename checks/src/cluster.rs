@@ -13,17 +13,12 @@ use serde_json::{Value, json};
 use self::control_plane::ControlPlane;
 use crate::Findings;
 use crate::files::Files;
-use crate::k8s::BUILDS;
+use crate::k8s::{BUILDS, DEV, LOAD, PROD};
 use crate::planted::Mistake;
 use crate::yaml::{Look as _, documents};
 
 /// What is applied as it stands, beside an overlay.
 pub const PLAIN: [&str; 1] = ["k8s/kafka-tools.yaml"];
-
-/// The overlay that asks the operators for most.
-pub const PROD: &str = BUILDS[0];
-const DEV: &str = BUILDS[2];
-const LOAD: &str = BUILDS[5];
 
 /// What others refer to has to be there, or a dry run knows nothing of it.
 const FIRST: [&str; 2] = ["Namespace", "ServiceAccount"];

@@ -88,7 +88,7 @@ impl Dockerfile {
     }
 }
 
-pub const FILES: [&str; 3] = ["Dockerfile", "rust-toolchain.toml", ".dockerignore"];
+pub const FILES: [&str; 4] = ["Dockerfile", "rust-toolchain.toml", ".dockerignore", "Cargo.toml"];
 
 /// One for each rule.
 pub const MISTAKES: &[Mistake] = &[
@@ -99,17 +99,13 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "release/loadtest /usr", "release/processor /usr", "one-binary"),
     (FILES[0], "USER 65532:65532", "USER nonroot", "non-root"),
     (FILES[0], "image.title=\"processor\"", "image.name=\"processor\"", "labels"),
-    (
-        FILES[0],
-        "ENTRYPOINT [\"/usr/local/bin/ingest-api\"]",
-        "ENTRYPOINT /usr/local/bin/ingest-api",
-        "entrypoint",
-    ),
+    (FILES[0], "[\"/usr/local/bin/ingest-api\"]", "/usr/local/bin/ingest-api", "entrypoint"),
     (FILES[0], "EXPOSE 8080 9101", "EXPOSE 8080", "ports"),
     (FILES[0], "INGEST_ADMIN_LISTEN=", "ADMIN_LISTEN=", "variables"),
     (FILES[0], "processor\", \"health\"", "processor\", \"healthy\"", "health"),
     (FILES[0], "CMD [\"/usr/local/bin/ingest-api\", \"--health\"]", "CMD curl localhost", "health"),
     (FILES[2], "!migrations", "#", "context"),
+    (FILES[2], "!checks", "#", "context"),
     (FILES[0], "--package processor --bins", "--package processor --package bench --bins", "build"),
     (FILES[0], "STRIP=symbols", "STRIP=none", "build"),
 ];
@@ -148,20 +144,10 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
             }
         }
     }
-    for member in [
-        "Cargo.toml",
-        "Cargo.lock",
-        ".sqlx",
-        "migrations",
-        "checks",
-        "dev-env",
-        "hooks",
-        "ingest-api",
-        "loadtest",
-        "processor",
-        "schemas",
-        "service-kit",
-    ] {
+    // Cargo reads the Cargo.toml of every member, whatever it builds.
+    let members = files.get("Cargo.toml").lines().find_map(|line| line.strip_prefix("members = "));
+    let members = members.unwrap_or_default().split('"').skip(1).step_by(2);
+    for member in ["Cargo.toml", "Cargo.lock", ".sqlx", "migrations"].into_iter().chain(members) {
         let is_sent = ignore.lines().any(|line| line == format!("!{member}"));
         findings.require(is_sent, "context", ".dockerignore", format!("keeps {member} out of the build"));
     }
@@ -245,6 +231,12 @@ fn executable(words: &str) -> Option<String> {
 fn pairs(text: &str) -> Vec<(String, String)> {
     let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+}
+
+/// Whether an image is of a version, such as `v1.2`.
+pub fn names_version(image: &str) -> bool {
+    let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
+    tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2
 }
 
 /// The port of an address.

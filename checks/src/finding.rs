@@ -33,6 +33,10 @@ impl Findings {
         self.require(false, rule, place, problem);
     }
 
+    pub fn note_all(&mut self, rule: &'static str, place: &str, problems: impl IntoIterator<Item = String>) {
+        problems.into_iter().for_each(|problem| self.note(rule, place, problem));
+    }
+
     /// Everything, in the order in which it was found.
     pub fn into_vec(self) -> Vec<Finding> {
         self.0

@@ -17,16 +17,16 @@ use crate::planted::Mistake;
 use crate::programs::Programs;
 use crate::yaml::{Look as _, document};
 
+pub const PROD: &str = "k8s/overlays/prod";
+const OPERATORS: &str = "k8s/overlays/operators";
+pub const DEV: &str = "k8s/overlays/dev";
+const OWN: &str = "k8s/overlays/own-servers";
+const OUTSIDE: &str = "k8s/overlays/prod-readers-outside";
+pub const LOAD: &str = "k8s/loadtest";
+const PROGRAMS: &str = "k8s/overlays/prod/programs";
 /// What is built, by kustomize, from these directories.
-pub const BUILDS: [&str; 7] = [
-    "k8s/overlays/prod",
-    "k8s/overlays/operators",
-    "k8s/overlays/dev",
-    "k8s/overlays/own-servers",
-    "k8s/overlays/prod-readers-outside",
-    "k8s/loadtest",
-    "k8s/overlays/prod/programs",
-];
+pub const BUILDS: [&str; 7] = [PROD, OPERATORS, DEV, OWN, OUTSIDE, LOAD, PROGRAMS];
+
 /// The files that are read, beside what is built and the documents.
 pub const FILES: [&str; 5] = [
     "monitoring/prometheus/telex.rules.yml",
@@ -47,14 +47,6 @@ pub const ROLES: (&str, &str) = (FILES[2], "k8s/components/postgres-roles/roles.
 /// Names every Secret that a person makes.
 const GUIDE: &str = "docs/kubernetes.md";
 
-const PROD: &str = BUILDS[0];
-const OPERATORS: &str = BUILDS[1];
-const DEV: &str = BUILDS[2];
-const OWN: &str = BUILDS[3];
-const OUTSIDE: &str = BUILDS[4];
-const LOAD: &str = BUILDS[5];
-const PROGRAMS: &str = BUILDS[6];
-
 /// The topics, for whoever makes them in a Kafka of their own.
 const TOPICS: &str = FILES[3];
 /// Its servers are those of the overlay that has no operators.
@@ -64,12 +56,7 @@ const COMPOSE: &str = FILES[4];
 pub const MISTAKES: &[Mistake] = &[
     (PROD, "enforce: restricted", "enforce: baseline", "restricted"),
     (PROD, "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "restricted"),
-    (
-        PROD,
-        "      automountServiceAccountToken: false",
-        "      automountServiceAccountToken: true",
-        "restricted",
-    ),
+    (PROD, "  automountServiceAccountToken: false", "  automountServiceAccountToken: true", "restricted"),
     (LOAD, "            cpu: \"2\"", "            gpu: \"2\"", "resources"),
     (PROD, "telex/processor:0.1.0", "telex/processor:latest", "image-pinned"),
     (PROD, "telex/ingest-api:0.1.0", "telex/ingest:0.1.0", "image-program"),
@@ -111,12 +98,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "processor_partition_halted{namespace", "processor_partition_halted{name", "lag"),
     (PROD, "behavior: currentReplicasIfHigher", "behavior: static", "lag"),
     (PROD, "  partitions: 12", "  partitions: 6", "partitions"),
-    (
-        PROD,
-        "INGEST_PARTITION_COUNT\n              value: \"12\"",
-        "INGEST_PARTITION_COUNT\n              value: \"6\"",
-        "partitions",
-    ),
+    (PROD, "COUNT\n              value: \"12\"", "COUNT\n              value: \"6\"", "partitions"),
     (PROD, "min.insync.replicas: 2\n    retention", "min.insync.replicas: 1\n    retention", "topic"),
     (PROD, "retention.ms: 1209600000", "retention.ms: 3600000", "topic"),
     (OPERATORS, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
@@ -129,12 +111,7 @@ pub const MISTAKES: &[Mistake] = &[
     (OWN, "cidr: 192.0.2.0/25", "cidr: 0.0.0.0/0", "network"),
     (OUTSIDE, "cidr: 198.51.100.0/24", "cidr: 0.0.0.0/0", "network"),
     (PROD, "name: telex.quarantine\n  namespace", "name: quarantine\n  namespace", "topic"),
-    (
-        PROD,
-        "QUARANTINE_TOPIC\n          value: telex.quarantine",
-        "QUARANTINE_TOPIC\n          value: quarantine",
-        "topic",
-    ),
+    (PROD, "QUARANTINE_TOPIC\n          value: telex.", "QUARANTINE_TOPIC\n          value: ", "topic"),
     (PROD, "retention.ms: 2592000000", "retention.ms: 604800000", "topic"),
     (PROD, "max.message.bytes: 2097152", "max.message.bytes: 1048588", "topic"),
     (PROD, "      - Write\n", "      - All\n", "acl"),
@@ -163,12 +140,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "namespace: telex\n", "namespace: default\n", "namespace"),
     (PROGRAMS, "kind: HorizontalPodAutoscaler", "kind: KafkaTopic", "halves"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
-    (
-        "docs/scaling.md",
-        "k8s/operate partitions grow --to 24 --yes",
-        "k8s/operate partitions grow --by 24 --yes",
-        "documented",
-    ),
+    ("docs/scaling.md", "partitions grow --to 24 --yes", "partitions grow --by 24 --yes", "documented"),
     ("docs/scaling.md", "k8s/operate partitions switch", IN_THE_POD, "documented"),
     ("docs/runbooks.md", "k8s/operate halts resume", "k8s/operate halts go", "documented"),
     ("docs/upgrades.md", "progress wait --timeout-seconds", "progress wait --seconds", "documented"),

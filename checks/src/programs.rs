@@ -22,6 +22,13 @@ const BESIDE: [(&str, &str, &str); 3] = [
     ("processor", "quarantine list", "PROCESSOR_QUARANTINE_TOPIC"),
 ];
 
+/// The processor's `DRAIN_DEADLINE` and `LEAVE_DEADLINE` (the table of deadlines in docs/operations.md): it drains, then
+/// says good-bye to the group.
+const PROCESSOR_DRAIN_SECONDS: i64 = 3;
+const PROCESSOR_LEAVE_SECONDS: i64 = 5;
+/// What an ingest API needs after its drain: the last records leave.
+const INGEST_FLUSH_SECONDS: i64 = 2;
+
 /// A setting as `--help` describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Setting {
@@ -84,6 +91,15 @@ impl Programs {
             (None, Some((_, value))) => value.clone(),
             (None, None) => setting.default.clone(),
         }))
+    }
+
+    /// What a program may need from SIGTERM to its end.
+    pub fn stop_seconds(&self, program: &str, invocation: &Invocation) -> Result<i64> {
+        let drain = self.value(program, invocation, "INGEST_DRAIN_DEADLINE_MS")?;
+        Ok(match drain.and_then(|value| value.parse::<i64>().ok()) {
+            Some(drain_ms) => drain_ms / 1_000 + INGEST_FLUSH_SECONDS,
+            None => PROCESSOR_DRAIN_SECONDS + PROCESSOR_LEAVE_SECONDS,
+        })
     }
 
     /// Everything that the program would not take. Variables are given as the flags they stand for, because a program

@@ -4,7 +4,6 @@
 //! Invariant: a directory under `.dev/debian/` is complete; it is made elsewhere and moved there last.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -69,8 +68,9 @@ impl Package {
             // No lists of packages, or old ones: with lists of our own, which need no rights.
             let (lists, cache) = (directory.join("lists"), directory.join("cache"));
             fs::create_dir_all(lists.join("partial")).context("the lists of packages have no place")?;
-            let own = [set("Dir::State::lists=", &lists), set("Dir::Cache=", &cache)];
-            run(Command::new("apt-get").arg("update").args(options(&own)))?;
+            let (lists, cache) = (lists.display(), cache.display());
+            let own = ["-o", &format!("Dir::State::lists={lists}"), "-o", &format!("Dir::Cache={cache}")];
+            run(Command::new("apt-get").arg("update").args(own))?;
             self.download(&archives, &own)?;
         }
         for entry in fs::read_dir(&archives).context("the packages cannot be read")? {
@@ -79,20 +79,10 @@ impl Package {
         Ok(())
     }
 
-    fn download(&self, into: &Path, own: &[OsString]) -> Result<()> {
+    fn download(&self, into: &Path, own: &[&str]) -> Result<()> {
         let mut command = Command::new("apt-get");
-        run(command.current_dir(into).args(options(own)).arg("download").args(self.packages))
+        run(command.current_dir(into).args(own).arg("download").args(self.packages))
     }
-}
-
-fn set(name: &str, path: &Path) -> OsString {
-    let mut setting = OsString::from(name);
-    setting.push(path);
-    setting
-}
-
-fn options(settings: &[OsString]) -> impl Iterator<Item = OsString> + '_ {
-    settings.iter().flat_map(|setting| [OsString::from("-o"), setting.clone()])
 }
 
 fn run(command: &mut Command) -> Result<()> {

@@ -17,9 +17,9 @@ use crate::Finding;
 use crate::cluster::binaries::{self, Binaries};
 use crate::cluster::control_plane::ControlPlane;
 use crate::cluster::definitions::{self, KEDA_TOO_OLD, NEWEST, OLDEST, Operators};
-use crate::cluster::{MISTAKES, PLAIN, PROD, check};
+use crate::cluster::{MISTAKES, PLAIN, check};
 use crate::files::Files;
-use crate::k8s::BUILDS;
+use crate::k8s::{BUILDS, PROD};
 
 /// Says at the end how long it took: the first time it builds the server.
 pub fn run(workspace: &Workspace) -> Result<()> {

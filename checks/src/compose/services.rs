@@ -6,26 +6,16 @@ use anyhow::Result;
 
 use super::Service;
 use crate::Findings;
-use crate::dockerfile::port;
+use crate::dockerfile::{names_version, port};
 use crate::programs::{Invocation, Programs};
 use crate::yaml::Look as _;
-
-/// The processor's `DRAIN_DEADLINE` and `LEAVE_DEADLINE` (the table of deadlines in docs/operations.md).
-const PROCESSOR_DRAIN_SECONDS: u64 = 3;
-const PROCESSOR_LEAVE_SECONDS: u64 = 5;
-/// What a processor needs from SIGTERM to its end: the drain, then the good-bye to the group.
-pub const PROCESSOR_STOP_SECONDS: u64 = PROCESSOR_DRAIN_SECONDS + PROCESSOR_LEAVE_SECONDS;
-/// What an ingest API needs after its drain: the last records leave.
-pub const INGEST_FLUSH_SECONDS: u64 = 2;
 
 /// Pinned to a version, or built here from the target of the same name.
 pub fn image(findings: &mut Findings, service: &Service<'_>) {
     let (place, image) = (service.name, service.value.text("/image"));
     let target = Service::target(service.value);
     if target.is_empty() {
-        let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
-        let parts = tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count();
-        findings.require(parts >= 2, "image-pinned", place, format!("{image} names no version"));
+        findings.require(names_version(&image), "image-pinned", place, format!("{image} names no version"));
     } else {
         let problem = format!("there is no target {target}");
         findings.require(service.image.is_some(), "image-target", place, problem);
@@ -132,19 +122,13 @@ pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Progra
     scratch(findings, service, &invocation);
     let refusals = programs.refusals(&image.program, &invocation)?;
     let is_refused = !refusals.is_empty();
-    for refusal in refusals {
-        findings.note("command", service.name, refusal);
-    }
+    findings.note_all("command", service.name, refusals);
     if service.is_task() || is_refused {
         return Ok(());
     }
-    let drain = programs.value(&image.program, &invocation, "INGEST_DRAIN_DEADLINE_MS")?;
-    let needs = match drain.and_then(|value| value.parse::<u64>().ok()) {
-        Some(drain_ms) => drain_ms / 1_000 + INGEST_FLUSH_SECONDS,
-        None => PROCESSOR_STOP_SECONDS,
-    };
+    let needs = programs.stop_seconds(&image.program, &invocation)?;
     let grace = service.value.text("/stop_grace_period");
-    let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<u64>().ok()).unwrap_or(10);
+    let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(10);
     let problem = format!("has {grace} s to stop, and may need {needs} s");
     findings.require(grace > needs, "grace", service.name, problem);
     Ok(())

@@ -80,9 +80,8 @@ fn mentioned(findings: &mut Findings, files: &Files, programs: &Programs) -> Res
                 continue;
             }
             seen += 1;
-            for problem in unknown(programs, command)? {
-                findings.note("documented", &format!("{document}:{number}"), problem);
-            }
+            let place = format!("{document}:{number}");
+            findings.note_all("documented", &place, unknown(programs, command)?);
         }
     }
     findings.require(seen > 60, "documented", "docs", format!("only {seen} mentions of commands were found"));
@@ -115,9 +114,8 @@ fn refusals(
     programs: &Programs,
 ) -> Result<()> {
     let program = workload.program().unwrap_or_default();
-    for refusal in programs.refusals(program, &invocation(workload, objects, command))? {
-        findings.note("documented", place, refusal);
-    }
+    let refusals = programs.refusals(program, &invocation(workload, objects, command))?;
+    findings.note_all("documented", place, refusals);
     Ok(())
 }
 

@@ -4,8 +4,7 @@ use anyhow::Result;
 
 use super::objects::{Objects, Workload, selects};
 use crate::Findings;
-use crate::compose::{INGEST_FLUSH_SECONDS, PROCESSOR_STOP_SECONDS};
-use crate::dockerfile::port;
+use crate::dockerfile::{names_version, port};
 use crate::programs::Programs;
 use crate::yaml::Look as _;
 
@@ -29,10 +28,9 @@ pub fn hardened(findings: &mut Findings, workload: &Workload<'_>) {
         findings.require(is_set, "resources", &place, format!("sets no {what}"));
     }
     let image = container.text("/image");
-    let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
-    let is_version = tag.split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2;
+    let is_pinned = names_version(&image) || image.contains("@sha256:");
     let problem = format!("{image} is no version");
-    findings.require(is_version || image.contains("@sha256:"), "image-pinned", &place, problem);
+    findings.require(is_pinned, "image-pinned", &place, problem);
     // A name without a host is somebody's on the default registry.
     let host = image.split_once('/').map_or("", |(host, _)| host);
     let is_named = host == "localhost" || host.contains('.') || host.contains(':');
@@ -105,9 +103,7 @@ pub fn program(
     findings.require(is_known, "command", &place, "an argument names a variable that is not there");
     let refusals = programs.refusals(program, &invocation)?;
     let is_refused = !refusals.is_empty();
-    for refusal in refusals {
-        findings.note("command", &place, refusal);
-    }
+    findings.note_all("command", &place, refusals);
     let (mode, protocol) = if is_plain { ("disable", "plaintext") } else { ("verify-full", "sasl_ssl") };
     for (name, value) in &invocation.variables {
         let is_pinned = name != "PGSSLMODE" || value == mode;
@@ -133,13 +129,8 @@ pub fn program(
     let problem = format!("declares {declared:?}, listens on {listens:?}");
     findings.require(listens == declared, "ports", &place, problem);
     if workload.is_service() && !is_refused {
-        let drain = programs.value(program, &invocation, "INGEST_DRAIN_DEADLINE_MS")?;
-        let stop = match drain.and_then(|value| value.parse::<u64>().ok()) {
-            Some(drain_ms) => drain_ms / 1_000 + INGEST_FLUSH_SECONDS,
-            None => PROCESSOR_STOP_SECONDS,
-        };
         let pause = workload.container.number("/lifecycle/preStop/sleep/seconds").unwrap_or(0);
-        let needs = i64::try_from(stop).unwrap_or(i64::MAX).saturating_add(pause);
+        let needs = programs.stop_seconds(program, &invocation)? + pause;
         let grace = workload.pod.number("/terminationGracePeriodSeconds").unwrap_or(30);
         let problem = format!("has {grace} s to stop, and may need {needs} s");
         findings.require(grace > needs, "grace", &place, problem);

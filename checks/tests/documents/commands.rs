@@ -3,9 +3,7 @@
 
 use std::{collections::BTreeSet, path::PathBuf};
 
-use checks::markdown::shown;
-
-use crate::pages::{documents, files, read, unknown};
+use crate::pages::{files, read, unknown};
 
 /// Flags of docker compose that are shown with a value behind them.
 const TAKE_A_VALUE: [&str; 3] = ["--tail", "--profile", "-e"];
@@ -73,6 +71,22 @@ fn flags_shown(shown: &str) -> Vec<&str> {
         .collect()
 }
 
+/// The target that a command of make names, and the variables that it sets, each with its `=`.
+fn makes_shown(shown: &str) -> Vec<&str> {
+    let is_variable = |name: &&str| name.chars().all(|c| c.is_ascii_uppercase() || matches!(c, '_' | '='));
+    let mut found = Vec::new();
+    for command in shown.split(ENDS) {
+        let mut words = command.trim().trim_start_matches("$ ").split_whitespace();
+        let Some("make") = words.next() else { continue };
+        let (assigned, named): (Vec<&str>, Vec<&str>) = words.partition(|word| word.contains('='));
+        let Some(target) = named.first() else { continue };
+        found.push(*target);
+        let variables = assigned.iter().filter_map(|word| word.split_inclusive('=').next());
+        found.extend(variables.filter(is_variable).filter(|name| name.len() > 1));
+    }
+    found
+}
+
 /// The services that commands of docker compose name.
 fn services_shown(shown: &str) -> Vec<&str> {
     let mut found = Vec::new();
@@ -131,32 +145,12 @@ fn every_target_and_variable_of_make_that_is_shown_is_one() {
         .map(|(target, _)| target)
         .filter(is_target)
         .collect();
-    let is_variable =
-        |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
-    let mut unknown = Vec::new();
-    let mut seen = 0_u32;
-    for page in documents(&files()) {
-        for (number, shown) in shown(&page.text) {
-            for command in shown.split(ENDS) {
-                let mut words = command.trim().trim_start_matches("$ ").split_whitespace();
-                let Some("make") = words.next() else { continue };
-                let (assigned, named): (Vec<&str>, Vec<&str>) = words.partition(|word| word.contains('='));
-                let Some(target) = named.first() else { continue };
-                seen += 1;
-                // `make …-check` speaks of several.
-                if !targets.contains(target) && !target.contains('…') {
-                    unknown.push(format!("{}:{number}: make {target}", page.name));
-                }
-                for (variable, _) in assigned.iter().filter_map(|word| word.split_once('=')) {
-                    if is_variable(variable) && !makefile.contains(&format!("$({variable}")) {
-                        unknown.push(format!("{}:{number}: make reads no {variable}", page.name));
-                    }
-                }
-            }
-        }
-    }
-    assert!(seen > 40, "only {seen} commands were found");
-    assert!(unknown.is_empty(), "{}", unknown.join("\n"));
+    let unknown = unknown(&files(), 40, makes_shown, |name| match name.strip_suffix('=') {
+        Some(variable) => makefile.contains(&format!("$({variable}")),
+        // `make …-check` speaks of several.
+        None => targets.contains(name) || name.contains('…'),
+    });
+    assert!(unknown.is_empty(), "targets or variables that make has not:\n{}", unknown.join("\n"));
 }
 
 #[test]

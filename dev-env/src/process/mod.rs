@@ -22,7 +22,8 @@ mod table;
 pub use group::Group;
 pub use identity::Identity;
 pub use record::Record;
-pub use server::{Server, Spec, create_log, log_path};
+pub(crate) use server::run_logged;
+pub use server::{Server, Spec};
 
 use std::{
     ffi::OsStr,

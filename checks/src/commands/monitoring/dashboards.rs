@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use serde::Deserialize;
+use serde_json::Value;
+
+use crate::yaml::Look as _;
 
 /// Variables, and what stands in for them here: Grafana's own, which is what a range of a rate must be at least, and the
 /// dashboards', which choose everything until somebody chooses less.
@@ -15,63 +17,6 @@ const DATA_SOURCE: &str = "${datasource}";
 
 /// Gauges of others that are named like counters: CloudNativePG names a metric `total` where a query counts rows.
 const GAUGES: [&str; 2] = ["cnpg_backends_total", "cnpg_backends_waiting_total"];
-
-/// A dashboard, as far as it is looked at.
-#[derive(Debug, Deserialize)]
-struct Dashboard {
-    uid: String,
-    title: String,
-    description: String,
-    templating: Templating,
-    panels: Vec<Panel>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-struct Templating {
-    list: Vec<Variable>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Variable {
-    name: String,
-    r#type: String,
-    #[serde(default, rename = "allValue")]
-    all: String,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Panel {
-    id: u32,
-    r#type: String,
-    title: String,
-    #[serde(default)]
-    description: String,
-    grid_pos: Place,
-    #[serde(default)]
-    targets: Vec<Target>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Place {
-    x: u32,
-    y: u32,
-    w: u32,
-    h: u32,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Target {
-    ref_id: String,
-    expr: String,
-    datasource: DataSource,
-}
-
-#[derive(Debug, Deserialize)]
-struct DataSource {
-    uid: String,
-}
 
 /// An expression and where it stands.
 #[derive(Debug, Clone)]
@@ -89,13 +34,15 @@ pub fn read(monitoring: &Path) -> Result<Vec<Query>> {
     for entry in fs::read_dir(&folder).with_context(|| format!("{} cannot be read", folder.display()))? {
         let path = entry?.path();
         let text = fs::read(&path).with_context(|| format!("{} cannot be read", path.display()))?;
-        let dashboard: Dashboard = serde_json::from_slice(&text)
+        let dashboard: Value = serde_json::from_slice(&text)
             .with_context(|| format!("{} is not a dashboard", path.display()))?;
-        if !uids.insert(dashboard.uid.clone()) {
-            problems.push(format!("{}: another dashboard has the uid {}", dashboard.title, dashboard.uid));
+        let (title, uid) = (dashboard.text("/title"), dashboard.text("/uid"));
+        problems.extend(faults(&dashboard, &sources));
+        queries.extend(expressions(&dashboard));
+        if uids.contains(&uid) {
+            problems.push(format!("{title}: another dashboard has the uid {uid}"));
         }
-        problems.extend(dashboard.problems(&sources));
-        queries.extend(dashboard.queries());
+        uids.insert(uid);
     }
     if uids.is_empty() {
         problems.push(format!("{} is empty", folder.display()));
@@ -103,62 +50,71 @@ pub fn read(monitoring: &Path) -> Result<Vec<Query>> {
     if problems.is_empty() { Ok(queries) } else { bail!("{}", problems.join("\n")) }
 }
 
-impl Dashboard {
-    fn problems(&self, data_sources: &str) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut say = |panel: &str, what: &str| problems.push(format!("{}, {panel}: {what}", self.title));
-        if self.uid.is_empty() || self.description.is_empty() {
-            say("itself", "needs a uid and a description");
+fn faults(dashboard: &Value, data_sources: &str) -> Vec<String> {
+    let mut problems = Vec::new();
+    let title = dashboard.text("/title");
+    let mut say = |panel: &str, what: &str| problems.push(format!("{title}, {panel}: {what}"));
+    let panels = dashboard.list("/panels");
+    let is_named = ["/uid", "/title", "/description"].iter().all(|it| !dashboard.text(it).is_empty());
+    if !is_named || panels.is_empty() {
+        say("itself", "needs a uid, a title, a description and panels");
+    }
+    let has = |name: &str, kind: &str, all: &str| {
+        let described = |it: &Value| ["/name", "/type", "/allValue"].map(|what| it.text(what));
+        dashboard.list("/templating/list").iter().any(|it| described(it) == [name, kind, all])
+    };
+    if !has("datasource", "datasource", "") || !has("namespace", "query", ".*") {
+        say("itself", "needs the variables datasource and namespace");
+    }
+    if !data_sources.contains("type: prometheus\n") {
+        say("itself", "finds no Prometheus among the data sources");
+    }
+    let (mut ids, mut places) = (BTreeSet::new(), Vec::new());
+    for panel in panels {
+        let mut say = |what: &str| say(&panel.text("/title"), what);
+        if !ids.insert(panel.text("/id")) {
+            say("another panel has its id");
         }
-        let has = |name: &str, kind: &str, all: &str| {
-            self.templating.list.iter().any(|it| it.name == name && it.r#type == kind && it.all == all)
+        let Some(place @ [x, _, width, _]) = place(panel) else {
+            say("has no place");
+            continue;
         };
-        if !has("datasource", "datasource", "") || !has("namespace", "query", ".*") {
-            say("itself", "needs the variables datasource and namespace");
+        if x + width > 24 || places.iter().any(|other| overlap(*other, place)) {
+            say("lies over another panel or beyond the edge");
         }
-        if !data_sources.contains("type: prometheus\n") {
-            say("itself", "finds no Prometheus among the data sources");
+        places.push(place);
+        let targets = panel.list("/targets");
+        let is_told = !targets.is_empty() && !panel.text("/description").is_empty();
+        if panel.text("/type") != "row" && !is_told {
+            say("needs an expression and a description");
         }
-        let mut ids = BTreeSet::new();
-        for (index, panel) in self.panels.iter().enumerate() {
-            if !ids.insert(panel.id) {
-                say(&panel.title, "another panel has its id");
+        for target in targets {
+            let expression = target.text("/expr");
+            if target.text("/datasource/uid") != DATA_SOURCE {
+                say("names a data source instead of the variable");
             }
-            let earlier = self.panels.iter().take(index);
-            if panel.grid_pos.x + panel.grid_pos.w > 24
-                || earlier.clone().any(|other| other.grid_pos.overlaps(&panel.grid_pos))
-            {
-                say(&panel.title, "lies over another panel or beyond the edge");
+            if draws_a_counter(&expression) {
+                say("draws a counter, which falls when an instance goes: draw its rate");
             }
-            let is_row = panel.r#type == "row";
-            if !is_row && (panel.targets.is_empty() || panel.description.is_empty()) {
-                say(&panel.title, "needs an expression and a description");
-            }
-            for target in &panel.targets {
-                if target.datasource.uid != DATA_SOURCE {
-                    say(&panel.title, "names a data source instead of the variable");
-                }
-                if draws_a_counter(&target.expr) {
-                    say(&panel.title, "draws a counter, which falls when an instance goes: draw its rate");
-                }
-                if target.expr.contains("$instance") && !has("instance", "query", ".*") {
-                    say(&panel.title, "asks for an instance that nobody chooses");
-                }
+            if expression.contains("$instance") && !has("instance", "query", ".*") {
+                say("asks for an instance that nobody chooses");
             }
         }
-        problems
     }
+    problems
+}
 
-    fn queries(&self) -> impl Iterator<Item = Query> + '_ {
-        self.panels.iter().flat_map(move |panel| {
-            panel.targets.iter().map(move |target| Query {
-                place: format!("{}, {} ({})", self.title, panel.title, target.ref_id),
-                expression: VARIABLES
-                    .iter()
-                    .fold(target.expr.clone(), |text, (name, value)| text.replace(name, value)),
-            })
+fn expressions(dashboard: &Value) -> impl Iterator<Item = Query> + '_ {
+    dashboard.list("/panels").iter().flat_map(move |panel| {
+        panel.list("/targets").iter().map(move |target| {
+            let [title, panel] = [dashboard, panel].map(|it| it.text("/title"));
+            let place = format!("{title}, {panel} ({})", target.text("/refId"));
+            let values = VARIABLES.iter();
+            let expression =
+                values.fold(target.text("/expr"), |text, (name, value)| text.replace(name, value));
+            Query { place, expression }
         })
-    }
+    })
 }
 
 /// Whether a `…_total` stands outside of what turns it into a change.
@@ -172,13 +128,14 @@ fn draws_a_counter(expression: &str) -> bool {
     })
 }
 
-impl Place {
-    const fn overlaps(&self, other: &Self) -> bool {
-        self.x < other.x + other.w
-            && other.x < self.x + self.w
-            && self.y < other.y + other.h
-            && other.y < self.y + self.h
-    }
+/// Where a panel lies: x, y, width and height.
+fn place(panel: &Value) -> Option<[i64; 4]> {
+    let [x, y, w, h] = ["x", "y", "w", "h"].map(|side| panel.number(&format!("/gridPos/{side}")));
+    Some([x?, y?, w?, h?])
+}
+
+const fn overlap([x, y, w, h]: [i64; 4], [left, top, width, height]: [i64; 4]) -> bool {
+    x < left + width && left < x + w && y < top + height && top < y + h
 }
 
 #[cfg(test)]
@@ -202,9 +159,9 @@ mod tests {
             r#"{{"uid":"u","title":"B","description":"D","templating":{{"list":{variables}}},"panels":[{}]}}"#,
             panels.join(",")
         );
-        let dashboard: Dashboard = serde_json::from_str(&json).unwrap();
-        assert!(dashboard.queries().all(|query| !query.expression.contains('$')));
-        dashboard.problems("    type: prometheus\n")
+        let dashboard: Value = serde_json::from_str(&json).unwrap();
+        assert!(expressions(&dashboard).all(|query| !query.expression.contains('$')));
+        faults(&dashboard, "    type: prometheus\n")
     }
 
     #[test]
