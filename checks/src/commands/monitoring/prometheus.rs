@@ -132,8 +132,8 @@ fn adapted(configuration: &str, targets: &Targets<'_>) -> Result<String> {
 }
 
 fn question(expression: &str) -> String {
-    let mut query = form_urlencoded::Serializer::new("/api/v1/query?".to_owned());
-    query.append_pair("query", expression).finish()
+    let expression: String = form_urlencoded::byte_serialize(expression.as_bytes()).collect();
+    format!("/api/v1/query?query={expression}")
 }
 
 #[cfg(test)]
