@@ -12,9 +12,10 @@ FUZZ_SECONDS ?= 60
 BROKER_TESTS = ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests
 TARGET = $${CARGO_TARGET_DIR:-$(CURDIR)/target}/release
 # Selected out of the workspace: a package by itself asks for fewer features of the dependencies, and they would be
-# built twice. The programs that only measure and torture are left out.
-PROGRAMS = --release --locked --workspace --exclude bench --exclude torture
+# built twice. The programs that only measure, check and torture are left out; they ask for no feature more.
+PROGRAMS = --release --locked --workspace --exclude bench --exclude checks --exclude torture
 DEV_ENV = cargo build --quiet $(PROGRAMS) --bin dev-env && $(TARGET)/dev-env
+CHECKS = cargo build --quiet --release --locked --workspace --exclude bench --exclude torture --bin checks && $(TARGET)/checks
 
 .PHONY: help
 help: ## List the targets
@@ -37,35 +38,35 @@ test: tools ## Run all tests, against a Kafka and a PostgreSQL of their own
 
 .PHONY: test-api
 test-api: tools ## Send the API thousands of requests made from its own contract
-	@$(DEV_ENV) test-api
+	@$(CHECKS) test-api
 
 .PHONY: monitoring-check
 monitoring-check: tools ## Check rules, dashboards and a real Prometheus beside a running Telex
-	@$(DEV_ENV) monitoring-check
+	@$(CHECKS) monitoring-check
 
 .PHONY: compose-check
 compose-check: tools ## Check Dockerfile and docker-compose.yml against the programs
-	@$(DEV_ENV) compose-check
+	@$(CHECKS) compose-check
 
 .PHONY: compose-try
 compose-try: tools ## Start docker-compose.yml on a Docker engine and break it (REQUIRE_ENGINE=1: or fail)
-	@$(DEV_ENV) compose-try
+	@$(CHECKS) compose-try
 
 .PHONY: contract-check
 contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document, readers of a real topic
-	@$(DEV_ENV) contract-check
+	@$(CHECKS) contract-check
 
 .PHONY: k8s-check
 k8s-check: tools ## Build the manifests, and check them against the programs
-	@$(DEV_ENV) k8s-check
+	@$(CHECKS) k8s-check
 
 .PHONY: cluster-check
 cluster-check: tools ## Ask a real Kubernetes API server about the manifests (built once, minutes)
-	@$(DEV_ENV) cluster-check
+	@$(CHECKS) cluster-check
 
 .PHONY: k8s-rules
 k8s-rules: tools ## Write the alerts of monitoring/ and the roles of migrations/ into k8s/
-	@$(DEV_ENV) k8s-rules
+	@$(CHECKS) k8s-rules
 
 .PHONY: openapi
 openapi: tools ## Write ingest-api/openapi.json from the code

@@ -4,14 +4,14 @@
 //! Invariant: a directory under `.dev/debian/` is complete; it is made elsewhere and moved there last.
 
 use std::env;
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 
+use crate::process::require;
 use crate::workspace::Workspace;
 
 /// A program, and the packages that hold it and those of its libraries that a machine may lack.
@@ -42,10 +42,7 @@ pub struct Unpacked {
 }
 
 impl Package {
-    /// Fetches it, once.
-    ///
-    /// # Errors
-    /// This is not Debian or one of its kin, or the package cannot be fetched.
+    /// Fetches it, once; of Debian and its kin alone.
     pub fn ensure(&self, workspace: &Workspace) -> Result<Unpacked> {
         let root = workspace.dev().join("debian").join(self.name);
         let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
@@ -71,8 +68,9 @@ impl Package {
             // No lists of packages, or old ones: with lists of our own, which need no rights.
             let (lists, cache) = (directory.join("lists"), directory.join("cache"));
             fs::create_dir_all(lists.join("partial")).context("the lists of packages have no place")?;
-            let own = [set("Dir::State::lists=", &lists), set("Dir::Cache=", &cache)];
-            run(Command::new("apt-get").arg("update").args(options(&own)))?;
+            let (lists, cache) = (lists.display(), cache.display());
+            let own = ["-o", &format!("Dir::State::lists={lists}"), "-o", &format!("Dir::Cache={cache}")];
+            run(Command::new("apt-get").arg("update").args(own))?;
             self.download(&archives, &own)?;
         }
         for entry in fs::read_dir(&archives).context("the packages cannot be read")? {
@@ -81,30 +79,14 @@ impl Package {
         Ok(())
     }
 
-    fn download(&self, into: &Path, own: &[OsString]) -> Result<()> {
+    fn download(&self, into: &Path, own: &[&str]) -> Result<()> {
         let mut command = Command::new("apt-get");
-        run(command.current_dir(into).args(options(own)).arg("download").args(self.packages))
+        run(command.current_dir(into).args(own).arg("download").args(self.packages))
     }
-}
-
-fn set(name: &str, path: &Path) -> OsString {
-    let mut setting = OsString::from(name);
-    setting.push(path);
-    setting
-}
-
-fn options(settings: &[OsString]) -> impl Iterator<Item = OsString> + '_ {
-    settings.iter().flat_map(|setting| [OsString::from("-o"), setting.clone()])
 }
 
 fn run(command: &mut Command) -> Result<()> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.stdin(Stdio::null()).output();
-    let output = output.with_context(|| format!("{program} cannot be run: this needs Debian's packages"))?;
-    if !output.status.success() {
-        bail!("{program} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
-    Ok(())
+    require(command, "this needs Debian's packages").map(drop)
 }
 
 impl Unpacked {

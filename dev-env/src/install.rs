@@ -164,7 +164,7 @@ fn only_file(directory: &Path) -> Result<PathBuf> {
 }
 
 /// Removes a file or a directory, if it is there.
-fn remove(path: &Path) -> Result<()> {
+pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Err(_) => Ok(()),
         Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),

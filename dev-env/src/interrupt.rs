@@ -5,11 +5,11 @@
 //! of a command, and no clean-up runs inside a signal handler. A test process never calls
 //! [`watch`]: there the flag stays down and signals keep their default effect.
 
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::thread;
 use std::time::{Duration, Instant};
-use std::{error, fmt, io};
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -19,23 +19,31 @@ static RAISED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
 const ATTENTION: Duration = Duration::from_millis(25);
 
 /// The person at the keyboard, or the machine, wants the command to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
 pub struct Interrupted;
 
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl error::Error for Interrupted {}
-
 /// Turns the three signals into the flag, for the rest of the process's life.
-pub fn watch() -> io::Result<()> {
+pub fn watch() -> std::io::Result<()> {
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&RAISED))?;
     }
     Ok(())
+}
+
+/// What a binary does: a command, until it ends or is interrupted. Exit codes: its own, 1 failed, 130 interrupted.
+pub fn run(command: impl FnOnce() -> anyhow::Result<ExitCode>) -> ExitCode {
+    match watch().map_err(anyhow::Error::from).and_then(|()| command()) {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("\ninterrupted; everything that was started is stopped");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 pub fn check() -> Result<(), Interrupted> {

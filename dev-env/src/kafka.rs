@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 
 use crate::install::{self, Installation};
 use crate::ports::Port;
-use crate::process::{Group, Server, Spec, create_log, log_tail};
+use crate::process::{Server, Spec, run_logged};
 
 /// A broker that was killed comes back only after the session of its former self has ended.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -201,13 +201,7 @@ impl Kafka {
         if let Some((_, Secure { user, password, .. })) = &self.secure {
             tool.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
         }
-        let (log, file) = create_log(&self.directory, "kafka-format")?;
-        tool.stderr(file.try_clone().context("the log file cannot be shared")?).stdout(file);
-        let status = Group::spawn(&mut tool)?.wait()?;
-        if !status.success() {
-            bail!("Kafka's data directory could not be formatted ({status}); {}", log_tail(&log));
-        }
-        Ok(())
+        run_logged(&self.directory, "kafka-format", tool, "Kafka's data directory could not be formatted")
     }
 
     fn properties(&self, controller_port: u16) -> String {

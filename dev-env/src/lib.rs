@@ -1,8 +1,8 @@
 //! A real Kafka and a real PostgreSQL on this machine, without a container engine.
 //!
-//! One implementation serves the Makefile, the demo and the integration tests: the binary of
-//! this package is built on what is public here, and tests take the servers away and bring
-//! them back with the same handles. Blocking code on purpose: whoever starts a server has
+//! One implementation serves the Makefile, the demo, the checks and the integration tests: the
+//! binary of this package is built on what is public here, and tests take the servers away and
+//! bring them back with the same handles. Blocking code on purpose: whoever starts a server has
 //! nothing else to do until it answers.
 //!
 //! Reading order:
@@ -15,15 +15,11 @@
 //! - [`kafka`], [`postgres`]: the servers
 //! - [`programs`]: Telex's own programs, their settings and what they print
 //! - [`leftovers`]: what a killed command left running, found and ended by the next one
-//! - [`engine`]: a Docker engine, for what only one can try
-//! - [`checks`]: what is deployed, held against the programs
 //! - [`commands`]: what a person, or the Makefile, types
 #![forbid(unsafe_code)]
 
-pub mod checks;
 pub mod commands;
 pub mod debian;
-pub mod engine;
 pub mod install;
 pub mod interrupt;
 pub mod kafka;

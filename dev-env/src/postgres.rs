@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use nix::unistd::{self, User};
 
 use crate::install::Installation;
 use crate::ports::Port;
-use crate::process::{Group, Server, Spec, create_log, log_tail};
+use crate::process::{Server, Spec, run_logged};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const STOP_WITHIN: Duration = Duration::from_secs(15);
@@ -146,15 +146,11 @@ impl Postgres {
             unistd::chown(&data, Some(nobody.uid), Some(nobody.gid))
                 .with_context(|| format!("{} cannot be given to {}", data.display(), nobody.name))?;
         }
-        let (log, file) = create_log(&self.options.directory, "initdb")?;
         let mut initdb = self.tool("initdb")?;
         initdb.arg("-D").arg(&data).args(["-U", "telex", "--auth=trust", "--encoding=UTF8", "--locale=C"]);
         initdb.args(["--no-sync", "--set", "timezone=UTC"]);
-        initdb.stderr(file.try_clone().context("the log file cannot be shared")?).stdout(file);
-        let status = Group::spawn(&mut initdb)?.wait()?;
-        if !status.success() {
-            bail!("PostgreSQL's data directory could not be made ({status}); {}", log_tail(&log));
-        }
+        let failed = "PostgreSQL's data directory could not be made";
+        run_logged(&self.options.directory, "initdb", initdb, failed)?;
         self.create_database(DATABASE)
     }
 
@@ -165,18 +161,14 @@ impl Postgres {
         fs::write(&statements, format!("create database {name}\n"))
             .context("a statement cannot be written")?;
         let mut single = Command::new("sh");
-        let (log, file) = create_log(&self.options.directory, "initdb")?;
         single.args(["-c", "exec \"$@\" < \"$0\""]).arg(&statements);
         let tool = self.tool("postgres")?;
         single.arg(tool.get_program()).args(tool.get_args());
         single.arg("--single").arg("-D").arg(self.data()).arg("postgres");
-        single.stderr(file.try_clone().context("the log file cannot be shared")?).stdout(file);
-        let status = Group::spawn(&mut single)?.wait()?;
+        let failed = "the database could not be made";
+        let made = run_logged(&self.options.directory, "initdb", single, failed);
         fs::remove_file(&statements).ok();
-        if !status.success() {
-            bail!("the database {name} could not be made ({status}); {}", log_tail(&log));
-        }
-        Ok(())
+        made
     }
 
     /// One of PostgreSQL's programs, run by somebody it accepts.

@@ -3,6 +3,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -96,11 +97,8 @@ impl Programs {
     ) -> Result<Running> {
         let admin = loopback(Port::Free.pick()?);
         let mut command = self.processor_command();
-        command
-            .arg("run")
-            .arg(format!("--admin-listen={admin}"))
-            .args(more)
-            .envs(environment.iter().copied());
+        command.arg("run").arg(format!("--admin-listen={admin}")).args(more);
+        command.envs(environment.iter().copied());
         let spec = Spec { name, directory, command, stop_signal: Signal::SIGTERM };
         Ok(Running { server: Server::spawn(spec)?, admin, address: None })
     }
@@ -108,7 +106,8 @@ impl Programs {
     /// Runs one of the processor's commands to its end.
     pub fn run_processor(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.processor_command();
-        command.args(arguments).stdin(Stdio::null()).process_group_of_its_own();
+        // Ctrl-C at the terminal reaches the owner alone, which decides in which order things end.
+        command.args(arguments).stdin(Stdio::null()).process_group(0);
         command.output().with_context(|| format!("processor {} cannot be run", arguments.join(" ")))
     }
 
@@ -130,18 +129,6 @@ impl Programs {
             .env("PROCESSOR_TOPIC", &self.topic)
             .env("PROCESSOR_TOPIC_PROFILE", "development");
         command
-    }
-}
-
-/// Ctrl-C at the terminal reaches the owner alone, which decides in which order things end.
-trait OwnGroup {
-    fn process_group_of_its_own(&mut self) -> &mut Self;
-}
-
-impl OwnGroup for Command {
-    fn process_group_of_its_own(&mut self) -> &mut Self {
-        use std::os::unix::process::CommandExt as _;
-        self.process_group(0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use super::steps::step;
@@ -23,27 +23,22 @@ const TOOLS: [(&str, &str, &str, &str); 6] = [
     ("bash", "--version", "apt-get install bash", "xcode-select --install"),
 ];
 
+const JDK: (&str, &str) = ("apt-get install openjdk-17-jdk-headless", "brew install openjdk@17");
+
 /// Names everything that is missing on this machine, with the command that installs it.
 pub fn require_tools() -> Result<()> {
-    let mut missing: Vec<String> = TOOLS
-        .iter()
-        .filter(|(tool, asked, ..)| !answers(Path::new(tool), asked))
-        .map(|(tool, _, debian, mac)| {
+    let java = install::java();
+    let tools =
+        TOOLS.iter().map(|(tool, asked, debian, mac)| (Path::new(tool), *tool, *asked, *debian, *mac));
+    let missing: Vec<String> = tools
+        .chain([(java.as_path(), "java 17 or later", "-version", JDK.0, JDK.1)])
+        .filter(|(program, _, asked, ..)| !answers(program, asked))
+        .map(|(_, tool, _, debian, mac)| {
             format!("  {tool}: {}", if cfg!(target_os = "macos") { mac } else { debian })
         })
         .collect();
-    if !answers(&install::java(), "-version") {
-        let install = if cfg!(target_os = "macos") {
-            "brew install openjdk@17"
-        } else {
-            "apt-get install openjdk-17-jdk-headless"
-        };
-        missing.push(format!("  java 17 or later: {install}"));
-    }
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!("this machine lacks:\n{}", missing.join("\n"))
+    ensure!(missing.is_empty(), "this machine lacks:\n{}", missing.join("\n"));
+    Ok(())
 }
 
 fn answers(tool: &Path, question: &str) -> bool {
@@ -59,23 +54,17 @@ pub fn servers(workspace: &Workspace) -> Result<Installation> {
 }
 
 /// Builds our programs; returns the directory that holds them. All of them at once, as the Makefile does: a package by
-/// itself asks for fewer features of the dependencies, and they would be built twice. What only measures and tortures
-/// is left out: it adds no feature, and minutes.
+/// itself asks for fewer features of the dependencies, and they would be built twice. What only measures, checks and
+/// tortures is left out: it adds no feature, and minutes.
 /// Those of `TELEX_BIN_DIR`, if it is set, are taken as they are.
 pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
     if std::env::var_os("TELEX_BIN_DIR").is_some() {
         return Ok(directory(workspace));
     }
     let mut command = from_shell("cargo");
-    command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true").args([
-        "build",
-        "--release",
-        "--locked",
-        "--workspace",
-        "--exclude=bench",
-        "--exclude=torture",
-        "--bins",
-    ]);
+    command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true");
+    command.args(["build", "--release", "--locked", "--workspace", "--bins"]);
+    command.args(["--exclude=bench", "--exclude=checks", "--exclude=torture"]);
     step("Telex, optimised build", || {
         let spec = Spec { name: "build", directory: &workspace.dev(), command, stop_signal: Signal::SIGTERM };
         let mut build = Server::spawn(spec)?;

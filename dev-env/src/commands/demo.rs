@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::build;
 use super::environment::Environment;
 use super::reports::{Proved, Sent, agree};
 use super::steps::{say, step};
 use super::table::table;
+use crate::interrupt;
 use crate::process::{Server, Spec, log_tail};
 use crate::workspace::Workspace;
-use crate::{interrupt, leftovers};
 
 /// One of the two clients of the mission that is in every plan.
 const EXAMPLE_CLIENT: [&str; 4] =
@@ -24,17 +23,11 @@ const EXAMPLE_CLIENT: [&str; 4] =
 /// Runs it. The exit code is 0 only if the tables are what the topic says, and the topic what was sent.
 pub fn run(workspace: &Workspace, messages: u32) -> Result<ExitCode> {
     say("Telex: webhooks → Kafka → PostgreSQL, exactly once\n");
-    leftovers::sweep(workspace);
-    let installation = build::servers(workspace)?;
-    let binaries = build::programs(workspace)?;
     let directory = workspace.demo();
-    fs::remove_dir_all(&directory).or_else(|error| if directory.exists() { Err(error) } else { Ok(()) })?;
-    leftovers::own(&directory)?;
-    let environment = Environment::start(&installation, &binaries, &directory)?;
+    let environment = Environment::fresh(workspace, &directory)?;
 
     let started = Instant::now();
-    let sent =
-        step(&format!("{messages} webhooks"), || send(&binaries, &directory, &environment.url(), messages))?;
+    let sent = step(&format!("{messages} webhooks"), || send(&environment, &directory, messages))?;
     step("every record is applied", || {
         environment.programs.require_processor(&["progress", "wait", "--timeout-seconds", "120"])
     })?;
@@ -66,10 +59,10 @@ pub fn run(workspace: &Workspace, messages: u32) -> Result<ExitCode> {
 }
 
 /// Sends a plan; a reply other than planned is an error.
-fn send(binaries: &Path, directory: &Path, url: &str, messages: u32) -> Result<Sent> {
+fn send(environment: &Environment, directory: &Path, messages: u32) -> Result<Sent> {
     let report = directory.join("loadtest.json");
-    let mut command = Command::new(binaries.join("loadtest"));
-    command.arg("run").arg("--url").arg(url).arg("--messages").arg(messages.to_string());
+    let mut command = Command::new(environment.programs.binaries.join("loadtest"));
+    command.args(["run", "--url", &environment.url(), "--messages", &messages.to_string()]);
     command.args(["--seed", "1", "--mix", "valid=90,duplicate=5,invalid=5", "--report"]).arg(&report);
     let mut sender =
         Server::spawn(Spec { name: "loadtest", directory, command, stop_signal: Signal::SIGINT })?;

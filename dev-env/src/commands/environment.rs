@@ -4,12 +4,15 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use super::build;
 use super::steps::step;
-use crate::install::Installation;
+use crate::install::{self, Installation};
 use crate::kafka::{self, Kafka};
+use crate::leftovers;
 use crate::ports::Port;
 use crate::postgres::{self, DATABASE, Postgres};
 use crate::programs::{PARTITIONS, Programs, QUARANTINE, Running, TOPIC, create_topics};
+use crate::workspace::Workspace;
 
 /// A complete Telex. Dropping it kills all of it.
 pub struct Environment {
@@ -21,10 +24,25 @@ pub struct Environment {
 }
 
 impl Environment {
+    /// Builds what is missing, and starts everything in a directory that is emptied first. It ends with this process.
+    pub fn fresh(workspace: &Workspace, directory: &Path) -> Result<Self> {
+        leftovers::sweep(workspace);
+        let installation = build::servers(workspace)?;
+        let binaries = build::programs(workspace)?;
+        install::remove(directory)?;
+        leftovers::own(directory)?;
+        Self::start(&installation, &binaries, directory)
+    }
+
     /// Starts everything in `directory`, on the usual ports if nobody has them.
     pub fn start(installation: &Installation, binaries: &Path, directory: &Path) -> Result<Self> {
-        let (kafka, postgres) =
-            step("Kafka and PostgreSQL start", || start_servers(installation, directory))?;
+        let (kafka, postgres) = step("Kafka and PostgreSQL start", || {
+            let (port, controller_port) = (Port::Usual(9092), Port::Usual(9093));
+            let kafka = kafka::Options { port, controller_port, ..kafka::Options::on_free_ports(directory) };
+            let postgres =
+                postgres::Options { directory: directory.to_owned(), port: Port::Usual(5432), fsync: true };
+            start_servers(installation, kafka, postgres)
+        })?;
         let programs = Programs {
             binaries: binaries.to_owned(),
             kafka: kafka.bootstrap(),
@@ -71,16 +89,11 @@ impl Environment {
 }
 
 /// Both at once: each takes seconds.
-fn start_servers(installation: &Installation, directory: &Path) -> Result<(Kafka, Postgres)> {
-    let kafka = kafka::Options {
-        directory: directory.to_owned(),
-        port: Port::Usual(9092),
-        controller_port: Port::Usual(9093),
-        heap_mb: 512,
-        secure: None,
-    };
-    let postgres =
-        postgres::Options { directory: directory.to_owned(), port: Port::Usual(5432), fsync: true };
+pub(super) fn start_servers(
+    installation: &Installation,
+    kafka: kafka::Options,
+    postgres: postgres::Options,
+) -> Result<(Kafka, Postgres)> {
     std::thread::scope(|scope| {
         let kafka = scope.spawn(|| Kafka::start(installation, kafka));
         let postgres = Postgres::start(installation, postgres);

@@ -10,7 +10,7 @@ use super::build;
 use super::environment::Environment;
 use super::steps::{say, step};
 use super::{up, with_services};
-use crate::leftovers;
+use crate::programs::Programs;
 use crate::workspace::Workspace;
 
 /// Enough for 10,000 requests a second that take 20 ms each.
@@ -25,15 +25,10 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
         return send(workspace, &binaries, (&url, &database_url), arguments);
     }
     say("nothing is up: an environment of its own, gone afterwards\n");
-    leftovers::sweep(workspace);
-    let installation = build::servers(workspace)?;
-    let binaries = build::programs(workspace)?;
     let directory = workspace.loadtest();
-    fs::remove_dir_all(&directory).or_else(|error| if directory.exists() { Err(error) } else { Ok(()) })?;
-    leftovers::own(&directory)?;
-    let environment = Environment::start(&installation, &binaries, &directory)?;
-    let addresses = (environment.url(), environment.programs.database_url.clone());
-    let code = send(workspace, &binaries, (&addresses.0, &addresses.1), arguments)?;
+    let environment = Environment::fresh(workspace, &directory)?;
+    let Programs { binaries, database_url, .. } = &environment.programs;
+    let code = send(workspace, binaries, (&environment.url(), database_url), arguments)?;
     step("everything is stopped", || environment.stop())?;
     fs::remove_dir_all(&directory).ok();
     Ok(code)
@@ -64,5 +59,5 @@ fn send(
     say("");
     let status = with_services::wait(command).context("loadtest cannot be run")?;
     say(&format!("\nreport: {}\n        {}", html.display(), json.display()));
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(with_services::exit_code(status))
 }

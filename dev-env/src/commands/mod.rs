@@ -1,21 +1,14 @@
 //! The commands, a file each.
 
-mod build;
-mod cluster_check;
-mod compose_try;
-mod contract_check;
+pub mod build;
 mod demo;
-mod deployment;
-mod environment;
+pub mod environment;
 mod loadtest;
-mod monitoring;
 mod reports;
 pub mod steps;
 mod table;
-mod test_api;
-mod tools;
 mod up;
-mod with_services;
+pub mod with_services;
 
 use std::process::ExitCode;
 
@@ -74,23 +67,6 @@ enum Command {
         #[arg(last = true)]
         arguments: Vec<String>,
     },
-    /// Send the ingest API thousands of requests made from its own contract.
-    TestApi,
-    /// Check Dockerfile and docker-compose.yml against the programs.
-    ComposeCheck,
-    /// Start docker-compose.yml on a real Docker engine and try it; without one, say so (REQUIRE_ENGINE=1: fail).
-    ComposeTry,
-    /// Build the manifests of k8s/ and check them against the programs.
-    K8sCheck,
-    /// Ask a real API server about every overlay; it is built the first time.
-    ClusterCheck,
-    /// Write the alerts into k8s/ in the form that the Prometheus operator takes.
-    K8sRules,
-    /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
-    /// something to show.
-    MonitoringCheck,
-    /// Check the topic's contract: schemas, AsyncAPI document, and readers of a real topic.
-    ContractCheck,
     /// Compare the queries in the code with the migrations, and write what the build needs to know about them.
     SqlxPrepare {
         /// Write nothing; fail if something would change.
@@ -113,14 +89,6 @@ impl Cli {
             Command::Clean => up::clean(&workspace),
             Command::WithServices { command } => with_services::run(&workspace, &command),
             Command::Loadtest { arguments } => loadtest::run(&workspace, &arguments),
-            Command::TestApi => test_api::run(&workspace),
-            Command::K8sCheck => deployment::k8s_check(&workspace),
-            Command::ClusterCheck => cluster_check::run(&workspace),
-            Command::K8sRules => deployment::k8s_rules(&workspace),
-            Command::ComposeCheck => deployment::compose_check(&workspace),
-            Command::ComposeTry => compose_try::run(&workspace),
-            Command::MonitoringCheck => monitoring::run(&workspace),
-            Command::ContractCheck => contract_check::run(&workspace),
             Command::SqlxPrepare { check } => with_services::sqlx_prepare(&workspace, check),
         }
     }

@@ -1,7 +1,7 @@
 //! `up`, `down` and what one does between them: an environment that stays until it is told to go.
 
 use std::fs;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail};
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 use super::build;
 use super::environment::Environment;
 use super::steps::{say, step};
-use crate::leftovers;
 use crate::process::Record;
 use crate::programs::TOPIC;
 use crate::workspace::Workspace;
+use crate::{install, leftovers};
 
 /// Where the environment is reached, for the commands that come later.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +40,7 @@ impl Addresses {
     }
 }
 
-fn file(workspace: &Workspace) -> std::path::PathBuf {
+fn file(workspace: &Workspace) -> PathBuf {
     workspace.up().join("addresses.json")
 }
 
@@ -139,17 +139,8 @@ pub fn clean(workspace: &Workspace) -> Result<ExitCode> {
     leftovers::end_all(&workspace.up());
     leftovers::end_all(&workspace.demo());
     leftovers::sweep(workspace);
-    remove(&workspace.dev())?;
+    install::remove(&workspace.dev())?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn remove(directory: &Path) -> Result<()> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if directory.exists() => {
-            Err(error).with_context(|| format!("{} cannot be removed", directory.display()))
-        }
-        Ok(()) | Err(_) => Ok(()),
-    }
 }
 
 /// The terminal belongs to the command from here on.

@@ -8,11 +8,13 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use super::build;
+use super::environment::start_servers;
 use super::steps::{say, step};
 use crate::install::Installation;
 use crate::kafka::{self, Kafka};
 use crate::postgres::{self, DATABASE, Postgres};
 use crate::process::{Group, from_shell};
+use crate::programs::{Programs, TOPIC, create_topics};
 use crate::workspace::Workspace;
 use crate::{interrupt, leftovers};
 
@@ -29,7 +31,12 @@ pub fn run(workspace: &Workspace, command: &[String]) -> Result<ExitCode> {
         .env("SQLX_OFFLINE", "true");
     let status = wait(child).with_context(|| format!("{program} cannot be run"))?;
     services.stop();
-    Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)))
+    Ok(exit_code(status))
+}
+
+/// A command's as ours.
+pub fn exit_code(status: ExitStatus) -> ExitCode {
+    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 /// Lets the compiler check each query against the migrated tables, and keeps what it learned in .sqlx/.
@@ -40,13 +47,8 @@ pub fn sqlx_prepare(workspace: &Workspace, check: bool) -> Result<ExitCode> {
     let (kept, found) = (workspace.root().join(".sqlx"), services.directory.join("sqlx"));
     fs::create_dir_all(&found)?;
     let mut cargo = from_shell("cargo");
-    cargo.current_dir(workspace.root()).args([
-        "check",
-        "--release",
-        "--locked",
-        "--workspace",
-        "--all-targets",
-    ]);
+    cargo.current_dir(workspace.root());
+    cargo.args(["check", "--release", "--locked", "--workspace", "--all-targets"]);
     cargo.env("DATABASE_URL", url).env("SQLX_OFFLINE_DIR", &found).env("SQLX_OFFLINE", "false");
     // The macros ask the database only while they are expanded.
     for package in ["processor-", "loadtest-"] {
@@ -113,7 +115,7 @@ fn migrate(installation: &Installation, workspace: &Workspace, url: &str) -> Res
 }
 
 /// Runs a command to its end, or until Ctrl-C.
-pub(super) fn wait(mut command: Command) -> Result<ExitStatus> {
+pub fn wait(mut command: Command) -> Result<ExitStatus> {
     let mut group = Group::spawn(&mut command)?;
     while group.is_running() {
         interrupt::pause(Duration::from_millis(20))?;
@@ -122,33 +124,36 @@ pub(super) fn wait(mut command: Command) -> Result<ExitStatus> {
 }
 
 /// The servers. Dropping them kills them.
-pub(super) struct Services {
-    pub(super) installation: Installation,
-    pub(super) directory: PathBuf,
-    pub(super) kafka: Kafka,
-    pub(super) postgres: Postgres,
+pub struct Services {
+    installation: Installation,
+    pub directory: PathBuf,
+    pub kafka: Kafka,
+    postgres: Postgres,
 }
 
 impl Services {
-    pub(super) fn start(workspace: &Workspace) -> Result<Self> {
+    pub fn start(workspace: &Workspace) -> Result<Self> {
         leftovers::sweep(workspace);
         let installation = build::servers(workspace)?;
         let directory = workspace.tests().join(std::process::id().to_string());
         leftovers::own(&directory)?;
         let (kafka, postgres) = step("Kafka and PostgreSQL for the tests", || {
-            std::thread::scope(|scope| {
-                let kafka =
-                    scope.spawn(|| Kafka::start(&installation, kafka::Options::on_free_ports(&directory)));
-                let postgres = Postgres::start(&installation, postgres::Options::on_free_port(&directory));
-                let kafka = kafka.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-                Ok((kafka?, postgres?))
-            })
+            let kafka = kafka::Options::on_free_ports(&directory);
+            start_servers(&installation, kafka, postgres::Options::on_free_port(&directory))
         })?;
         Ok(Self { installation, directory, kafka, postgres })
     }
 
+    /// Telex's programs on these servers; both topics are made.
+    pub fn programs(&self, workspace: &Workspace) -> Result<Programs> {
+        let binaries = build::programs(workspace)?;
+        create_topics(&self.kafka)?;
+        let (kafka, database_url) = (self.kafka.bootstrap(), self.postgres.database_url(DATABASE));
+        Ok(Programs { binaries, kafka, database_url, topic: TOPIC.to_owned() })
+    }
+
     /// Their data is of no use any more: no time is spent on an orderly end.
-    pub(super) fn stop(mut self) {
+    pub fn stop(mut self) {
         self.kafka.kill();
         self.postgres.kill();
         fs::remove_dir_all(&self.directory).ok();

@@ -22,9 +22,15 @@ mod table;
 pub use group::Group;
 pub use identity::Identity;
 pub use record::Record;
-pub use server::{Server, Spec, create_log, log_path};
+pub(crate) use server::run_logged;
+pub use server::{Server, Spec};
 
-use std::{ffi::OsStr, process::Command};
+use std::{
+    ffi::OsStr,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, bail};
 
 /// A program as a shell would start it. `cargo run` tells us, and through us whatever we start, which package
 /// we are; to a nested cargo that is a change on which ring's build script insists, and with it half of the
@@ -36,6 +42,18 @@ pub fn from_shell(program: impl AsRef<OsStr>) -> Command {
         command.env_remove(name);
     }
     command
+}
+
+/// Runs a tool that must succeed; returns what it printed. `remedy` helps where it is not there.
+pub fn require(command: &mut Command, remedy: &str) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("{program} cannot be run: {remedy}"))?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        bail!("{program} failed ({}):\n{}", output.status, String::from_utf8_lossy(&said).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// The end of a log file, for an error message: what a person would look at first.

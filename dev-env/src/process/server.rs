@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use nix::sys::signal::Signal;
 
 use super::{Group, Identity, Record, log_tail};
@@ -160,16 +160,20 @@ impl Drop for Server {
     }
 }
 
-/// Where the server `name` of an environment logs to.
-pub fn log_path(directory: &Path, name: &str) -> PathBuf {
-    directory.join("logs").join(format!("{name}.log"))
+/// Runs a tool of a server to its end; `failed` says what it means if it does not succeed.
+pub(crate) fn run_logged(directory: &Path, name: &str, mut command: Command, failed: &str) -> Result<()> {
+    let (log, file) = create_log(directory, name)?;
+    command.stderr(file.try_clone().context("the log file cannot be shared")?).stdout(file);
+    let status = Group::spawn(&mut command)?.wait()?;
+    ensure!(status.success(), "{failed} ({status}); {}", log_tail(&log));
+    Ok(())
 }
 
-/// Opens that log, to be written on at its end.
-pub fn create_log(directory: &Path, name: &str) -> Result<(PathBuf, File)> {
-    let log = log_path(directory, name);
-    let folder = log.parent().unwrap_or(&log);
-    let file = fs::create_dir_all(folder)
+/// Opens the log of a name, to be written on at its end.
+fn create_log(directory: &Path, name: &str) -> Result<(PathBuf, File)> {
+    let folder = directory.join("logs");
+    let log = folder.join(format!("{name}.log"));
+    let file = fs::create_dir_all(&folder)
         .and_then(|()| OpenOptions::new().create(true).append(true).open(&log))
         .with_context(|| format!("{} cannot be written", log.display()))?;
     Ok((log, file))

@@ -1,5 +1,5 @@
 //! What the domain is: pure types and decisions, without Kafka, PostgreSQL or a clock. Nothing here imports what lies
-//! above it (dev-env/tests/structure.rs).
+//! above it (checks/tests/structure.rs).
 //!
 //! In the order of a record's way: [`position`] and [`seat`] (where), [`record`] (as it was read), [`rules`] and
 //! [`decode`] (what it says), [`batch`], [`batch_map`], [`id_set`], [`fold`] and [`alias`] (what it does), [`counters`], [`applied`] and [`progress`] (what was

@@ -1,0 +1,89 @@
+//! kube-apiserver, etcd and kubectl, built as one pinned Go module (checks/cluster/go.mod). The build takes minutes, so it is
+//! done once a version, and kept outside of the clone: CI clones afresh.
+//!
+//! Invariant: the directory of a version is complete. Everything is made beside it and moved into place.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use dev_env::process::require;
+use dev_env::workspace::Workspace;
+
+use crate::tools;
+
+/// Compiled in, so that the directory's name says what *this* build of the package expects.
+const MODULE: &str = include_str!("../../cluster/go.mod");
+const PACKAGES: [&str; 3] =
+    ["k8s.io/kubernetes/cmd/kube-apiserver", "k8s.io/kubernetes/cmd/kubectl", "go.etcd.io/etcd/server/v3"];
+
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    directory: PathBuf,
+}
+
+impl Binaries {
+    /// Where they are, or would be.
+    pub fn locate() -> Result<Self> {
+        let name = format!(
+            "kubernetes-{}-etcd-{}",
+            kubernetes()?,
+            tools::required(MODULE, "go.etcd.io/etcd/server/v3")?
+        );
+        Ok(Self { directory: Workspace::cache()?.join(name) })
+    }
+
+    pub fn are_built(&self) -> bool {
+        self.directory.exists()
+    }
+
+    /// Builds them.
+    pub fn build(&self, workspace: &Workspace) -> Result<()> {
+        tools::once(&self.directory, |directory| build_into(directory, workspace))
+            .context("the Kubernetes API server cannot be built")
+    }
+
+    pub fn api_server(&self) -> PathBuf {
+        self.directory.join("kube-apiserver")
+    }
+
+    pub fn kubectl(&self) -> PathBuf {
+        self.directory.join("kubectl")
+    }
+
+    /// Go names a program after the last folder of its package.
+    pub fn etcd(&self) -> PathBuf {
+        self.directory.join("server")
+    }
+}
+
+fn build_into(directory: &Path, workspace: &Workspace) -> Result<()> {
+    // Without it the server calls itself v0.0.0, and kubectl warns of that.
+    let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes()?);
+    let mut go = Command::new("go");
+    go.current_dir(workspace.root().join("checks/cluster")).env("CGO_ENABLED", "0");
+    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &version, "-o"]);
+    go.arg(directory).args(PACKAGES);
+    require(&mut go, "it takes Go 1.23 or later: https://go.dev/dl").map(drop)
+}
+
+/// The version of Kubernetes, as Go writes it.
+pub fn kubernetes() -> Result<&'static str> {
+    tools::required(MODULE, "k8s.io/kubernetes")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_staged_modules_are_of_the_version_that_is_built() {
+        let staged = kubernetes().unwrap().replacen("v1.", "v0.", 1);
+        let replaced: Vec<&str> =
+            MODULE.lines().filter_map(|line| line.split_once(" => ")).map(|(_, to)| to).collect();
+        assert!(replaced.len() > 20, "{replaced:?}");
+        for module in replaced {
+            assert!(module.ends_with(&format!(" {staged}")), "{module}");
+        }
+    }
+}

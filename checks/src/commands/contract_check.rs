@@ -1,0 +1,134 @@
+//! `checks contract-check`: the topic's contract as its readers meet it. The AsyncAPI document is one; the schemas take
+//! what was ever written and refuse what is wrong; the readers under `examples/readers/` read a real topic.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+use dev_env::commands::steps::step;
+use dev_env::commands::with_services::Services;
+use dev_env::debian::{KCAT, Unpacked};
+use dev_env::ports::Port;
+use dev_env::process::require;
+use dev_env::programs::{Programs, Running, TOPIC, post};
+use dev_env::workspace::Workspace;
+use serde_json::Value;
+
+use crate::tools;
+
+const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
+
+pub fn run(workspace: &Workspace) -> Result<()> {
+    let root = workspace.root();
+    let requirements = root.join("examples/readers/requirements.txt");
+    let requirements = requirements.to_string_lossy();
+    let python = step("confluent-kafka and jsonschema", || {
+        tools::python(workspace, "readers", &["-r", &requirements])
+    })?;
+    let python = python.join("python3");
+    let node = step(ASYNC_API, || tools::node(workspace, "asyncapi-parser", ASYNC_API))?;
+    let kcat = step("kcat", || KCAT.ensure(workspace))?;
+    step("the AsyncAPI document", || {
+        let mut check = Command::new("node");
+        check.arg(root.join("schemas/contract/check.mjs")).arg(&node);
+        require(check.current_dir(root.join("schemas/contract")), "apt-get install nodejs")
+    })?;
+    step("the schemas, golden records and wrong ones", || {
+        require(Command::new(&python).arg(root.join("schemas/contract/check.py")), "")
+    })?;
+
+    let services = Services::start(workspace)?;
+    let programs = services.programs(workspace)?;
+    let mut api = step("a topic with messages, copies, a command and garbage", || {
+        let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
+        api.wait_until_ready()?;
+        write(&api, &programs, &kcat, &services.directory)?;
+        Ok(api)
+    })?;
+    step("examples/readers/read.py", || read(root, &python, &programs.kafka))?;
+    step("examples/readers/kcat.sh", || ask(root, &kcat, &programs.kafka))?;
+    api.stop()?;
+    services.stop();
+    Ok(())
+}
+
+/// Of client a the messages 1, 2 and 1 again, and a command; of clients b and c, who has no phone, the message 1; and a
+/// record that is none.
+fn write(api: &Running, programs: &Programs, kcat: &Unpacked, directory: &Path) -> Result<()> {
+    let address = api.address.context("an ingest API has an address")?;
+    let send = |path: &str, body: &str| -> Result<Value> {
+        let answer = post(address, path, "content-type: application/json\r\n", body);
+        let (status, answer) = answer.context("the ingest API does not answer")?;
+        ensure!(status == 202, "POST {path} was answered {status}: {answer}");
+        serde_json::from_str(&answer).context("the answer is no JSON")
+    };
+    let message = |source: &str, id: &str| {
+        format!(
+            r#"{{"external_client_id":"{source}","client_phone":"+70000000000","external_message_id":"{id}","text":"Привет"}}"#
+        )
+    };
+    let kept = send("/v1/messages", &message("a", "1"))?;
+    for (source, id) in [("a", "2"), ("a", "1"), ("b", "1")] {
+        send("/v1/messages", &message(source, id))?;
+    }
+    let without_phone = r#"{"external_client_id":"c","client_address":"tg:6001","external_message_id":"1","text":"","aliases":["username:c"]}"#;
+    send("/v1/messages", without_phone)?;
+    let client = kept.get("client_id").and_then(Value::as_str).context("the answer names no client")?;
+    send(&format!("/v1/clients/{client}/dialog/close"), "{}")?;
+    let garbage = directory.join("garbage.txt");
+    std::fs::write(&garbage, "nobody:nothing\n").context("a record cannot be written down")?;
+    let mut command = kcat.command("usr/bin/kcat");
+    command.args(["-P", "-q", "-b", &programs.kafka, "-t", TOPIC, "-p", "0", "-K", ":", "-l"]).arg(&garbage);
+    require(&mut command, "").map(drop)
+}
+
+/// Each event once and in the order of its client; nothing new for a group that has read everything.
+fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
+    let run = || {
+        let mut reader = Command::new(python);
+        reader.arg(root.join("examples/readers/read.py")).args(["--brokers", brokers, "--topic", TOPIC]);
+        require(reader.args(["--group", "contract-check", "--until-end"]), "")
+    };
+    let lines = run()?;
+    let events: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+    let of = |source: &str| -> Vec<&str> {
+        let events =
+            events.iter().filter(|event| event.pointer("/data/external_client_id") == Some(&source.into()));
+        events.filter_map(|event| event.get("id").and_then(Value::as_str)).collect()
+    };
+    ensure!(
+        of("a") == ["1", "2"] && of("b") == ["1"] && of("c") == ["1"],
+        "the reader tells another story:\n{lines}"
+    );
+    let closes =
+        events.iter().filter(|event| event.get("type") == Some(&"telex.dialog.close.v1".into())).count();
+    ensure!(closes == 1 && events.len() == 5, "the reader tells another story:\n{lines}");
+    let again = run()?;
+    ensure!(again.is_empty(), "the group reads again what it has read:\n{again}");
+    Ok(())
+}
+
+/// Every question of `kcat.sh` has its answer.
+fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
+    let ask = |question: &[&str]| {
+        let mut command = Command::new("bash");
+        kcat.lend(&mut command);
+        command.arg(root.join("examples/readers/kcat.sh")).args(question);
+        require(command.env("TELEX_BROKERS", brokers).env("TELEX_TOPIC", TOPIC), "apt-get install bash")
+    };
+    let lines = |question: &[&str]| ask(question).map(|said| said.lines().count());
+    let types = ask(&["types"])?;
+    let counted = |count: u8, name: &str| {
+        types.lines().any(|line| line.split_whitespace().eq([count.to_string(), format!("ce_type={name}")]))
+    };
+    ensure!(counted(4, "telex.message.received.v2"), "types: {types}");
+    ensure!(counted(1, "telex.message.received.v3"), "types: {types}");
+    ensure!(counted(1, "telex.dialog.close.v1"), "types: {types}");
+    ensure!(lines(&["keys"])? == 7, "keys: there are seven records");
+    ensure!(lines(&["since", "0"])? == 7, "since: there are seven records");
+    ensure!(ask(&["everything"])?.contains("Привет"), "everything: a text is missing");
+    ensure!(ask(&["partition", "0"])?.contains("nobody"), "partition: a record is missing");
+    ensure!(lines(&["newest"])? >= 1, "newest: nothing");
+    ensure!(lines(&["list"])? == 6, "list: a question came or went: it needs a check here");
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! What is deployed, watched, promised and written down, held against the programs: Dockerfile, docker-compose.yml and k8s/
+//! name commands, variables, ports and files of programs that change; nobody notices by reading.
+//!
+//! A check of what is deployed is a function from texts and the programs' own `--help` to findings; it starts no container.
+//! Each must be able to fail: [`planted`] makes one mistake after the other and asks whether it is found, in every run, so
+//! that a check that has gone blind fails the build.
+//!
+//! Reading order: [`finding`], [`files`], [`yaml`] and [`markdown`], [`programs`] (what a program says of itself),
+//! [`dockerfile`], [`compose`], [`k8s`], [`cluster`] (what a real API server says), [`planted`], [`tools`] (other people's
+//! checks), [`engine`] (Docker, for what only it can try), [`commands`] (what a person, or the Makefile, types).
+#![forbid(unsafe_code)]
+
+pub mod cluster;
+pub mod commands;
+pub mod compose;
+pub mod dockerfile;
+pub mod engine;
+pub mod files;
+pub mod finding;
+pub mod k8s;
+pub mod markdown;
+pub mod planted;
+pub mod programs;
+pub mod tools;
+pub mod yaml;
+
+pub use finding::{Finding, Findings};

