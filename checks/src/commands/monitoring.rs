@@ -14,6 +14,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use dev_env::commands::build::Profile;
 use dev_env::commands::environment::Environment;
 use dev_env::commands::steps::{say, step};
 use dev_env::debian::{KCAT, PROMETHEUS};
@@ -58,7 +59,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     })?;
 
     let directory = workspace.tests().join(std::process::id().to_string());
-    let mut environment = Environment::fresh(workspace, &directory)?;
+    let mut environment = Environment::fresh(workspace, Profile::Release, &directory)?;
     let strict = trouble::strict_api(&environment, &directory)?;
     let [one, two] = &environment.processors;
     let targets = Targets {

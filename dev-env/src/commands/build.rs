@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Result, bail, ensure};
 use nix::sys::signal::Signal;
 
-use super::steps::step;
+use super::steps::{step, step_showing};
 use crate::install::{self, Installation};
 use crate::interrupt;
 use crate::process::{Server, Spec, from_shell, log_tail};
@@ -53,33 +54,83 @@ pub fn servers(workspace: &Workspace) -> Result<Installation> {
     step("Kafka 4.2.0 and PostgreSQL 18.1", || Installation::ensure(workspace, &|_| {}))
 }
 
-/// Builds our programs; returns the directory that holds them. All of them at once, as the Makefile does: a package by
-/// itself asks for fewer features of the dependencies, and they would be built twice. What only measures, checks and
-/// tortures is left out: it adds no feature, and minutes.
-/// Those of `TELEX_BIN_DIR`, if it is set, are taken as they are.
-pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
-    if std::env::var_os("TELEX_BIN_DIR").is_some() {
-        return Ok(directory(workspace));
-    }
-    let mut command = from_shell("cargo");
-    command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true");
-    command.args(["build", "--release", "--locked", "--workspace", "--bins"]);
-    command.args(["--exclude=bench", "--exclude=checks", "--exclude=torture"]);
-    step("Telex, optimised build", || {
-        let spec = Spec { name: "build", directory: &workspace.dev(), command, stop_signal: Signal::SIGTERM };
-        let mut build = Server::spawn(spec)?;
-        while build.is_running() {
-            interrupt::pause(std::time::Duration::from_millis(50))?;
-        }
-        match build.wait()?.success() {
-            true => Ok(()),
-            false => bail!("the build failed; {}", log_tail(build.log())),
-        }
-    })?;
-    Ok(directory(workspace))
+/// How our programs are built: a profile of Cargo.toml.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    /// In the least time, for a look at what they do.
+    Demo,
+    /// As they are shipped.
+    Release,
 }
 
-/// Where the programs are once they are built.
+impl Profile {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Demo => "demo",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// A build that goes on while something else is done. Dropping it ends it.
+pub struct Build {
+    directory: PathBuf,
+    cargo: Option<Server>,
+}
+
+impl Build {
+    /// Begins to build our programs. All of them at once, as the Makefile does: a package by itself asks for fewer
+    /// features of the dependencies, and they would be built twice. What only measures, checks and tortures is left
+    /// out: it adds no feature, and minutes. Those of `TELEX_BIN_DIR`, if it is set, are taken as they are.
+    pub fn begin(workspace: &Workspace, profile: Profile) -> Result<Self> {
+        if let Some(directory) = given() {
+            return Ok(Self { directory, cargo: None });
+        }
+        let mut command = from_shell("cargo");
+        command.current_dir(workspace.root()).env("SQLX_OFFLINE", "true");
+        command.args(["build", "--profile", profile.name(), "--locked", "--workspace", "--bins"]);
+        command.args(["--exclude=bench", "--exclude=checks", "--exclude=torture"]);
+        let spec = Spec { name: "build", directory: &workspace.dev(), command, stop_signal: Signal::SIGTERM };
+        Ok(Self { directory: workspace.target().join(profile.name()), cargo: Some(Server::spawn(spec)?) })
+    }
+
+    /// Waits until they are built; returns the directory that holds them.
+    pub fn finish(self) -> Result<PathBuf> {
+        let Some(mut build) = self.cargo else { return Ok(self.directory) };
+        let log = build.log().to_owned();
+        step_showing(
+            "Telex is built",
+            move || last_line(&log),
+            || {
+                while build.is_running() {
+                    interrupt::pause(Duration::from_millis(50))?;
+                }
+                match build.wait()?.success() {
+                    true => Ok(()),
+                    false => bail!("the build failed; {}", log_tail(build.log())),
+                }
+            },
+        )?;
+        Ok(self.directory)
+    }
+}
+
+/// Builds our programs as they are shipped; returns the directory that holds them.
+pub fn programs(workspace: &Workspace) -> Result<PathBuf> {
+    Build::begin(workspace, Profile::Release)?.finish()
+}
+
+/// Where the programs are once they are built as they are shipped.
 pub fn directory(workspace: &Workspace) -> PathBuf {
-    std::env::var_os("TELEX_BIN_DIR").map_or_else(|| workspace.target().join("release"), PathBuf::from)
+    given().unwrap_or_else(|| workspace.target().join(Profile::Release.name()))
+}
+
+fn given() -> Option<PathBuf> {
+    std::env::var_os("TELEX_BIN_DIR").map(PathBuf::from)
+}
+
+/// What cargo does at the moment.
+fn last_line(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    text.lines().next_back().unwrap_or_default().trim().to_owned()
 }

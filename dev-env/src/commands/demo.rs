@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
+use super::build::Profile;
 use super::environment::Environment;
 use super::reports::{Proved, Sent, agree};
 use super::steps::{say, step};
@@ -24,7 +25,7 @@ const EXAMPLE_CLIENT: [&str; 4] =
 pub fn run(workspace: &Workspace, messages: u32) -> Result<ExitCode> {
     say("Telex: webhooks → Kafka → PostgreSQL, exactly once\n");
     let directory = workspace.demo();
-    let environment = Environment::fresh(workspace, &directory)?;
+    let environment = Environment::fresh(workspace, Profile::Demo, &directory)?;
 
     let started = Instant::now();
     let sent = step(&format!("{messages} webhooks"), || send(&environment, &directory, messages))?;

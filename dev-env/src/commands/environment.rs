@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::build;
+use super::build::{self, Build, Profile};
 use super::steps::step;
 use crate::install::{self, Installation};
 use crate::kafka::{self, Kafka};
@@ -25,17 +25,17 @@ pub struct Environment {
 
 impl Environment {
     /// Builds what is missing, and starts everything in a directory that is emptied first. It ends with this process.
-    pub fn fresh(workspace: &Workspace, directory: &Path) -> Result<Self> {
+    pub fn fresh(workspace: &Workspace, profile: Profile, directory: &Path) -> Result<Self> {
         leftovers::sweep(workspace);
+        let build = Build::begin(workspace, profile)?;
         let installation = build::servers(workspace)?;
-        let binaries = build::programs(workspace)?;
         install::remove(directory)?;
         leftovers::own(directory)?;
-        Self::start(&installation, &binaries, directory)
+        Self::start(&installation, build, directory)
     }
 
-    /// Starts everything in `directory`, on the usual ports if nobody has them.
-    pub fn start(installation: &Installation, binaries: &Path, directory: &Path) -> Result<Self> {
+    /// Starts everything in `directory`, on the usual ports if nobody has them: the servers while `build` goes on.
+    pub fn start(installation: &Installation, build: Build, directory: &Path) -> Result<Self> {
         let (kafka, postgres) = step("Kafka and PostgreSQL start", || {
             let (port, controller_port) = (Port::Usual(9092), Port::Usual(9093));
             let kafka = kafka::Options { port, controller_port, ..kafka::Options::on_free_ports(directory) };
@@ -44,7 +44,7 @@ impl Environment {
             start_servers(installation, kafka, postgres)
         })?;
         let programs = Programs {
-            binaries: binaries.to_owned(),
+            binaries: build.finish()?,
             kafka: kafka.bootstrap(),
             database_url: postgres.database_url(DATABASE),
             topic: TOPIC.to_owned(),

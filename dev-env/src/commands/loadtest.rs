@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result};
 
-use super::build;
+use super::build::{self, Profile};
 use super::environment::Environment;
 use super::steps::{say, step};
 use super::{up, with_services};
@@ -26,7 +26,7 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
     }
     say("nothing is up: an environment of its own, gone afterwards\n");
     let directory = workspace.loadtest();
-    let environment = Environment::fresh(workspace, &directory)?;
+    let environment = Environment::fresh(workspace, Profile::Release, &directory)?;
     let Programs { binaries, database_url, .. } = &environment.programs;
     let code = send(workspace, binaries, (&environment.url(), database_url), arguments)?;
     step("everything is stopped", || environment.stop())?;

@@ -13,10 +13,20 @@ use anyhow::Result;
 /// On a terminal the line is written over; in a log a long step says now and then that it is alive.
 const TICK: Duration = Duration::from_millis(200);
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+const NOW_CHARACTERS: usize = 40;
 
 /// Does a step and says how long it took.
 pub fn step<T>(what: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    let clock = Clock::start(what);
+    step_showing(what, String::new, work)
+}
+
+/// The same, and shows beside the clock what is done `now`.
+pub fn step_showing<T>(
+    what: &str,
+    now: impl Fn() -> String + Send + 'static,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<T> {
+    let clock = Clock::start(what, now);
     let result = work();
     clock.stop(result.is_ok());
     result
@@ -35,10 +45,10 @@ struct Clock {
 }
 
 impl Clock {
-    fn start(what: &str) -> Self {
+    fn start(what: &str, now: impl Fn() -> String + Send + 'static) -> Self {
         let (what, started, done) = (what.to_owned(), Instant::now(), Arc::new(AtomicBool::new(false)));
         let (label, stop) = (what.clone(), Arc::clone(&done));
-        let thread = std::thread::spawn(move || tick(&label, started, &stop));
+        let thread = std::thread::spawn(move || tick(&label, started, &now, &stop));
         Self { what, started, done, thread: Some(thread) }
     }
 
@@ -48,21 +58,24 @@ impl Clock {
             thread.thread().unpark();
             thread.join().ok();
         }
-        let (mark, back) = (if well { "✓" } else { "✗" }, if stdout().is_terminal() { "\r" } else { "" });
+        let (mark, back) =
+            (if well { "✓" } else { "✗" }, if stdout().is_terminal() { "\r\x1b[K" } else { "" });
         println!("{back}  {mark} {:<58} {:>6.1} s", self.what, self.started.elapsed().as_secs_f64());
     }
 }
 
-fn tick(what: &str, started: Instant, done: &AtomicBool) {
+fn tick(what: &str, started: Instant, now: &impl Fn() -> String, done: &AtomicBool) {
     let terminal = stdout().is_terminal();
     let mut told = started;
     while !done.load(Ordering::Relaxed) {
         if terminal {
-            print!("\r  · {what:<58} {:>6.1} s", started.elapsed().as_secs_f64());
+            // Cut, since a line that wraps is not written over.
+            let now: String = now().chars().take(NOW_CHARACTERS).collect();
+            print!("\r\x1b[K  · {what:<58} {:>6.1} s  {now}", started.elapsed().as_secs_f64());
             stdout().flush().ok();
         } else if told.elapsed() >= SIGN_OF_LIFE {
             told = Instant::now();
-            println!("  · {what} … {} s", started.elapsed().as_secs());
+            println!("  · {what} … {} s  {}", started.elapsed().as_secs(), now());
         }
         std::thread::park_timeout(TICK);
     }

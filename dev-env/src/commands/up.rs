@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::build;
+use super::build::{self, Build, Profile};
 use super::environment::Environment;
 use super::steps::{say, step};
 use crate::process::Record;
@@ -62,9 +62,9 @@ pub fn up(workspace: &Workspace) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     leftovers::end_all(&workspace.up());
+    let build = Build::begin(workspace, Profile::Release)?;
     let installation = build::servers(workspace)?;
-    let binaries = build::programs(workspace)?;
-    let environment = Environment::start(&installation, &binaries, &workspace.up())?;
+    let environment = Environment::start(&installation, build, &workspace.up())?;
     let [one, two] = &environment.processors;
     let addresses = Addresses {
         url: environment.url(),
