@@ -11,7 +11,7 @@ use dev_env::{interrupt, ports::Port, programs::Running};
 use super::{Needs, Stage, scale::Stops};
 use crate::{
     checker::Violation,
-    verdict::Outcome,
+    verdict::{Outcome, Strike},
     world::{Options, World, counted_by},
 };
 
@@ -36,21 +36,31 @@ pub fn there_and_back(stage: &mut Stage) -> Result<Outcome> {
     let mut strike = stops.strike();
     strike.evidence = format!("{mixtures} mixtures under load, {}", strike.evidence);
     strike.violations.extend(violations);
-    if let Err(error) = walked {
+    strike.violations.extend(ended(&world));
+    let ran = walked.and_then(|()| compare(&mut world, &mut strike));
+    let later: Vec<_> = ended(&world).into_iter().filter(|end| !strike.violations.contains(end)).collect();
+    strike.violations.extend(later);
+    let mut outcome = world.outcome(strike);
+    if let Err(error) = ran {
         interrupt::check()?;
-        let ended = ended(&world);
-        if ended.is_empty() {
+        if outcome.violations.is_empty() {
             return Err(error);
         }
-        let told = ended.into_iter().map(|words| Violation::new("U1", format!("{error:#}: {words}")));
-        strike.violations.extend(told);
-        return Ok(world.outcome(strike));
+        // What was found stays found, whatever came after it.
+        outcome.violations.push(Violation::new("U1", format!("{error:#}")));
     }
-    world.recover(&mut strike)?;
+    Ok(outcome)
+}
+
+/// Ends the load and compares everything. No program is replaced: one that has ended must be there to be told of.
+fn compare(world: &mut World, strike: &mut Strike) -> Result<()> {
+    let (took, late) = world.catch_up()?;
+    strike.recovery = Some(took);
+    strike.violations.extend(late);
     strike.violations.extend(world.settle(true)?);
     strike.violations.extend(world.check()?);
     strike.violations.extend(world.prove(&["--applied"])?);
-    Ok(world.outcome(strike))
+    Ok(())
 }
 
 struct Rollout<'a> {
@@ -89,7 +99,7 @@ impl Rollout<'_> {
             self.world.processor("")?;
             self.mixture()?;
             let processor = self.world.processors.remove(&name).context("no processor")?;
-            self.stops.stop(processor)?;
+            self.stop(processor)?;
             self.mixture()?;
         }
         Ok(())
@@ -102,10 +112,19 @@ impl Rollout<'_> {
             // The successor is last, and gets the place and with it the connections of the one that goes.
             let api = self.world.apis.swap_remove(place);
             self.world.retarget();
-            self.stops.stop(api)?;
+            self.stop(api)?;
             self.mixture()?;
         }
         Ok(())
+    }
+
+    /// Stops a program that has a successor. Until now it was to go on: an end of its own is no orderly stop.
+    fn stop(&mut self, program: Running) -> Result<()> {
+        if let Some(end) = end_of(&program) {
+            self.violations.push(end);
+            return Ok(());
+        }
+        self.stops.stop(program)
     }
 
     /// Waits until each program that runs has worked: each processor has applied records, each API has answered 202.
@@ -115,9 +134,11 @@ impl Rollout<'_> {
         let working = format!(
             "select count(distinct process) from torture_audit where seq > {since} and to_offset > from_offset"
         );
-        let before: Vec<u64> = self.world.apis.iter().map(accepted).collect();
+        let before: Option<Vec<u64>> = self.world.apis.iter().map(accepted).collect();
+        let before = before.context("an ingest API does not show its counters")?;
         self.world.wait("work for each program", SHARED_WITHIN, |world| {
-            let answers = world.apis.iter().zip(&before).all(|(api, before)| accepted(api) > *before);
+            let mut apis = world.apis.iter().zip(&before);
+            let answers = apis.all(|(api, before)| accepted(api).is_some_and(|now| now > *before));
             let working = usize::try_from(world.sql()?.number(&working)?)?;
             Ok(answers && working == world.processors.len())
         })?;
@@ -127,14 +148,23 @@ impl Rollout<'_> {
     }
 }
 
-fn accepted(api: &Running) -> u64 {
+fn accepted(api: &Running) -> Option<u64> {
     counted_by(api, "ingest_requests_total{code=\"accepted\"")
 }
 
-/// The last line of each of the programs that have ended by themselves.
-fn ended(world: &World) -> Vec<String> {
-    let programs = world.processors.values().chain(&world.apis);
-    let ended = programs.filter(|program| !program.server.is_running());
-    let words = ended.map(|program| program.server.log_text().lines().next_back().map(str::to_owned));
-    words.map(|line| line.unwrap_or_else(|| "a program ended without a word".to_owned())).collect()
+/// The programs that have ended by themselves.
+fn ended(world: &World) -> Vec<Violation> {
+    world.processors.values().chain(&world.apis).filter_map(end_of).collect()
+}
+
+/// What there is to tell of a program that has ended by itself: its name and its last line.
+fn end_of(program: &Running) -> Option<Violation> {
+    let server = &program.server;
+    if server.is_running() {
+        return None;
+    }
+    let name = server.log().file_stem().unwrap_or_default().to_string_lossy();
+    let log = server.log_text();
+    let words = log.lines().next_back().unwrap_or("without a word");
+    Some(Violation::new("U1", format!("{name} ended by itself: {words}")))
 }

@@ -49,7 +49,7 @@ impl World {
 
     /// What the counters that begin so come to, over all processors that run.
     pub fn counted(&self, beginning: &str) -> u64 {
-        self.processors.values().map(|processor| counted_by(processor, beginning)).sum()
+        self.processors.values().filter_map(|processor| counted_by(processor, beginning)).sum()
     }
 
     /// How far each partition is applied.
@@ -114,9 +114,9 @@ impl World {
     }
 }
 
-/// What the counters of a program that begin so come to.
-pub fn counted_by(program: &Running, beginning: &str) -> u64 {
-    let page = program.metrics();
+/// What the counters of a program that begin so come to; `None` if it does not show them.
+pub fn counted_by(program: &Running, beginning: &str) -> Option<u64> {
+    let (_, page) = programs::get(program.admin, "/metrics").filter(|(status, _)| *status == 200)?;
     let lines = page.lines().filter(|line| line.starts_with(beginning));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+    Some(lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum())
 }
