@@ -42,16 +42,20 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves connections on `shards` until `shutdown` completes; then lets requests in flight finish, for
-    /// `limits.drain_deadline` at most.
-    pub async fn run(self, listener: TcpListener, shards: Arc<Shards>, shutdown: impl Future<Output = ()>) {
+    /// Serves connections on `shards` until `shutdown` completes. Those that `tracker` knows then are open for as long
+    /// as a request is in flight: [`drain`] waits for them, and the shards have to last until it has.
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        shards: Arc<Shards>,
+        tracker: TaskTracker,
+        shutdown: impl Future<Output = ()>,
+    ) {
         let lingering = Arc::new(Lingering::default());
         let max = usize::try_from(self.limits.connections_max).unwrap_or(usize::MAX);
         let connections = Arc::new(Semaphore::new(max));
-        let drain_deadline = self.limits.drain_deadline;
         let server = Arc::new(self);
         let (stop, stopped) = watch::channel(false);
-        let tracker = TaskTracker::new();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             let accepted = tokio::select! {
@@ -85,10 +89,6 @@ impl Server {
         drop(listener);
         // Nobody listens only if no connection is open.
         let _no_connection = stop.send(true).is_err();
-        tracker.close();
-        if tokio::time::timeout(drain_deadline, tracker.wait()).await.is_err() {
-            tracing::warn!(connections = tracker.len(), "stopped with requests in flight");
-        }
     }
 
     async fn connection(
@@ -148,6 +148,15 @@ impl Server {
             let refusal = async move { lingering.close(stream, TOO_MANY).await };
             drop(service_kit::spawn("refused", refusal));
         }
+    }
+}
+
+/// Waits until the connections of a server that has ended, in whatever way, have answered their requests; for
+/// `deadline` at most.
+pub async fn drain(tracker: &TaskTracker, deadline: Duration) {
+    tracker.close();
+    if tokio::time::timeout(deadline, tracker.wait()).await.is_err() {
+        tracing::warn!(connections = tracker.len(), "stopped with requests in flight");
     }
 }
 

@@ -14,6 +14,7 @@ use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use service_kit::{admin, spans::Spans};
 use tokio::{net::TcpListener, sync::oneshot};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     accept,
@@ -127,8 +128,10 @@ impl Application {
             limits: shared.limits.clone(),
             metrics: Arc::clone(&shared.metrics),
         };
+        let connections = TaskTracker::new();
         // A dropped sender means the same.
-        let server = server.run(listener, Arc::clone(&shards), async { stopped.await.unwrap_or_default() });
+        let stopped = async { stopped.await.unwrap_or_default() };
+        let server = server.run(listener, Arc::clone(&shards), connections.clone(), stopped);
         let server = service_kit::spawn("server", server);
         let fatal = tokio::select! {
             () = shutdown => None,
@@ -138,12 +141,11 @@ impl Application {
             // The server has what this closes, and has ended without being asked to.
             () = stop.closed() => Some("connections are not accepted any more".to_owned()),
         };
-        if let Some(error) = &fatal {
-            tracing::error!(error, "ingest-api has to end");
-        }
         shared.draining.store(true, Ordering::Release);
         drop(stop);
         let served = server.await;
+        // Also after a panic of the server: what it has accepted is answered.
+        accept::drain(&connections, shared.limits.drain_deadline).await;
         flush(shared).await;
         // Not before: who is answered late is answered as long as records are still on their way.
         shards.end();
@@ -226,12 +228,21 @@ mod tests {
     use std::future::pending;
 
     use clap::Parser as _;
-    use tokio::{net::TcpStream, time::timeout};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpStream,
+        time::{sleep, timeout},
+    };
 
     use super::*;
 
+    /// A request that is asked for its body before it is refused: nothing of it needs a Kafka.
+    const HEAD: &[u8] = b"POST /v1/messages HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
+        expect: 100-continue\r\ncontent-length: 1\r\n\r\n";
+    const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
     #[tokio::test]
-    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error() {
+    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error_once_open_requests_are_answered() {
         let config = Config::parse_from([
             "ingest-api",
             "--listen=127.0.0.1:0",
@@ -242,11 +253,29 @@ mod tests {
             "--shards=1",
         ]);
         let application = Application::build(config).await.unwrap();
-        application.shards.break_down();
-        let address = application.local_addr().unwrap();
-        let running = timeout(Duration::from_secs(20), application.run_until_stopped(pending()));
-        let (ended, connection) = tokio::join!(running, TcpStream::connect(address));
-        assert_eq!(ended.unwrap().unwrap_err().to_string(), "the server panicked");
-        assert!(connection.is_ok());
+        let (address, shards) = (application.local_addr().unwrap(), Arc::clone(&application.shards));
+        let request = async move {
+            let mut open = TcpStream::connect(address).await.unwrap();
+            open.write_all(HEAD).await.unwrap();
+            let mut is_read = [0; CONTINUE.len()];
+            open.read_exact(&mut is_read).await.unwrap();
+            assert_eq!(is_read, CONTINUE);
+            shards.break_down();
+            drop(shards);
+            while TcpStream::connect(address).await.is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            // Longer than a stop takes that waits for nobody.
+            sleep(Duration::from_millis(500)).await;
+            open.write_all(b"{").await.unwrap();
+            let mut answer = String::new();
+            open.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        let running = application.run_until_stopped(pending());
+        let both = async { tokio::join!(running, request) };
+        let (ended, answer) = timeout(Duration::from_secs(20), both).await.unwrap();
+        assert_eq!(ended.unwrap_err().to_string(), "the server panicked");
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
 }

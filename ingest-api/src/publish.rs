@@ -254,6 +254,9 @@ impl KafkaPublisher {
     }
 
     /// Waits until the queue is empty, for `timeout` at most.
+    ///
+    /// # Errors
+    /// Records are left.
     pub fn flush(&self, timeout: Duration) -> KafkaResult<()> {
         self.producer().as_ref().map_or(Ok(()), |producer| producer.flush(timeout))
     }

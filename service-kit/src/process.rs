@@ -21,6 +21,9 @@ impl CpuSeconds {
     pub const NAME: &'static str = "process_cpu_seconds_total";
 
     /// Makes the metric.
+    ///
+    /// # Errors
+    /// None that can happen: the name is one that Prometheus takes.
     pub fn new() -> prometheus::Result<Self> {
         Ok(Self { blank: counter()? })
     }

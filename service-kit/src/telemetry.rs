@@ -1,7 +1,9 @@
 //! Logs: one JSON object a line on standard error; a constant message in lower case, everything
 //! variable in fields. ERROR means that a person should look now.
 
-use tracing_subscriber::{filter::Targets, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use std::fmt;
+
+use tracing_subscriber::{filter::Targets, fmt::layer, layer::SubscriberExt, util::SubscriberInitExt};
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -16,17 +18,46 @@ pub enum LogFormat {
 #[derive(Debug, Clone, clap::Args)]
 pub struct LogConfig {
     /// What is logged: a level (error, warn, info, debug, trace) or a filter by module.
-    #[arg(long = "log", env = "TELEX_LOG", default_value = "info", global = true)]
-    pub filter: Targets,
+    #[arg(long = "log", env = "TELEX_LOG", value_parser = parse_filter, default_value = "info", global = true)]
+    pub filter: Filter,
     /// How log lines are written.
     #[arg(long = "log-format", env = "TELEX_LOG_FORMAT", default_value = "json", global = true)]
     pub format: LogFormat,
 }
 
+/// Which lines are written, by level and target. Its `Debug` is the text of it, for the line that shows the settings.
+#[derive(Clone, PartialEq)]
+pub struct Filter(Targets);
+
+impl fmt::Debug for Filter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, formatter)
+    }
+}
+
+/// [`Targets`] alone takes whatever is no level for a target, which then matches nothing, and an empty part for the
+/// level error.
+fn parse_filter(text: &str) -> Result<Filter, String> {
+    let parts: Vec<&str> = text.split(',').filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err("must have a level, or target=level".to_owned());
+    }
+    if let Some(part) = parts.iter().find(|part| !is_part(part)) {
+        return Err(format!("{part:?} is no level, no target and no target=level"));
+    }
+    parts.join(",").parse::<Targets>().map(Filter).map_err(|error| error.to_string())
+}
+
+/// Whether it can be a level, a target, or both around a `=`.
+fn is_part(part: &str) -> bool {
+    let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '=' | '.');
+    part.chars().all(is_known) && !part.starts_with('=') && !part.ends_with('=')
+}
+
 /// Installs the logger of this process, and has panics logged rather than printed.
 pub fn init(config: &LogConfig) {
-    let lines = fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(config.filter.clone());
+    let lines = layer().with_writer(std::io::stderr);
+    let registry = tracing_subscriber::registry().with(config.filter.0.clone());
     // A second call, as in tests within one process, keeps the first logger.
     let _already_installed = match config.format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init().is_err(),
@@ -37,4 +68,35 @@ pub fn init(config: &LogConfig) {
         // The payload may hold data; the place is enough to find it.
         tracing::error!(location, "a task panicked");
     }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_with_a_comma_too_many_is_the_filter_without_it() {
+        let cases = [("info,", "info"), (",info", "info"), ("info,,hyper=warn", "info,hyper=warn")];
+        for (text, clean) in cases {
+            assert_eq!(parse_filter(text), Ok(Filter(clean.parse().unwrap())), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_would_match_nothing_or_something_else_is_refused_by_name() {
+        let parts = ["[x]=debug", "info[", "info[{id}]=debug", " a=warn", "a = warn", "%x", "a=", "=warn"];
+        for part in parts {
+            let problem = parse_filter(&format!("info,{part}")).unwrap_err();
+            assert!(problem.starts_with(&format!("{part:?} is no level")), "{part}: {problem}");
+        }
+        for text in ["", ",", "a=loud", "a=b=warn"] {
+            assert!(parse_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_filter_shows_as_its_text() {
+        let filter = parse_filter("info,processor::consume=debug").unwrap();
+        assert_eq!(format!("{filter:?}"), "processor::consume=debug,info");
+    }
 }

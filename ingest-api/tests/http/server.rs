@@ -11,6 +11,7 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
+use tokio_util::task::TaskTracker;
 
 use crate::harness::{Api, message};
 
@@ -41,7 +42,12 @@ impl Server {
             metrics: Arc::clone(&api.shared.metrics),
         };
         let shards = Arc::new(Shards::start(2, Duration::from_micros(300)).unwrap());
-        let run = server.run(listener, shards, async { stopped.await.unwrap_or_default() });
+        let (tracker, deadline) = (TaskTracker::new(), api.shared.limits.drain_deadline);
+        let run = async move {
+            let stopped = async { stopped.await.unwrap_or_default() };
+            server.run(listener, Arc::clone(&shards), tracker.clone(), stopped).await;
+            accept::drain(&tracker, deadline).await;
+        };
         Self { address, api, stop: Some(stop), task: service_kit::spawn("server", run) }
     }
 

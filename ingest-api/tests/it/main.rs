@@ -2,6 +2,7 @@
 //! `TELEX_TEST_KAFKA`. Every test has a topic of its own, and asks the topic itself what it holds.
 #![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod batches_in_order;
 mod client;
 mod examples;
 #[cfg(target_os = "linux")]

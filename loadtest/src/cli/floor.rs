@@ -47,6 +47,9 @@ impl FloorArgs {
     }
 
     /// What `loadtest run` sends by default, without what has to be refused.
+    ///
+    /// # Errors
+    /// None that can happen: the settings are those of a plan.
     pub fn plan(&self, base_time: Timestamp) -> anyhow::Result<Arc<Plan>> {
         let messages = self.schedule().requests();
         let clients = u32::try_from(messages / 10).unwrap_or(CLIENTS_MAX).clamp(CLIENTS_MIN, CLIENTS_MAX);
@@ -65,6 +68,9 @@ impl FloorArgs {
     }
 
     /// How it is sent: to a handler that has just been started.
+    ///
+    /// # Errors
+    /// The handler cannot be started.
     pub fn options(&self) -> anyhow::Result<Options> {
         let address = noop::start().context("the handler that does nothing cannot be started")?;
         Ok(Options {

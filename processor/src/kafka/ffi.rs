@@ -130,6 +130,9 @@ pub type LogEdges = Vec<(Partition, Result<i64, RDKafkaErrorCode>)>;
 
 /// Asks for an edge of several logs at once (`ListOffsets`): one request to each leader, and an error for
 /// each partition, so that one without a leader does not hide the others. Blocks for `timeout` at most.
+///
+/// # Errors
+/// Nothing was answered at all.
 pub fn log_edges<C: ClientContext>(
     client: &Client<C>,
     topic: &str,

@@ -161,6 +161,9 @@ impl Inspector {
 
     /// The ranges of some partitions' logs, each answered or refused by itself. A partition whose leader did not
     /// answer at all is refused as timed out.
+    ///
+    /// # Errors
+    /// No broker answered.
     pub fn log_ranges(&self, partitions: &[Partition]) -> Result<PerPartition<LogRange>, InspectError> {
         let starts = self.edges(partitions, LogEdge::Start)?;
         // Ends last: a range is never empty the wrong way round.
@@ -179,6 +182,9 @@ impl Inspector {
     }
 
     /// The ends of the logs of some partitions. A partition without an answer is absent.
+    ///
+    /// # Errors
+    /// No broker answered.
     pub fn log_ends(&self, partitions: &[Partition]) -> Result<Vec<(Partition, Offset)>, InspectError> {
         let ends = self.edges(partitions, LogEdge::End)?;
         Ok(ends.into_iter().filter_map(|(partition, end)| Some((partition, end.ok()?))).collect())
@@ -216,6 +222,9 @@ impl Inspector {
     }
 
     /// Those of the records at the given places that come within a time. A partition that brings none is absent.
+    ///
+    /// # Errors
+    /// The client cannot be assigned.
     pub fn records_within(
         &self,
         places: &[(Partition, Offset)],
@@ -237,6 +246,9 @@ impl Inspector {
 
     /// Whether the record at a place can be read: `Some` names what a client answers instead, although it is
     /// alone with the partition. `None`: it can be read, or the brokers do not answer.
+    ///
+    /// # Errors
+    /// The client cannot be assigned.
     pub fn unreadable_at(
         &self,
         partition: Partition,

@@ -42,6 +42,9 @@ impl Log {
 
     /// Shows `each` record of a stretch in the order of offsets. What lies between them the consumer has passed over
     /// without an error.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or `each` failed.
     pub fn read(
         &mut self,
         stretch: Stretch,

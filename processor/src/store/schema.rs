@@ -36,6 +36,9 @@ struct Found {
 }
 
 /// Asks for the database's encoding. Migrations are not applied to one that is not UTF8.
+///
+/// # Errors
+/// [`StoreError`]; the inner result says which encoding it is.
 pub async fn encoding(connection: &mut PgConnection) -> Result<Result<(), Encoding>, StoreError> {
     let encoding = sqlx::query_scalar!(r#"select current_setting('server_encoding') as "encoding!""#);
     let encoding = within_deadline(encoding.fetch_one(connection)).await?;

@@ -95,6 +95,7 @@ impl Telex {
     }
 
     /// Applies what the topic holds, with a processor that is stopped afterwards.
+    #[track_caller]
     pub fn applied(&mut self) {
         let mut processor = self.processor();
         self.assert_clean();
