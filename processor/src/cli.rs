@@ -125,7 +125,7 @@ mod tests {
         let commands = service_kit::reference::commands(&command);
         service_kit::reference::check(document, "commands of processor", &commands).unwrap();
         check(&command, "settings of processor");
-        for of in ["run", "quarantine"] {
+        for of in ["run", "quarantine", "prove"] {
             check(command.find_subcommand_mut(of).unwrap(), &format!("settings of processor {of}"));
         }
     }

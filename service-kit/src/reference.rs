@@ -25,8 +25,8 @@ pub fn settings(command: &clap::Command) -> String {
             continue;
         };
         let variable = argument.get_env().map(|name| code(&name.to_string_lossy())).unwrap_or_default();
-        let defaults = argument.get_default_values();
-        let default = match defaults.first().map(|value| value.to_string_lossy()) {
+        let default = argument.get_default_values().first().filter(|value| !value.is_empty());
+        let default = match default.map(|value| value.to_string_lossy()) {
             Some(value) if argument.get_action().takes_values() => code(&value),
             Some(_) => "off".to_owned(),
             None if argument.is_required_set() => "required".to_owned(),
@@ -142,6 +142,9 @@ mod tests {
         /// How many.
         #[arg(long)]
         count: u8,
+        /// Why.
+        #[arg(long, default_value = "")]
+        note: String,
     }
 
     #[test]
@@ -149,7 +152,8 @@ mod tests {
         let expected = "| flag | variable | default | meaning |\n|---|---|---|---|\n\
                         | `--url` | `EXAMPLE_URL` | `http://x|y` | Where to. |\n\
                         | `--yes` |  | off | Do it. |\n\
-                        | `--count` |  | required | How many. |\n";
+                        | `--count` |  | required | How many. |\n\
+                        | `--note` |  | – | Why. |\n";
         assert_eq!(settings(&Example::command()), expected);
     }
 

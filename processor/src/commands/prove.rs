@@ -35,14 +35,14 @@ pub struct Args {
     baseline: bool,
     #[command(flatten)]
     operator: Operator,
-    /// Workers, each with a connection and a Kafka client of its own; by default one per core.
+    /// Workers, each with a connection and a Kafka client of its own; by default one per core, 64 at most.
     #[arg(long, env = "PROCESSOR_PROVE_JOBS")]
     jobs: Option<NonZeroUsize>,
     /// Memory for rows and records that wait to be compared, in MiB; beyond it they wait on disk.
     #[arg(long, env = "PROCESSOR_PROVE_MEMORY_MIB", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=16_384))]
     memory_mib: u16,
-    /// Directory for rows and records that wait on disk: about 140 bytes a record. By default, the system's
-    /// directory for temporary files.
+    /// Directory for rows and records that wait on disk: about 140 bytes a record, in files that nobody else can
+    /// open and that vanish with the process. By default, the system's directory for temporary files.
     #[arg(long, env = "PROCESSOR_PROVE_DIRECTORY")]
     directory: Option<PathBuf>,
 }

@@ -1,7 +1,8 @@
 //! What is kept of a row or a record until it can be compared: fixed sizes, so that a thousand million
 //! fit on a disk and some ten thousand at a time in memory.
 //!
-//! `entry!` declares what an entry holds and, by the same list, how it is written and read again.
+//! `entry!` declares what an entry holds and, by the same list, how it is written and read again; `byte!` does so for
+//! what is one of a few.
 //!
 //! Contents are kept as digests under keys drawn for each proof. A row that differs from its record goes
 //! unseen with a probability of 2^-64, whoever wrote it: nobody knows the keys.
@@ -98,15 +99,30 @@ fixed! {
     Offset as i64: |offset| offset.0, Offset;
     TopicRef as i16: |topic_ref| topic_ref.0, TopicRef;
     Timestamp as i64: Timestamp::as_micros, |micros| Timestamp::from_micros(micros).unwrap_or(Timestamp::EPOCH);
-    Kind as [u8; 1]: |kind| [kind as u8], |[byte]| match byte {
-        0 => Kind::Message,
-        1 => Kind::DeadLetter,
-        _ => Kind::Rejected,
-    };
-    Found as [u8; 1]: |found| [found as u8], |[byte]| match byte {
-        0 => Found::Nothing,
-        1 => Found::Same,
-        _ => Found::Different,
+}
+
+/// Declares an enum that is [`Fixed`]: a byte, which counts the variants.
+macro_rules! byte {
+    ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident,)+ }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name {
+            $($(#[$variant_meta])* $variant,)+
+        }
+
+        impl Fixed for $name {
+            const SIZE: usize = 1;
+
+            fn write(&self, bytes: &mut Vec<u8>) {
+                [*self as u8].write(bytes);
+            }
+
+            fn read(bytes: &mut &[u8]) -> Self {
+                let [byte] = <[u8; 1] as Fixed>::read(bytes);
+                let all @ [first, ..] = [$(Self::$variant,)+];
+                all.get(usize::from(byte)).copied().unwrap_or(first)
+            }
+        }
     };
 }
 
@@ -136,14 +152,15 @@ macro_rules! entry {
 
 pub(super) use entry;
 
-/// What a row at a place is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Message,
-    /// A dead letter whose reason a record can tell.
-    DeadLetter,
-    /// A dead letter that the database caused.
-    Rejected,
+byte! {
+    /// What a row at a place is.
+    Kind {
+        Message,
+        /// A dead letter whose reason a record can tell.
+        DeadLetter,
+        /// A dead letter that the database caused.
+        Rejected,
+    }
 }
 
 entry! {
@@ -158,14 +175,15 @@ entry! {
     }
 }
 
-/// How a row at a record's place compares with the record, should the record want one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
-    /// There is no such row.
-    Nothing,
-    /// It says what the record says.
-    Same,
-    Different,
+byte! {
+    /// How a row at a record's place compares with the record, should the record want one.
+    Found {
+        /// There is no such row.
+        Nothing,
+        /// It says what the record says.
+        Same,
+        Different,
+    }
 }
 
 /// What a record says, as far as the fold has to know.
@@ -188,17 +206,28 @@ pub enum Said {
     Close,
 }
 
+byte! {
+    /// What of [`Said`] is written: the compiler asks for each both where it is written and where it is read.
+    Which {
+        Message,
+        SameBody,
+        OtherBody,
+        Close,
+    }
+}
+
 impl Fixed for Said {
     const SIZE: usize = 1 + 16 + 32 + 8;
 
     fn write(&self, bytes: &mut Vec<u8>) {
         const NO_BODY: Body = Body { hash: BodyHash([0; 16]), own: BodyHash([0; 16]) };
-        let (what, id, body, idle_gap) = match *self {
-            Self::Message { id, body, idle_gap } => (0, id, body, idle_gap),
-            Self::Repeat { same_body } => (1 + u8::from(same_body), [0; 16], NO_BODY, 0),
-            Self::Close => (3, [0; 16], NO_BODY, 0),
+        let (which, id, body, idle_gap) = match *self {
+            Self::Message { id, body, idle_gap } => (Which::Message, id, body, idle_gap),
+            Self::Repeat { same_body: true } => (Which::SameBody, [0; 16], NO_BODY, 0),
+            Self::Repeat { same_body: false } => (Which::OtherBody, [0; 16], NO_BODY, 0),
+            Self::Close => (Which::Close, [0; 16], NO_BODY, 0),
         };
-        [what].write(bytes);
+        which.write(bytes);
         id.write(bytes);
         body.hash.write(bytes);
         body.own.write(bytes);
@@ -206,14 +235,15 @@ impl Fixed for Said {
     }
 
     fn read(bytes: &mut &[u8]) -> Self {
-        let [what] = Fixed::read(bytes);
+        let which: Which = Fixed::read(bytes);
         let id = Fixed::read(bytes);
         let body = Body { hash: Fixed::read(bytes), own: Fixed::read(bytes) };
         let idle_gap = Fixed::read(bytes);
-        match what {
-            0 => Self::Message { id, body, idle_gap },
-            1 | 2 => Self::Repeat { same_body: what == 2 },
-            _ => Self::Close,
+        match which {
+            Which::Message => Self::Message { id, body, idle_gap },
+            Which::SameBody => Self::Repeat { same_body: true },
+            Which::OtherBody => Self::Repeat { same_body: false },
+            Which::Close => Self::Close,
         }
     }
 }

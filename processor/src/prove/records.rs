@@ -173,7 +173,7 @@ impl Records {
                 self.keep(at.proof, &at.of_client(close.client_id, Said::Close))
             }
             // The database refused the data, which no record foresees.
-            Ok(_) => {
+            Ok((Event::MessageReceived(_) | Event::DialogClose(_), _)) => {
                 self.unwanted(at, messages);
                 self.dead_letter(at, REJECTED, letters)
             }
