@@ -18,7 +18,7 @@ use serde_json::json;
 use service_kit::clock::unix_time;
 use sha2::{Digest as _, Sha256};
 
-use crate::harness::{Answer, Api, BATCH, Fate, Frames, MESSAGES, Temporary, message};
+use crate::harness::{Answer, Api, BATCH, Fate, Frames, MESSAGES, Temporary, message, until};
 
 const KEY: [u8; 24] = [1; 24];
 const OLD_KEY: [u8; 24] = [2; 24];
@@ -210,9 +210,7 @@ async fn strangers_who_sign_in_a_producers_name_take_up_no_place_of_those_who_ca
         })
         .collect();
     let metrics = &signed.api.shared.metrics;
-    while metrics.ingest_unproven_evicted_total.get() < 12 {
-        tokio::task::yield_now().await;
-    }
+    until("12 make room", || metrics.ingest_unproven_evicted_total.get() >= 12).await;
     assert_eq!((metrics.ingest_unproven_requests.get(), metrics.ingest_unproven_bytes.get()), (8, 480_000));
     assert_eq!((metrics.ingest_requests_in_flight.get(), metrics.ingest_bytes_in_flight.get()), (0, 0));
     for _ in 0..10 {

@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -218,6 +218,15 @@ pub fn with(field: &str, value: impl Into<Value>) -> String {
     let mut message = message("shop", "m-1");
     message[field] = value.into();
     message.to_string()
+}
+
+/// Waits for what may take a moment; a test that waits for ever tells nobody what for.
+pub async fn until(what: &str, holds: impl Fn() -> bool) {
+    let since = Instant::now();
+    while !holds() {
+        assert!(since.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A file of one test, for as long as it is held.

@@ -8,7 +8,7 @@ use rstest::rstest;
 use tokio::{io::AsyncWriteExt as _, time::sleep};
 
 use crate::{
-    harness::{Api, Fate},
+    harness::{Api, Fate, until},
     server::{Server, ask, good, head, rest, write_to_the_end},
 };
 
@@ -233,9 +233,7 @@ async fn one_connection_too_many_is_503_until_another_is_closed() {
         "it reaches who is writing, too"
     );
     drop(second);
-    while server.api.shared.metrics.ingest_connections.get() > 1 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    until("one is gone", || server.api.shared.metrics.ingest_connections.get() <= 1).await;
     assert_eq!(ask(&mut server.connect().await, &good("")).await, 202);
 }
 
@@ -248,9 +246,7 @@ async fn too_much_in_flight_is_503_with_retry_after_at_once(#[case] limit: &[&st
     let mut first = server.connect().await;
     let held = format!("{}content-length: 65536\r\n\r\n{}", head(), "x".repeat(65_500));
     first.write_all(held.as_bytes()).await.unwrap();
-    while server.api.shared.metrics.ingest_bytes_in_flight.get() < 65_500 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    until("the bytes are held", || server.api.shared.metrics.ingest_bytes_in_flight.get() >= 65_500).await;
     let since = Instant::now();
     let refused = server.exchange(&good("connection: close\r\n")).await;
     assert_eq!((refused.statuses(), refused.code().as_str()), (vec![503], "too_many_requests_in_flight"));
@@ -267,9 +263,7 @@ async fn who_declares_much_and_sends_nothing_takes_nothing_away() {
         stream.write_all(declared.as_bytes()).await.unwrap();
         slow.push(stream);
     }
-    while server.api.shared.metrics.ingest_requests_in_flight.get() < 100 {
-        sleep(Duration::from_millis(10)).await;
-    }
+    until("100 are slow", || server.api.shared.metrics.ingest_requests_in_flight.get() >= 100).await;
     assert_eq!(ask(&mut server.connect().await, &good("")).await, 202);
 }
 
