@@ -30,7 +30,7 @@ tools:
 
 .PHONY: demo
 demo: tools ## Run the main job from end to end, with a verdict
-	@echo 'On a new machine most of two to four minutes goes by in the compiler.'
+	@echo 'On a new machine most of two minutes on two cores goes by in the compiler.'
 	@cargo build --profile demo $(PACKAGES) --bin dev-env && $(TARGETS)/demo/dev-env demo
 
 .PHONY: test
@@ -105,7 +105,7 @@ upgrade-try: tools ## Upgrade from the commit in torture/before (or BEFORE=…) 
 	former="$$(torture/former $(BEFORE))" && $(TORTURE) --former "$$former" run --fault U1 $(ARGS)
 
 .PHONY: torture-page
-torture-page: tools ## Write docs/torture.md from the last long run
+torture-page: tools ## Write docs/torture.md and docs/planted-bugs.md from the last runs here
 	$(TORTURE) page
 
 .PHONY: lint

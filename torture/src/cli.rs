@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use dev_env::workspace::Workspace;
 
 use crate::{
@@ -68,7 +68,8 @@ enum Command {
         #[arg(long = "fault")]
         faults: Vec<String>,
     },
-    /// Write docs/torture.md from the last long run and the last run of planted bugs.
+    /// Write docs/torture.md from the last long run and docs/planted-bugs.md from the last runs of planted bugs, if
+    /// there were any here.
     Page,
     /// Plant each bug in a copy of the sources, and see whether it is found.
     Mutants {
@@ -93,12 +94,7 @@ impl Cli {
                 true
             }
             Command::Page => {
-                let results = workspace.dev().join("torture");
-                let report = fs::read(results.join(long::RESULT)).context("no long run yet")?;
-                let report: Report = serde_json::from_slice(&report)?;
-                let path = workspace.root().join("docs/torture.md");
-                fs::write(&path, page::render(&report, &mutants::last(&results)))?;
-                say(&format!("{} written", path.display()));
+                write_pages(&workspace)?;
                 true
             }
             Command::Quick => {
@@ -126,4 +122,26 @@ impl Cli {
         };
         Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
+}
+
+fn write_pages(workspace: &Workspace) -> Result<()> {
+    let (results, docs) = (workspace.dev().join("torture"), workspace.root().join("docs"));
+    let mut pages = Vec::new();
+    if let Ok(report) = fs::read(results.join(long::RESULT)) {
+        let report: Report = serde_json::from_slice(&report)?;
+        pages.push(("torture.md", page::long(&report)));
+    }
+    let bugs = mutants::last(&results);
+    if !bugs.is_empty() {
+        pages.push(("planted-bugs.md", page::planted(&bugs)));
+    }
+    if pages.is_empty() {
+        bail!("no long run and no run of planted bugs here yet");
+    }
+    for (name, page) in pages {
+        let path = docs.join(name);
+        fs::write(&path, page)?;
+        say(&format!("{} written", path.display()));
+    }
+    Ok(())
 }

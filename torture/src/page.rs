@@ -1,4 +1,4 @@
-//! The page of a long run: written from its result, never by hand.
+//! The pages of a long run and of the planted bugs: each written from its result, never by hand.
 
 use crate::{faults::FAULTS, mutants::Finding, report::Report};
 
@@ -10,13 +10,13 @@ const GOALS: [(&str, u64); 4] = [
     ("faults of each kind", 8),
 ];
 
-pub fn render(report: &Report, bugs: &[Finding]) -> String {
+/// The page of a long run.
+pub fn long(report: &Report) -> String {
     let mut page = head(report);
     page.push_str(&figures(report));
     page.push_str(&faults(report));
     page.push_str(&list("Violations", &report.violations));
     page.push_str(&list("Faults that count for nothing", &report.invalid));
-    page.push_str(&planted(bugs));
     page.push_str(&again(report));
     page
 }
@@ -26,7 +26,8 @@ fn head(report: &Report) -> String {
     format!(
         "# Torture\n\n\
          `torture page` writes this page from the result of `make torture`; \
-         [ADR 0017](adr/0017-torture-harness-and-planted-bugs.md) says how it is made.\n\n\
+         [ADR 0017](adr/0017-torture-harness-and-planted-bugs.md) says how it is made, and \
+         [planted bugs](planted-bugs.md) what it would have found.\n\n\
          **{verdict}**: {acked} messages were answered 202, and {count} faults of {kinds} kinds happened meanwhile. \
          Broken promises: {violations}.\n\n",
         acked = grouped(report.acked()),
@@ -78,13 +79,15 @@ fn faults(report: &Report) -> String {
     text
 }
 
-fn planted(bugs: &[Finding]) -> String {
-    if bugs.is_empty() {
-        return String::new();
-    }
+/// The page of the planted bugs.
+pub fn planted(bugs: &[Finding]) -> String {
     let found = bugs.iter().filter(|bug| !bug.found_by.is_empty()).count();
     let mut text = format!(
-        "\n## Planted bugs\n{found} of {} were found: `make torture-mutants` plants each in a copy of the sources.\n\n\
+        "# Planted bugs\n\n\
+         `torture page` writes this page from the result of `make torture-mutants`, which plants each of these bugs in a copy \
+         of the sources, builds it and looks whether the harness or a test finds it. A bug that was planted once more \
+         since has the later commit.\n\n\
+         **{found} of {}** were found.\n\n\
          | bug | what is wrong then | sought by | found by | in |\n|---|---|---|---|---|\n",
         bugs.len()
     );
@@ -143,7 +146,22 @@ mod tests {
     }
 
     #[test]
+    fn a_bug_that_nothing_found_is_named_and_not_counted() {
+        let bug = |name: &str, found_by: &[&str]| Finding {
+            bug: name.to_owned(),
+            breaks: "a promise".to_owned(),
+            sought_by: "F1".to_owned(),
+            found_by: found_by.iter().map(|word| (*word).to_owned()).collect(),
+            version: "v".to_owned(),
+        };
+        let page = planted(&[bug("one", &["P1", "P2"]), bug("two", &[])]);
+        assert!(page.contains("**1 of 2** were found"), "{page}");
+        assert!(page.contains("| one | a promise | F1 | P1, P2 | `v` |\n"), "{page}");
+        assert!(page.contains("| two | a promise | F1 | **missed** | `v` |\n"), "{page}");
+    }
+
+    #[test]
     fn a_run_without_a_fault_does_not_hold() {
-        assert!(render(&Report::default(), &[]).contains("**Not everything held**"));
+        assert!(long(&Report::default()).contains("**Not everything held**"));
     }
 }
