@@ -101,8 +101,8 @@ const SERVICES: [&str; 10] = [
 
 /// One for each rule, and more where a rule has arms.
 pub const MISTAKES: &[Mistake] = &[
-    (FILES[0], "apache/kafka:4.2.0", "apache/kafka:latest", "image-pinned"),
-    (FILES[0], "image: postgres:18.1", "image: postgres", "image-pinned"),
+    (FILES[0], "apache/kafka:4.2.1", "apache/kafka:latest", "image-pinned"),
+    (FILES[0], "image: postgres:18.6", "image: postgres", "image-pinned"),
     (FILES[0], "target: loadtest", "target: load-test", "image-target"),
     (FILES[0], "image: \"telex/loadtest", "image: \"telex/processor", "image-target"),
     (FILES[0], "pull_policy: never", "pull_policy: build", "image-target"),

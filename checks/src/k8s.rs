@@ -104,7 +104,7 @@ pub const MISTAKES: &[Mistake] = &[
     (OPERATORS, "cleanup.policy: delete", "cleanup.policy: compact", "topic"),
     (DEV, "cleanup.policy=delete", "cleanup.policy=compact", "topic"),
     (DEV, "--partitions=12", "--partitions=6", "partitions"),
-    (DEV, "docker.io/apache/kafka:4.2.0", "docker.io/apache/kafka:4.1.0", "image-compose"),
+    (DEV, "docker.io/apache/kafka:4.2.1", "docker.io/apache/kafka:4.1.0", "image-compose"),
     (DEV, "security.protocol=plaintext", "security.protocol=sasl_ssl", "tls"),
     (DEV, "  replicas: 1\n", "", "autoscaled"),
     (OWN, "minReplicas: 3", "minReplicas: 1", "production"),

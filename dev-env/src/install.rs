@@ -116,6 +116,18 @@ pub fn java() -> PathBuf {
     home.filter(|java| java.is_file()).unwrap_or_else(|| PathBuf::from("java"))
 }
 
+/// What is installed, by name and version.
+pub fn what() -> String {
+    // The artifact's version has a number more than the server's.
+    let postgres = property("postgres.version").trim_end_matches(".0");
+    format!("Kafka {} and PostgreSQL {postgres}", property("kafka.version"))
+}
+
+fn property(name: &str) -> &'static str {
+    let rest = POM.split_once(&format!("<{name}>")).map_or("", |(_, rest)| rest);
+    rest.split_once('<').map_or("", |(value, _)| value)
+}
+
 fn wanted_stamp() -> Result<String> {
     Ok(format!("{}\n{POM}", platform()?))
 }
@@ -171,4 +183,21 @@ pub(crate) fn remove(path: &Path) -> Result<()> {
         Ok(_) => fs::remove_file(path),
     };
     removed.with_context(|| format!("{} cannot be removed", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_is_told_with_its_versions() {
+        let said = what();
+        let is_number = |part: &str| part.parse::<u32>().is_ok();
+        let parts: Vec<usize> = said
+            .split(' ')
+            .filter(|word| word.split('.').all(is_number))
+            .map(|word| word.split('.').count())
+            .collect();
+        assert_eq!(parts, [3, 2], "{said}");
+    }
 }

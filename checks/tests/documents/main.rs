@@ -6,3 +6,4 @@ mod commands;
 mod links;
 mod names;
 mod pages;
+mod pins;

@@ -51,7 +51,7 @@ fn answers(tool: &Path, question: &str) -> bool {
 /// Installs Kafka and PostgreSQL, once.
 pub fn servers(workspace: &Workspace) -> Result<Installation> {
     require_tools()?;
-    step("Kafka 4.2.0 and PostgreSQL 18.1", || Installation::ensure(workspace, &|_| {}))
+    step(&install::what(), || Installation::ensure(workspace, &|_| {}))
 }
 
 /// How our programs are built: a profile of Cargo.toml.
