@@ -1,15 +1,26 @@
 #!/usr/bin/env bash
 # What docs/upgrades.md says of the migrations, measured: fills the tables of 0001 and 0002, applies the others one after
-# the other, and prints for each which locks it held at its end and how long it took. On a PostgreSQL of its own, which is
-# gone afterwards (30 million messages: about 20 GB on the disk, and some minutes):
-#   cargo run --release -p dev-env -- with-services -- docs/measure-migrations.sh [MESSAGES [CLIENTS [DIALOGS]]]
+# the other, and prints a table at its end: which locks each held when it was done, and how long it took.
+#
+# It runs on a PostgreSQL of its own, which is gone afterwards, and needs psql. 30 million messages take about 25 GB of
+# the disk and a quarter of an hour on two cores. Once `make test` has built dev-env:
+#   target/release/dev-env with-services -- docs/measure-migrations.sh [MESSAGES [CLIENTS [DIALOGS]]]
 set -euo pipefail
 cd "$(dirname "$0")/../migrations"
 messages=${1:-30000000} clients=${2:-1000000} dialogs=${3:-1500000}
+: "${TELEX_TEST_DATABASE_URL:?it is set by dev-env with-services}"
+# None of them takes as long; what hangs ends the run.
+export PGOPTIONS='-c statement_timeout=20min -c lock_timeout=1min'
 
 ask() {
 	psql --no-psqlrc --quiet --tuples-only --no-align --set ON_ERROR_STOP=1 "$@" "$TELEX_TEST_DATABASE_URL"
 }
+say() { printf '%4d s  %s\n' "$SECONDS" "$*" >&2; }
+
+# The rows, their index twice while 0010 builds it again, what a sort writes, and 4 GB of WAL.
+need=$((messages * 600 / 1024 + 5 * 1024 * 1024))
+free=$(df -Pk "$(ask --command 'show data_directory')" | awk 'NR == 2 { print $4 }')
+((free > need)) || { echo "$((need / 1024)) MB of the disk are needed, and $((free / 1024)) MB are free" >&2; exit 1; }
 
 # Only relations that were there before: nobody else waits for one that the transaction has made.
 apply() {
@@ -63,6 +74,8 @@ select 1, n % 12, n, 'malformed_json', 'expected value', decode(md5(n::text), 'h
 from generate_series(0, :messages / 1000) as n;
 
 alter table messages drop constraint messages_pkey;
+-- It would read all rows again and again while they come, and a migration would wait for it.
+alter table messages set (autovacuum_enabled = off);
 prepare fill (bigint, bigint) as
 insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref, client_id, dialog_id, body_hash, external_message_id, request_id, text)
 select i / 12, timestamptz '2026-03-01' + i * interval '1 ms', timestamptz '2026-03-01' + i * interval '1 ms', null, i % :clients % 12, 1,
@@ -73,17 +86,28 @@ select format('execute fill (%s, %s)', low, least(low + 999999, :messages - 1))
 from generate_series(0, :messages - 1, 1000000) as low \gexec
 alter table messages add constraint messages_pkey primary key (client_id, external_message_id);
 vacuum (analyze);
-
-\t off
-\pset format aligned
-select name, current_setting(name) as value
-from unnest(array['server_version', 'shared_buffers', 'maintenance_work_mem', 'max_parallel_maintenance_workers', 'fsync']) as name;
-select relname as table, pg_size_pretty(pg_relation_size(oid)) as rows, pg_size_pretty(pg_indexes_size(oid)) as indexes, reltuples::bigint as count
-from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' order by pg_relation_size(oid) desc;
 SQL
 }
 
+describe() {
+	ask --no-align --field-separator ' = ' --command "
+		select name, current_setting(name)
+		from unnest(array['server_version', 'shared_buffers', 'maintenance_work_mem', 'max_parallel_maintenance_workers', 'fsync']) as name"
+	ask --field-separator ', ' --command "
+		select relname, reltuples::bigint || ' rows', pg_size_pretty(pg_relation_size(oid)), 'indexes ' || pg_size_pretty(pg_indexes_size(oid))
+		from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r' and reltuples > 0 order by pg_relation_size(oid) desc"
+}
+
+rows=()
 for file in 0*.sql; do
-	apply "$file"
-	[[ $file != 0002_* ]] || fill
+	rows+=("$(apply "$file")")
+	say "$file"
+	if [[ $file == 0002_* ]]; then
+		fill
+		say "$messages messages of $clients clients are there"
+		about=$(describe)
+	fi
 done
+printf '%s\n\n' "$about"
+printf '| migration | locks at its end | time |\n|---|---|---|\n'
+printf '%s\n' "${rows[@]}"

@@ -1,7 +1,7 @@
 -- What docs/database.md says of the compare-and-set beside a long snapshot, measured: 500 updates a second over 12
 -- partitions, beside one session that keeps a `repeatable read` transaction open. `seconds` is how long, 1800 if nobody
--- says. On a PostgreSQL of its own, which is gone afterwards:
---   cargo run --release -p dev-env -- with-services -- bash -c 'psql "$TELEX_TEST_DATABASE_URL" -v seconds=300 -f docs/measure-snapshot.sql'
+-- says. On a PostgreSQL of its own, which is gone afterwards, once `make test` has built dev-env:
+--   target/release/dev-env with-services -- bash -c 'psql "$TELEX_TEST_DATABASE_URL" -v seconds=300 -f docs/measure-snapshot.sql'
 -- Prints the time of the statement, for six partitions each, by half minutes, and the pages that finding a row reads before and after.
 \set ON_ERROR_STOP on
 \set QUIET on

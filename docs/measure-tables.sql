@@ -1,6 +1,6 @@
 -- What docs/database.md says of sizes, plans and the cost of an index, measured: 5 million messages of 500,000 clients in
--- tables as the migrations make them. On a PostgreSQL of its own, which is gone afterwards:
---   cargo run --release -p dev-env -- with-services -- bash -c 'psql "$TELEX_TEST_DATABASE_URL" -f docs/measure-tables.sql'
+-- tables as the migrations make them. On a PostgreSQL of its own, which is gone afterwards, once `make test` has built dev-env:
+--   target/release/dev-env with-services -- bash -c 'psql "$TELEX_TEST_DATABASE_URL" -f docs/measure-tables.sql'
 \set ON_ERROR_STOP on
 \set QUIET on
 \pset pager off
