@@ -6,7 +6,10 @@ mod present;
 use std::time::Duration;
 
 use anyhow::Result;
-use dev_env::commands::steps::step;
+use dev_env::{
+    commands::steps::step,
+    interrupt::{self, Interrupted},
+};
 use loadtest::plan::Spread;
 use serde::{Deserialize, Serialize};
 
@@ -43,66 +46,114 @@ pub struct Row {
     pub index_mib: Option<f64>,
 }
 
+/// What grows, and how far.
+#[derive(Debug, Clone, Copy)]
+enum Grown {
+    Rate(f64),
+    Partitions(i32),
+    Clients(u32),
+    Rows(u64),
+}
+
+impl Grown {
+    fn what(self) -> String {
+        match self {
+            Self::Rate(rate) => format!("{} requests/s", number(rate)),
+            Self::Partitions(count) => format!("{count} partitions"),
+            Self::Clients(count) => format!("{} clients", number(f64::from(count))),
+            Self::Rows(count) => format!("{} rows", number(count as f64)),
+        }
+    }
+}
+
 struct Size {
     records: u64,
-    rates: &'static [f64],
     at_rate: Duration,
-    partitions: &'static [i32],
-    clients: &'static [u32],
-    rows: &'static [u64],
+    /// In the order in which it is measured.
+    all: &'static [Grown],
 }
 
 const FULL: Size = Size {
     records: 200_000,
-    rates: &[1_000.0, 5_000.0, 10_000.0, 20_000.0],
     at_rate: Duration::from_secs(20),
-    partitions: &[1, 4, 12, 64],
-    clients: &[1_000, 10_000, 100_000, 1_000_000, 10_000_000],
-    rows: &[100_000, 1_000_000, 10_000_000, 30_000_000],
+    all: &[
+        Grown::Rate(1_000.0),
+        Grown::Rate(5_000.0),
+        Grown::Rate(10_000.0),
+        Grown::Rate(20_000.0),
+        Grown::Partitions(1),
+        Grown::Partitions(4),
+        Grown::Partitions(12),
+        Grown::Partitions(64),
+        Grown::Clients(1_000),
+        Grown::Clients(10_000),
+        Grown::Clients(100_000),
+        Grown::Clients(1_000_000),
+        Grown::Clients(10_000_000),
+        Grown::Rows(100_000),
+        Grown::Rows(1_000_000),
+        Grown::Rows(10_000_000),
+        Grown::Rows(30_000_000),
+    ],
 };
 
 const QUICK: Size = Size {
     records: 100_000,
-    rates: &[1_000.0, 10_000.0],
     at_rate: Duration::from_secs(10),
-    partitions: &[1, 12, 64],
-    clients: &[1_000, 100_000],
-    rows: &[100_000, 1_000_000],
+    all: &[
+        Grown::Rate(1_000.0),
+        Grown::Rate(10_000.0),
+        Grown::Partitions(1),
+        Grown::Partitions(12),
+        Grown::Partitions(64),
+        Grown::Clients(1_000),
+        Grown::Clients(100_000),
+        Grown::Rows(100_000),
+        Grown::Rows(1_000_000),
+    ],
 };
 
 impl Growth {
     /// Measures it; each row is handed to `kept` as soon as it is there. What fails is noted, and the others go on.
-    pub fn measure(lab: &Lab, quick: bool, mut kept: impl FnMut(&Self) -> Result<()>) -> Result<Self> {
+    /// If somebody interrupts, what is not measured is noted, too.
+    pub fn measure(lab: &Lab, quick: bool, kept: impl FnMut(&Self) -> Result<()>) -> Result<Self> {
         let size = if quick { QUICK } else { FULL };
         let machine = Machine::look();
         let mut growth = Self { quick, machine, records: size.records, ..Self::default() };
-        let mut add = |what: String, work: &mut dyn FnMut() -> Result<Row>| {
-            match step(&what, work) {
-                Ok(row) => growth.rows.push(Row { what, ..row }),
-                Err(error) => growth.failed.push(format!("{what}: {error:#}")),
-            }
-            dev_env::interrupt::check()?;
-            kept(&growth)
-        };
-        for rate in size.rates {
-            let what = format!("{} requests/s", number(*rate));
-            add(what, &mut || at_rate(lab, *rate, size.at_rate))?;
-        }
-        for partitions in size.partitions {
-            let what = format!("{partitions} partitions");
-            add(what, &mut || of_partitions(lab, *partitions, size.records))?;
-        }
-        for clients in size.clients {
-            let what = format!("{} clients", number(f64::from(*clients)));
-            add(what, &mut || of_clients(lab, *clients, size.records))?;
-        }
         let mut table = present::Rows::new(lab, size.records);
-        for rows in size.rows {
-            let what = format!("{} rows", number(*rows as f64));
-            add(what, &mut || table.drain_into(*rows))?;
-        }
+        let measure = |grown: Grown| match grown {
+            Grown::Rate(rate) => at_rate(lab, rate, size.at_rate),
+            Grown::Partitions(count) => of_partitions(lab, count, size.records),
+            Grown::Clients(count) => of_clients(lab, count, size.records),
+            Grown::Rows(count) => table.drain_into(count),
+        };
+        growth.add_all(size.all, measure, interrupt::check, kept)?;
         lab.drop_database(present::ROWS).ok();
         Ok(growth)
+    }
+
+    fn add_all(
+        &mut self,
+        all: &[Grown],
+        mut measure: impl FnMut(Grown) -> Result<Row>,
+        may_go_on: impl Fn() -> Result<(), Interrupted>,
+        mut kept: impl FnMut(&Self) -> Result<()>,
+    ) -> Result<()> {
+        for (at, grown) in all.iter().enumerate() {
+            let what = grown.what();
+            match step(&what, || measure(*grown)) {
+                Ok(row) => self.rows.push(Row { what, ..row }),
+                Err(error) => self.failed.push(format!("{what}: {error:#}")),
+            }
+            let goes_on = may_go_on();
+            if let Err(interrupted) = goes_on {
+                let rest = all.iter().skip(at + 1);
+                self.failed.extend(rest.map(|grown| format!("{}: {interrupted}", grown.what())));
+            }
+            kept(self)?;
+            goes_on?;
+        }
+        Ok(())
     }
 }
 
@@ -152,4 +203,38 @@ fn of_clients(lab: &Lab, clients: u32, records: u64) -> Result<Row> {
     let drained = drain::go_on(lab, &programs, &name, (0, records))?;
     lab.drop_database(&name)?;
     Ok(Row::of(&drained))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_an_interrupted_run_has_not_measured_is_noted() {
+        let all = [Grown::Partitions(1), Grown::Partitions(4), Grown::Clients(1_000), Grown::Rows(100_000)];
+        let (measured, mut kept) = (Cell::new(0), Growth::default());
+        let measure = |_| {
+            measured.set(measured.get() + 1);
+            Ok(Row {
+                what: String::new(),
+                per_second: 1.0,
+                cpu: Cpu::default(),
+                memory: Memory::default(),
+                index_mib: None,
+            })
+        };
+        let may_go_on = || if measured.get() < 2 { Ok(()) } else { Err(Interrupted) };
+        let ended = Growth::default().add_all(&all, measure, may_go_on, |growth| {
+            kept = growth.clone();
+            Ok(())
+        });
+        assert!(ended.unwrap_err().is::<Interrupted>());
+        assert_eq!(
+            kept.rows.iter().map(|row| row.what.as_str()).collect::<Vec<_>>(),
+            ["1 partitions", "4 partitions"]
+        );
+        assert_eq!(kept.failed, ["1,000 clients: interrupted", "100,000 rows: interrupted"]);
+    }
 }
