@@ -14,10 +14,11 @@ TARGETS = $${CARGO_TARGET_DIR:-$(CURDIR)/target}
 TARGET = $(TARGETS)/release
 # Selected out of the workspace: a package by itself asks for fewer features of the dependencies, and they would be
 # built twice. The programs that only measure, check and torture are left out; they ask for no feature more.
-PACKAGES = --locked --workspace --exclude bench --exclude checks --exclude torture
+CHECKED = --locked --workspace --exclude bench --exclude torture
+PACKAGES = $(CHECKED) --exclude checks
 PROGRAMS = --release $(PACKAGES)
 DEV_ENV = cargo build --quiet $(PROGRAMS) --bin dev-env && $(TARGET)/dev-env
-CHECKS = cargo build --quiet --release --locked --workspace --exclude bench --exclude torture --bin checks && $(TARGET)/checks
+CHECKS = cargo build --quiet --release $(CHECKED) --bin checks && $(TARGET)/checks
 
 .PHONY: help
 help: ## List the targets

@@ -35,6 +35,8 @@ impl fmt::Debug for Filter {
     }
 }
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// [`Targets`] alone takes whatever is no level for a target, which then matches nothing, and an empty part for the
 /// level error.
 fn parse_filter(text: &str) -> Result<Filter, String> {
@@ -45,6 +47,13 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
     if let Some(part) = parts.iter().find(|part| !is_part(part)) {
         return Err(format!("{part:?} is no level, no target and no target=level"));
     }
+    for part in parts.iter().filter(|part| !part.contains('=')) {
+        if let Some(level) = LEVELS.iter().find(|level| is_nearly(&part.to_ascii_lowercase(), level)) {
+            return Err(format!(
+                "{part:?} is nearly the level {level}; a target of that name is {part}=trace"
+            ));
+        }
+    }
     parts.join(",").parse::<Targets>().map(Filter).map_err(|error| error.to_string())
 }
 
@@ -52,6 +61,21 @@ fn parse_filter(text: &str) -> Result<Filter, String> {
 fn is_part(part: &str) -> bool {
     let is_known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '=' | '.');
     part.chars().all(is_known) && !part.starts_with('=') && !part.ends_with('=')
+}
+
+/// Whether a word begins with the level and goes on, or is it but for one letter: more, less, another, or two swapped.
+fn is_nearly(word: &str, level: &str) -> bool {
+    let (word, level) = (word.as_bytes(), level.as_bytes());
+    let begin = word.iter().zip(level).take_while(|(one, other)| one == other).count();
+    let end = word.iter().rev().zip(level.iter().rev()).take_while(|(one, other)| one == other).count();
+    let two = |of: &[u8]| of.get(begin..begin + 2).map(<[u8]>::to_vec);
+    let is_swapped = two(word).zip(two(level)).is_some_and(|(one, other)| one.iter().eq(other.iter().rev()));
+    let same = begin + end;
+    match word.len().abs_diff(level.len()) {
+        0 => same + 1 == level.len() || (same + 2 == level.len() && is_swapped),
+        1 => same >= word.len().min(level.len()),
+        _ => begin == level.len(),
+    }
 }
 
 /// Installs the logger of this process, and has panics logged rather than printed.
@@ -91,6 +115,23 @@ mod tests {
         }
         for text in ["", ",", "a=loud", "a=b=warn"] {
             assert!(parse_filter(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_is_nearly_a_level_is_refused_as_a_target() {
+        let words = [
+            "inof", "INF", "infos", "ifo", "wran", "warm", "warning", "errors", "eror", "debgu", "trave",
+            "of",
+        ];
+        for word in words {
+            let problem = parse_filter(&format!("hyper=warn,{word}")).unwrap_err();
+            assert!(problem.starts_with(&format!("{word:?} is nearly the level ")), "{word}: {problem}");
+        }
+        for text in
+            ["INFO", "Trace", "3", "processor", "tracing", "hyper", "sqlx::query", "warm=debug", "infos=off"]
+        {
+            assert!(parse_filter(text).is_ok(), "{text}");
         }
     }
 

@@ -125,7 +125,8 @@ pub fn directory(workspace: &Workspace) -> PathBuf {
     given().unwrap_or_else(|| workspace.target().join(Profile::Release.name()))
 }
 
-fn given() -> Option<PathBuf> {
+/// Where programs are that somebody has built, however that was done.
+pub(super) fn given() -> Option<PathBuf> {
     std::env::var_os("TELEX_BIN_DIR").map(PathBuf::from)
 }
 

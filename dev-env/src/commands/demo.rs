@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::Signal;
 
-use super::build::Profile;
+use super::build::{self, Profile};
 use super::environment::Environment;
 use super::reports::{Proved, Sent, agree};
 use super::steps::{say, step};
@@ -36,6 +36,11 @@ pub fn run(workspace: &Workspace, messages: u32) -> Result<ExitCode> {
     let proved = step("processor prove", || prove(&environment))?;
 
     say(&format!("\n{}", table(&sent, &proved, proved.records as f64 / elapsed.as_secs_f64())));
+    if build::given().is_none() {
+        say(
+            "  The demo is built without optimisation: docs/benchmarks.md has the figures of what is shipped.\n",
+        );
+    }
     for finding in &proved.findings {
         say(&format!("  {finding}"));
     }

@@ -26,7 +26,6 @@ pub fn table(sent: &Sent, proved: &Proved, applied_per_second: f64) -> String {
     row("", "records a second, until applied", grouped(applied_per_second));
     row("latency", "half of the replies within", format!("{:.1} ms", sent.latency_ms.p50));
     row("", "99 of 100 within", format!("{:.1} ms", sent.latency_ms.p99));
-    table.push_str("\n  The demo is built without optimisation: docs/benchmarks.md has the figures of what is shipped.\n");
     table
 }
 
