@@ -2,8 +2,8 @@
 # What docs/upgrades.md says of the migrations, measured: fills the tables of 0001 and 0002, applies the others one after
 # the other, and prints a table at its end: which locks each held when it was done, and how long it took.
 #
-# It runs on a PostgreSQL of its own, which is gone afterwards, and needs psql. 30 million messages take about 25 GB of
-# the disk and a quarter of an hour on two cores. Once `make test` has built dev-env:
+# It runs on a PostgreSQL of its own, which is gone afterwards, and needs psql. 30 million messages take up to 25 GB of
+# the disk. It says on standard error how far it is. Once `make test` has built dev-env:
 #   target/release/dev-env with-services -- docs/measure-migrations.sh [MESSAGES [CLIENTS [DIALOGS]]]
 set -euo pipefail
 cd "$(dirname "$0")/../migrations"
