@@ -118,9 +118,10 @@ pub fn java() -> PathBuf {
 
 /// What is installed, by name and version.
 pub fn what() -> String {
+    let (kafka, artifact) = (property("kafka.version"), property("postgres.version"));
     // The artifact's version has a number more than the server's.
-    let postgres = property("postgres.version").trim_end_matches(".0");
-    format!("Kafka {} and PostgreSQL {postgres}", property("kafka.version"))
+    let postgres = artifact.strip_suffix(".0").unwrap_or(artifact);
+    format!("Kafka {kafka} and PostgreSQL {postgres}")
 }
 
 fn property(name: &str) -> &'static str {
