@@ -109,7 +109,8 @@ impl Application {
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead, a shard is not attended any more, or connections are not accepted: the process has to end.
+    /// The producer is dead, keys are spread over another number of partitions, a shard is not attended any more, or
+    /// connections are not accepted: the process has to end.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { listener, admin, kafka, certificates, shards, shared } = self;
         let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
@@ -135,7 +136,7 @@ impl Application {
         let server = service_kit::spawn("server", server);
         let fatal = tokio::select! {
             () = shutdown => None,
-            error = watcher => Some(format!("the kafka producer is dead: {error}")),
+            error = watcher => Some(error),
             // They have no end: without one, nobody on its shard would get a delivery report.
             _ended = attendants.join_next() => Some("a shard is not attended any more".to_owned()),
             // The server has what this closes, and has ended without being asked to.

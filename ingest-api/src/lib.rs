@@ -6,7 +6,7 @@
 //! nobody knows who sends it, [`unproven`]; [`inflate`]d), [`producers`] with [`signature`] and [`rate`] (who
 //! sends it, and how much), the handlers [`messages`], [`batch`], [`dialog_close`] and [`webhooks`], [`keep`] and [`publish`]
 //! (Kafka, within [`topic_limits`]), [`error`] (every other answer). [`openapi`] tells producers of all that, [`docs`] shows it to people. [`app`] puts it together, [`commands`] are for those who describe hooks,
-//! [`watch`] keeps an eye on the topic;
+//! [`watch`] keeps an eye on the topic, and on its [`placement`];
 //! [`files`] keeps it as new as its files.
 //!
 //! **202 means kept**: [`keep`] and [`batch`] answer it only with the coordinates of the delivery report that
@@ -38,6 +38,7 @@ pub mod media;
 pub mod messages;
 pub mod metrics;
 pub mod openapi;
+pub mod placement;
 pub mod producers;
 pub mod publish;
 pub mod rate;

@@ -9,7 +9,10 @@ mod reports;
 mod tickets;
 
 use std::{
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard, atomic::Ordering},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -81,6 +84,7 @@ pub trait Publish: Send + Sync + 'static {
 type Producer = ThreadedProducer<Reports>;
 
 const QUEUE_FULL: ApiError = ApiError::Unavailable(Unavailable::QueueFull);
+const NOT_OPEN: ApiError = ApiError::Unavailable(Unavailable::Kafka);
 
 /// Keeps records in a Kafka topic.
 pub struct KafkaPublisher {
@@ -90,12 +94,15 @@ pub struct KafkaPublisher {
     refused: Arc<RefusedBatch>,
     desks: Arc<Desks>,
     queue: Arc<Budget>,
+    /// Whether it is known that messages go to the partitions in which they are looked for.
+    is_open: AtomicBool,
     /// Held for reading while a record enters the queue. None while one producer takes over from another.
     producer: RwLock<Option<Producer>>,
 }
 
 impl KafkaPublisher {
-    /// A producer; connects by itself. Each of so many shards has to [`attend`](Self::attend).
+    /// A producer; connects by itself, and takes no message before it is [opened](Self::open). Each of so many shards
+    /// has to [`attend`](Self::attend).
     pub fn new(config: &KafkaConfig, shards: u8, metrics: Arc<Metrics>) -> KafkaResult<Self> {
         let publisher = Self {
             admin: client(config).create()?,
@@ -104,6 +111,7 @@ impl KafkaPublisher {
             queue: Budget::new(Level::new(QUEUE_RECORDS_MAX), Level::new(QUEUE_BYTES_MAX)),
             metrics,
             refused: Arc::default(),
+            is_open: AtomicBool::new(false),
             producer: RwLock::new(None),
         };
         publisher.resize(RECORD_BATCH_BYTES_MAX)?;
@@ -150,6 +158,15 @@ impl KafkaPublisher {
                 batch_bytes_max,
                 refused: Arc::clone(&self.refused),
             })
+    }
+
+    /// Takes messages from now on: nobody has said that keys are spread over another number of partitions.
+    pub fn open(&self) {
+        self.is_open.store(true, Ordering::Release);
+    }
+
+    pub fn is_open(&self) -> bool {
+        self.is_open.load(Ordering::Acquire)
     }
 
     /// Hands out the reports about what this shard, the one of this number, has put into the queue; for as long as it
@@ -243,6 +260,16 @@ impl KafkaPublisher {
         self.partitions_of(&self.config.quarantine_topic, timeout)
     }
 
+    /// Where the log of a topic with one partition begins and ends. Blocks for twice `timeout` at most.
+    ///
+    /// # Errors
+    /// The brokers did not answer, or there is no such topic.
+    pub fn log_of(&self, name: &str, timeout: Duration) -> Result<(i64, i64), KafkaError> {
+        // Answered at once where there is no such topic; the other question would be asked again and again.
+        self.partitions_of(name, timeout)?;
+        self.admin.inner().fetch_watermarks(name, 0, timeout)
+    }
+
     fn partitions_of(&self, name: &str, timeout: Duration) -> Result<usize, KafkaError> {
         let metadata = self.admin.inner().fetch_metadata(Some(name), timeout)?;
         let topic = metadata.topics().iter().find(|topic| topic.name() == name);
@@ -291,6 +318,9 @@ impl Publish for KafkaPublisher {
         to: Destination,
         admitted: Option<Arc<Admitted>>,
     ) -> Result<Acknowledgement, ApiError> {
+        if matches!(to, Destination::Messages(_)) && !self.is_open() {
+            return Err(NOT_OPEN);
+        }
         let batch_bytes = batch_bytes(&record);
         let room = self.queue.take(u32::try_from(batch_bytes).unwrap_or(u32::MAX)).ok_or(QUEUE_FULL)?;
         let queued = Queued { since: Instant::now(), batch_bytes, admitted, room: Some(room) };

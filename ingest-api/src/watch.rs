@@ -1,5 +1,5 @@
-//! Looks at the topic and the producer for as long as the process serves: whether they can be reached, how large a
-//! batch of records may be.
+//! Looks at the topic and the producer for as long as the process serves: whether they can be reached, over how many
+//! partitions keys are spread, how large a batch of records may be.
 
 use std::{
     sync::Arc,
@@ -9,6 +9,7 @@ use std::{
 use crate::{
     config::KafkaConfig,
     health::{IngestHealth, Look},
+    placement::{self, Heard},
     publish::KafkaPublisher,
     state::Shared,
     topic_limits::Believed,
@@ -16,28 +17,38 @@ use crate::{
 
 /// How often the topic is looked at; a question may take as long as [`QUESTION_DEADLINE`].
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// The same until it is known over how many partitions keys are spread: no message is taken before.
+const FIRST_LOOKS_INTERVAL: Duration = Duration::from_secs(1);
 const QUESTION_DEADLINE: Duration = Duration::from_secs(5);
 /// How often its settings are read, unless a batch was refused.
 const SETTINGS_INTERVAL: Duration = Duration::from_secs(60);
 /// Between two questions at least, however many batches are refused.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// Completes with the error after which the producer is dead.
+/// Completes with the reason for which the process must not go on.
 pub async fn watch(
     shared: &Arc<Shared<KafkaPublisher>>,
     health: &IngestHealth,
     kafka: &KafkaConfig,
 ) -> String {
-    let mut limits = Limits::default();
+    let (mut limits, mut spread) = (Limits::default(), Spread::default());
     loop {
         if let Some(error) = shared.publisher.fatal_error() {
-            return error;
+            return format!("the kafka producer is dead: {error}");
         }
         limits.follow(shared).await;
-        health.note(look(shared, kafka).await);
+        let mut seen = look(shared, kafka).await;
+        if seen == Look::Seen {
+            match spread.follow(shared, kafka).await {
+                Ok(look) => seen = look,
+                Err(objection) => return objection,
+            }
+        }
+        health.note(seen);
         tokio::time::sleep(PAUSE).await;
+        let interval = if shared.publisher.is_open() { LOOK_INTERVAL } else { FIRST_LOOKS_INTERVAL };
         tokio::select! {
-            () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            () = tokio::time::sleep(interval) => {}
             () = shared.publisher.refused() => {}
         }
     }
@@ -56,6 +67,60 @@ async fn look(shared: &Arc<Shared<KafkaPublisher>>, kafka: &KafkaConfig) -> Look
         Ok(Ok(_)) => Look::Seen,
         Ok(Err(error)) => Look::Unseen(format!("the topic cannot be seen: {error}")),
         Err(_) => Look::Unseen("the look at the topic panicked".to_owned()),
+    }
+}
+
+/// What is known of the partitions over which keys are spread.
+#[derive(Default)]
+struct Spread {
+    heard: Option<Heard>,
+}
+
+impl Spread {
+    /// Asks what is said, and has messages taken once it is known that nothing speaks against it. A word that cannot be
+    /// had later on changes nothing.
+    ///
+    /// # Errors
+    /// What speaks against it.
+    async fn follow(
+        &mut self,
+        shared: &Arc<Shared<KafkaPublisher>>,
+        kafka: &KafkaConfig,
+    ) -> Result<Look, String> {
+        let (asked, kafka, before) = (Arc::clone(shared), kafka.clone(), self.heard.clone());
+        let (topic, partition_count) = (kafka.topic.clone(), kafka.partition_count);
+        let question = move || placement::listen(&asked.publisher, &kafka, before.as_ref());
+        let answer = match tokio::task::spawn_blocking(question).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_panic) => Err("the question panicked".to_owned()),
+        };
+        let heard = match answer {
+            Ok(heard) => heard,
+            Err(problem) if shared.publisher.is_open() => {
+                tracing::debug!(problem, "not known whether keys are spread as before");
+                return Ok(Look::Seen);
+            }
+            Err(problem) => {
+                return Ok(Look::Unseen(format!(
+                    "over how many partitions the processors spread keys is not known: {problem}"
+                )));
+            }
+        };
+        if let Some(objection) = heard.objection(partition_count) {
+            return Err(objection);
+        }
+        if let Heard::Nothing(problem) = &heard
+            && self.heard.as_ref() != Some(&heard)
+        {
+            tracing::warn!(
+                topic,
+                problem,
+                "nobody says over how many partitions keys are spread, --partition-count is believed"
+            );
+        }
+        self.heard = Some(heard);
+        shared.publisher.open();
+        Ok(Look::Seen)
     }
 }
 

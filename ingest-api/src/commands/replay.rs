@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use clap::Args;
 use hooks::Item;
 use schemas::{Envelope, ExternalClientId, Others, Quarantined, Timestamp, record};
@@ -15,6 +15,7 @@ use crate::{
     config::KafkaConfig,
     files::Reloaded,
     metrics::Metrics,
+    placement,
     producers::{Principal, ProducerHook, ProducersFile},
     publish::{self, Acknowledgement, Destination, KafkaPublisher, Publish as _},
 };
@@ -59,7 +60,8 @@ impl Replay {
     /// Prints what became of the items.
     ///
     /// # Errors
-    /// There is no such hook, or Kafka does not answer: then it may be run again, and what is kept counts once.
+    /// There is no such hook, keys are spread over another number of partitions, or Kafka does not answer: then it may be
+    /// run again, and what is kept counts once.
     #[expect(clippy::print_stdout, reason = "it is what the command is for")]
     pub async fn run(self) -> anyhow::Result<()> {
         let metrics = Arc::new(Metrics::new()?);
@@ -67,7 +69,7 @@ impl Replay {
         let producers = Reloaded::new(file, metrics.ingest_producers_reloads_total.clone());
         let producers = producers.map_err(|problems| anyhow::anyhow!(problems.join("\n")))?.current();
         let hook = producers.hook(&self.hook).with_context(|| format!("there is no hook {:?}", self.hook))?;
-        let publisher = KafkaPublisher::new(&self.kafka, 0, metrics)?;
+        let publisher = open(KafkaPublisher::new(&self.kafka, 0, metrics)?, &self.kafka).await?;
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };
@@ -170,6 +172,22 @@ fn read_again(
         }
     }
     records
+}
+
+/// The publisher, once it is known that nobody spreads keys over another number of partitions.
+async fn open(publisher: KafkaPublisher, kafka: &KafkaConfig) -> anyhow::Result<KafkaPublisher> {
+    let (kafka, partition_count) = (kafka.clone(), kafka.partition_count);
+    let question = move || {
+        let heard = placement::listen(&publisher, &kafka, None);
+        (publisher, heard)
+    };
+    let (publisher, heard) = tokio::task::spawn_blocking(question).await?;
+    let heard = heard.context("over how many partitions the processors spread keys is not known")?;
+    if let Some(objection) = heard.objection(partition_count) {
+        bail!(objection);
+    }
+    publisher.open();
+    Ok(publisher)
 }
 
 /// Where messages go.
