@@ -18,7 +18,7 @@ use crate::{
     publish::{self, KafkaPublisher},
 };
 
-/// How long the brokers may take to answer a question, and to send all that is said.
+/// How long the brokers may take to send all that is said: as long as for any question, since a stop waits for it.
 const DEADLINE: Duration = Duration::from_secs(5);
 
 /// What was heard.
@@ -53,10 +53,12 @@ pub fn listen(
     kafka: &KafkaConfig,
     before: Option<&Heard>,
 ) -> Result<Heard, KafkaError> {
-    let topic = placement::topic_of(&kafka.topic);
+    let (topic, deadline) = (placement::topic_of(&kafka.topic), Instant::now() + DEADLINE);
     let heard = match (publisher.log_of(&topic, DEADLINE), before) {
         (Ok((_, end)), Some(Heard::Placement(said, at))) if *at == end => Ok(Some((*said, end))),
-        (Ok((start, end)), _) => read(kafka, &topic, (start, end)).map(|said| said.map(|said| (said, end))),
+        (Ok((start, end)), _) => {
+            read(kafka, &topic, (start, end), deadline).map(|said| said.map(|said| (said, end)))
+        }
         (Err(error), _) => Err(error),
     };
     match heard {
@@ -93,7 +95,7 @@ fn read(kafka: &KafkaConfig, topic: &str, (start, end): (i64, i64)) -> Result<Op
     let mut place = TopicPartitionList::new();
     place.add_partition_offset(topic, 0, Offset::Offset(start))?;
     consumer.assign(&place)?;
-    let (deadline, mut in_force) = (Instant::now() + DEADLINE, None);
+    let mut in_force = None;
     let mut trouble = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
     while Instant::now() < deadline {
         match consumer.poll(Duration::from_millis(100)) {

@@ -260,14 +260,15 @@ impl KafkaPublisher {
         self.partitions_of(&self.config.quarantine_topic, timeout)
     }
 
-    /// Where the log of a topic with one partition begins and ends. Blocks for twice `timeout` at most.
+    /// Where the log of a topic with one partition begins and ends. Blocks for `timeout` at most.
     ///
     /// # Errors
     /// The brokers did not answer, or there is no such topic.
     pub fn log_of(&self, name: &str, timeout: Duration) -> Result<(i64, i64), KafkaError> {
         // Answered at once where there is no such topic; the other question would be asked again and again.
+        let asked = Instant::now();
         self.partitions_of(name, timeout)?;
-        self.admin.inner().fetch_watermarks(name, 0, timeout)
+        self.admin.inner().fetch_watermarks(name, 0, timeout.saturating_sub(asked.elapsed()))
     }
 
     fn partitions_of(&self, name: &str, timeout: Duration) -> Result<usize, KafkaError> {

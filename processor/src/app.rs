@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use crate::{
     consume::{
         lane::{AttemptClock, Lane, LaneConfig},
+        placement,
         rounds::AuditConfig,
         supervisor::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
@@ -24,6 +25,7 @@ use crate::{
     kafka::{
         client::{self, ConsumerConfig, KafkaConfig},
         context::Context,
+        placement::Announcer,
         poller::{CHUNKS_MAX, Poller},
         topic::{InspectError, Inspector},
     },
@@ -77,6 +79,7 @@ impl Application {
         let health = Arc::new(instruments.clone());
         let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
+        let announcer = Arc::new(Announcer::new(&config.kafka));
         let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);
         let result = loop {
@@ -84,8 +87,17 @@ impl Application {
                 registered = prepare(&config, &inspector) => registered?,
                 () = &mut shutdown => break Ok(()),
             };
+            let told = placement::keep(
+                config.database.clone(),
+                (registered.topic, config.kafka.topic.clone()),
+                Arc::clone(&announcer),
+                config.audit.every,
+            );
+            let told = service_kit::spawn("placement", told);
             let parts = Parts { registered, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
-            match work(&config, parts, &instruments, shutdown.as_mut()).await {
+            let ended = work(&config, parts, &instruments, shutdown.as_mut()).await;
+            told.abort();
+            match ended {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
                     tracing::warn!(cause = cause.as_str(), "rebuilding the consumer");

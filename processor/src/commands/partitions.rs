@@ -18,6 +18,7 @@ use crate::{
     domain::position::{LogRange, Offset},
     kafka::{
         client::{self, KafkaConfig, REQUEST_DEADLINE},
+        placement::{AnnounceError, Announcer},
         topic::{Inspector, TopicIdentity},
     },
     store::{
@@ -77,10 +78,10 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
         }
         Command::Switch { to, confirmation, operator } => {
             let (topic, _) = topic::registered(database, kafka).await?;
-            switch(database, &inspector, (topic, to), (confirmation, operator)).await
+            switch((database, kafka), &inspector, (topic, to), (confirmation, operator)).await
         }
         Command::Register { count, confirmation } => {
-            register(database, &inspector, count, confirmation).await
+            register((database, kafka), &inspector, count, confirmation).await
         }
     }
 }
@@ -183,7 +184,7 @@ impl Grow<'_> {
 }
 
 async fn switch(
-    database: &Database,
+    (database, kafka): (&Database, &KafkaConfig),
     inspector: &Arc<Inspector>,
     (topic, to): (Topic, PartitionCount),
     (confirmation, operator): (Confirmation, Operator),
@@ -229,11 +230,27 @@ async fn switch(
         say(&format!("{resumed} partitions that awaited the switch go on"))?;
     }
     say(&format!("keys are spread over {to} partitions from here on"))?;
+    // Not before: a switch that is refused after all must not be told.
+    tell(kafka, move |announcer| announcer.announce(topic.placement(to))).await?;
     Ok(say(&format!("next: start every ingest API with --partition-count={to}"))?)
 }
 
+/// Has the ingest APIs told, which have no tables to ask. What could not be said now is no error: the tables hold it.
+async fn tell(
+    kafka: &KafkaConfig,
+    say_it: impl FnOnce(&Announcer) -> Result<(), AnnounceError> + Send + 'static,
+) -> anyhow::Result<()> {
+    let announcer = Announcer::new(kafka);
+    let told = tokio::task::spawn_blocking(move || say_it(&announcer)).await;
+    if let Err(error) = told.unwrap_or(Err(AnnounceError::Panicked)) {
+        say(&format!("the ingest APIs cannot be told: {error}"))?;
+        say("the processors that run go on trying")?;
+    }
+    Ok(())
+}
+
 async fn register(
-    database: &Database,
+    (database, kafka): (&Database, &KafkaConfig),
     inspector: &Arc<Inspector>,
     count: PartitionCount,
     confirmation: Confirmation,
@@ -259,7 +276,10 @@ async fn register(
         ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
     let first = TopicIdentity { partition_count: count, ..identity };
     registry::register(&mut connection, &first, &starts).await?;
-    Ok(say(&format!("the topic is registered; its first records are spread over {count} partitions"))?)
+    say(&format!("the topic is registered; its first records are spread over {count} partitions"))?;
+    // Where the tables are built again, a later count may be in use, and may have been told.
+    let topic = topic::require(&mut connection, &first).await?;
+    tell(kafka, move |announcer| announcer.uphold(topic.placement(count), false).map(|_is_news| ())).await
 }
 
 #[cfg(test)]

@@ -134,7 +134,7 @@ pub fn admin(kafka: &KafkaConfig) -> KafkaResult<AdminClient<DefaultClientContex
     config(kafka).create()
 }
 
-/// The producer of `dead-letters replay`.
+/// The producer of what a person replays, and of placements.
 pub fn producer<C: ProducerContext>(
     kafka: &KafkaConfig,
     delivery_deadline: Duration,

@@ -1,5 +1,5 @@
-//! The producer of `dead-letters replay`, and of nothing else: a running processor cannot write to the
-//! topic. One record at a time, each waited for, so that letters keep their order whatever fails.
+//! The producer of `dead-letters replay`, and of [`super::placement`]: a running processor writes nothing to the topic of
+//! messages. One record at a time, each waited for, so that letters keep their order whatever fails.
 
 use std::{
     sync::mpsc::{SyncSender, sync_channel},
@@ -51,7 +51,7 @@ pub struct Outgoing<'a> {
     pub headers: &'a [(String, Option<Vec<u8>>)],
 }
 
-/// Writes records to the topic.
+/// Writes records to a topic.
 pub struct Producer {
     producer: BaseProducer<Reports>,
     topic: String,
@@ -59,9 +59,9 @@ pub struct Producer {
 
 impl Producer {
     /// A producer with settings of its own; connects by itself.
-    pub fn new(kafka: &KafkaConfig) -> KafkaResult<Self> {
+    pub fn new(kafka: &KafkaConfig, topic: &str) -> KafkaResult<Self> {
         let producer = client::producer(kafka, DELIVERY_DEADLINE, Reports)?;
-        Ok(Self { producer, topic: kafka.topic.clone() })
+        Ok(Self { producer, topic: topic.to_owned() })
     }
 
     /// Writes a record and waits for the brokers. Blocks.

@@ -2,7 +2,7 @@
 //! partitions, and each partition that the topic gets later when it is first assigned; a partition that
 //! has lost its row, or another topic of the same name, is a stop and never a fresh start (R8, R10).
 
-use schemas::{Partition, PartitionCount};
+use schemas::{Partition, PartitionCount, Placement};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
@@ -35,6 +35,11 @@ impl Topic {
     /// Its partitions, whether keys belong to them or not.
     pub fn partitions(&self) -> Vec<Partition> {
         (0..self.known_partitions).map(Partition).collect()
+    }
+
+    /// What ingest APIs are told of it while this count is in force.
+    pub fn placement(&self, partition_count: PartitionCount) -> Placement {
+        Placement { topic_ref: self.topic_ref.0, topic_id: self.topic_id, partition_count }
     }
 }
 

@@ -63,7 +63,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka)?)) };
+    let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
     let mut replayer =
         Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
     for place in &args.places {
