@@ -54,30 +54,37 @@ pub fn listen(
     before: Option<&Heard>,
 ) -> Result<Heard, KafkaError> {
     let (topic, deadline) = (placement::topic_of(&kafka.topic), Instant::now() + DEADLINE);
-    let heard = match (publisher.log_of(&topic, DEADLINE), before) {
-        (Ok((_, end)), Some(Heard::Placement(said, at))) if *at == end => Ok(Some((*said, end))),
-        (Ok((start, end)), _) => {
-            read(kafka, &topic, (start, end), deadline).map(|said| said.map(|said| (said, end)))
+    let is_forbidden =
+        |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+    let forbidden = || Heard::Nothing(format!("the brokers do not let this user read a topic {topic}"));
+    let (start, end) = match publisher.log_of(&topic, DEADLINE) {
+        Ok(log) => log,
+        Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
+            return Ok(Heard::Nothing(format!("there is no topic {topic}")));
         }
-        (Err(error), _) => Err(error),
+        Err(error) if is_forbidden(&error) => return Ok(forbidden()),
+        Err(error) => return Err(error),
     };
-    match heard {
-        Ok(Some((said, end))) => Ok(Heard::Placement(said, end)),
+    if let Some(Heard::Placement(said, at)) = before
+        && *at == end
+    {
+        return Ok(Heard::Placement(*said, end));
+    }
+    match read(kafka, &topic, (start, end), deadline) {
+        Ok(Some(said)) => Ok(Heard::Placement(said, end)),
         Ok(None) => Ok(Heard::Nothing(format!("the topic {topic} is empty"))),
-        Err(error) => match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                Ok(Heard::Nothing(format!("there is no topic {topic}")))
-            }
-            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => {
-                Ok(Heard::Nothing(format!("the brokers do not let this user read a topic {topic}")))
-            }
-            _ => Err(error),
-        },
+        Err(error) if is_forbidden(&error) => Ok(forbidden()),
+        Err(error) => Err(error),
     }
 }
 
 /// The placement that is in force, of all between the ends of the log.
-fn read(kafka: &KafkaConfig, topic: &str, (start, end): (i64, i64)) -> Result<Option<Placement>, KafkaError> {
+fn read(
+    kafka: &KafkaConfig,
+    topic: &str,
+    (start, end): (i64, i64),
+    deadline: Instant,
+) -> Result<Option<Placement>, KafkaError> {
     if start >= end {
         return Ok(None);
     }

@@ -265,10 +265,13 @@ impl KafkaPublisher {
     /// # Errors
     /// The brokers did not answer, or there is no such topic.
     pub fn log_of(&self, name: &str, timeout: Duration) -> Result<(i64, i64), KafkaError> {
-        // Answered at once where there is no such topic; the other question would be asked again and again.
+        // Only this question's answer says that there is no such topic.
         let asked = Instant::now();
         self.partitions_of(name, timeout)?;
-        self.admin.inner().fetch_watermarks(name, 0, timeout.saturating_sub(asked.elapsed()))
+        let log = self.admin.inner().fetch_watermarks(name, 0, timeout.saturating_sub(asked.elapsed()));
+        log.map_err(|error| {
+            KafkaError::OffsetFetch(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown))
+        })
     }
 
     fn partitions_of(&self, name: &str, timeout: Duration) -> Result<usize, KafkaError> {
