@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 use crate::{
     consume::{
         lane::{AttemptClock, Lane, LaneConfig},
-        placement,
+        placement::Keeper,
         rounds::AuditConfig,
         supervisor::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
@@ -87,16 +87,16 @@ impl Application {
                 registered = prepare(&config, &inspector) => registered?,
                 () = &mut shutdown => break Ok(()),
             };
-            let told = placement::keep(
-                config.database.clone(),
-                (registered.topic, config.kafka.topic.clone()),
-                Arc::clone(&announcer),
-                config.audit.every,
-            );
-            let told = service_kit::spawn("placement", told);
+            let keeper = Keeper {
+                database: config.database.clone(),
+                inspector: Arc::clone(&inspector),
+                registered: registered.clone(),
+                announcer: Arc::clone(&announcer),
+            };
+            let keeper = service_kit::spawn("placement", keeper.run(config.audit.every));
             let parts = Parts { registered, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
             let ended = work(&config, parts, &instruments, shutdown.as_mut()).await;
-            told.abort();
+            keeper.abort();
             match ended {
                 Ok(End::Stopped) => break Ok(()),
                 Ok(End::Rebuild(cause)) => {
