@@ -37,10 +37,18 @@ pub const QUARANTINE_SETTINGS: [(&str, &str); 4] = [
     ("max.message.bytes", "2097152"),
 ];
 
-/// Makes both topics.
+/// The topic in which processors tell ingest APIs over how many partitions keys are spread.
+pub const PLACEMENT: &str = "telex.messages.placement";
+/// One word is above all others, so one partition holds them all.
+pub const PLACEMENT_PARTITIONS: i32 = 1;
+/// Its settings: no word is ever removed, and one that was said before is not kept twice for longer than a day.
+pub const PLACEMENT_SETTINGS: [(&str, &str); 2] = [("cleanup.policy", "compact"), ("segment.ms", "86400000")];
+
+/// Makes the topics.
 pub fn create_topics(kafka: &Kafka) -> Result<()> {
     kafka.create_topic(TOPIC, PARTITIONS, &TOPIC_SETTINGS)?;
-    kafka.create_topic(QUARANTINE, QUARANTINE_PARTITIONS, &QUARANTINE_SETTINGS)
+    kafka.create_topic(QUARANTINE, QUARANTINE_PARTITIONS, &QUARANTINE_SETTINGS)?;
+    kafka.create_topic(PLACEMENT, PLACEMENT_PARTITIONS, &PLACEMENT_SETTINGS)
 }
 
 const READY_WITHIN: Duration = Duration::from_secs(60);

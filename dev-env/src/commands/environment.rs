@@ -11,7 +11,7 @@ use crate::kafka::{self, Kafka};
 use crate::leftovers;
 use crate::ports::Port;
 use crate::postgres::{self, DATABASE, Postgres};
-use crate::programs::{PARTITIONS, Programs, QUARANTINE, Running, TOPIC, create_topics};
+use crate::programs::{PARTITIONS, PLACEMENT, Programs, QUARANTINE, Running, TOPIC, create_topics};
 use crate::workspace::Workspace;
 
 /// A complete Telex. Dropping it kills all of it.
@@ -49,7 +49,7 @@ impl Environment {
             database_url: postgres.database_url(DATABASE),
             topic: TOPIC.to_owned(),
         };
-        step(&format!("topics {TOPIC} with {PARTITIONS} partitions, {QUARANTINE}"), || {
+        step(&format!("topics {TOPIC} with {PARTITIONS} partitions, {QUARANTINE}, {PLACEMENT}"), || {
             create_topics(&kafka)
         })?;
         step("tables", || programs.require_processor(&["migrate"]))?;

@@ -144,7 +144,7 @@ impl Services {
         Ok(Self { installation, directory, kafka, postgres })
     }
 
-    /// Telex's programs on these servers; both topics are made.
+    /// Telex's programs on these servers; the topics are made.
     pub fn programs(&self, workspace: &Workspace) -> Result<Programs> {
         let binaries = build::programs(workspace)?;
         create_topics(&self.kafka)?;

@@ -11,7 +11,10 @@ use dev_env::{
     install::Installation,
     kafka::{self, Kafka, admin},
     ports::Port,
-    programs::{PARTITIONS, Programs, QUARANTINE_PARTITIONS, QUARANTINE_SETTINGS, Running, TOPIC_SETTINGS},
+    programs::{
+        PARTITIONS, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, Programs, QUARANTINE_PARTITIONS,
+        QUARANTINE_SETTINGS, Running, TOPIC_SETTINGS, get,
+    },
     workspace::Workspace,
 };
 use rdkafka::{
@@ -20,15 +23,19 @@ use rdkafka::{
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
     message::Headers as _,
+    producer::{BaseProducer, BaseRecord, Producer as _},
 };
+use schemas::{PartitionCount, Placement, placement};
 use serde_json::{Value, json};
 
 use crate::client::block_on;
 
 pub struct Api {
     pub running: Running,
+    programs: Programs,
     kafka: String,
     topic: String,
+    /// That of the program is the first.
     directories: Vec<PathBuf>,
 }
 
@@ -76,7 +83,31 @@ impl Api {
         };
         let mut running = programs.ingest_api(&directory, "ingest-api", Port::Free, more).unwrap();
         running.wait_until_ready().unwrap();
-        Self { running, kafka, topic, directories: vec![directory] }
+        Self { running, programs, kafka, topic, directories: vec![directory] }
+    }
+
+    /// Starts the program again, on another port. It answers, and need not be ready.
+    pub fn start_again(&mut self) {
+        self.running = self.programs.ingest_api(&self.directories[0], "again", Port::Free, &[]).unwrap();
+        let started = Instant::now();
+        while get(self.running.admin, "/livez").is_none_or(|(status, _)| status != 200) {
+            assert!(started.elapsed() < Duration::from_secs(30), "it does not answer");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Says what processors say: over how many partitions they spread keys.
+    pub fn tell(&self, partition_count: i32) {
+        let topic = placement::topic_of(&self.topic);
+        let broker = self.kafka.parse().unwrap();
+        admin::create_topic(broker, &topic, PLACEMENT_PARTITIONS, &PLACEMENT_SETTINGS).unwrap();
+        let partition_count = PartitionCount::new(partition_count).unwrap();
+        let said = Placement { topic_ref: 1, topic_id: uuid::Uuid::nil(), partition_count };
+        let (key, value) = (said.key(), said.encode());
+        let record = BaseRecord::to(&topic).partition(0).key(&key).payload(&value);
+        let producer: BaseProducer = self.client().create().unwrap();
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+        producer.flush(Duration::from_secs(20)).unwrap();
     }
 
     /// A topic for what can never be a message, and the setting that names it.

@@ -1,4 +1,5 @@
-//! An ingest API whose Kafka goes away keeps its place behind a proxy: it answers 503 itself, and says so in a gauge.
+//! An ingest API whose Kafka goes away keeps its place behind a proxy: it answers 503 itself, and says so in a gauge. One
+//! that has not met its Kafka yet takes nothing.
 
 use std::time::{Duration, Instant};
 
@@ -38,4 +39,27 @@ fn while_kafka_is_away_it_stays_ready_and_answers_503_itself() {
     kafka.start_again().unwrap();
     wait_for("1");
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 200);
+}
+
+#[test]
+fn one_that_starts_while_kafka_is_away_takes_no_message_before_it_knows_over_how_many_partitions_keys_are_spread()
+ {
+    let (mut api, mut kafka) = Api::with_own_kafka(&[]);
+    api.tell(12);
+    api.running.stop().unwrap();
+    kafka.kill();
+    api.start_again();
+    let asked = Instant::now();
+    let (status, problem) = api.post_json("/v1/messages", &message("readiness", "1"));
+    assert_eq!((status, &problem["code"]), (503, &"kafka_unavailable".into()));
+    assert!(asked.elapsed() < Duration::from_secs(5), "it is refused at once, and does not wait for Kafka");
+    assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 503);
+
+    kafka.start_again().unwrap();
+    let since = Instant::now();
+    while get(api.running.admin, "/readyz").unwrap().0 != 200 {
+        assert!(since.elapsed() < NOTICED_WITHIN, "{}", api.running.server.log_text());
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(api.post_json("/v1/messages", &message("readiness", "2")).0, 202);
 }

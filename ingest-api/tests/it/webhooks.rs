@@ -83,14 +83,20 @@ fn quiet_moment() -> String {
     format!("--since={}", Timestamp::from_micros(i64::try_from(micros).unwrap()).unwrap())
 }
 
-/// The command's output; it has to succeed.
-fn replay(api: &Api, files: &Files, quarantine: &str, more: &[&str]) -> String {
+/// Whether the command succeeds, and what it says on either stream.
+fn try_replay(api: &Api, files: &Files, quarantine: &str, more: &[&str]) -> (bool, String, String) {
     let mut command = Command::new(api.binary("ingest-api"));
     command.args(["hooks", "replay", "--hook=provider", &files.producers(), quarantine]).args(more);
     let output = command.args(api.kafka_arguments()).output().unwrap();
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    text(&output.stdout)
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// The command's output; it has to succeed.
+fn replay(api: &Api, files: &Files, quarantine: &str, more: &[&str]) -> String {
+    let (is_done, told, complaint) = try_replay(api, files, quarantine, more);
+    assert!(is_done, "{complaint}");
+    told
 }
 
 #[test]
@@ -151,4 +157,18 @@ fn without_the_topic_of_the_quarantine_nothing_is_answered_as_kept() {
         "--message-timeout-ms=6000",
     ]);
     assert_eq!(post(&api, BODY).0, 503, "the provider tries again");
+}
+
+#[test]
+fn a_replay_writes_nothing_where_keys_are_spread_over_another_number_of_partitions() {
+    let files = Files::new();
+    let (_, setting) = Api::quarantine_topic();
+    let api = Api::with(&[&files.producers(), &setting]);
+    assert_eq!(post(&api, BODY), (200, String::new()));
+    files.describe(&format!("{DESCRIPTION}{MENDED}"));
+    api.tell(24);
+    let (is_done, told, complaint) = try_replay(&api, &files, &setting, &[]);
+    assert!(!is_done, "{told}");
+    assert!(complaint.contains("spread keys over 24 partitions"), "{complaint}");
+    assert_eq!(api.topic().len(), 1);
 }

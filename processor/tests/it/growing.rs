@@ -108,7 +108,8 @@ fn a_topic_grows_from_12_to_24_partitions_at_2000_messages_a_second() {
 
 #[test]
 fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
-    let mut telex = Telex::new();
+    // Where it is told the count, it does not start.
+    let mut telex = Telex::without_placement();
     let early = api_with(&mut telex, 12);
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();
@@ -138,7 +139,8 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
 #[test]
 fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is_replayed_to_the_partition_in_force()
  {
-    let mut telex = Telex::new();
+    // Where it is told the count, it ends.
+    let mut telex = Telex::without_placement();
     let forgotten = api_with(&mut telex, 12);
     let mut processor = telex.processor();
     processor.wait_until_ready().unwrap();

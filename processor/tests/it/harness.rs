@@ -14,7 +14,7 @@ use dev_env::{
     ports::Port,
     postgres::{self, DATABASE, Postgres},
     process::{Server, Spec},
-    programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    programs::{PARTITIONS, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, Programs, Running, TOPIC_SETTINGS},
     workspace::Workspace,
 };
 use nix::sys::signal::Signal;
@@ -46,6 +46,13 @@ pub struct OwnServers {
 impl Telex {
     /// On the servers that all tests share.
     pub fn new() -> Self {
+        let telex = Self::without_placement();
+        telex.make_placement();
+        telex
+    }
+
+    /// As an installation was before processors told ingest APIs anything: without the topic for it.
+    pub fn without_placement() -> Self {
         let kafka = variable("TELEX_TEST_KAFKA");
         let database_url = variable("TELEX_TEST_DATABASE_URL");
         let name = format!("telex_test_{}", uuid::Uuid::from_u128(random()).simple());
@@ -71,6 +78,7 @@ impl Telex {
         let postgres = Postgres::start(&installation, postgres::Options::on_free_port(&directory)).unwrap();
         kafka.create_topic(&name, PARTITIONS, &TOPIC_SETTINGS).unwrap();
         let telex = Self::on(kafka.bootstrap(), postgres.database_url(DATABASE), name);
+        telex.make_placement();
         (telex, OwnServers { kafka, postgres })
     }
 
@@ -79,6 +87,13 @@ impl Telex {
         let programs = Programs { binaries, kafka, database_url, topic: name.clone() };
         programs.require_processor(&["migrate"]).unwrap();
         Self { programs, directory: directory(&name), name, started: 0 }
+    }
+
+    /// Makes the topic in which processors tell ingest APIs over how many partitions keys are spread.
+    pub fn make_placement(&self) {
+        let topic = schemas::placement::topic_of(&self.programs.topic);
+        let broker = self.programs.kafka.parse().unwrap();
+        admin::create_topic(broker, &topic, PLACEMENT_PARTITIONS, &PLACEMENT_SETTINGS).unwrap();
     }
 
     pub fn ingest_api(&mut self) -> Running {

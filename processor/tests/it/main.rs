@@ -24,6 +24,7 @@ mod leaderless;
 mod less;
 mod memory;
 mod outage;
+mod placement;
 mod poison;
 mod pooler;
 mod progress;
