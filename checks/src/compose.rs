@@ -86,11 +86,12 @@ pub const FILES: [&str; 5] = [
 ];
 
 /// What starts where no profile is named.
-const SERVICES: [&str; 10] = [
+const SERVICES: [&str; 11] = [
     "grafana",
     "ingest-api",
     "kafka",
     "migrate",
+    "placement",
     "postgres",
     "processor-1",
     "processor-2",
@@ -150,6 +151,9 @@ pub const MISTAKES: &[Mistake] = &[
     (FILES[0], "INGEST_TOPIC: telex.messages", "INGEST_TOPIC: messages", "topic"),
     (FILES[0], "LogAppendTime", "CreateTime", "topic"),
     (FILES[0], "max.message.bytes=2097152", "max.message.bytes=1048588", "topic"),
+    (FILES[0], "cleanup.policy=compact", "cleanup.policy=delete", "topic"),
+    (FILES[0], "--topic=telex.messages.placement", "--topic=telex.placement", "topic"),
+    (FILES[0], "--partitions=1\n", "--partitions=3\n", "topic"),
     (FILES[0], "QUARANTINE_TOPIC: telex.quarantine", "QUARANTINE_TOPIC: quarantine", "topic"),
     (FILES[0], "PROCESSOR_KAFKA_BROKERS: kafka:19092", "PROCESSOR_KAFKA_BROKERS: kafka:29092", "addresses"),
     (FILES[0], "http://ingest-api:8080", "http://ingest-api:80", "addresses"),

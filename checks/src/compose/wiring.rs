@@ -37,11 +37,14 @@ pub fn dependencies(findings: &mut Findings, services: &[Service<'_>]) {
     for (name, other) in [
         ("topic", "kafka"),
         ("quarantine", "kafka"),
+        ("placement", "kafka"),
         ("migrate", "postgres"),
         ("ingest-api", "topic"),
         ("ingest-api", "quarantine"),
+        ("ingest-api", "placement"),
         ("processor-1", "migrate"),
         ("processor-1", "topic"),
+        ("processor-1", "placement"),
     ] {
         findings.require(needs(name, other), "depends", name, format!("does not wait for {other}"));
     }
@@ -141,8 +144,11 @@ pub fn mounts(findings: &mut Findings, compose: &Value, services: &[Service<'_>]
 /// The topics that are made are those that are written and read; that of messages has the partitions over which keys
 /// are spread.
 pub fn topics(findings: &mut Findings, services: &[Service<'_>]) {
-    let makers: [(&str, &[(&str, &str)]); 2] =
-        [("topic", &programs::TOPIC_SETTINGS), ("quarantine", &programs::QUARANTINE_SETTINGS)];
+    let makers: [(&str, &[(&str, &str)]); 3] = [
+        ("topic", &programs::TOPIC_SETTINGS),
+        ("quarantine", &programs::QUARANTINE_SETTINGS),
+        ("placement", &programs::PLACEMENT_SETTINGS),
+    ];
     let of = |maker: &str| {
         let maker = services.iter().find(|it| it.name == maker);
         maker.map(|it| resolved_all(it.value.texts("/command"))).unwrap_or_default()
@@ -156,6 +162,14 @@ pub fn topics(findings: &mut Findings, services: &[Service<'_>]) {
             let is_set = of(maker).contains(&format!("--config={name}={value}"));
             findings.require(is_set, "topic", maker, format!("{name} must be {value}"));
         }
+    }
+    // Derived from the other's name by the programs: no variable of theirs can be wrong.
+    for (name, value) in [
+        ("topic", programs::PLACEMENT.to_owned()),
+        ("partitions", programs::PLACEMENT_PARTITIONS.to_string()),
+    ] {
+        let problem = format!("{name} must be {value}");
+        findings.require(argument("placement", name) == value, "topic", "placement", problem);
     }
     for service in services.iter().filter(|it| it.image.is_some()) {
         let variables: BTreeMap<_, _> = service.invocation().variables.into_iter().collect();

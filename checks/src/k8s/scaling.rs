@@ -1,6 +1,8 @@
 //! Partitions, pods, and who may do what with the topic.
 
-use dev_env::programs::{QUARANTINE, QUARANTINE_SETTINGS, TOPIC};
+use dev_env::programs::{
+    PLACEMENT, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, QUARANTINE, QUARANTINE_SETTINGS, TOPIC,
+};
 use serde_json::Value;
 
 use super::objects::{Objects, place};
@@ -64,7 +66,7 @@ pub fn lag(findings: &mut Findings, objects: &Objects) {
 }
 
 /// The topics are those that the programs use: that of messages with the settings that `processor run` asks for, the
-/// quarantine with those that it is made with everywhere.
+/// others with those that they are made with everywhere.
 pub fn topics(findings: &mut Findings, objects: &Objects, is_production: bool) {
     for (name, workload, setting) in [
         (TOPIC, "ingest-api", "INGEST_TOPIC"),
@@ -77,14 +79,25 @@ pub fn topics(findings: &mut Findings, objects: &Objects, is_production: bool) {
         let used = variable(objects, workload, setting);
         findings.require(used == name, "topic", workload, format!("uses {used}, the topic is {name}"));
     }
-    for name in [TOPIC, QUARANTINE] {
-        topic(findings, objects.get("KafkaTopic", name), is_production);
+    for name in [TOPIC, QUARANTINE, PLACEMENT] {
+        let found = objects.get("KafkaTopic", name);
+        if name != PLACEMENT {
+            holds_messages(findings, found);
+        }
+        if is_production {
+            is_kept(findings, found);
+        }
     }
-    let quarantine = objects.get("KafkaTopic", QUARANTINE);
-    for (name, value) in QUARANTINE_SETTINGS {
-        let is_set = setting(quarantine, name) == value;
-        findings.require(is_set, "topic", &place(quarantine), format!("{name} must be {value}"));
+    for (topic, settings) in [(QUARANTINE, &QUARANTINE_SETTINGS[..]), (PLACEMENT, &PLACEMENT_SETTINGS[..])] {
+        let found = objects.get("KafkaTopic", topic);
+        for (name, value) in settings {
+            let is_set = setting(found, name) == *value;
+            findings.require(is_set, "topic", topic, format!("{name} must be {value}"));
+        }
     }
+    let partitions = objects.get("KafkaTopic", PLACEMENT).number("/spec/partitions");
+    let is_one = partitions == Some(PLACEMENT_PARTITIONS.into());
+    findings.require(is_one, "topic", PLACEMENT, "has not exactly one partition");
     let by_size = setting(objects.get("KafkaTopic", TOPIC), "retention.bytes");
     findings.require(by_size == "-1", "topic", TOPIC, "retention.bytes must be -1");
 }
@@ -94,19 +107,27 @@ fn setting(topic: &Value, name: &str) -> String {
     config.and_then(|it| it.get(name)).map(|it| it.text("")).unwrap_or_default()
 }
 
-fn topic(findings: &mut Findings, topic: &Value, is_production: bool) {
+fn number(topic: &Value, name: &str) -> i64 {
+    setting(topic, name).parse().unwrap_or(0)
+}
+
+/// What is sent is kept for a while, in the order in which it came.
+fn holds_messages(findings: &mut Findings, topic: &Value) {
     let value = |name: &str| setting(topic, name);
-    let number = |name: &str| value(name).parse::<i64>().unwrap_or(0);
     let mut require = |holds: bool, problem: &str| findings.require(holds, "topic", &place(topic), problem);
     require(value("cleanup.policy") == "delete", "cleanup.policy must be delete");
     let problem = "message.timestamp.type must be LogAppendTime";
     require(value("message.timestamp.type") == "LogAppendTime", problem);
-    require(number("retention.ms") >= WEEK_MS, "retention.ms must be a week at least");
-    if is_production {
-        require(number("min.insync.replicas") >= 2, "min.insync.replicas must be 2 at least");
-        require(value("unclean.leader.election.enable") == "false", "unclean elections must be off");
-        require(topic.number("/spec/replicas").is_some_and(|it| it >= 3), "replicas must be 3 at least");
-    }
+    require(number(topic, "retention.ms") >= WEEK_MS, "retention.ms must be a week at least");
+}
+
+/// No machine alone can lose it.
+fn is_kept(findings: &mut Findings, topic: &Value) {
+    let mut require = |holds: bool, problem: &str| findings.require(holds, "topic", &place(topic), problem);
+    require(number(topic, "min.insync.replicas") >= 2, "min.insync.replicas must be 2 at least");
+    let problem = "unclean elections must be off";
+    require(setting(topic, "unclean.leader.election.enable") == "false", problem);
+    require(topic.number("/spec/replicas").is_some_and(|it| it >= 3), "replicas must be 3 at least");
 }
 
 /// What a user of Kafka may do with a resource, and with a topic has to be able to.
@@ -114,7 +135,10 @@ fn allowed(user: &str, kind: &str, name: &str) -> &'static [&'static str] {
     match (user, kind, name) {
         ("telex-ingest-api", "topic", TOPIC | QUARANTINE) => &["Describe", "DescribeConfigs", "Write"],
         ("telex-processor", "topic", TOPIC) => &["Describe", "DescribeConfigs", "Read"],
-        ("telex-processor" | "telex-operator" | "telex-data", "group", _) => &["Read"],
+        ("telex-ingest-api", "topic", PLACEMENT) => &["Describe", "Read"],
+        ("telex-processor", "topic", PLACEMENT) => &["Describe", "Write"],
+        ("telex-operator", "topic", PLACEMENT) => &["Describe", "Read", "Write"],
+        ("telex-ingest-api" | "telex-processor" | "telex-operator" | "telex-data", "group", _) => &["Read"],
         ("telex-operator", "topic", TOPIC) => &["Alter", "Describe", "DescribeConfigs", "Read", "Write"],
         ("telex-operator", "topic", QUARANTINE) => &["Describe", "Read"],
         ("telex-data", "topic", TOPIC) => &["Describe", "Read"],
@@ -141,7 +165,7 @@ pub fn rights(findings: &mut Findings, objects: &Objects) {
                 held.push((resource.clone(), operation));
             }
         }
-        for topic in [TOPIC, QUARANTINE] {
+        for topic in [TOPIC, QUARANTINE, PLACEMENT] {
             for operation in allowed(&name, "topic", topic) {
                 let has = held.contains(&(topic.to_owned(), (*operation).to_owned()));
                 findings.require(has, "acl", &place(user), format!("may not {operation} the topic {topic}"));
