@@ -87,8 +87,7 @@ pub struct KafkaConfig {
     /// The topic of items that hooks could not make into messages.
     #[arg(long, env = "INGEST_QUARANTINE_TOPIC", default_value = "telex.quarantine")]
     pub quarantine_topic: String,
-    /// Number of partitions over which keys are spread. It must be the number that the processors have
-    /// registered.
+    /// Number of partitions over which keys are spread. If the processors say another one, the ingest API ends.
     #[arg(long, env = "INGEST_PARTITION_COUNT")]
     pub partition_count: PartitionCount,
     /// How long the Kafka client tries to deliver a record, in milliseconds.
