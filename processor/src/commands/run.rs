@@ -43,7 +43,8 @@ pub struct Args {
     watchdog: WatchdogConfig,
     #[command(flatten)]
     spans: SpanConfig,
-    /// Seconds between two audits of the topic's settings, and between two looks whether the ingest APIs have been told over how many partitions keys are spread.
+    /// Seconds between two audits of the topic's settings, and between two looks whether the ingest APIs have been told
+    /// over how many partitions keys are spread.
     #[arg(long, env = "PROCESSOR_TOPIC_AUDIT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     topic_audit_seconds: u64,
 }
