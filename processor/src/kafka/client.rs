@@ -40,6 +40,15 @@ pub struct KafkaConfig {
     pub topic: String,
 }
 
+impl KafkaConfig {
+    /// Whom the brokers take us for, for people: a name is known where there is a password.
+    pub fn user(&self) -> String {
+        let mut settings = self.connection.iter().flat_map(KafkaSettings::iter);
+        let named = settings.find(|(name, _)| *name == "sasl.username");
+        named.map_or_else(|| "this user of Kafka".to_owned(), |(_, user)| format!("the user {user} of Kafka"))
+    }
+}
+
 /// How the members of the consumer group agree on who reads what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum GroupProtocol {
