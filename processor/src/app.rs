@@ -17,6 +17,7 @@ use crate::{
     consume::{
         lane::{AttemptClock, Lane, LaneConfig},
         placement::Keeper,
+        proved,
         rounds::AuditConfig,
         supervisor::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
@@ -153,11 +154,17 @@ async fn work(
     let poller = Poller::new(consumer, topic, orders_rx, reports, outlets, instruments.clone());
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
+    let proofs = service_kit::spawn(
+        "proofs",
+        proved::watch(config.database.clone(), registered.topic.topic_ref, Arc::clone(&instruments.metrics)),
+    );
     let taker =
         Taker { database: config.database.clone(), inspector, registered: Arc::new(registered), owner };
     let poller = PollerHandle { orders, thread };
     let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments.clone());
-    Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
+    let end = supervisor.run(reports_rx, lane_reports_rx, shutdown).await;
+    proofs.abort();
+    Ok(end?)
 }
 
 /// A broker may name the defaults as the settings of a topic that was just created: they are believed unsafe only
