@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     consume::{
+        authorities,
         lane::{AttemptClock, Lane, LaneConfig},
         placement::Keeper,
         proved,
@@ -81,6 +82,9 @@ impl Application {
         let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
         let announcer = Arc::new(Announcer::new(&config.kafka));
+        let metrics = Arc::clone(&instruments.metrics);
+        let trusted = authorities::watch(config.kafka.clone(), config.database.clone(), metrics);
+        let trusted = service_kit::spawn("authorities", trusted);
         let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);
         let result = loop {
@@ -109,6 +113,7 @@ impl Application {
                 Err(error) => break Err(error),
             }
         };
+        trusted.abort();
         admin.abort();
         result
     }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use dev_env::{kafka::Secure, ports::Port, programs::get};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::harness::{OwnServers, Telex, keep, message, wait_for};
+use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
 
 const USER: &str = "telex";
 const PASSWORD: &str = "correct-horse-battery-staple";
@@ -68,6 +68,8 @@ fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_o
     telex.programs.require_processor(&["prove", "--json", &right]).unwrap();
     assert_eq!(telex.messages(), 1);
     assert!(processor.server.is_running());
+    let ends = metric(&processor, "processor_authority_expiration_timestamp_seconds{server=\"kafka\"}");
+    assert!(ends.is_some_and(|at| at > 4_000_000_000), "rcgen's certificates end in the year 4096: {ends:?}");
 
     let stranger = self::authority();
     for (name, options, said) in [

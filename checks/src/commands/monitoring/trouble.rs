@@ -16,8 +16,9 @@ use dev_env::programs::{Running, TOPIC, post};
 
 /// Series that none of this brings about, and what would. Expressions with them are checked against the documents
 /// and, if they are alerts, by promtool alone.
-pub const RARE: [(&str, &str); 6] = [
+pub const RARE: [(&str, &str); 7] = [
     ("processor_proof_verdict", "a proof that is not clean"),
+    ("processor_authority_expiration_timestamp_seconds", "servers that are reached over TLS"),
     ("processor_partition_waiting", "a partition has no leader"),
     ("processor_differences_total", "the database moves back"),
     ("processor_ambiguous_commits_total", "the answer to a COMMIT is lost"),
