@@ -2,7 +2,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use dev_env::{kafka::Secure, ports::Port, programs::get};
+use dev_env::{
+    kafka::{
+        Secure,
+        admin::{self, Operation},
+    },
+    ports::Port,
+    programs::get,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
@@ -94,4 +101,37 @@ fn a_broker_whose_certificate_names_another_host_is_not_trusted() {
         api.server.log_text().contains("certificate verify failed")
     });
     assert_eq!(get(api.admin, "/readyz").map(|(status, _)| status), Some(503));
+}
+
+#[test]
+fn a_right_on_the_topic_that_is_missing_is_named_by_the_dry_run_as_by_the_command() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let run = |command: &[&str], mode: &str| {
+        telex.programs.run_processor(&[command, &[mode, right.as_str()]].concat()).unwrap()
+    };
+    let allow = |operations: &[Operation]| {
+        admin::allow(servers.kafka.address(), USER, &telex.programs.topic, operations).unwrap();
+    };
+    // As the processor's own user.
+    allow(&[Operation::Read, Operation::Describe, Operation::DescribeConfigs]);
+    assert!(run(&["partitions", "register", "--count=12"], "--yes").status.success());
+
+    let grow = ["partitions", "grow", "--to=24"];
+    let replay = ["dead-letters", "replay", "--reason=wrong_partition"];
+    for (command, lacks) in [(&grow[..], "Alter"), (&replay[..], "Write")] {
+        let expected =
+            format!("the user {USER} of Kafka lacks {lacks} on topic {}; nothing was", telex.programs.topic);
+        for mode in ["--dry-run", "--yes"] {
+            let output = run(command, mode);
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(!output.status.success() && said.matches(&expected).count() == 1, "{mode}: {said}");
+        }
+    }
+    allow(&[Operation::Alter, Operation::Write]);
+    wait_for("the rights", Duration::from_secs(30), || {
+        [&grow[..], &replay[..]].into_iter().all(|command| run(command, "--dry-run").status.success())
+    });
+    assert_eq!(telex.number("select coalesce(known_partitions, 0)::bigint from topics"), 0);
 }
