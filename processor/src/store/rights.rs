@@ -79,6 +79,18 @@ pub const REPLAY: &Rights = &[
     ("dead_letters", &["select", "update"]),
 ];
 
+/// Of `prove --baseline`.
+pub const BASELINE: &Rights = &[
+    ("topics", &["select"]),
+    ("partition_progress", &["select"]),
+    ("placements", &["select"]),
+    ("dialog_rules", &["select"]),
+    ("dialog_rule_starts", &["select"]),
+    ("interventions", &["select"]),
+    ("proofs", &["select", "insert"]),
+    ("proved_partitions", &["select", "insert", "update", "delete"]),
+];
+
 /// Rights that a role lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lack {
@@ -110,7 +122,10 @@ pub async fn lacking(connection: &mut PgConnection, wanted: &Rights) -> Result<O
         sqlx::query!(
             r#"select current_user::text as "role!", wanted.table_name as "table!", wanted.right_name as "right!"
                from unnest($1::text[], $2::text[]) with ordinality as wanted (table_name, right_name, place)
-               where not has_any_column_privilege(wanted.table_name, wanted.right_name)
+               where not case wanted.right_name
+                             when 'delete' then has_table_privilege(wanted.table_name, 'delete')
+                             else has_any_column_privilege(wanted.table_name, wanted.right_name)
+                         end
                order by wanted.place"#,
             &tables as &[&str],
             &rights as &[&str],
@@ -130,10 +145,11 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_there_to_be_had() {
-        let all = [GROW, SWITCH, REGISTER, SET_RULES, SET_PROGRESS, RESUME, ACCEPT, REPLAY];
+        let all = [GROW, SWITCH, REGISTER, SET_RULES, SET_PROGRESS, RESUME, ACCEPT, REPLAY, BASELINE];
         for (table, rights) in all.into_iter().flatten() {
             assert!(names::tables().any(|name| name == *table), "{table}");
-            let are_known = rights.iter().all(|right| ["select", "insert", "update"].contains(right));
+            let are_known =
+                rights.iter().all(|right| ["select", "insert", "update", "delete"].contains(right));
             assert!(are_known && !rights.is_empty(), "{table}: {rights:?}");
         }
     }

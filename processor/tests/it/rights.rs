@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What commands write: a dry run leaves it as it is.
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 10] = [
     "topics",
     "partition_progress",
     "placements",
@@ -23,6 +23,8 @@ const TABLES: [&str; 8] = [
     "dialog_rules",
     "dialog_rule_starts",
     "dead_letters",
+    "proofs",
+    "proved_partitions",
 ];
 
 /// How a command begins that the documents run as an operator.
@@ -159,6 +161,8 @@ fn each_changing_command_says_which_right_is_missing_before_anything_else_and_ta
     // The first processor registers a topic, and whoever registers partitions does no more: its role may.
     ground.holds(&["partitions", "register", "--count=12"], rights::REGISTER, None);
     ground.fill();
+
+    ground.holds(&["prove", "--baseline"], rights::BASELINE, None);
 
     let rules = ["dialog-rules", "set", "--idle-gap=24h"];
     ground.holds(&rules, rights::SET_RULES, Some("INSERT on dialog_rules"));
