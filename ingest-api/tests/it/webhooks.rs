@@ -167,7 +167,7 @@ fn a_replay_writes_nothing_where_keys_are_spread_over_another_number_of_partitio
     assert_eq!(post(&api, BODY), (200, String::new()));
     files.describe(&format!("{DESCRIPTION}{MENDED}"));
     api.tell(24);
-    let (is_done, told, complaint) = try_replay(&api, &files, &setting, &[]);
+    let (is_done, told, complaint) = try_replay(&api, &files, &setting, &["--yes"]);
     assert!(!is_done, "{told}");
     assert!(complaint.contains("spread keys over 24 partitions"), "{complaint}");
     assert_eq!(api.topic().len(), 1);
