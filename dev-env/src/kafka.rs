@@ -47,7 +47,8 @@ impl Options {
     }
 }
 
-/// A listener with TLS and SASL/SCRAM-SHA-512, and the one user who may come in there.
+/// A listener with TLS and SASL/SCRAM-SHA-512, and the one user who may come in there. Rights are looked at: who comes in
+/// by the other listener has all, this one has those of [`admin::allow`] where there are any, and all where there are none.
 #[derive(Debug, Clone)]
 pub struct Secure {
     /// The broker's private key (PKCS#8) and certificate chain for 127.0.0.1, in PEM.
@@ -271,6 +272,9 @@ listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=\
 org.apache.kafka.common.security.scram.ScramLoginModule required;
 ssl.keystore.type=PEM
 ssl.keystore.location={identity}
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users=User:ANONYMOUS
+allow.everyone.if.no.acl.found=true
 ",
         identity = identity.display()
     )

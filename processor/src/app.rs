@@ -15,8 +15,10 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     consume::{
+        authorities,
         lane::{AttemptClock, Lane, LaneConfig},
         placement::Keeper,
+        proved,
         rounds::AuditConfig,
         supervisor::{End, LaneHandle, PollerHandle, Supervisor},
         takeover::Taker,
@@ -80,6 +82,9 @@ impl Application {
         let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
         let announcer = Arc::new(Announcer::new(&config.kafka));
+        let metrics = Arc::clone(&instruments.metrics);
+        let trusted = authorities::watch(config.kafka.clone(), config.database.clone(), metrics);
+        let trusted = service_kit::spawn("authorities", trusted);
         let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);
         let result = loop {
@@ -108,6 +113,7 @@ impl Application {
                 Err(error) => break Err(error),
             }
         };
+        trusted.abort();
         admin.abort();
         result
     }
@@ -153,11 +159,17 @@ async fn work(
     let poller = Poller::new(consumer, topic, orders_rx, reports, outlets, instruments.clone());
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
+    let proofs = service_kit::spawn(
+        "proofs",
+        proved::watch(config.database.clone(), registered.topic.topic_ref, Arc::clone(&instruments.metrics)),
+    );
     let taker =
         Taker { database: config.database.clone(), inspector, registered: Arc::new(registered), owner };
     let poller = PollerHandle { orders, thread };
     let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments.clone());
-    Ok(supervisor.run(reports_rx, lane_reports_rx, shutdown).await?)
+    let end = supervisor.run(reports_rx, lane_reports_rx, shutdown).await;
+    proofs.abort();
+    Ok(end?)
 }
 
 /// A broker may name the defaults as the settings of a topic that was just created: they are believed unsafe only

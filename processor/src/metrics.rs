@@ -68,6 +68,14 @@ service_kit::metrics! {
         processor_lanes_waiting_for_database: IntGauge = (),
         /// 1 if the topic's settings put records at risk.
         processor_topic_unsafe: IntGauge = (),
+        /// When the last clean proof looked at the tables, in seconds since 1970, by scope: full, since_last. Every processor reads it from the tables, once a minute.
+        processor_proof_timestamp_seconds: IntGaugeVec = &["scope"],
+        /// 1 for the newest proof, by scope and verdict: clean, differs, not_provable.
+        processor_proof_verdict: IntGaugeVec = &["scope", "verdict"],
+        /// Differences that the newest proof has found.
+        processor_proof_findings: IntGauge = (),
+        /// When the certificates end of those who may sign a server's, in seconds since 1970, by server: kafka, postgresql. As the files hold them that `ssl.ca.location` and `PGSSLROOTCERT` name.
+        processor_authority_expiration_timestamp_seconds: IntGaugeVec = &["server"],
     }
 }
 

@@ -1,8 +1,8 @@
-//! One request of Kafka's protocol, CreateTopics, spoken directly.
+//! Two requests of Kafka's protocol, CreateTopics and CreateAcls, spoken directly.
 //!
 //! Kafka's own tool takes more than a second to start its virtual machine, for a request of a
 //! hundred bytes; a client library would be the largest dependency of this package.
-//! Layout: <https://kafka.apache.org/protocol.html>, CreateTopics version 4.
+//! Layout: <https://kafka.apache.org/protocol.html>, CreateTopics version 4, CreateAcls version 1.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
-const CREATE_TOPICS: i16 = 19;
-/// The last version before the flexible encoding, so strings and arrays are plain.
-const VERSION: i16 = 4;
+/// The requests with their last versions before the flexible encoding, so strings and arrays are plain.
+const CREATE_TOPICS: (i16, i16) = (19, 4);
+const CREATE_ACLS: (i16, i16) = (30, 1);
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const CORRELATION: i32 = 1;
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -32,13 +32,50 @@ pub fn create_topic(
     error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
 }
 
-fn request(name: &str, partitions: i32, configuration: &[(&str, &str)]) -> Result<Vec<u8>> {
-    const REPLICATION_FACTOR: i16 = 1;
+/// What a user may be allowed to do with a topic, by Kafka's codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Operation {
+    Read = 3,
+    Write = 4,
+    Alter = 7,
+    Describe = 8,
+    DescribeConfigs = 10,
+}
+
+/// Allows a user something with a topic. From the first such right on, those who have none may do nothing with it.
+pub fn allow(broker: SocketAddr, user: &str, topic: &str, operations: &[Operation]) -> Result<()> {
+    const TOPIC: u8 = 2;
+    const LITERAL: u8 = 3;
+    const ALLOW: u8 = 3;
+    let mut body = begun(CREATE_ACLS)?;
+    put_length(&mut body, operations.len())?;
+    for operation in operations {
+        body.push(TOPIC);
+        put_string(&mut body, topic)?;
+        body.push(LITERAL);
+        put_string(&mut body, &format!("User:{user}"))?;
+        put_string(&mut body, "*")?;
+        body.extend([*operation as u8, ALLOW]);
+    }
+    let response = exchange(broker, &body).context("no answer from Kafka")?;
+    let error = Response(&response).refused_acl().context("Kafka's answer cannot be read")?;
+    error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to allow {user} something: {error}")))
+}
+
+/// The head of a request.
+fn begun((request, version): (i16, i16)) -> Result<Vec<u8>> {
     let mut body = Vec::new();
-    body.extend(CREATE_TOPICS.to_be_bytes());
-    body.extend(VERSION.to_be_bytes());
+    body.extend(request.to_be_bytes());
+    body.extend(version.to_be_bytes());
     body.extend(CORRELATION.to_be_bytes());
     put_string(&mut body, "telex-dev-env")?;
+    Ok(body)
+}
+
+fn request(name: &str, partitions: i32, configuration: &[(&str, &str)]) -> Result<Vec<u8>> {
+    const REPLICATION_FACTOR: i16 = 1;
+    let mut body = begun(CREATE_TOPICS)?;
     put_length(&mut body, 1)?;
     put_string(&mut body, name)?;
     body.extend(partitions.to_be_bytes());
@@ -100,6 +137,23 @@ impl Response<'_> {
         Some((code != 0 && code != TOPIC_ALREADY_EXISTS).then(|| format!("{message} (error {code})")))
     }
 
+    /// What is wrong with the first of the rights that are not given.
+    fn refused_acl(mut self) -> Option<Option<String>> {
+        let correlation = self.int()?;
+        let _throttle_time_ms = self.int()?;
+        let results = self.int()?;
+        if correlation != CORRELATION || results < 1 {
+            return None;
+        }
+        let mut refused = None;
+        for _ in 0..results {
+            let code = self.short()?;
+            let message = self.string()?.unwrap_or_default();
+            refused = refused.or_else(|| (code != 0).then(|| format!("{message} (error {code})")));
+        }
+        Some(refused)
+    }
+
     fn int(&mut self) -> Option<i32> {
         let (value, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -141,7 +195,21 @@ mod tests {
     }
 
     #[test]
+    fn the_right_that_is_not_given_is_read_with_its_reason() {
+        let mut response = Vec::new();
+        response.extend(CORRELATION.to_be_bytes());
+        response.extend(0_i32.to_be_bytes());
+        put_length(&mut response, 2).unwrap();
+        response.extend(0_i16.to_be_bytes());
+        response.extend((-1_i16).to_be_bytes());
+        response.extend(54_i16.to_be_bytes());
+        put_string(&mut response, "no authorizer").unwrap();
+        assert_eq!(Response(&response).refused_acl(), Some(Some("no authorizer (error 54)".to_owned())));
+    }
+
+    #[test]
     fn a_response_cut_short_is_no_success() {
         assert_eq!(Response(&CORRELATION.to_be_bytes()).error(), None);
+        assert_eq!(Response(&CORRELATION.to_be_bytes()).refused_acl(), None);
     }
 }

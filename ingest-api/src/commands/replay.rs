@@ -8,6 +8,7 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use hooks::Item;
 use schemas::{Envelope, ExternalClientId, Others, Quarantined, Timestamp, record};
+use service_kit::confirmation::Confirmation;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::quarantine::{self, Found};
@@ -36,9 +37,8 @@ pub struct Replay {
     /// Only what was appended to the quarantine at this time (RFC 3339) or later.
     #[arg(long)]
     since: Option<Timestamp>,
-    /// Only read and count; keep nothing.
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     kafka: KafkaConfig,
 }
@@ -73,10 +73,10 @@ impl Replay {
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
         let mut target = Target { publisher, kafka: self.kafka.clone(), waiting: Vec::new() };
-        let counts = keep(hook, items, (!self.dry_run).then_some(&mut target)).await?;
+        let counts = keep(hook, items, (!self.confirmation.is_dry_run()).then_some(&mut target)).await?;
         reader.await??;
         let Counts { kept, skipped, still_bad, foreign, of_others } = counts;
-        let verb = if self.dry_run { "would be kept" } else { "are kept" };
+        let verb = if self.confirmation.is_dry_run() { "would be kept" } else { "are kept" };
         println!("{kept} messages {verb}, {skipped} items are skipped now");
         for (reason, count) in still_bad {
             println!("{count} items still fail: {reason}");

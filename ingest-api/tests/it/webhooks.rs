@@ -112,12 +112,12 @@ fn what_was_quarantined_is_a_message_once_the_description_was_mended() {
     assert_eq!(quarantined[0].value["list"].as_array().unwrap().len(), 1);
     assert_eq!(quarantined[0].value["account"], "a1");
 
-    let unchanged = replay(&api, &files, &setting, &[]);
+    let unchanged = replay(&api, &files, &setting, &["--yes"]);
     assert!(unchanged.contains("0 messages") && unchanged.contains("still fail: no_address"), "{unchanged}");
     files.describe(&format!("{DESCRIPTION}{MENDED}"));
     assert!(replay(&api, &files, &setting, &["--dry-run"]).contains("1 messages would be kept"));
     assert_eq!(api.topic().len(), 1);
-    assert!(replay(&api, &files, &setting, &[]).contains("1 messages are kept"));
+    assert!(replay(&api, &files, &setting, &["--yes"]).contains("1 messages are kept"));
     let records = api.topic();
     let second = records.iter().find(|record| record.value["external_message_id"] == "m-2").unwrap();
     assert_eq!((records.len(), &second.value["client_address"]), (2, &serde_json::json!("id:u-7")));
@@ -142,7 +142,7 @@ fn a_replay_since_a_time_leaves_what_was_quarantined_before() {
         let told = would_keep(since);
         assert!(told.contains(&format!("{messages} messages would be kept")), "{since}: {told}");
     }
-    assert!(replay(&api, &files, &setting, &[&between]).contains("1 messages are kept"));
+    assert!(replay(&api, &files, &setting, &[&between, "--yes"]).contains("1 messages are kept"));
     let records = api.topic();
     let is_kept = |id: &str| records.iter().any(|record| record.value["external_message_id"] == id);
     assert_eq!([is_kept("m-2"), is_kept("m-4")], [false, true]);
@@ -167,7 +167,7 @@ fn a_replay_writes_nothing_where_keys_are_spread_over_another_number_of_partitio
     assert_eq!(post(&api, BODY), (200, String::new()));
     files.describe(&format!("{DESCRIPTION}{MENDED}"));
     api.tell(24);
-    let (is_done, told, complaint) = try_replay(&api, &files, &setting, &[]);
+    let (is_done, told, complaint) = try_replay(&api, &files, &setting, &["--yes"]);
     assert!(!is_done, "{told}");
     assert!(complaint.contains("spread keys over 24 partitions"), "{complaint}");
     assert_eq!(api.topic().len(), 1);

@@ -3,17 +3,16 @@
 use std::{fmt::Write as _, str::FromStr, time::Duration};
 
 use anyhow::{Context as _, bail};
+use service_kit::confirmation::Confirmation;
 
-use super::{
-    output::say,
-    topic::{self, Confirmation},
-};
+use super::{output::say, rights, topic};
 use crate::{
     domain::rules::{DialogRule, DialogRules, IdleGap},
     kafka::client::KafkaConfig,
     store::{
         Database, StoreError,
         registry::Topic,
+        rights::SET_RULES,
         rules::{self, Change},
     },
 };
@@ -121,6 +120,7 @@ async fn set(
     rules: &DialogRules,
     confirmation: Confirmation,
 ) -> anyhow::Result<()> {
+    rights::require(&mut database.writer().await?, SET_RULES).await?;
     if confirmation.is_dry_run() {
         return Ok(say(&format!("dry run, nothing is changed{}", describe(rules)))?);
     }
@@ -129,7 +129,9 @@ async fn set(
         match change(database, topic, rules).await {
             Ok(version) => break version,
             // The processors' transactions hold the rows too, and may have been first.
-            Err(error) if tries < TRIES_MAX => tracing::warn!(%error, tries, "rules not set, trying again"),
+            Err(error) if tries < TRIES_MAX && error.may_pass() => {
+                tracing::warn!(%error, tries, "rules not set, trying again")
+            }
             Err(error) => return Err(error).context("cannot set the rules"),
         }
         tries += 1;

@@ -1,4 +1,4 @@
-//! The subcommands, a file each, and what they share: [`output`] and [`topic`].
+//! The subcommands, a file each, and what they share: [`output`], [`rights`] and [`topic`].
 
 pub mod dead_letters;
 pub mod dialog_rules;
@@ -11,6 +11,7 @@ pub mod partitions;
 pub mod progress;
 pub mod prove;
 pub mod quarantine;
+pub mod rights;
 pub mod run;
 pub mod tail;
 pub mod topic;

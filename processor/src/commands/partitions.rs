@@ -7,23 +7,21 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use anyhow::{Context as _, bail, ensure};
 use rdkafka::admin::{AdminOptions, NewPartitions};
 use schemas::{Partition, PartitionCount};
-use service_kit::retry::Backoff;
+use service_kit::{confirmation::Confirmation, retry::Backoff};
 
-use super::{
-    halts::resume::Operator,
-    output::say,
-    topic::{self, Confirmation},
-};
+use super::{halts::resume::Operator, output::say, rights, topic};
 use crate::{
     domain::position::{LogRange, Offset},
     kafka::{
         client::{self, KafkaConfig, REQUEST_DEADLINE},
+        ffi::Operation,
         placement::{AnnounceError, Announcer},
         topic::{Inspector, TopicIdentity},
     },
     store::{
         Database, progress,
         registry::{self, Topic},
+        rights::{GROW, REGISTER, SWITCH},
         rules::{self, Change},
     },
 };
@@ -129,17 +127,19 @@ struct Grow<'a> {
 impl Grow<'_> {
     async fn run(&self, identity: &TopicIdentity, confirmation: Confirmation) -> anyhow::Result<()> {
         let mut connection = self.database.writer().await?;
-        require_multiple(rules::count_in_force(&mut connection, self.topic).await?, self.to)?;
         let (now, to) = (identity.partition_count, self.to);
+        let operations: &[Operation] = if now == to { &[] } else { &[Operation::Alter] };
+        rights::require_with_topic(&mut connection, self.kafka, (GROW, operations)).await?;
+        require_multiple(rules::count_in_force(&mut connection, self.topic).await?, to)?;
         ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
+        if now != to {
+            self.create(confirmation).await?;
+        }
         if confirmation.is_dry_run() {
             let known = self.topic.known_partitions;
             let sentence =
                 format!("the topic has {now} partitions, {known} are registered; both would be {to}");
             return Ok(say(&format!("dry run, nothing is changed: {sentence}; no key moves"))?);
-        }
-        if now != to {
-            self.create().await?;
         }
         let ranges = self.ranges().await?;
         let starts: Vec<(Partition, Offset)> =
@@ -149,11 +149,13 @@ impl Grow<'_> {
         Ok(say(&format!("next: stop every ingest API, then `processor partitions switch --to {to} --yes`"))?)
     }
 
-    async fn create(&self) -> anyhow::Result<()> {
+    /// In a dry run the brokers look at the request and refuse it as they would; they make nothing.
+    async fn create(&self, confirmation: Confirmation) -> anyhow::Result<()> {
         let count = usize::try_from(self.to.get())?;
         let options = AdminOptions::new()
             .request_timeout(Some(REQUEST_DEADLINE))
-            .operation_timeout(Some(REQUEST_DEADLINE));
+            .operation_timeout(Some(REQUEST_DEADLINE))
+            .validate_only(confirmation.is_dry_run());
         let partitions = NewPartitions::new(&self.kafka.topic, count);
         let answers = client::admin(self.kafka)?.create_partitions([&partitions], &options).await?;
         for answer in answers {
@@ -190,6 +192,7 @@ async fn switch(
     (confirmation, operator): (Confirmation, Operator),
 ) -> anyhow::Result<()> {
     let mut connection = database.writer().await?;
+    rights::require(&mut connection, SWITCH).await?;
     let from = rules::count_in_force(&mut connection, topic).await?;
     require_multiple(from, to)?;
     ensure!(
@@ -262,6 +265,7 @@ async fn register(
         identity.partition_count
     );
     let mut connection = database.writer().await?;
+    rights::require(&mut connection, REGISTER).await?;
     ensure!(
         registry::find(&mut connection, &identity).await? == registry::Registration::Unknown,
         "the topic is registered already"

@@ -10,10 +10,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use schemas::Partition;
-use service_kit::retry::Backoff;
+use service_kit::{confirmation::Confirmation, retry::Backoff};
 use sqlx::PgConnection;
 
-use super::{halts::resume, output::say, topic::Confirmation};
+use super::{halts::resume, output::say};
 use crate::{
     domain::{position::NextOffset, progress::Progress},
     kafka::{

@@ -5,6 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 use super::{
     halts::resume::Operator,
     output::{say, say_json},
+    rights,
 };
 use crate::{
     kafka::client::KafkaConfig,
@@ -12,7 +13,7 @@ use crate::{
         self, Options, baseline,
         report::{Report, Scope, Verdict},
     },
-    store::Database,
+    store::{Database, rights::BASELINE},
 };
 
 /// What to prove, and how to tell it.
@@ -31,8 +32,14 @@ pub struct Args {
     applied: bool,
     /// Prove nothing, but record that later proofs with `--since-last` go on from here. Use it if the chain
     /// of proofs is broken because retention has removed records that no proof has looked at.
-    #[arg(long, conflicts_with_all = ["since_last", "applied"])]
+    #[arg(long, conflicts_with_all = ["since_last", "applied"], requires = "word")]
     baseline: bool,
+    /// With `--baseline`: say what would be recorded; change nothing.
+    #[arg(long, group = "word", requires = "baseline")]
+    dry_run: bool,
+    /// With `--baseline`: record it.
+    #[arg(long, group = "word", requires = "baseline")]
+    yes: bool,
     #[command(flatten)]
     operator: Operator,
     /// Workers, each with a connection and a Kafka client of its own; by default one per core, 64 at most.
@@ -71,8 +78,9 @@ const NOT_APPLIED: u8 = 3;
 /// Kafka or PostgreSQL did not answer: nothing is known.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     if args.baseline {
+        rights::require(&mut database.writer().await?, BASELINE).await?;
         let decision = args.operator.decision("baseline".to_owned());
-        let recorded = baseline::record(database, kafka, &decision).await?;
+        let recorded = baseline::record(database, kafka, (&decision, args.yes)).await?;
         if args.json {
             say_json(&recorded)?
         } else {

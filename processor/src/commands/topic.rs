@@ -1,4 +1,4 @@
-//! What the commands that change rules share: the registered topic, and a person's word.
+//! What the commands that change rules share: the registered topic.
 
 use std::sync::Arc;
 
@@ -15,25 +15,6 @@ use crate::{
         registry::{self, Registration, Topic},
     },
 };
-
-/// Whether a person means it.
-#[derive(Debug, Clone, Copy, clap::Args)]
-#[group(required = true, multiple = false)]
-pub struct Confirmation {
-    /// Say what would be done; change nothing.
-    #[arg(long)]
-    dry_run: bool,
-    /// Do it.
-    #[arg(long)]
-    yes: bool,
-}
-
-impl Confirmation {
-    /// Nothing is to be changed.
-    pub const fn is_dry_run(self) -> bool {
-        !self.yes
-    }
-}
 
 /// The topic as it was registered, and as it is.
 ///

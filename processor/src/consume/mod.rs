@@ -4,9 +4,11 @@
 //! [`partition`] (one partition's state), [`dialogs`] (the cache), [`pending`] and [`part`] (what goes into
 //! one transaction), [`attempt`] (one try of it). Beside the way: [`tickets`] (what a task may still do), [`shown`]
 //! (what people see of partitions), [`rounds`] (what the supervisor looks at from time to time), [`watchdog`]
-//! (partitions that do not advance), [`placement`] (what ingest APIs have to know), [`traces`] (spans of sampled traces).
+//! (partitions that do not advance), [`placement`] (what ingest APIs have to know), [`proved`] (what was proved last, as
+//! gauges), [`authorities`] (until when those are valid that the connections trust), [`traces`] (spans of sampled traces).
 
 pub mod attempt;
+pub mod authorities;
 pub mod decide;
 pub mod dialogs;
 pub mod guard;
@@ -16,6 +18,7 @@ pub mod part;
 pub mod partition;
 pub mod pending;
 pub mod placement;
+pub mod proved;
 pub mod rounds;
 pub mod shown;
 pub mod supervisor;

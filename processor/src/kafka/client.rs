@@ -2,7 +2,7 @@
 //! cannot be forgotten: offsets come from PostgreSQL (no automatic commit, no automatic reset),
 //! damaged records are noticed, topics are not made by accident.
 
-use std::{sync::LazyLock, time::Duration};
+use std::{path::PathBuf, sync::LazyLock, time::Duration};
 
 use rdkafka::{
     ClientConfig,
@@ -38,6 +38,24 @@ pub struct KafkaConfig {
     /// The topic with the messages.
     #[arg(long, env = "PROCESSOR_TOPIC", default_value = "telex.messages", global = true)]
     pub topic: String,
+}
+
+impl KafkaConfig {
+    /// Whom the brokers take us for, for people: a name is known where there is a password.
+    pub fn user(&self) -> String {
+        let named = self.setting("sasl.username");
+        named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
+    }
+
+    /// The file with the authorities that the brokers' certificates are checked by, if it is named.
+    pub fn authority_file(&self) -> Option<PathBuf> {
+        self.setting("ssl.ca.location").map(PathBuf::from)
+    }
+
+    fn setting(&self, wanted: &str) -> Option<&str> {
+        let mut settings = self.connection.iter().flat_map(KafkaSettings::iter);
+        settings.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+    }
 }
 
 /// How the members of the consumer group agree on who reads what.

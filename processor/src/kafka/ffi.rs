@@ -1,6 +1,6 @@
 //! What librdkafka can do and rust-rdkafka's safe API does not show. The only unsafe code of Telex;
 //! each block says why it is sound.
-#![expect(unsafe_code, reason = "three calls into librdkafka that the safe API lacks")]
+#![expect(unsafe_code, reason = "four calls into librdkafka that the safe API lacks")]
 
 use std::{ffi::CString, marker::PhantomData, ptr, slice, time::Duration};
 
@@ -65,9 +65,9 @@ impl<'a> Iterator for Headers<'a> {
     }
 }
 
-/// Why a topic's id is not known.
+/// Why the brokers did not describe a topic.
 #[derive(Debug, thiserror::Error)]
-pub enum TopicIdError {
+pub enum DescribeError {
     /// The topic's name cannot be asked for.
     #[error("the topic's name holds a NUL")]
     Name,
@@ -79,19 +79,68 @@ pub enum TopicIdError {
     Absent,
 }
 
+/// What a person's command does to the topic, by the names of Kafka's rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Alter,
+    Write,
+}
+
+impl Operation {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Alter => "Alter",
+            Self::Write => "Write",
+        }
+    }
+
+    const fn of(code: u32) -> Option<Self> {
+        const ALTER: u32 = rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_ALTER as u32;
+        const WRITE: u32 = rd::rd_kafka_AclOperation_t::RD_KAFKA_ACL_OPERATION_WRITE as u32;
+        match code {
+            ALTER => Some(Self::Alter),
+            WRITE => Some(Self::Write),
+            _ => None,
+        }
+    }
+}
+
 /// Asks the brokers for a topic's id (`DescribeTopics`, KIP-516): the name of a topic that was
 /// deleted and created again is the same, its id is not. Blocks for `timeout` at most.
 pub fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     timeout: Duration,
-) -> Result<Uuid, TopicIdError> {
-    let name = CString::new(topic).map_err(|_| TopicIdError::Name)?;
+) -> Result<Uuid, DescribeError> {
+    describe(client, topic, (timeout, false), described_id)
+}
+
+/// Asks the brokers what this client's user may do with a topic (KIP-430): all of it where nobody's rights are looked at.
+/// `None`: they do not tell. Blocks for `timeout` at most.
+pub fn allowed_operations<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    timeout: Duration,
+) -> Result<Option<Vec<Operation>>, DescribeError> {
+    describe(client, topic, (timeout, true), described_operations)
+}
+
+/// Reads what is wanted of the description that it is given, valid during the call.
+type ReadDescription<T> = unsafe fn(*const rd::rd_kafka_TopicDescription_t) -> Result<T, DescribeError>;
+
+fn describe<C: ClientContext, T>(
+    client: &Client<C>,
+    topic: &str,
+    (timeout, with_operations): (Duration, bool),
+    read: ReadDescription<T>,
+) -> Result<T, DescribeError> {
+    let name = CString::new(topic).map_err(|_| DescribeError::Name)?;
     let mut names = [name.as_ptr()];
     let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
     // SAFETY: every object is made here, checked for null where librdkafka may fail, passed only to the
     // functions that its type is for, and destroyed once, in this function; `names` outlives the call
-    // that copies it; what a result points to is read before the result's event is destroyed.
+    // that copies it; what a result points to is read before the result's event is destroyed. The error that an option
+    // may answer with is destroyed, which is allowed for null as well.
     unsafe {
         let topics = rd::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), names.len());
         let options = rd::rd_kafka_AdminOptions_new(
@@ -99,21 +148,24 @@ pub fn topic_id<C: ClientContext>(
             rd::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,
         );
         rd::rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, ptr::null_mut(), 0);
+        let error =
+            rd::rd_kafka_AdminOptions_set_include_authorized_operations(options, with_operations.into());
+        rd::rd_kafka_error_destroy(error);
         let queue = rd::rd_kafka_queue_new(client.native_ptr());
         rd::rd_kafka_DescribeTopics(client.native_ptr(), topics, options, queue);
         // A second more than the request's own deadline, which then answers with an error.
         let event = rd::rd_kafka_queue_poll(queue, timeout_ms.saturating_add(1_000));
-        let id = if event.is_null() {
-            Err(TopicIdError::Broker("no answer within the deadline".to_owned()))
+        let answer = if event.is_null() {
+            Err(DescribeError::Broker("no answer within the deadline".to_owned()))
         } else {
-            let id = described_id(event);
+            let answer = described(event).and_then(|description| read(description));
             rd::rd_kafka_event_destroy(event);
-            id
+            answer
         };
         rd::rd_kafka_queue_destroy(queue);
         rd::rd_kafka_AdminOptions_destroy(options);
         rd::rd_kafka_TopicCollection_destroy(topics);
-        id
+        answer
     }
 }
 
@@ -220,42 +272,71 @@ pub fn raise_fatal_error<C: ClientContext>(client: &Client<C>) {
     unsafe { rd::rd_kafka_test_fatal_error(client.native_ptr(), code, c"raised by a test".as_ptr()) };
 }
 
-/// Reads the answer of `DescribeTopics` for one topic.
+/// The answer of `DescribeTopics` for one topic; it belongs to the event.
 ///
 /// # Safety
 /// `event` is a valid event and stays so during the call.
-unsafe fn described_id(event: *mut rd::rd_kafka_event_t) -> Result<Uuid, TopicIdError> {
+unsafe fn described(
+    event: *mut rd::rd_kafka_event_t,
+) -> Result<*const rd::rd_kafka_TopicDescription_t, DescribeError> {
     // SAFETY: the caller's promise; each pointer below belongs to the event and is checked for null
     // before it is read.
     unsafe {
         if rd::rd_kafka_event_error(event) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             let text = rd::rd_kafka_event_error_string(event);
-            return Err(TopicIdError::Broker(std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()));
+            return Err(DescribeError::Broker(std::ffi::CStr::from_ptr(text).to_string_lossy().into_owned()));
         }
         let result = rd::rd_kafka_event_DescribeTopics_result(event);
         if result.is_null() {
-            return Err(TopicIdError::Broker("an answer of another kind".to_owned()));
+            return Err(DescribeError::Broker("an answer of another kind".to_owned()));
         }
         let mut count = 0;
         let topics = rd::rd_kafka_DescribeTopics_result_topics(result, &raw mut count);
         if topics.is_null() || count == 0 {
-            return Err(TopicIdError::Absent);
+            return Err(DescribeError::Absent);
         }
         let topic = *topics;
         let error = rd::rd_kafka_TopicDescription_error(topic);
         if !error.is_null()
             && rd::rd_kafka_error_code(error) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
         {
-            return Err(TopicIdError::Absent);
+            return Err(DescribeError::Absent);
         }
+        Ok(topic)
+    }
+}
+
+/// # Safety
+/// `topic` is a description and stays valid during the call.
+unsafe fn described_id(topic: *const rd::rd_kafka_TopicDescription_t) -> Result<Uuid, DescribeError> {
+    // SAFETY: the caller's promise; the id belongs to the description and is checked for null before it is read.
+    unsafe {
         let id = rd::rd_kafka_TopicDescription_topic_id(topic);
         if id.is_null() {
-            return Err(TopicIdError::Absent);
+            return Err(DescribeError::Absent);
         }
         let bits = |half: i64| u64::from_ne_bytes(half.to_ne_bytes());
         Ok(Uuid::from_u64_pair(
             bits(rd::rd_kafka_Uuid_most_significant_bits(id)),
             bits(rd::rd_kafka_Uuid_least_significant_bits(id)),
         ))
+    }
+}
+
+/// # Safety
+/// `topic` is a description and stays valid during the call.
+unsafe fn described_operations(
+    topic: *const rd::rd_kafka_TopicDescription_t,
+) -> Result<Option<Vec<Operation>>, DescribeError> {
+    // SAFETY: the caller's promise; the array belongs to the description and has `count` elements. They are read as the
+    // numbers that they are: a value that the enum does not have would be no enum.
+    unsafe {
+        let mut count = 0;
+        let codes = rd::rd_kafka_TopicDescription_authorized_operations(topic, &raw mut count);
+        if codes.is_null() {
+            return Ok(None);
+        }
+        let codes = slice::from_raw_parts(codes.cast::<u32>(), count);
+        Ok(Some(codes.iter().filter_map(|code| Operation::of(*code)).collect()))
     }
 }

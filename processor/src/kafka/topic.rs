@@ -66,7 +66,7 @@ pub enum InspectError {
     #[error("the brokers did not name their cluster")]
     NoCluster,
     #[error(transparent)]
-    TopicId(#[from] ffi::TopicIdError),
+    Described(#[from] ffi::DescribeError),
     /// A record that lies in the log did not come.
     #[error("the record at partition {0}, offset {1} did not come within the deadline")]
     NoRecord(Partition, Offset),

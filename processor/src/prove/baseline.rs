@@ -33,7 +33,7 @@ pub struct Baseline {
     pub line: String,
 }
 
-/// Records where the partitions stand.
+/// Records where the partitions stand, or, where that is not meant, only says it.
 ///
 /// # Errors
 /// Kafka or PostgreSQL did not answer, the topic is not the registered one, or the counters of a partition do not
@@ -41,7 +41,7 @@ pub struct Baseline {
 pub async fn record(
     database: &Database,
     kafka: &KafkaConfig,
-    decision: &Decision,
+    (decision, is_meant): (&Decision, bool),
 ) -> anyhow::Result<Baseline> {
     let (started, inspector) = (Instant::now(), Arc::new(Inspector::new(kafka)?));
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
@@ -71,9 +71,15 @@ pub async fn record(
         decision: Some((&decision.operator, &decision.note)),
         forgets: false,
     };
-    let mut connection = database.writer().await?;
-    proofs::record(&mut connection, topic.topic_ref, &kept, &proved).await?;
-    Ok(told(snapshot.at, last.map(|last| last.since.at), not_proved))
+    if is_meant {
+        let mut connection = database.writer().await?;
+        proofs::record(&mut connection, topic.topic_ref, &kept, &proved).await?;
+    }
+    let mut told = told(snapshot.at, last.map(|last| last.since.at), not_proved);
+    if !is_meant {
+        told.line.insert_str(0, "dry run, nothing is recorded: ");
+    }
+    Ok(told)
 }
 
 fn told(at: Timestamp, last_proof: Option<Timestamp>, not_proved: i64) -> Baseline {

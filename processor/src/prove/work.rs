@@ -3,11 +3,12 @@
 use std::{
     collections::HashMap,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, anyhow};
 use schemas::{Partition, Timestamp};
+use service_kit::retry::Backoff;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{
@@ -40,6 +41,8 @@ use crate::{
 const BUCKET_RECORDS: i64 = 65_536;
 /// Bytes of a row of `messages`, about: for the progress that is shown.
 const ROW_BYTES: i64 = 256;
+/// How long leaders are waited for that are being elected, as right after a start of Kafka.
+const LEADERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// See [`super::prove`].
 pub fn prove(
@@ -142,6 +145,7 @@ fn still_holds(
     snapshot: &Snapshot,
     inspector: &Inspector,
 ) -> anyhow::Result<Result<(), String>> {
+    let deadline = Instant::now() + LEADERS_WITHIN;
     let mut digests = HashMap::new();
     let mut places = Vec::new();
     for proved in &last.partitions {
@@ -154,7 +158,7 @@ fn still_holds(
             )));
         }
         let Some(last) = proved.last_digest else { continue };
-        let range = inspector.log_range(partition)?;
+        let range = log_range(inspector, partition, deadline)?;
         // Retention may have removed the record since: then the topic's id is all that tells.
         if range.start <= last.offset && last.offset < range.end {
             digests.insert(partition, last.digest);
@@ -177,16 +181,35 @@ fn spans(
     (scope, last): (Scope, Option<&LastProof>),
     inspector: &Inspector,
 ) -> anyhow::Result<Spans> {
+    let deadline = Instant::now() + LEADERS_WITHIN;
     let mut ranges = HashMap::new();
     for applied in &snapshot.applied {
         let partition = applied.progress.partition;
-        ranges.insert(partition, inspector.log_range(partition)?);
+        ranges.insert(partition, log_range(inspector, partition, deadline)?);
     }
     let proved = last.map_or(&[][..], |last| &last.partitions);
     let nothing = LogRange { start: Offset(0), end: Offset(0) };
     let of = |partition: Partition| ranges.get(&partition).copied().unwrap_or(nothing);
     let applied = [snapshot.former.clone(), snapshot.applied.clone()].concat();
     Ok(Spans::new(scope, applied, proved, of))
+}
+
+/// The range of a partition's log; asked for again while nobody leads the partition.
+fn log_range(
+    inspector: &Inspector,
+    partition: Partition,
+    deadline: Instant,
+) -> Result<LogRange, InspectError> {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(2));
+    loop {
+        match inspector.log_range(partition) {
+            Err(error @ InspectError::Kafka(_)) if Instant::now() < deadline => {
+                tracing::info!(partition = partition.0, %error, "waiting for the partition's leader");
+                std::thread::sleep(backoff.next_delay());
+            }
+            answer => return answer,
+        }
+    }
 }
 
 /// How many records the log holds beyond the next offsets, as of a moment after that of the tables.

@@ -141,6 +141,14 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether the same, later, may have another answer without anybody's doing.
+    pub const fn may_pass(&self) -> bool {
+        match self {
+            Self::TooMuch(_) | Self::Deadline | Self::NotWritable | Self::Retry(_) => true,
+            Self::Record { .. } | Self::Present(_) | Self::Tables(_) | Self::Pooled => false,
+        }
+    }
+
     /// Whether the connection can be used again at once. After any other error it is dropped: the server
     /// then frees the locks of what was under way, which an idle connection would keep, and no statement
     /// that was prepared for other tables is left.

@@ -1,9 +1,10 @@
 //! Everything that talks to PostgreSQL: [`session`] (connections and their deadlines), [`registry`]
 //! (which topic, which partitions), [`rules`] (what is in force from which offset on), [`progress`] (who
 //! owns a partition, and the compare-and-set), [`halts`] (which partitions stand still, and what a person
-//! decided), [`reopen`] (a topic created again, accepted by a person), [`letters`] (dead letters to be read and
+//! decided), [`reopen`] (a topic created again, accepted by a person), [`rights`] (what a person's command
+//! may do), [`letters`] (dead letters to be read and
 //! replayed), [`statements`] and [`aliases`] (set-based writes), [`messages`] and [`copy`] (the messages, by COPY), [`apply`] (the one transaction), [`stuck`] (sessions of frozen processes), [`classify`] (what an
-//! error asks the caller to do), [`migrations`] (which of them are applied?), [`schema`] (are the tables those of them?).
+//! error asks the caller to do), [`migrations`] (which of them are applied?), [`schema`] (are the tables those of them?), [`proofs`] (what was proved last).
 
 pub mod aliases;
 pub mod apply;
@@ -15,8 +16,10 @@ pub mod messages;
 pub mod migrations;
 mod names;
 pub mod progress;
+pub mod proofs;
 pub mod registry;
 pub mod reopen;
+pub mod rights;
 pub mod rules;
 pub mod schema;
 pub mod session;

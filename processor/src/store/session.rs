@@ -2,7 +2,7 @@
 //! wire. sqlx sets neither TCP keepalive nor user timeout, so every wait on the server is bounded
 //! here, except for BEGIN and COMMIT, which are never cancelled.
 
-use std::{future::Future, str::FromStr as _, time::Duration};
+use std::{future::Future, path::PathBuf, str::FromStr as _, time::Duration};
 
 use service_kit::Secret;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
@@ -59,6 +59,12 @@ impl Database {
         let url = config.database_url_file.as_ref().unwrap_or(&config.database_url);
         let options = PgConnectOptions::from_str(url.expose()).map_err(|_| InvalidUrl)?;
         Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
+    }
+
+    /// The file with the authorities that the server's certificate is checked by, where the driver's variable names it.
+    #[expect(clippy::disallowed_methods, reason = "the driver's own, which it reads by itself")]
+    pub fn authority_file(&self) -> Option<PathBuf> {
+        std::env::var("PGSSLROOTCERT").ok().map(PathBuf::from)
     }
 
     /// The same for the transactions of batches, and for nothing else: what takes a partition and what a person decides

@@ -158,7 +158,7 @@ fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is
     assert_eq!(report["rows"]["active_dialogs"], 1);
 
     // Its replay goes where the client's messages go now.
-    let said = telex.say(&["dead-letters", "replay", "--reason", "wrong_partition"]);
+    let said = telex.say(&["dead-letters", "replay", "--reason", "wrong_partition", "--yes"]);
     assert!(said.contains(&format!("replayed to partition {} ", partition_of(&moving, 24))), "{said}");
     let report = telex.assert_clean();
     assert_eq!(report["rows"]["dead_letters"], 1, "{report:#}");

@@ -33,6 +33,7 @@ mod prove_log;
 mod quarantine;
 mod rebalance;
 mod replay;
+mod rights;
 mod roles;
 mod rows;
 mod schema;

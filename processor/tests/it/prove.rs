@@ -1,10 +1,11 @@
 //! `processor prove` finds what was planted, and says where.
 
+use dev_env::programs::Running;
 use serde_json::{Value, json};
 
 use crate::{
     fill,
-    harness::{Telex, close_dialog, keep, message},
+    harness::{SOON, Telex, close_dialog, keep, message, metric, wait_for},
 };
 
 /// A finding: kind, partition and offset.
@@ -286,4 +287,32 @@ fn a_million_records_are_proved_within_200_mib() {
         assert_eq!(report["verdict"], "clean", "{report:#}");
         assert!(peak_kib < 200 * 1024);
     }
+}
+
+#[test]
+fn what_was_proved_last_is_shown_by_every_processor_whoever_proved_it() {
+    let (mut telex, writer) = Telex::with_writer();
+    writer.messages("client", 0..3);
+    telex.applied();
+    let verdict = |processor: &Running, verdict: &str| {
+        metric(processor, &format!("processor_proof_verdict{{scope=\"full\",verdict=\"{verdict}\"}}"))
+    };
+    let clean_at = |processor: &Running| {
+        metric(processor, "processor_proof_timestamp_seconds{scope=\"full\"}").unwrap_or_default()
+    };
+    let first = telex.processor();
+    wait_for("the clean one", SOON, || verdict(&first, "clean") == Some(1));
+    assert_eq!(metric(&first, "processor_proof_findings"), Some(0));
+    assert!(clean_at(&first) > 1_700_000_000);
+
+    telex.execute("update messages set text = 'changed' where record_offset = 1");
+    assert_eq!(telex.prove()["verdict"], "differs");
+    let second = telex.processor();
+    wait_for("the one that differs", SOON, || verdict(&second, "differs") == Some(1));
+    assert_eq!((verdict(&second, "clean"), metric(&second, "processor_proof_findings")), (None, Some(1)));
+    assert_eq!(clean_at(&second), clean_at(&first), "when the tables were last right");
+    // The other one reads it, too, within its minute.
+    wait_for("the same at the first", 2 * SOON, || {
+        (verdict(&first, "differs"), verdict(&first, "clean")) == (Some(1), None)
+    });
 }

@@ -168,7 +168,12 @@ fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
     assert_eq!(broken["verdict"], "not_provable");
     assert!(broken["line"].as_str().unwrap().contains("a baseline begins again"), "{broken:#}");
 
-    let said = telex.say(&["prove", "--baseline", "--operator=somebody", "--note=retention has passed"]);
+    let baseline = ["prove", "--baseline", "--operator=somebody", "--note=retention has passed"];
+    let proofs = telex.number("select count(*) from proofs");
+    let said = telex.say(&[&baseline[..], &["--dry-run"]].concat());
+    assert!(said.starts_with("dry run, nothing is recorded: baseline at "), "{said}");
+    assert_eq!(telex.number("select count(*) from proofs"), proofs);
+    let said = telex.say(&[&baseline[..], &["--yes"]].concat());
     assert!(
         said.starts_with("baseline at ") && said.contains("4 offsets applied since the last proof"),
         "{said}"
@@ -184,13 +189,13 @@ fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
     assert!(report["line"].as_str().unwrap().starts_with("clean since the baseline of 20"), "{report:#}");
     let next = telex.prove_with(&["--since-last"]);
     assert!(next["line"].as_str().unwrap().starts_with("clean since 20"), "{next:#}");
-    let refused = telex.refuse(&["prove", "--baseline", "--since-last"]);
+    let refused = telex.refuse(&["prove", "--baseline", "--since-last", "--yes"]);
     assert!(refused.contains("cannot be used with"), "{refused}");
 
     telex.execute(&format!(
         "update partition_progress set messages = messages + 1 where partition = {partition}"
     ));
-    let refused = telex.refuse(&["prove", "--baseline"]);
+    let refused = telex.refuse(&["prove", "--baseline", "--yes"]);
     assert!(refused.contains("do not add up"), "{refused}");
 }
 
@@ -236,7 +241,7 @@ fn an_accepted_topic_is_proved_by_its_records_and_the_former_one_by_structure() 
     let since_last = || telex.prove_with(&["--since-last"]);
     let line = |report: &Value| report["line"].as_str().unwrap().to_owned();
     assert!(line(&since_last()).contains("no clean proof to go on from"));
-    telex.say(&["prove", "--baseline", "--operator=test", "--note=another topic"]);
+    telex.say(&["prove", "--baseline", "--operator=test", "--note=another topic", "--yes"]);
     let report = since_last();
     assert!(line(&report).starts_with("clean since the baseline of 20"), "{report:#}");
 

@@ -63,21 +63,21 @@ fn a_record_that_the_database_refuses_is_found_alone_and_replayed_once_it_accept
     let said = telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database", "--dry-run"]);
     assert!(said.contains("1 would be replayed, nothing was written"), "{said}");
     assert_eq!(log_end(&telex), end, "a dry run writes nothing");
-    telex.say(&["dead-letters", "replay", "--at", &place]);
+    telex.say(&["dead-letters", "replay", "--at", &place, "--yes"]);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dialogs"]), (&61.into(), &2.into()));
     let marked =
         format!("select count(*) from dead_letters where replayed_offset = {end} and replay_attempt = 1");
     assert_eq!(telex.number(&marked), 1);
 
-    let refused = telex.refuse(&["dead-letters", "replay", "--at", &place]);
+    let refused = telex.refuse(&["dead-letters", "replay", "--at", &place, "--yes"]);
     assert!(refused.contains("replayed before"), "{refused}");
     assert_eq!(log_end(&telex), end + 1);
     // As if the tool had ended between the brokers' answer and its mark.
     telex.execute(
         "update dead_letters set replayed_at = null, replayed_partition = null, replayed_offset = null, replay_attempt = null",
     );
-    telex.say(&["dead-letters", "replay", "--client-id", &client]);
+    telex.say(&["dead-letters", "replay", "--client-id", &client, "--yes"]);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["duplicates"]), (&61.into(), &1.into()));
 }
@@ -86,14 +86,20 @@ fn a_record_that_the_database_refuses_is_found_alone_and_replayed_once_it_accept
 fn a_letter_that_comes_back_carries_its_number_and_stops_at_the_limit() {
     let (telex, _processor) = telex_with_a_letter();
     for attempt in 1..=3 {
-        telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database", "--not-replayed"]);
+        telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database", "--not-replayed", "--yes"]);
         telex.assert_clean();
         assert_eq!(telex.number("select count(*) from dead_letters"), attempt + 1);
         assert_eq!(telex.number("select max(replay_attempt)::bigint from dead_letters"), attempt);
     }
     let end = log_end(&telex);
-    let refused =
-        telex.refuse(&["dead-letters", "replay", "--reason", "rejected_by_database", "--not-replayed"]);
+    let refused = telex.refuse(&[
+        "dead-letters",
+        "replay",
+        "--reason",
+        "rejected_by_database",
+        "--not-replayed",
+        "--yes",
+    ]);
     assert!(refused.contains("came back from attempt 3"), "{refused}");
     assert_eq!(log_end(&telex), end);
     let origin = "select count(*) from dead_letters
@@ -112,9 +118,9 @@ fn a_letter_of_nobody_is_not_replayed_and_one_in_a_wrong_partition_is_put_right(
     let _processor = telex.processor();
     let report = telex.assert_clean();
     assert_eq!(report["dead_letters"]["wrong_partition"], 1);
-    let refused = telex.refuse(&["dead-letters", "replay", "--reason", "null_key"]);
+    let refused = telex.refuse(&["dead-letters", "replay", "--reason", "null_key", "--yes"]);
     assert!(refused.contains("would be refused again: the record has no key"), "{refused}");
-    telex.say(&["dead-letters", "replay", "--reason", "wrong_partition"]);
+    telex.say(&["dead-letters", "replay", "--reason", "wrong_partition", "--yes"]);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&1.into(), &2.into()));
 }

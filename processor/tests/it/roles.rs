@@ -12,7 +12,7 @@ use crate::{
 const CREATE: &str = include_str!("../../../migrations/roles/create.sql");
 
 /// A Telex whose tables belong to `telex_migrator` and whose processors are `telex_processor`.
-fn with_roles() -> (Telex, Programs) {
+pub fn with_roles() -> (Telex, Programs) {
     let mut telex = Telex::new();
     let database = format!("{}_roles", telex.group());
     telex.execute(&format!("create database {database}"));
@@ -25,13 +25,13 @@ fn with_roles() -> (Telex, Programs) {
     (telex, migrator)
 }
 
-fn as_role(programs: &Programs, role: &str) -> Programs {
+pub fn as_role(programs: &Programs, role: &str) -> Programs {
     let (_, place) = programs.database_url.rsplit_once('@').unwrap();
     Programs { database_url: format!("postgres://{role}@{place}"), ..programs.clone() }
 }
 
 /// The SQLSTATE that a statement ends with.
-fn sqlstate(programs: &Programs, role: &str, statement: &str) -> Option<String> {
+pub fn sqlstate(programs: &Programs, role: &str, statement: &str) -> Option<String> {
     let url = as_role(programs, role).database_url;
     block_on(async {
         let mut connection = PgConnection::connect(&url).await.unwrap();

@@ -2,10 +2,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use dev_env::{kafka::Secure, ports::Port, programs::get};
+use dev_env::{
+    kafka::{
+        Secure,
+        admin::{self, Operation},
+    },
+    ports::Port,
+    programs::get,
+};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
-use crate::harness::{OwnServers, Telex, keep, message, wait_for};
+use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
 
 const USER: &str = "telex";
 const PASSWORD: &str = "correct-horse-battery-staple";
@@ -68,6 +75,8 @@ fn both_services_reach_kafka_over_tls_with_a_password_and_not_with_a_wrong_one_o
     telex.programs.require_processor(&["prove", "--json", &right]).unwrap();
     assert_eq!(telex.messages(), 1);
     assert!(processor.server.is_running());
+    let ends = metric(&processor, "processor_authority_expiration_timestamp_seconds{server=\"kafka\"}");
+    assert!(ends.is_some_and(|at| at > 4_000_000_000), "rcgen's certificates end in the year 4096: {ends:?}");
 
     let stranger = self::authority();
     for (name, options, said) in [
@@ -92,4 +101,37 @@ fn a_broker_whose_certificate_names_another_host_is_not_trusted() {
         api.server.log_text().contains("certificate verify failed")
     });
     assert_eq!(get(api.admin, "/readyz").map(|(status, _)| status), Some(503));
+}
+
+#[test]
+fn a_right_on_the_topic_that_is_missing_is_named_by_the_dry_run_as_by_the_command() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let run = |command: &[&str], mode: &str| {
+        telex.programs.run_processor(&[command, &[mode, right.as_str()]].concat()).unwrap()
+    };
+    let allow = |operations: &[Operation]| {
+        admin::allow(servers.kafka.address(), USER, &telex.programs.topic, operations).unwrap();
+    };
+    // As the processor's own user.
+    allow(&[Operation::Read, Operation::Describe, Operation::DescribeConfigs]);
+    assert!(run(&["partitions", "register", "--count=12"], "--yes").status.success());
+
+    let grow = ["partitions", "grow", "--to=24"];
+    let replay = ["dead-letters", "replay", "--reason=wrong_partition"];
+    for (command, lacks) in [(&grow[..], "Alter"), (&replay[..], "Write")] {
+        let expected =
+            format!("the user {USER} of Kafka lacks {lacks} on topic {}; nothing was", telex.programs.topic);
+        for mode in ["--dry-run", "--yes"] {
+            let output = run(command, mode);
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(!output.status.success() && said.matches(&expected).count() == 1, "{mode}: {said}");
+        }
+    }
+    allow(&[Operation::Alter, Operation::Write]);
+    wait_for("the rights", Duration::from_secs(30), || {
+        [&grow[..], &replay[..]].into_iter().all(|command| run(command, "--dry-run").status.success())
+    });
+    assert_eq!(telex.number("select coalesce(known_partitions, 0)::bigint from topics"), 0);
 }

@@ -180,7 +180,7 @@ fn a_pair_that_a_foreign_writer_gave_to_another_id_is_the_one_record_to_be_kept_
         (telex.messages(), telex.number("select count(*) from dead_letters where detail like '%23505'"));
     assert_eq!((messages, refused, telex.halts().len()), (10, 1, 0));
     telex.execute("delete from clients where external_client_id = 'client'");
-    telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database"]);
+    telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database", "--yes"]);
     let report = telex.assert_clean();
     assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&11.into(), &1.into()));
 }

@@ -16,7 +16,9 @@ use dev_env::programs::{Running, TOPIC, post};
 
 /// Series that none of this brings about, and what would. Expressions with them are checked against the documents
 /// and, if they are alerts, by promtool alone.
-pub const RARE: [(&str, &str); 5] = [
+pub const RARE: [(&str, &str); 7] = [
+    ("processor_proof_verdict", "a proof that is not clean"),
+    ("processor_authority_expiration_timestamp_seconds", "servers that are reached over TLS"),
     ("processor_partition_waiting", "a partition has no leader"),
     ("processor_differences_total", "the database moves back"),
     ("processor_ambiguous_commits_total", "the answer to a COMMIT is lost"),
@@ -89,6 +91,7 @@ pub fn make(
     spoil(environment, kcat, directory, ("3", 150))?;
     environment.postgres.stop()?;
     environment.postgres.start_again()?;
+    environment.programs.require_processor(&["prove"])?;
     // Once more after a scrape: a counter that stands still has no rate. Prometheus takes 5 s to find its targets.
     interrupt::pause(Duration::from_secs(8))?;
     expect(strict, "/v1/messages", &credential, MESSAGE, 202)

@@ -6,15 +6,17 @@ use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
 use schemas::PartitionCount;
+use service_kit::confirmation::Confirmation;
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use super::{Filter, at, only_letter, parse_place};
 use crate::{
-    commands::{output::say, topic::require},
+    commands::{output::say, rights, topic::require},
     domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
+        ffi::Operation,
         producer::{Outgoing, Producer},
         topic::Inspector,
     },
@@ -22,6 +24,7 @@ use crate::{
         Database,
         letters::{self, START, Selection},
         registry::{self, Topic},
+        rights::REPLAY,
         rules,
     },
 };
@@ -40,9 +43,8 @@ pub struct Args {
     topic_id: Option<Uuid>,
     #[command(flatten)]
     filter: Filter,
-    /// Say which dead letters would be written and which would not; write nothing.
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     /// How often a record may be replayed in all, counting the dead letters that came back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     attempts_max: i32,
@@ -63,7 +65,9 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    let producer = if args.dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
+    rights::require_with_topic(&mut connection, kafka, (REPLAY, &[Operation::Write])).await?;
+    let is_dry_run = args.confirmation.is_dry_run();
+    let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
     let mut replayer =
         Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
     for place in &args.places {
@@ -74,7 +78,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
         replayer.all(&Selection { topic_id: args.topic_id, ..args.filter.selection() }).await?;
     }
     let Counts { replayed, refused } = replayer.counts;
-    let did = if args.dry_run { "would be replayed, nothing was written" } else { "replayed" };
+    let did = if is_dry_run { "would be replayed, nothing was written" } else { "replayed" };
     say(&format!("{replayed} {did}; {refused} refused"))?;
     Ok(if refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use schemas::Partition;
+use service_kit::confirmation::Confirmation;
 use uuid::Uuid;
 
 use crate::{
-    commands::{output::say, topic::Confirmation},
+    commands::{output::say, rights},
     domain::{
         intervention::{Effect, plan},
         position::{LogRange, NextOffset, Offset, RecordDigest},
@@ -24,6 +25,7 @@ use crate::{
         progress,
         registry::{self, Registration, Topic},
         reopen,
+        rights::{ACCEPT, RESUME, SET_PROGRESS},
     },
 };
 
@@ -93,12 +95,14 @@ pub struct Request {
 /// # Errors
 /// Kafka or PostgreSQL did not answer, or the numbers are not right.
 pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
-    let site = Site::look(database, kafka).await?;
+    let mut site = Site::look(database, kafka).await?;
     let Args { partition, from, to, reason_code, topic_id, confirmation, operator } = args;
     let (Some(partition), Some(from), Some(to)) = (partition, from, to) else {
         let topic_id = topic_id.context("--topic-id is missing")?;
+        rights::require(&mut site.connection, ACCEPT).await?;
         return accept_topic(site, topic_id, (&reason_code, confirmation), operator).await;
     };
+    rights::require(&mut site.connection, RESUME).await?;
     let topic = site.known()?;
     if topic_id.is_some_and(|given| given != topic.topic_id) {
         bail!("--topic-id is not the topic's id, {}", topic.topic_id);
@@ -131,6 +135,7 @@ async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &st
 /// Kafka or PostgreSQL did not answer, or the numbers are not right.
 pub async fn set(request: Request, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
     let mut site = Site::look(database, kafka).await?;
+    rights::require(&mut site.connection, SET_PROGRESS).await?;
     let topic = site.known()?;
     let halt = halts::find(&mut site.connection, topic.topic_ref, request.partition).await?;
     if let Some(halt) = halt {

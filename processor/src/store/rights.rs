@@ -1,0 +1,165 @@
+//! What a person's command does to the tables, and whether its role may (S20): asked before anything is done, so that a
+//! dry run is refused by what would refuse the command itself.
+//!
+//! PostgreSQL is asked for the rights; the statements are not tried and rolled back. Trying would hold the rows of every
+//! partition, and with them the processors, for what is to change nothing; it would stop at the first right that is
+//! missing; and the switch and a replay write to Kafka between their statements, which nothing rolls back.
+
+use std::fmt;
+
+use sqlx::PgConnection;
+
+use super::{classify::StoreError, session::within_deadline};
+
+/// A table, and the rights on it by PostgreSQL's own names. `select … for update` and `lock table` take `update`,
+/// `returning` and `on conflict` take `select`.
+pub type Rights = [(&'static str, &'static [&'static str])];
+
+/// Of `partitions grow`.
+pub const GROW: &Rights = &[
+    ("topics", &["select", "update"]),
+    ("placements", &["select"]),
+    ("partition_progress", &["select", "insert"]),
+    ("dialog_rule_starts", &["select", "insert"]),
+];
+
+/// Of `partitions switch`.
+pub const SWITCH: &Rights = &[
+    ("topics", &["select", "update"]),
+    ("placements", &["select", "insert"]),
+    ("partition_progress", &["select", "update"]),
+    ("halts", &["select", "update"]),
+    ("interventions", &["insert"]),
+];
+
+/// Of `partitions register`.
+pub const REGISTER: &Rights =
+    &[("topics", &["select", "insert", "update"]), ("partition_progress", &["select", "insert"])];
+
+/// Of `dialog-rules set`.
+pub const SET_RULES: &Rights = &[
+    ("topics", &["select", "update"]),
+    ("partition_progress", &["select", "update"]),
+    ("dialog_rules", &["insert"]),
+    ("dialog_rule_starts", &["select", "insert"]),
+];
+
+/// Of `progress set`.
+pub const SET_PROGRESS: &Rights = &[
+    ("topics", &["select"]),
+    ("dead_letters", &["select"]),
+    ("partition_progress", &["select", "update"]),
+    ("halts", &["select"]),
+    ("interventions", &["insert"]),
+];
+
+/// Of `halts resume`, for a partition.
+pub const RESUME: &Rights = &[
+    ("topics", &["select"]),
+    ("dead_letters", &["select"]),
+    ("partition_progress", &["select", "update"]),
+    ("halts", &["select", "update"]),
+    ("interventions", &["insert"]),
+];
+
+/// Of `halts resume` for a topic that was created again.
+pub const ACCEPT: &Rights = &[
+    ("topics", &["select", "insert", "update"]),
+    ("partition_progress", &["select", "insert"]),
+    ("dialog_rules", &["select", "insert"]),
+    ("dialog_rule_starts", &["select", "insert"]),
+    ("halts", &["select", "update"]),
+    ("interventions", &["insert"]),
+];
+
+/// Of `dead-letters replay`.
+pub const REPLAY: &Rights = &[
+    ("topics", &["select", "update"]),
+    ("placements", &["select"]),
+    ("dead_letters", &["select", "update"]),
+];
+
+/// Of `prove --baseline`.
+pub const BASELINE: &Rights = &[
+    ("topics", &["select"]),
+    ("partition_progress", &["select"]),
+    ("placements", &["select"]),
+    ("dialog_rules", &["select"]),
+    ("dialog_rule_starts", &["select"]),
+    ("interventions", &["select"]),
+    ("proofs", &["select", "insert"]),
+    ("proved_partitions", &["select", "insert", "update", "delete"]),
+];
+
+/// Rights that a role lacks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    pub role: String,
+    /// Each right with its table; never empty.
+    pub missing: Vec<(String, String)>,
+}
+
+impl fmt::Display for Lack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the role {} of PostgreSQL lacks", self.role)?;
+        for (index, (right, table)) in self.missing.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            write!(f, "{comma} {} on {table}", right.to_uppercase())?;
+        }
+        Ok(())
+    }
+}
+
+/// The rights that this connection's role lacks, in the order of `wanted`. A right on some columns counts: whether they
+/// are the right ones, the statement itself tells.
+///
+/// # Errors
+/// No answer, or a table is not there.
+pub async fn lacking(connection: &mut PgConnection, wanted: &Rights) -> Result<Option<Lack>, StoreError> {
+    let pairs = wanted.iter().flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)));
+    let (tables, rights): (Vec<&str>, Vec<&str>) = pairs.unzip();
+    let rows = within_deadline(
+        sqlx::query!(
+            r#"select current_user::text as "role!", wanted.table_name as "table!", wanted.right_name as "right!"
+               from unnest($1::text[], $2::text[]) with ordinality as wanted (table_name, right_name, place)
+               where not case wanted.right_name
+                             when 'delete' then has_table_privilege(wanted.table_name, 'delete')
+                             else has_any_column_privilege(wanted.table_name, wanted.right_name)
+                         end
+               order by wanted.place"#,
+            &tables as &[&str],
+            &rights as &[&str],
+        )
+        .fetch_all(connection),
+    )
+    .await?;
+    let role = rows.first().map(|row| row.role.clone());
+    let missing = rows.into_iter().map(|row| (row.right, row.table)).collect();
+    Ok(role.map(|role| Lack { role, missing }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::names;
+
+    #[test]
+    fn what_is_asked_for_is_there_to_be_had() {
+        let all = [GROW, SWITCH, REGISTER, SET_RULES, SET_PROGRESS, RESUME, ACCEPT, REPLAY, BASELINE];
+        for (table, rights) in all.into_iter().flatten() {
+            assert!(names::tables().any(|name| name == *table), "{table}");
+            let are_known =
+                rights.iter().all(|right| ["select", "insert", "update", "delete"].contains(right));
+            assert!(are_known && !rights.is_empty(), "{table}: {rights:?}");
+        }
+    }
+
+    #[test]
+    fn a_lack_names_the_role_and_every_right() {
+        let pair = |right: &str, table: &str| (right.to_owned(), table.to_owned());
+        let missing = vec![pair("update", "halts"), pair("insert", "interventions")];
+        let lack = Lack { role: "telex_processor".to_owned(), missing };
+        let said = "the role telex_processor of PostgreSQL lacks UPDATE on halts, INSERT on interventions";
+        assert_eq!(lack.to_string(), said);
+    }
+}
