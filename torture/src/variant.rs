@@ -83,10 +83,10 @@ impl Variant {
         }
     }
 
-    /// A body as it goes over the wire, and the header lines that go with it.
-    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, String)> {
+    /// A body as it goes over the wire, and the headers that go with it.
+    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, Vec<(&'static str, String)>)> {
         if self != Self::Signed {
-            return Ok((body.as_bytes().to_vec(), String::new()));
+            return Ok((body.as_bytes().to_vec(), Vec::new()));
         }
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut encoder, body.as_bytes())?;
@@ -96,9 +96,12 @@ impl Variant {
         mac.update(format!("{id}.{seconds}.").as_bytes());
         mac.update(&bytes);
         let signature = STANDARD.encode(mac.finalize().into_bytes());
-        let headers = format!(
-            "content-encoding: gzip\r\nwebhook-id: {id}\r\nwebhook-timestamp: {seconds}\r\nwebhook-signature: v1,{signature}\r\n"
-        );
+        let headers = vec![
+            ("content-encoding", "gzip".to_owned()),
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", format!("v1,{signature}")),
+        ];
         Ok((bytes, headers))
     }
 }

@@ -7,23 +7,35 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-
-use super::bytes::{Reader, Writer};
+use kafka_protocol::{
+    ResponseError,
+    messages::{RequestHeader, ResponseHeader},
+    protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
+};
 
 pub(super) const DEADLINE: Duration = Duration::from_secs(20);
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn check(code: i16) -> Result<()> {
-    if code == 0 { Ok(()) } else { bail!("kafka answers with error {code}") }
+    match ResponseError::try_from_code(code) {
+        None => Ok(()),
+        Some(error) => bail!("kafka answers with error {code}: {error}"),
+    }
 }
 
-/// Passes over what comes before the rest of an answer for one partition of one topic: their names and an error.
-pub(super) fn check_partition(reader: &mut Reader<'_>) -> Result<()> {
-    reader.array()?;
-    reader.short_text()?;
-    reader.array()?;
-    reader.i32()?;
-    check(reader.i16()?)
+/// What an answer says of the one thing that was asked about.
+pub(super) fn only<T>(things: Vec<T>) -> Result<T> {
+    let [thing] = <[T; 1]>::try_from(things).ok().context("an answer for something else")?;
+    Ok(thing)
+}
+
+/// A name as requests hold it.
+pub(super) fn text<T: From<StrBytes>>(text: &str) -> T {
+    StrBytes::from_string(text.to_owned()).into()
+}
+
+pub(super) fn address(host: &str, port: i32) -> Result<SocketAddr> {
+    format!("{host}:{port}").parse().context("a broker's address")
 }
 
 /// Asks again for a while: coordinators are made, move and are busy.
@@ -38,8 +50,8 @@ pub(super) fn retried<T>(mut question: impl FnMut() -> Result<T>) -> Result<T> {
     }
 }
 
-pub(super) fn ask(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-    Connection::open(broker)?.ask(key, version, body)
+pub(super) fn ask<R: Request>(broker: SocketAddr, version: i16, request: &R) -> Result<R::Response> {
+    Connection::open(broker)?.ask(version, request)
 }
 
 pub(super) struct Connection(TcpStream);
@@ -54,26 +66,23 @@ impl Connection {
         Ok(Self(stream))
     }
 
-    /// The answer without its correlation id.
-    pub(super) fn ask(&mut self, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-        const FLEXIBLE: [(i16, i16); 2] = [(3, 12), (55, 0)];
-        let mut request = Writer::default();
-        request.i16(key).i16(version).i32(1).text("torture");
-        if FLEXIBLE.contains(&(key, version)) {
-            request.unsigned_varint(0);
-        }
-        request.raw(body);
-        let mut framed = Writer::default();
-        framed.length(request.0.len()).raw(&request.0);
-        self.0.write_all(&framed.0)?;
+    pub(super) fn ask<R: Request>(&mut self, version: i16, request: &R) -> Result<R::Response> {
+        let header = RequestHeader::default().with_request_api_key(R::KEY).with_request_api_version(version);
+        let mut message = Vec::new();
+        header.with_client_id(Some(text("torture"))).encode(&mut message, R::header_version(version))?;
+        request.encode(&mut message, version)?;
+        let length = i32::try_from(message.len())?.to_be_bytes();
+        self.0.write_all(&[&length[..], &message].concat())?;
         let mut length = [0; 4];
         self.0.read_exact(&mut length)?;
         let length = usize::try_from(i32::from_be_bytes(length))?;
-        if !(4..=RESPONSE_BYTES_MAX).contains(&length) {
+        if length > RESPONSE_BYTES_MAX {
             bail!("an answer of {length} bytes");
         }
         let mut response = vec![0; length];
         self.0.read_exact(&mut response)?;
-        Ok(response.split_off(4))
+        let mut rest = &*response;
+        ResponseHeader::decode(&mut rest, R::Response::header_version(version))?;
+        R::Response::decode(&mut rest, version)
     }
 }

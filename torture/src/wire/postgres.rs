@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::bytes::{Reader, Writer};
+use super::next;
 
 /// A row: its columns as text.
 pub type Row = Vec<Option<String>>;
@@ -19,29 +19,20 @@ pub struct Connection(TcpStream);
 impl Connection {
     /// Connects as the superuser `telex`, who needs no password here.
     pub fn open(server: SocketAddr, database: &str) -> Result<Self> {
+        const VERSION: [u8; 4] = [0, 3, 0, 0];
         let stream = TcpStream::connect_timeout(&server, Duration::from_secs(3)).context("PostgreSQL")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        let mut parameters = Writer::default();
-        for (name, value) in
-            [("user", "telex"), ("database", database), ("application_name", "torture"), ("TimeZone", "UTC")]
-        {
-            parameters.raw(name.as_bytes()).i8(0).raw(value.as_bytes()).i8(0);
-        }
-        let mut startup = Writer::default();
-        startup.length(parameters.0.len() + 9).i32(196_608).raw(&parameters.0).i8(0);
+        let names = ["user", "telex", "database", database, "application_name", "torture", "TimeZone", "UTC"];
+        let parameters = names.join("\0") + "\0\0";
         let mut connection = Self(stream);
-        connection.0.write_all(&startup.0)?;
-        connection.answer()?;
+        connection.exchange(b"", &[&VERSION[..], parameters.as_bytes()].concat())?;
         Ok(connection)
     }
 
     /// Runs statements and returns the rows of all of them.
     pub fn query(&mut self, statements: &str) -> Result<Vec<Row>> {
-        let mut message = Writer::default();
-        message.raw(b"Q").length(statements.len() + 5).raw(statements.as_bytes()).i8(0);
-        self.0.write_all(&message.0)?;
-        self.answer()
+        self.exchange(b"Q", &[statements.as_bytes(), b"\0"].concat())
     }
 
     /// The answer of a query: one number.
@@ -51,15 +42,16 @@ impl Connection {
         value.context("no number")?.parse().context("not a number")
     }
 
-    /// Reads until the server is ready for the next query.
-    fn answer(&mut self) -> Result<Vec<Row>> {
+    /// Sends a message, and reads until the server is ready for the next one.
+    fn exchange(&mut self, kind: &[u8], body: &[u8]) -> Result<Vec<Row>> {
+        let length = i32::try_from(body.len() + 4)?.to_be_bytes();
+        self.0.write_all(&[kind, &length, body].concat())?;
         let (mut rows, mut refusal) = (Vec::new(), None);
         loop {
             let mut head = [0; 5];
             self.0.read_exact(&mut head).context("PostgreSQL went away")?;
-            let mut reader = Reader(&head);
-            let kind = reader.i8()?.cast_unsigned();
-            let mut body = vec![0; usize::try_from(reader.i32()? - 4)?];
+            let [kind, length @ ..] = head;
+            let mut body = vec![0; usize::try_from(i32::from_be_bytes(length) - 4)?];
             self.0.read_exact(&mut body).context("PostgreSQL went away")?;
             match kind {
                 b'D' => rows.push(read_row(&body)?),
@@ -79,12 +71,14 @@ impl Connection {
     }
 }
 
-fn read_row(body: &[u8]) -> Result<Row> {
-    let mut reader = Reader(body);
-    let columns = reader.i16()?;
+fn read_row(mut body: &[u8]) -> Result<Row> {
+    let columns = i16::from_be_bytes(next(&mut body)?);
     (0..columns)
-        .map(|_| match usize::try_from(reader.i32()?) {
-            Ok(length) => Ok(Some(String::from_utf8_lossy(reader.take(length)?).into_owned())),
+        .map(|_| match usize::try_from(i32::from_be_bytes(next(&mut body)?)) {
+            Ok(length) => {
+                let text = body.split_off(..length).context("a row is cut short")?;
+                Ok(Some(String::from_utf8_lossy(text).into_owned()))
+            }
             Err(_) => Ok(None),
         })
         .collect()
