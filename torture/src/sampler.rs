@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use dev_env::proxy::Proxy;
 
 use crate::{
     checker::Violation,
-    proxy::Proxy,
     wire::postgres::{Connection, Row},
 };
 

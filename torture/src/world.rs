@@ -20,6 +20,7 @@ use dev_env::{
     interrupt,
     ports::Port,
     programs::{self, PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    proxy::Proxy,
 };
 
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     history::{History, Mark},
     load::{Commands, Load, Order, Targets},
     plan::Plan,
-    proxy::Proxy,
     random::Random,
     sampler::Sampler,
     variant::Variant,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use dev_env::interrupt;
+use dev_env::{interrupt, proxy::Mode};
 
-use crate::{ground::Ground, proxy::Mode, verdict::Strike, world::World};
+use crate::{ground::Ground, verdict::Strike, world::World};
 
 /// COMMITs that must be broken for the run to count.
 const BROKEN_MIN: u64 = 5;
