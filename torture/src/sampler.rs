@@ -11,13 +11,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use dev_env::proxy::Proxy;
 
-use crate::{
-    checker::Violation,
-    wire::postgres::{Connection, Row},
-};
+use crate::{checker::Violation, wire::postgres::Connection};
 
 const LOOK: &str = "
 with message as (
@@ -25,10 +22,10 @@ with message as (
 ), letter as (
     select partition, count(*) as rows, max(record_offset) as top from dead_letters group by partition
 )
-select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands,
+select json_build_array(progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands,
        progress.dead_letters, control,
        coalesce(message.rows, 0), coalesce(letter.rows, 0), greatest(message.top, letter.top, -1),
-       (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two)
+       (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two))
 from partition_progress as progress
 left join message using (partition) left join letter using (partition)
 order by progress.partition";
@@ -100,41 +97,22 @@ impl Drop for Sampler {
     }
 }
 
-fn look(connection: &mut Option<Connection>, proxy: &Proxy, database: &str) -> Result<Vec<Vec<i64>>> {
+fn look(connection: &mut Option<Connection>, proxy: &Proxy, database: &str) -> Result<Vec<[i64; 12]>> {
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(Connection::open(proxy.server(), database)?),
     };
-    connection.query(LOOK)?.iter().map(numbers).collect()
+    connection.rows(LOOK)
 }
 
-fn numbers(row: &Row) -> Result<Vec<i64>> {
-    row.iter().map(|column| Ok(column.as_deref().context("null")?.parse()?)).collect()
-}
-
-fn judge(rows: &[Vec<i64>], timeline: u32, found: &mut Found) {
+fn judge(rows: &[[i64; 12]], timeline: u32, found: &mut Found) {
     found.looks += 1;
     if std::mem::replace(&mut found.timeline, timeline) != timeline {
         found.next_offsets.clear();
     }
     for row in rows {
-        let [
-            partition,
-            birth,
-            next,
-            messages,
-            duplicates,
-            commands,
-            letters,
-            control,
-            rows,
-            letter_rows,
-            top,
-            two,
-        ] = row[..]
-        else {
-            continue;
-        };
+        let [partition, birth, next, messages, duplicates, commands, ..] = *row;
+        let [.., letters, control, rows, letter_rows, top, two] = *row;
         let before = found.next_offsets.insert(partition, next).unwrap_or(next);
         let mut require = |holds: bool, invariant, what: String| {
             if !holds {

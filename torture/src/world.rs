@@ -107,7 +107,7 @@ impl World {
         let (topic, database) = (format!("torture.{unique}"), format!("torture_{unique}"));
         let settings: Vec<_> = TOPIC_SETTINGS.iter().chain(&site.settings).copied().collect();
         site.cluster.create_topic(&topic, &site.replicas, &settings)?;
-        Connection::open(site.database, "postgres")?.query(&format!("create database {database}"))?;
+        Connection::open(site.database, "postgres")?.execute(&format!("create database {database}"))?;
         let proxy = Proxy::start(site.database)?;
         let mut options = options.clone();
         options.directory = options.directory.join(unique);
@@ -118,7 +118,7 @@ impl World {
             topic: topic.clone(),
         };
         programs.require_processor(&["migrate"])?;
-        Connection::open(site.database, &database)?.query(chain::AUDIT)?;
+        Connection::open(site.database, &database)?.execute(chain::AUDIT)?;
         options.variant.prepare(&options.directory)?;
         let mut world = Self {
             sampler: Sampler::start(proxy.clone(), database.clone()),
@@ -338,7 +338,7 @@ impl World {
         self.apis.clear();
         let statement = format!("drop database if exists {} with (force)", self.database);
         let server = self.proxy.server();
-        Connection::open(server, "postgres").and_then(|mut server| server.query(&statement)).ok();
+        Connection::open(server, "postgres").and_then(|mut server| server.execute(&statement)).ok();
         self.cluster.delete_topic(&self.topic).ok();
         std::fs::remove_dir_all(&self.options.directory).ok();
     }

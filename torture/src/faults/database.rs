@@ -50,7 +50,7 @@ pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
 pub fn locked(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let before = refusals(world);
     let mut stranger = world.sql()?;
-    stranger.query("begin; lock table messages in exclusive mode; select pg_sleep(3); commit")?;
+    stranger.execute("begin; lock table messages in exclusive mode; select pg_sleep(3); commit")?;
     world.wait("a refusal", Duration::from_secs(3), |world| Ok(refusals(world) > before)).ok();
     let refused = refusals(world) - before;
     if refused == 0 && !world.options.is_planted {
@@ -63,7 +63,7 @@ pub fn locked(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
 pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.keep_processors(0)?;
     world.wait("a backlog", Duration::from_secs(40), |world| Ok(world.lag()? > BACKLOG))?;
-    world.sql()?.query(
+    world.sql()?.execute(
         "create function torture_slow() returns trigger language plpgsql as $$
          begin perform pg_sleep(0.01); return new; end $$;
          create trigger torture_slow before insert on messages for each row execute function torture_slow()",
@@ -73,7 +73,7 @@ pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.complete()?;
     let within = Duration::from_secs(90);
     let (took, late) = world.must("P11", "a backlog of slow rows", within, |world| Ok(world.lag()? == 0))?;
-    world.sql()?.query("drop trigger torture_slow on messages; drop function torture_slow()")?;
+    world.sql()?.execute("drop trigger torture_slow on messages; drop function torture_slow()")?;
     world.start_load();
     let refused = refusals(world);
     if refused == 0 && !world.options.is_planted {

@@ -57,7 +57,7 @@ pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<S
     world.sampler.new_timeline();
     world.proxy.point_at(behind.standby.address());
     // Open sessions would stay where they are.
-    behind.primary.query(
+    behind.primary.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'telex-processor'",
     )?;
     let records = applied - world.applied()?;
@@ -169,7 +169,7 @@ fn fail_over(
     }
     world.sampler.new_timeline();
     ground.postgres.kill();
-    at_standby.query("select pg_promote(true, 30)")?;
+    at_standby.execute("select pg_promote(true, 30)")?;
     // As long as the processors are not led there: afterwards they bring the lost tail back.
     let after = at_standby.number(APPLIED)?;
     world.proxy.point_at(standby.address());

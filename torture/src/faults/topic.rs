@@ -220,13 +220,13 @@ pub fn must_stop(world: &mut World, reasons: &[&str], count: usize) -> Result<(V
 }
 
 /// What changes when a row of a halted partition does.
-fn fingerprint(world: &World) -> Result<Vec<Option<String>>> {
-    let rows = world.sql()?.query(
-        "select (select count(*) from messages), (select count(*) from dead_letters),
+fn fingerprint(world: &World) -> Result<Vec<[Option<i64>; 6]>> {
+    world.sql()?.rows(
+        "select json_build_array(
+                (select count(*) from messages), (select count(*) from dead_letters),
                 (select sum(hashtext(dialogs::text)) from dialogs), (select count(*) from clients),
                 (select count(*) from torture_audit),
                 (select sum(hashtext(row(partition, next_offset, owner_epoch, messages, duplicates)::text))
-                 from partition_progress)",
-    )?;
-    Ok(rows.into_iter().flatten().collect())
+                 from partition_progress))",
+    )
 }

@@ -1,4 +1,4 @@
-//! A PostgreSQL client for one connection and simple queries, whose answers are text.
+//! A PostgreSQL client for one connection and simple queries, whose rows are one JSON value each.
 
 use std::{
     io::{Read as _, Write as _},
@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 
 use super::next;
-
-/// A row: its columns as text.
-pub type Row = Vec<Option<String>>;
 
 #[derive(Debug)]
 pub struct Connection(TcpStream);
@@ -30,20 +28,26 @@ impl Connection {
         Ok(connection)
     }
 
-    /// Runs statements and returns the rows of all of them.
-    pub fn query(&mut self, statements: &str) -> Result<Vec<Row>> {
-        self.exchange(b"Q", &[statements.as_bytes(), b"\0"].concat())
+    pub fn execute(&mut self, statements: &str) -> Result<()> {
+        self.ask(statements).map(drop)
+    }
+
+    pub fn rows<T: DeserializeOwned>(&mut self, query: &str) -> Result<Vec<T>> {
+        let rows = self.ask(query)?;
+        rows.iter().map(|row| serde_json::from_slice(row).context("a row of another shape")).collect()
     }
 
     /// The answer of a query: one number.
     pub fn number(&mut self, query: &str) -> Result<i64> {
-        let rows = self.query(query)?;
-        let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-        value.context("no number")?.parse().context("not a number")
+        self.rows(query)?.first().copied().context("no number")
+    }
+
+    fn ask(&mut self, statements: &str) -> Result<Vec<Vec<u8>>> {
+        self.exchange(b"Q", &[statements.as_bytes(), b"\0"].concat())
     }
 
     /// Sends a message, and reads until the server is ready for the next one.
-    fn exchange(&mut self, kind: &[u8], body: &[u8]) -> Result<Vec<Row>> {
+    fn exchange(&mut self, kind: &[u8], body: &[u8]) -> Result<Vec<Vec<u8>>> {
         let length = i32::try_from(body.len() + 4)?.to_be_bytes();
         self.0.write_all(&[kind, &length, body].concat())?;
         let (mut rows, mut refusal) = (Vec::new(), None);
@@ -54,7 +58,7 @@ impl Connection {
             let mut body = vec![0; usize::try_from(i32::from_be_bytes(length) - 4)?];
             self.0.read_exact(&mut body).context("PostgreSQL went away")?;
             match kind {
-                b'D' => rows.push(read_row(&body)?),
+                b'D' => rows.push(first_column(&body)?),
                 b'E' => refusal = Some(error_text(&body)),
                 b'R' if body != [0; 4] => bail!("PostgreSQL asks for a password"),
                 b'Z' => break,
@@ -71,17 +75,11 @@ impl Connection {
     }
 }
 
-fn read_row(mut body: &[u8]) -> Result<Row> {
-    let columns = i16::from_be_bytes(next(&mut body)?);
-    (0..columns)
-        .map(|_| match usize::try_from(i32::from_be_bytes(next(&mut body)?)) {
-            Ok(length) => {
-                let text = body.split_off(..length).context("a row is cut short")?;
-                Ok(Some(String::from_utf8_lossy(text).into_owned()))
-            }
-            Err(_) => Ok(None),
-        })
-        .collect()
+/// Nothing, if it is null.
+fn first_column(mut row: &[u8]) -> Result<Vec<u8>> {
+    let _columns = next::<2>(&mut row)?;
+    let length = i32::from_be_bytes(next(&mut row)?).max(0);
+    Ok(row.split_off(..usize::try_from(length)?).context("a row is cut short")?.to_vec())
 }
 
 /// Severity, code and message of an error.

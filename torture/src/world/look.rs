@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use dev_env::programs::{self, PARTITIONS, Running};
 
 use super::{APPLIED, World};
@@ -54,27 +54,15 @@ impl World {
 
     /// How far each partition is applied.
     pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
-        let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
-        rows.iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(next)] => Ok((partition.parse()?, next.parse()?)),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
+        let next = "select json_build_array(partition, next_offset) from partition_progress";
+        Ok(self.sql()?.rows::<(i32, i64)>(next)?.into_iter().collect())
     }
 
     /// Who has taken each partition last.
     pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
-        let rows = self.sql()?.query(
-            "select distinct on (partition) partition, process from torture_audit
-             where to_epoch > from_epoch order by partition, seq desc",
-        )?;
-        rows.into_iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(process)] => Ok((partition.parse()?, process.clone())),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
+        let owners = "select distinct on (partition) json_build_array(partition, process) from torture_audit
+                      where to_epoch > from_epoch order by partition, seq desc";
+        Ok(self.sql()?.rows::<(i32, String)>(owners)?.into_iter().collect())
     }
 
     /// Whether there is anything in a stretch of a log that a reader gets.
