@@ -108,13 +108,17 @@ impl Nodes {
 
     /// `bootstrap.servers` of the ingest APIs, through their gates.
     pub fn for_apis(&self) -> String {
-        self.brokers().map(|(_, node)| loopback(node.apis.port()).to_string()).collect::<Vec<_>>().join(",")
+        self.bootstrap(|node| &node.apis)
     }
 
     /// `bootstrap.servers` of the processors, through their gates.
     pub fn for_processors(&self) -> String {
-        let ports = self.brokers().map(|(_, node)| loopback(node.processors.port()).to_string());
-        ports.collect::<Vec<_>>().join(",")
+        self.bootstrap(|node| &node.processors)
+    }
+
+    fn bootstrap(&self, gate: impl Fn(&Node) -> &Gate) -> String {
+        let gates = self.brokers().map(|(_, node)| loopback(gate(node).port()).to_string());
+        gates.collect::<Vec<_>>().join(",")
     }
 
     /// The gates between the brokers and the ingest APIs, by broker.
@@ -254,25 +258,18 @@ log.cleaner.dedupe.buffer.size=16777216
 
 fn roles(node: &Node) -> String {
     let controller = format!("CONTROLLER://127.0.0.1:{}", node.controller);
-    let brokers = format!(
-        "PLAINTEXT://127.0.0.1:{},APIS://127.0.0.1:{},PROCESSORS://127.0.0.1:{}",
-        node.own, node.for_apis, node.for_processors
-    );
-    let advertised = format!(
-        "PLAINTEXT://127.0.0.1:{},APIS://127.0.0.1:{},PROCESSORS://127.0.0.1:{}",
-        node.own,
-        node.apis.port(),
-        node.processors.port()
-    );
-    match (node.is_broker, node.votes) {
-        (true, true) => format!(
-            "process.roles=broker,controller\nlisteners={brokers},{controller}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
-        ),
-        (true, false) => format!(
-            "process.roles=broker\nlisteners={brokers}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
-        ),
-        (false, _) => format!("process.roles=controller\nlisteners={controller}"),
-    }
+    let own = format!("PLAINTEXT://127.0.0.1:{}", node.own);
+    let at = |apis, processors| format!("{own},APIS://127.0.0.1:{apis},PROCESSORS://127.0.0.1:{processors}");
+    let brokers = at(node.for_apis, node.for_processors);
+    let advertised = at(node.apis.port(), node.processors.port());
+    let (roles, listeners) = match (node.is_broker, node.votes) {
+        (true, true) => ("broker,controller", format!("{brokers},{controller}")),
+        (true, false) => ("broker", brokers),
+        (false, _) => return format!("process.roles=controller\nlisteners={controller}"),
+    };
+    format!(
+        "process.roles={roles}\nlisteners={listeners}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
+    )
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -9,6 +9,9 @@ use flate2::{Compression, write::GzEncoder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+/// Of a request, beside those that each has.
+pub type Headers = Vec<(&'static str, String)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// Each in a request of its own, from few clients: each has several in flight.
@@ -84,7 +87,7 @@ impl Variant {
     }
 
     /// A body as it goes over the wire, and the headers that go with it.
-    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, Vec<(&'static str, String)>)> {
+    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, Headers)> {
         if self != Self::Signed {
             return Ok((body.as_bytes().to_vec(), Vec::new()));
         }

@@ -13,7 +13,7 @@ use kafka_protocol::{
     protocol::{Decodable as _, Encodable as _, HeaderVersion as _, Request, StrBytes},
 };
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 const RESPONSE_BYTES_MAX: usize = 64 << 20;
 
 pub(super) fn check(code: i16) -> Result<()> {
@@ -38,7 +38,7 @@ pub(super) fn address(host: &str, port: i32) -> Result<SocketAddr> {
     format!("{host}:{port}").parse().context("a broker's address")
 }
 
-/// Asks again for a while: coordinators are made, move and are busy.
+/// Asks again for a while: coordinators are made, move and are busy, and brokers follow the controller.
 pub(super) fn retried<T>(mut question: impl FnMut() -> Result<T>) -> Result<T> {
     let deadline = Instant::now() + DEADLINE;
     loop {

@@ -5,10 +5,9 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     ops::Range,
-    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use kafka_protocol::{
     messages::{
         BrokerId, create_partitions_request::*, create_topics_request::*, delete_records_request::*,
@@ -21,7 +20,7 @@ use kafka_protocol::{
 
 use super::{
     batch::{self, Form, Header, Record},
-    broker::{Connection, DEADLINE, address, ask, check, only, retried, text},
+    broker::{Connection, address, ask, check, only, retried, text},
 };
 
 /// How long the brokers may take over a change.
@@ -126,7 +125,7 @@ impl Cluster {
         read_partition(self.leader(name, partition)?, name, partition, range)
     }
 
-    pub fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
+    fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
         Ok(self.topic(name)?.leaders.get(&partition).copied().flatten().context("no leader")?.1)
     }
 
@@ -193,8 +192,9 @@ impl Cluster {
         let request = CreateTopicsRequest::default().with_topics(vec![topic]).with_timeout_ms(CHANGE_MS);
         check(only(self.ask_any(4, &request)?.topics)?.error_code)?;
         // The answer comes from the controller; the brokers follow.
-        wait_for(&format!("topic {name} does not come"), || {
-            self.topic(name).is_ok_and(|topic| topic.leaders.values().all(Option::is_some))
+        retried(|| {
+            ensure!(self.topic(name)?.leaders.values().all(Option::is_some), "topic {name} does not come");
+            Ok(())
         })
     }
 
@@ -202,7 +202,10 @@ impl Cluster {
     pub fn delete_topic(&self, name: &str) -> Result<()> {
         let request = DeleteTopicsRequest::default().with_topic_names(vec![text(name)]);
         check(only(self.ask_any(1, &request.with_timeout_ms(CHANGE_MS))?.responses)?.error_code)?;
-        wait_for(&format!("topic {name} does not go"), || self.topic(name).is_err())
+        retried(|| {
+            ensure!(self.topic(name).is_err(), "topic {name} does not go");
+            Ok(())
+        })
     }
 
     /// Removes the records below some offsets, as retention does.
@@ -275,15 +278,4 @@ fn read_partition(
         log.control.extend(fetched.control.into_iter().filter(|offset| wanted.contains(offset)));
     }
     Ok(log)
-}
-
-fn wait_for(complaint: &str, holds: impl Fn() -> bool) -> Result<()> {
-    let deadline = Instant::now() + DEADLINE;
-    while !holds() {
-        if Instant::now() > deadline {
-            bail!("{complaint}");
-        }
-        dev_env::interrupt::pause(Duration::from_millis(50))?;
-    }
-    Ok(())
 }
