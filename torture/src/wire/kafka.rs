@@ -20,7 +20,7 @@ use kafka_protocol::{
 
 use super::{
     batch::{self, Form, Header, Record},
-    broker::{Connection, address, ask, check, only, retried, text},
+    broker::{address, ask, check, only, retried, text},
 };
 
 /// How long the brokers may take over a change.
@@ -257,7 +257,6 @@ fn read_partition(
 ) -> Result<PartitionLog> {
     const BYTES_MAX: i32 = 8 << 20;
     let mut log = PartitionLog { start: range.start, end: range.end, ..PartitionLog::default() };
-    let mut connection = Connection::open(leader)?;
     let mut next = range.start;
     while next < range.end {
         let asked = FetchPartition::default().with_partition(partition).with_fetch_offset(next);
@@ -265,7 +264,7 @@ fn read_partition(
         let asked = FetchTopic::default().with_topic(text(topic)).with_partitions(asked);
         let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1);
         let request = request.with_max_bytes(BYTES_MAX).with_topics(vec![asked]);
-        let answer = only(connection.ask(4, &request)?.responses)?;
+        let answer = only(ask(leader, 4, &request)?.responses)?;
         let answer = only(answer.partitions)?;
         check(answer.error_code)?;
         let fetched = batch::decode(&answer.records.unwrap_or_default())?;
