@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use dev_env::{
     install::{self, Installation},
     kafka::LOGGING,
     ports::Port,
-    process::{Server, Spec},
+    process::{Server, Spec, require},
 };
 use nix::sys::signal::Signal;
 
@@ -185,11 +185,8 @@ impl Nodes {
         let mut format = self.java(id);
         let cluster_id = format!("torture-{}-{:?}", std::process::id(), self.layout);
         format.args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"]);
-        let output = format.arg(home.join("server.properties")).output()?;
-        if !output.status.success() {
-            bail!("node {id} is not formatted: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
+        format.arg(home.join("server.properties"));
+        require(&mut format, "").with_context(|| format!("node {id} is not formatted")).map(drop)
     }
 
     fn spawn(&mut self, id: i32) -> Result<()> {
