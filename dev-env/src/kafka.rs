@@ -213,12 +213,17 @@ impl Kafka {
     }
 
     fn java(&self) -> Command {
-        let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
-        logging.push(self.home().join("log4j2.properties"));
-        let mut command = Command::new(install::java());
-        command.arg(logging).arg("-cp").arg(self.installation.kafka_class_path());
-        command
+        java(&self.home(), &self.installation.kafka_class_path())
     }
+}
+
+/// One of Kafka's programs, which logs as the configuration in `home` says.
+pub fn java(home: &Path, class_path: &Path) -> Command {
+    let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
+    logging.push(home.join("log4j2.properties"));
+    let mut command = Command::new(install::java());
+    command.arg(logging).arg("-cp").arg(class_path);
+    command
 }
 
 /// Defaults wherever the product could tell the difference; only what one node on a small machine

@@ -4,8 +4,8 @@ use std::{
     io,
     net::{SocketAddr, TcpStream},
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -31,13 +31,13 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct Shared {
-    passage: AtomicU8,
+    passage: Mutex<Passage>,
     held: AtomicU64,
 }
 
 impl Gate {
     pub fn start(server: SocketAddr) -> io::Result<Self> {
-        let shared = Arc::new(Shared { passage: AtomicU8::new(0), held: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { passage: Mutex::new(Passage::Open), held: AtomicU64::new(0) });
         let accepted = Arc::clone(&shared);
         let port = listen(move || server, move |client, server| pass(client, server, &accepted))?.port();
         Ok(Self { port, shared })
@@ -50,7 +50,7 @@ impl Gate {
 
     /// Changes what comes through, also on connections that are open.
     pub fn set(&self, passage: Passage) {
-        self.shared.passage.store(passage as u8, Ordering::Release);
+        *self.shared.passage.lock().unwrap_or_else(PoisonError::into_inner) = passage;
     }
 
     /// How often bytes were held back so far: the sign that a cut bites.
@@ -61,11 +61,7 @@ impl Gate {
 
 impl Shared {
     fn passage(&self) -> Passage {
-        match self.passage.load(Ordering::Acquire) {
-            1 => Passage::Closed,
-            2 => Passage::Deaf,
-            _ => Passage::Open,
-        }
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits while `holds` says so; whether it has waited at all.

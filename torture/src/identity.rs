@@ -47,7 +47,7 @@ pub fn record_digest(key: Option<&[u8]>, value: Option<&[u8]>, appended_ms: i64)
         bytes.extend(part.unwrap_or_default());
     }
     bytes.extend((appended_ms * 1_000).to_be_bytes());
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(&bytes))
 }
 
 /// Where Java's default partitioner puts a key.
@@ -75,7 +75,7 @@ fn murmur2(key: &[u8]) -> u32 {
 fn uuid(mut bytes: [u8; 16], version: u8) -> String {
     bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(bytes);
     let part = |range| hex.get::<std::ops::Range<usize>>(range).unwrap_or_default();
     [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
 }

@@ -11,8 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use dev_env::{
-    install::{self, Installation},
-    kafka::LOGGING,
+    install::Installation,
+    kafka::{LOGGING, java},
     ports::Port,
     process::{Server, Spec, require},
 };
@@ -209,10 +209,8 @@ impl Nodes {
     }
 
     fn java(&self, id: i32) -> Command {
-        let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
-        logging.push(self.home(id).join("log4j2.properties"));
-        let mut command = Command::new(install::java());
-        command.arg(logging).arg("-XX:TieredStopAtLevel=1").arg("-cp").arg(&self.class_path);
+        let mut command = java(&self.home(id), &self.class_path);
+        command.arg("-XX:TieredStopAtLevel=1");
         command
     }
 

@@ -98,8 +98,8 @@ impl Cluster {
             let asked = ListOffsetsPartition::default().with_partition_index(partition).with_timestamp(time);
             let asked = ListOffsetsTopic::default().with_name(text(name)).with_partitions(vec![asked]);
             let request = ListOffsetsRequest::default().with_replica_id(BrokerId(-1));
-            let answer = only(ask(leader, 1, &request.with_topics(vec![asked]))?.topics)?;
-            let answer = only(answer.partitions)?;
+            let answer = ask(leader, 1, &request.with_topics(vec![asked]))?;
+            let answer = only(only(answer.topics)?.partitions)?;
             check(answer.error_code)?;
             ends.insert(partition, answer.offset);
         }
@@ -108,21 +108,38 @@ impl Cluster {
 
     /// The whole log of each partition, up to where it ends now.
     pub fn read(&self, name: &str) -> Result<BTreeMap<i32, PartitionLog>> {
-        let topic = self.topic(name)?;
         let (starts, ends) = (self.ends(name, End::Start)?, self.ends(name, End::Latest)?);
-        let mut logs = BTreeMap::new();
-        for (partition, leader) in topic.leaders {
-            let (_, leader) = leader.context("no leader")?;
-            let at = |ends: &BTreeMap<i32, i64>| ends.get(&partition).copied().context("no offset");
-            let (start, end) = (at(&starts)?, at(&ends)?);
-            logs.insert(partition, read_partition(leader, name, partition, start..end)?);
-        }
-        Ok(logs)
+        let whole = starts.into_iter().map(|(partition, start)| {
+            let end = ends.get(&partition).copied().context("no offset")?;
+            anyhow::Ok((partition, self.read_range(name, partition, start..end)?))
+        });
+        whole.collect()
     }
 
     /// A stretch of a partition's log.
     pub fn read_range(&self, name: &str, partition: i32, range: Range<i64>) -> Result<PartitionLog> {
-        read_partition(self.leader(name, partition)?, name, partition, range)
+        const BYTES_MAX: i32 = 8 << 20;
+        let leader = self.leader(name, partition)?;
+        let mut log = PartitionLog { start: range.start, end: range.end, ..PartitionLog::default() };
+        let mut next = range.start;
+        while next < range.end {
+            let asked = FetchPartition::default().with_partition(partition).with_fetch_offset(next);
+            let asked = vec![asked.with_partition_max_bytes(BYTES_MAX)];
+            let asked = FetchTopic::default().with_topic(text(name)).with_partitions(asked);
+            let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1);
+            let request = request.with_max_bytes(BYTES_MAX).with_topics(vec![asked]);
+            let answer = only(only(ask(leader, 4, &request)?.responses)?.partitions)?;
+            check(answer.error_code)?;
+            let fetched = batch::decode(&answer.records.unwrap_or_default())?;
+            let wanted = next..range.end;
+            next = match fetched.next_offset() {
+                Some(after) if after > next => after,
+                _ => bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end),
+            };
+            log.records.extend(fetched.records.into_iter().filter(|record| wanted.contains(&record.offset)));
+            log.control.extend(fetched.control.into_iter().filter(|offset| wanted.contains(offset)));
+        }
+        Ok(log)
     }
 
     fn leader(&self, name: &str, partition: i32) -> Result<SocketAddr> {
@@ -160,8 +177,8 @@ impl Cluster {
         let data = TopicProduceData::default().with_name(text(topic)).with_partition_data(vec![data]);
         let request = ProduceRequest::default().with_transactional_id(transaction.map(text)).with_acks(-1);
         let request = request.with_timeout_ms(10_000).with_topic_data(vec![data]);
-        let answer = only(ask(self.leader(topic, partition)?, 7, &request)?.responses)?;
-        let answer = only(answer.partition_responses)?;
+        let answer = ask(self.leader(topic, partition)?, 7, &request)?;
+        let answer = only(only(answer.responses)?.partition_responses)?;
         check(answer.error_code)?;
         Ok(answer.base_offset)
     }
@@ -247,34 +264,4 @@ impl Cluster {
         }
         Err(last.context("no brokers")?)
     }
-}
-
-fn read_partition(
-    leader: SocketAddr,
-    topic: &str,
-    partition: i32,
-    range: Range<i64>,
-) -> Result<PartitionLog> {
-    const BYTES_MAX: i32 = 8 << 20;
-    let mut log = PartitionLog { start: range.start, end: range.end, ..PartitionLog::default() };
-    let mut next = range.start;
-    while next < range.end {
-        let asked = FetchPartition::default().with_partition(partition).with_fetch_offset(next);
-        let asked = vec![asked.with_partition_max_bytes(BYTES_MAX)];
-        let asked = FetchTopic::default().with_topic(text(topic)).with_partitions(asked);
-        let request = FetchRequest::default().with_max_wait_ms(500).with_min_bytes(1);
-        let request = request.with_max_bytes(BYTES_MAX).with_topics(vec![asked]);
-        let answer = only(ask(leader, 4, &request)?.responses)?;
-        let answer = only(answer.partitions)?;
-        check(answer.error_code)?;
-        let fetched = batch::decode(&answer.records.unwrap_or_default())?;
-        let wanted = next..range.end;
-        next = match fetched.next_offset() {
-            Some(after) if after > next => after,
-            _ => bail!("partition {partition}: nothing at {next} although the log ends at {}", range.end),
-        };
-        log.records.extend(fetched.records.into_iter().filter(|record| wanted.contains(&record.offset)));
-        log.control.extend(fetched.control.into_iter().filter(|offset| wanted.contains(offset)));
-    }
-    Ok(log)
 }
