@@ -239,7 +239,7 @@ impl Cluster {
 
     pub fn set_topic_setting(&self, topic: &str, name: &str, value: &str) -> Result<()> {
         const TOPIC: i8 = 2;
-        // What is done to it is to set it, by default.
+        // An operation that is not named sets it.
         let setting = AlterableConfig::default().with_name(text(name)).with_value(Some(text(value)));
         let resource = AlterConfigsResource::default().with_resource_type(TOPIC);
         let resource = resource.with_resource_name(text(topic)).with_configs(vec![setting]);

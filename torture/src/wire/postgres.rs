@@ -39,7 +39,7 @@ impl Connection {
 
     /// The answer of a query: one number.
     pub fn number(&mut self, query: &str) -> Result<i64> {
-        self.rows(query)?.first().copied().context("no number")
+        self.rows::<i64>(query)?.first().copied().context("no number")
     }
 
     fn ask(&mut self, statements: &str) -> Result<Vec<Vec<u8>>> {
