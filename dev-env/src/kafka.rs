@@ -150,15 +150,11 @@ impl Kafka {
 
     /// Stops the process where it is; connections stay open and nothing answers.
     pub fn freeze(&self) {
-        if let Some(server) = &self.server {
-            server.freeze();
-        }
+        self.server.iter().for_each(Server::freeze);
     }
 
     pub fn thaw(&self) {
-        if let Some(server) = &self.server {
-            server.thaw();
-        }
+        self.server.iter().for_each(Server::thaw);
     }
 
     /// Returns when the topic is there, with exactly this configuration; an error if it exists
@@ -168,10 +164,8 @@ impl Kafka {
     }
 
     /// Lets it live on after this process.
-    pub fn detach(mut self) {
-        if let Some(server) = self.server.take() {
-            server.detach();
-        }
+    pub fn detach(self) {
+        self.server.into_iter().for_each(Server::detach);
     }
 
     fn home(&self) -> PathBuf {

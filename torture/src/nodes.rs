@@ -147,15 +147,11 @@ impl Nodes {
 
     /// Stops a node where it is; its connections stay open.
     pub fn freeze(&self, id: i32) {
-        if let Some(server) = self.running.get(&id) {
-            server.freeze();
-        }
+        self.running.get(&id).into_iter().for_each(Server::freeze);
     }
 
     pub fn thaw(&self, id: i32) {
-        if let Some(server) = self.running.get(&id) {
-            server.thaw();
-        }
+        self.running.get(&id).into_iter().for_each(Server::thaw);
     }
 
     /// Starts the nodes that do not run, on their ports and with their data.

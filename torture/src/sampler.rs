@@ -5,7 +5,8 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
     time::Duration,
@@ -15,6 +16,8 @@ use anyhow::Result;
 use dev_env::proxy::Proxy;
 
 use crate::{checker::Violation, wire::postgres::Connection};
+
+const INTERVAL: Duration = Duration::from_secs(1);
 
 const LOOK: &str = "
 with message as (
@@ -40,7 +43,8 @@ struct Found {
 
 #[derive(Debug)]
 pub struct Sampler {
-    stop: Arc<AtomicBool>,
+    /// It looks as long as this is there.
+    stop: Option<Sender<()>>,
     timeline: Arc<AtomicU32>,
     found: Arc<Mutex<Found>>,
     thread: Option<JoinHandle<()>>,
@@ -49,13 +53,13 @@ pub struct Sampler {
 impl Sampler {
     /// Looks at the server behind `proxy`, past the proxy.
     pub fn start(proxy: Proxy, database: String) -> Self {
-        let (stop, timeline) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
-        let found = Arc::new(Mutex::new(Found::default()));
-        let shared = (Arc::clone(&stop), Arc::clone(&timeline), Arc::clone(&found));
+        let (stop, stopped) = mpsc::channel();
+        let (timeline, found) = (Arc::new(AtomicU32::new(1)), Arc::new(Mutex::new(Found::default())));
+        let shared = (Arc::clone(&timeline), Arc::clone(&found));
         let thread = thread::spawn(move || {
-            let (stop, timeline, found) = shared;
+            let (timeline, found) = shared;
             let mut connection = None;
-            while !stop.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let before = timeline.load(Ordering::Acquire);
                 match look(&mut connection, &proxy, &database) {
                     // A change of timeline meanwhile: the look belongs to neither.
@@ -64,14 +68,9 @@ impl Sampler {
                     }
                     Ok(_) | Err(_) => connection = None,
                 }
-                for _ in 0..20 {
-                    if !stop.load(Ordering::Relaxed) {
-                        thread::sleep(Duration::from_millis(50));
-                    }
-                }
             }
         });
-        Self { stop, timeline, found, thread: Some(thread) }
+        Self { stop: Some(stop), timeline, found, thread: Some(thread) }
     }
 
     /// From now on the database has another past: next offsets may have gone back, once. Call it before the
@@ -82,18 +81,12 @@ impl Sampler {
 
     /// Stops, and says how often it looked and what it found.
     pub fn finish(&mut self) -> (u64, Vec<Violation>) {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         (found.looks, std::mem::take(&mut found.violations))
-    }
-}
-
-impl Drop for Sampler {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
     }
 }
 

@@ -23,7 +23,11 @@ impl World {
 
     /// Records that a reader would get and that are not applied.
     pub fn lag(&self) -> Result<i64> {
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        self.lag_before(&self.cluster.ends(&self.topic, End::Latest)?)
+    }
+
+    /// The same, below these offsets.
+    pub(super) fn lag_before(&self, ends: &BTreeMap<i32, i64>) -> Result<i64> {
         let mut lag = 0;
         for (partition, next) in self.next_offsets()? {
             let end = ends.get(&partition).copied().unwrap_or(next);
@@ -66,7 +70,7 @@ impl World {
     }
 
     /// Whether there is anything in a stretch of a log that a reader gets.
-    pub(super) fn holds_records(&self, partition: i32, range: Range<i64>) -> Result<bool> {
+    fn holds_records(&self, partition: i32, range: Range<i64>) -> Result<bool> {
         if self.history.planted().transactions == 0 {
             return Ok(true);
         }
