@@ -286,9 +286,8 @@ impl World {
         let open = "select count(*) from pg_stat_activity where datname = current_database()
                     and state = 'idle in transaction' and now() - state_change > interval '10 s'";
         let open = self.sql()?.number(open)?;
-        if open > 0 {
-            violations.push(Violation::new("P11", format!("{open} transactions idle for more than 10 s")));
-        }
+        let what = format!("{open} transactions idle for more than 10 s");
+        violations.extend(Violation::when(open > 0, "P11", what));
         Ok(violations)
     }
 

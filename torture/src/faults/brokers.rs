@@ -78,9 +78,8 @@ pub fn below_min_in_sync(world: &mut World, ground: &mut Ground) -> Result<Strik
         bail!("no attempt was refused");
     }
     let mut strike = Strike::seen(format!("{unknown} attempts not answered 202 with two replicas of three"));
-    if acked > 0 {
-        strike.violations.push(Violation::new("F7", format!("{acked} acknowledged by too few replicas")));
-    }
+    let what = format!("{acked} acknowledged by too few replicas");
+    strike.violations.extend(Violation::when(acked > 0, "F7", what));
     flows_again(world, &mut strike)?;
     in_sync(world)?;
     Ok(strike)
@@ -127,10 +126,8 @@ pub fn apis_cut_off(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     }
     let mut strike = Strike::seen(format!("bytes to broker {leader} held {held} times in 20 s"));
     let unanswered = world.history.unanswered() - unanswered;
-    if unanswered > 0 {
-        let what = format!("{unanswered} requests without an answer while a broker could not be reached");
-        strike.violations.push(Violation::new("F10", what));
-    }
+    let what = format!("{unanswered} requests without an answer while a broker could not be reached");
+    strike.violations.extend(Violation::when(unanswered > 0, "F10", what));
     flows_again(world, &mut strike)?;
     Ok(strike)
 }
@@ -148,10 +145,8 @@ pub fn processors_cut_off(world: &mut World, ground: &mut Ground) -> Result<Stri
         bail!("nothing was sent");
     }
     let mut strike = Strike::seen(format!("bytes to and from processors held {held} times in 10 s"));
-    if unknown > 0 {
-        let what = format!("{unknown} attempts not answered 202 while the processors were cut off");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{unknown} attempts not answered 202 while the processors were cut off");
+    strike.violations.extend(Violation::when(unknown > 0, "A1", what));
     Ok(strike)
 }
 

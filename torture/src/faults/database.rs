@@ -39,10 +39,8 @@ pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
         bail!("PostgreSQL was not away");
     }
     let mut strike = Strike::seen(format!("refused connections, {kept} kept meanwhile"));
-    if unknown > 0 {
-        let what = format!("{unknown} attempts at an API without PostgreSQL were not answered 202");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{unknown} attempts at an API without PostgreSQL were not answered 202");
+    strike.violations.extend(Violation::when(unknown > 0, "A1", what));
     Ok(strike)
 }
 

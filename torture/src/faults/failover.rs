@@ -70,10 +70,8 @@ pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<S
         bail!("the standby was not behind");
     }
     let mut strike = Strike::seen(format!("sessions led to a standby {records} records behind"));
-    if concluded > 0 {
-        let what = format!("{concluded} differences and halts were concluded from rows of a standby");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{concluded} differences and halts were concluded from rows of a standby");
+    strike.violations.extend(Violation::when(concluded > 0, "A1", what));
     Ok(strike)
 }
 

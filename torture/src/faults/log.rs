@@ -60,10 +60,8 @@ pub fn markers_last(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let again = self::rebuilds(world) - rebuilds;
     let ended = world.processors.values().filter(|processor| !processor.server.is_running()).count();
     let mut strike = Strike::seen(format!("{markers} markers last in the log for 48 s"));
-    if again > 0 || ended > 0 {
-        let what = format!("{again} consumers built again and {ended} processes ended over markers");
-        strike.violations.push(Violation::new("A9", what));
-    }
+    let what = format!("{again} consumers built again and {ended} processes ended over markers");
+    strike.violations.extend(Violation::when(again > 0 || ended > 0, "A9", what));
     world.start_load();
     Ok(strike)
 }

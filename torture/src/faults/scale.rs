@@ -40,9 +40,8 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     violations.extend(world.check()?);
     let logs = world.cluster.read(&world.topic)?;
     let strayed = logs.range(PARTITIONS..).map(|(_, log)| log.records.len()).sum::<usize>();
-    if strayed > 0 {
-        violations.push(Violation::new("I4", format!("{strayed} records in the new partitions")));
-    }
+    let what = format!("{strayed} records in the new partitions");
+    violations.extend(Violation::when(strayed > 0, "I4", what));
     Ok(world.outcome(strike))
 }
 
@@ -109,9 +108,8 @@ impl Stops {
         let took = asked.elapsed();
         self.count += 1;
         self.slowest = self.slowest.max(took);
-        if took > STOPS_WITHIN {
-            self.violations.push(Violation::new("A3", format!("an orderly stop took {} s", took.as_secs())));
-        }
+        let what = format!("an orderly stop took {} s", took.as_secs());
+        self.violations.extend(Violation::when(took > STOPS_WITHIN, "A3", what));
         Ok(())
     }
 }

@@ -29,10 +29,8 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
         Strike { evidence: String::new(), recovery: Some(took), violations: late.into_iter().collect() };
     let blamed = "select count(*) from dead_letters where reason <> 'conflicting_duplicate'";
     let blamed = world.sql()?.number(blamed)?;
-    if blamed > 0 {
-        let what = format!("{blamed} good messages are dead letters");
-        strike.violations.push(Violation::new("P9", what));
-    }
+    let what = format!("{blamed} good messages are dead letters");
+    strike.violations.extend(Violation::when(blamed > 0, "P9", what));
     if blamed == 0 && halts(&mut world)?.is_empty() {
         bail!("nobody has met the column");
     }

@@ -56,10 +56,8 @@ pub fn overtaken(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     }
     let mut strike = Strike::seen(format!("takeovers of {} partitions hung", rows.len()));
     for (partition, count, processes) in rows {
-        if count != 1 {
-            let what = format!("partition {partition} was taken up {count} times, by {processes}");
-            strike.violations.push(Violation::new("A3", what));
-        }
+        let what = format!("partition {partition} was taken up {count} times, by {processes}");
+        strike.violations.extend(Violation::when(count != 1, "A3", what));
     }
     Ok(strike)
 }

@@ -103,10 +103,8 @@ pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
     violations.extend(late);
     interrupt::pause(STANDS_STILL)?;
     let after = fingerprint(&world)?;
-    if before != after {
-        let what = format!("records of the new topic were applied: {before:?} before it, {after:?} after");
-        violations.push(Violation::new("P10", what));
-    }
+    let what = format!("records of the new topic were applied: {before:?} before it, {after:?} after");
+    violations.extend(Violation::when(before != after, "P10", what));
     let evidence = format!("topic id changed, each partition {BEYOND} records longer than before");
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }
@@ -165,9 +163,8 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     })?;
     violations.extend(late);
     let ended = world.processors.values().filter(|processor| !processor.server.is_running()).count();
-    if ended > 0 {
-        violations.push(Violation::new("A11", format!("{ended} processes ended over three partitions")));
-    }
+    let what = format!("{ended} processes ended over three partitions");
+    violations.extend(Violation::when(ended > 0, "A11", what));
     let evidence = format!("{lost} records of {OVERRUN} partitions removed under a running processor");
     world.stop_load();
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
@@ -210,10 +207,8 @@ pub fn must_stop(world: &mut World, reasons: &[&str], count: usize) -> Result<(V
     interrupt::pause(STANDS_STILL)?;
     world.stop_load();
     let after = fingerprint(world)?;
-    if before != after {
-        violations
-            .push(Violation::new("P10", format!("rows were written: {before:?} before, {after:?} after")));
-    }
+    let what = format!("rows were written: {before:?} before, {after:?} after");
+    violations.extend(Violation::when(before != after, "P10", what));
     Ok((violations, took))
 }
 
