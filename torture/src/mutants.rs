@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use dev_env::{
     process::{from_shell, require},
     workspace::Workspace,
@@ -166,9 +166,7 @@ fn violated(bench: &mut Bench, fault: &str, finds: &[String]) -> Result<Vec<Stri
         }
         is_missed |= !matches!(verdict, Verdict::Invalid(_));
     }
-    if !is_missed {
-        bail!("no run of {} says anything", fault.id);
-    }
+    ensure!(is_missed, "no run of {} says anything", fault.id);
     Ok(Vec::new())
 }
 

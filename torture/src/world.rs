@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
@@ -229,9 +229,7 @@ impl World {
         let start = Instant::now();
         // A server that is away for a moment is no answer.
         while !holds(self).unwrap_or(false) {
-            if start.elapsed() > within {
-                bail!("{what}: not within {} s", within.as_secs());
-            }
+            ensure!(start.elapsed() <= within, "{what}: not within {} s", within.as_secs());
             interrupt::pause(Duration::from_millis(20))?;
         }
         Ok(start.elapsed())

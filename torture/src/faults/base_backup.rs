@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::{
     install::Installation,
     postgres::{self, Postgres},
@@ -34,9 +34,7 @@ impl BaseBackup {
         let wanted = entries.iter().map(fs::DirEntry::path).filter(|path| !path.ends_with("pg_wal"));
         // What the server removes while it is copied is not needed.
         let status = Command::new("cp").arg("-a").args(wanted).arg(&to).stderr(Stdio::null()).status()?;
-        if !to.join("PG_VERSION").exists() {
-            bail!("the copy failed: {status}");
-        }
+        ensure!(to.join("PG_VERSION").exists(), "the copy failed: {status}");
         fs::remove_file(to.join("postmaster.pid")).ok();
         fs::remove_file(to.join("postmaster.opts")).ok();
         fs::create_dir(to.join("pg_wal"))?;

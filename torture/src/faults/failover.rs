@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::{interrupt, postgres::Postgres};
 use nix::{
     sys::signal::{Signal, kill},
@@ -66,9 +66,7 @@ pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<S
     world.sampler.new_timeline();
     let concluded = self::concluded(world)? - concluded;
     behind.end()?;
-    if records <= 0 {
-        bail!("the standby was not behind");
-    }
+    ensure!(records > 0, "the standby was not behind");
     let mut strike = Strike::seen(format!("sessions led to a standby {records} records behind"));
     let what = format!("{concluded} differences and halts were concluded from rows of a standby");
     strike.violations.extend(Violation::when(concluded > 0, "A1", what));
@@ -162,9 +160,7 @@ fn fail_over(
     let before = world.applied()?;
     let written = at_primary.number("select (pg_current_wal_lsn() - '0/0')::bigint")?;
     let received = at_standby.number("select (pg_last_wal_receive_lsn() - '0/0')::bigint")?;
-    if written <= received {
-        bail!("nothing was lost: {written} written, {received} received");
-    }
+    ensure!(written > received, "nothing was lost: {written} written, {received} received");
     world.sampler.new_timeline();
     ground.postgres.kill();
     at_standby.execute("select pg_promote(true, 30)")?;
@@ -174,8 +170,6 @@ fn fail_over(
     let lost = std::mem::replace(&mut ground.postgres, standby);
     fs::remove_dir_all(lost.data())?;
     world.sampler.new_timeline();
-    if after >= before {
-        bail!("next offsets did not go back: {before} applied before, {after} after");
-    }
+    ensure!(after < before, "next offsets did not go back: {before} applied before, {after} after");
     Ok(Lost { bytes: written - received, records: before - after })
 }

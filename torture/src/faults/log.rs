@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dev_env::{interrupt, programs::PARTITIONS};
 
 use crate::{
@@ -36,9 +36,7 @@ pub fn transactions(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.stop_load();
     transact(world)?;
     let markers = markers(world)? - before;
-    if i32::try_from(markers).is_ok_and(|markers| markers < 2 * PARTITIONS) {
-        bail!("only {markers} markers are in the log");
-    }
+    ensure!(i32::try_from(markers)? >= 2 * PARTITIONS, "only {markers} markers are in the log");
     let mut strike = Strike::seen(format!("{markers} markers, some last in the log"));
     let (took, late) = world.catch_up()?;
     strike.recovery = Some(took);

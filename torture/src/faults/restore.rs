@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::interrupt;
 
 use super::base_backup::BaseBackup;
@@ -64,9 +64,7 @@ pub fn to_a_moment_ago(world: &mut World, ground: &mut Ground) -> Result<Strike>
     let after = Connection::open(ground.postgres.address(), &world.database)?.number(APPLIED)?;
     world.proxy.point_at(ground.postgres.address());
     world.sampler.new_timeline();
-    if after >= before {
-        bail!("next offsets did not go back: {before} applied before, {after} after");
-    }
+    ensure!(after < before, "next offsets did not go back: {before} applied before, {after} after");
     Ok(Strike::seen(format!(
         "restored to {} s ago: {} MB copied in {:.1} s, back after {:.1} s, {} records applied again",
         world.options.restore_ago.as_secs(),

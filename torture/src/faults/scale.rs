@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
@@ -29,9 +29,7 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.create_partitions(&world.topic, PARTITIONS * 2)?;
     interrupt::pause(Duration::from_secs(6))?;
     let partitions = world.cluster.topic(&world.topic)?.leaders.len();
-    if partitions != usize::try_from(PARTITIONS * 2)? {
-        bail!("the topic has {partitions} partitions");
-    }
+    ensure!(partitions == usize::try_from(PARTITIONS * 2)?, "the topic has {partitions} partitions");
     let mut strike = Strike::seen(format!("{PARTITIONS} partitions became {partitions}"));
     world.recover(&mut strike)?;
     let violations = &mut strike.violations;

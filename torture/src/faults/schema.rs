@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Stage;
 use crate::{
@@ -31,9 +31,7 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
     let blamed = world.sql()?.number(blamed)?;
     let what = format!("{blamed} good messages are dead letters");
     strike.violations.extend(Violation::when(blamed > 0, "P9", what));
-    if blamed == 0 && halts(&mut world)?.is_empty() {
-        bail!("nobody has met the column");
-    }
+    ensure!(blamed > 0 || !halts(&mut world)?.is_empty(), "nobody has met the column");
     world.sql()?.execute("alter table messages drop column tenant")?;
     let halted = halts(&mut world)?;
     strike.evidence = format!("{} partitions halted", halted.len());

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::interrupt;
 
 use crate::{
@@ -51,9 +51,7 @@ pub fn overtaken(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
         "select json_build_array(partition, count(*), string_agg(process, ', ' order by seq)) from torture_audit
          where seq > {last} and to_epoch > from_epoch group by partition order by partition"
     ))?;
-    if rows.is_empty() {
-        bail!("nothing was taken up");
-    }
+    ensure!(!rows.is_empty(), "nothing was taken up");
     let mut strike = Strike::seen(format!("takeovers of {} partitions hung", rows.len()));
     for (partition, count, processes) in rows {
         let what = format!("partition {partition} was taken up {count} times, by {processes}");

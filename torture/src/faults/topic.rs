@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
@@ -59,9 +59,7 @@ fn created_again(stage: &mut Stage, name: &str, longer: bool) -> Result<Outcome>
     world.stop_load();
     let ends = world.cluster.ends(&world.topic, End::Latest)?;
     let beyond = before.iter().filter(|(partition, next)| ends.get(partition) > Some(next)).count();
-    if !longer && beyond > 0 {
-        bail!("{beyond} partitions are longer than before");
-    }
+    ensure!(longer || beyond == 0, "{beyond} partitions are longer than before");
     let (stopped, took) = must_stop(&mut world, &["topic_recreated"], 12)?;
     violations.extend(stopped);
     let evidence = format!("topic id changed, {beyond} of 12 partitions longer than before");
@@ -124,9 +122,7 @@ pub fn overrun(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.delete_records(&world.topic, &below)?;
     let starts = world.cluster.ends(&world.topic, End::Start)?;
     let lost: i64 = next.iter().filter_map(|(p, next)| Some((starts.get(p)? - next).max(0))).sum();
-    if lost == 0 {
-        bail!("nothing was lost");
-    }
+    ensure!(lost > 0, "nothing was lost");
     let (stopped, took) = must_stop(&mut world, &["below_log_start"], below.len())?;
     violations.extend(stopped);
     let evidence = format!("{lost} records in {} partitions removed before they were applied", below.len());
@@ -149,9 +145,7 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.delete_records(&world.topic, &below)?;
     let lost: i64 = below.iter().filter_map(|(p, start)| Some((start - next.get(p)?).max(0))).sum();
     world.processors.values().for_each(|processor| processor.server.thaw());
-    if lost == 0 {
-        bail!("nothing was lost");
-    }
+    ensure!(lost > 0, "nothing was lost");
     let (took, late) = world.must("A11", "the others go on", HALTED_WITHIN, |world| {
         let now = world.next_offsets()?;
         Ok(ends.iter().skip(OVERRUN).all(|(partition, end)| now.get(partition) > Some(end)))

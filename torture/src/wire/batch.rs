@@ -4,7 +4,7 @@
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use crc32c::crc32c;
 
 use super::next;
@@ -89,13 +89,9 @@ pub fn decode(mut bytes: &[u8]) -> Result<Fetched> {
 fn decode_batch(base_offset: i64, mut batch: &[u8], fetched: &mut Fetched) -> Result<()> {
     let _leader_epoch = next::<4>(&mut batch)?;
     let [format] = next(&mut batch)?;
-    if format != 2 {
-        bail!("a batch of another format");
-    }
+    ensure!(format == 2, "a batch of another format");
     let checksum = u32::from_be_bytes(next(&mut batch)?);
-    if crc32c(batch) != checksum {
-        bail!("the batch at {base_offset} is damaged");
-    }
+    ensure!(crc32c(batch) == checksum, "the batch at {base_offset} is damaged");
     let attributes = i16::from_be_bytes(next(&mut batch)?);
     let last_offset_delta = i32::from_be_bytes(next(&mut batch)?);
     let base_timestamp = i64::from_be_bytes(next(&mut batch)?);
