@@ -151,15 +151,11 @@ impl Kafka {
 
     /// Stops the process where it is; connections stay open and nothing answers.
     pub fn freeze(&self) {
-        if let Some(server) = &self.server {
-            server.freeze();
-        }
+        self.server.iter().for_each(Server::freeze);
     }
 
     pub fn thaw(&self) {
-        if let Some(server) = &self.server {
-            server.thaw();
-        }
+        self.server.iter().for_each(Server::thaw);
     }
 
     /// Returns when the topic is there, with exactly this configuration; an error if it exists
@@ -169,10 +165,8 @@ impl Kafka {
     }
 
     /// Lets it live on after this process.
-    pub fn detach(mut self) {
-        if let Some(server) = self.server.take() {
-            server.detach();
-        }
+    pub fn detach(self) {
+        self.server.into_iter().for_each(Server::detach);
     }
 
     fn home(&self) -> PathBuf {
@@ -214,12 +208,17 @@ impl Kafka {
     }
 
     fn java(&self) -> Command {
-        let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
-        logging.push(self.home().join("log4j2.properties"));
-        let mut command = Command::new(install::java());
-        command.arg(logging).arg("-cp").arg(self.installation.kafka_class_path());
-        command
+        java(&self.home(), &self.installation.kafka_class_path())
     }
+}
+
+/// One of Kafka's programs, which logs as the configuration in `home` says.
+pub fn java(home: &Path, class_path: &Path) -> Command {
+    let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
+    logging.push(home.join("log4j2.properties"));
+    let mut command = Command::new(install::java());
+    command.arg(logging).arg("-cp").arg(class_path);
+    command
 }
 
 /// Defaults wherever the product could tell the difference; only what one node on a small machine

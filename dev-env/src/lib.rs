@@ -14,6 +14,7 @@
 //! - [`ports`]: the usual port, or a free one
 //! - [`kafka`], [`postgres`]: the servers
 //! - [`programs`]: Telex's own programs, their settings and what they print
+//! - [`proxy`]: what loses a COMMIT or its answer, and what other proxies are made of
 //! - [`leftovers`]: what a killed command left running, found and ended by the next one
 //! - [`commands`]: what a person, or the Makefile, types
 #![forbid(unsafe_code)]
@@ -28,4 +29,5 @@ pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod programs;
+pub mod proxy;
 pub mod workspace;

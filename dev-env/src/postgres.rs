@@ -117,22 +117,16 @@ impl Postgres {
 
     /// Stops the processes where they are; connections stay open and nothing answers.
     pub fn freeze(&self) {
-        if let Some(server) = &self.server {
-            server.freeze();
-        }
+        self.server.iter().for_each(Server::freeze);
     }
 
     pub fn thaw(&self) {
-        if let Some(server) = &self.server {
-            server.thaw();
-        }
+        self.server.iter().for_each(Server::thaw);
     }
 
     /// Lets it live on after this process.
-    pub fn detach(mut self) {
-        if let Some(server) = self.server.take() {
-            server.detach();
-        }
+    pub fn detach(self) {
+        self.server.into_iter().for_each(Server::detach);
     }
 
     pub fn data(&self) -> PathBuf {

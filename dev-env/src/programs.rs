@@ -162,22 +162,28 @@ impl Running {
 
 /// One HTTP request; `None` without an answer.
 pub fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
-    exchange(address, &format!("GET {path}"), "")
+    exchange(address, &format!("GET {path}"), "", b"", Duration::from_secs(5))
 }
 
 /// The same with a body, and header lines that each end in `\r\n`.
-pub fn post(address: SocketAddr, path: &str, headers: &str, body: &str) -> Option<(u16, String)> {
-    let headers = format!("{headers}content-length: {}\r\n", body.len());
-    exchange(address, &format!("POST {path}"), &format!("{headers}\r\n{body}"))
+pub fn post(address: SocketAddr, path: &str, headers: &str, body: impl AsRef<[u8]>) -> Option<(u16, String)> {
+    let headers = format!("{headers}content-length: {}\r\n", body.as_ref().len());
+    exchange(address, &format!("POST {path}"), &headers, body.as_ref(), Duration::from_secs(20))
 }
 
 /// HTTP 1.0, so that no body comes in chunks.
-fn exchange(address: SocketAddr, request: &str, rest: &str) -> Option<(u16, String)> {
-    let wait = Duration::from_secs(5);
-    let mut stream = TcpStream::connect_timeout(&address, wait).ok()?;
-    stream.set_read_timeout(Some(wait)).ok()?;
-    let end = if rest.is_empty() { "\r\n" } else { rest };
-    write!(stream, "{request} HTTP/1.0\r\nhost: telex\r\n{end}").ok()?;
+fn exchange(
+    address: SocketAddr,
+    request: &str,
+    headers: &str,
+    body: &[u8],
+    patience: Duration,
+) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(5)).ok()?;
+    stream.set_read_timeout(Some(patience)).ok()?;
+    write!(stream, "{request} HTTP/1.0\r\nhost: telex\r\n{headers}\r\n").ok()?;
+    // An answer before the end of the body ends the connection.
+    let _refused_early = stream.write_all(body);
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
     let (head, body) = answer.split_once("\r\n\r\n")?;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::workspace::Workspace;
 
 use crate::{
@@ -135,9 +135,7 @@ fn write_pages(workspace: &Workspace) -> Result<()> {
     if !bugs.is_empty() {
         pages.push(("planted-bugs.md", page::planted(&bugs)));
     }
-    if pages.is_empty() {
-        bail!("no long run and no run of planted bugs here yet");
-    }
+    ensure!(!pages.is_empty(), "no long run and no run of planted bugs here yet");
     for (name, page) in pages {
         let path = docs.join(name);
         fs::write(&path, page)?;

@@ -1,17 +1,17 @@
 //! Stands for the network between programs and a broker: it can be cut, in both directions or in one.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream},
+    io,
+    net::{SocketAddr, TcpStream},
     sync::{
-        Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use anyhow::Result;
+use dev_env::proxy::{listen, relay};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
@@ -31,25 +31,15 @@ pub struct Gate {
 
 #[derive(Debug)]
 struct Shared {
-    server: SocketAddr,
-    passage: AtomicU8,
+    passage: Mutex<Passage>,
     held: AtomicU64,
 }
 
 impl Gate {
-    pub fn start(server: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared { server, passage: AtomicU8::new(0), held: AtomicU64::new(0) });
+    pub fn start(server: SocketAddr) -> io::Result<Self> {
+        let shared = Arc::new(Shared { passage: Mutex::new(Passage::Open), held: AtomicU64::new(0) });
         let accepted = Arc::clone(&shared);
-        thread::spawn(move || {
-            for client in listener.incoming().map_while(Result::ok) {
-                // A broker that is away refuses: so does the gate.
-                let Ok(server) = TcpStream::connect(accepted.server) else { continue };
-                let shared = Arc::clone(&accepted);
-                thread::spawn(move || relay(&client, &server, &shared));
-            }
-        });
+        let port = listen(move || server, move |client, server| pass(client, server, &accepted))?.port();
         Ok(Self { port, shared })
     }
 
@@ -60,7 +50,7 @@ impl Gate {
 
     /// Changes what comes through, also on connections that are open.
     pub fn set(&self, passage: Passage) {
-        self.shared.passage.store(passage as u8, Ordering::Release);
+        *self.shared.passage.lock().unwrap_or_else(PoisonError::into_inner) = passage;
     }
 
     /// How often bytes were held back so far: the sign that a cut bites.
@@ -71,11 +61,7 @@ impl Gate {
 
 impl Shared {
     fn passage(&self) -> Passage {
-        match self.passage.load(Ordering::Acquire) {
-            1 => Passage::Closed,
-            2 => Passage::Deaf,
-            _ => Passage::Open,
-        }
+        *self.passage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits while `holds` says so; whether it has waited at all.
@@ -91,41 +77,25 @@ impl Shared {
     }
 }
 
-fn relay(client: &TcpStream, server: &TcpStream, shared: &Shared) {
-    client.set_nodelay(true).and_then(|()| server.set_nodelay(true)).ok();
-    let close = || {
-        client.shutdown(Shutdown::Both).ok();
-        server.shutdown(Shutdown::Both).ok();
+fn pass(client: &TcpStream, server: &TcpStream, shared: &Shared) {
+    let request = |_: &[u8]| {
+        shared.wait(|passage| passage == Passage::Closed);
+        true
     };
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            pass(server, client, |_| {
-                shared.wait(|passage| passage == Passage::Closed);
-                !shared.wait(|passage| passage == Passage::Deaf)
-            });
-            close();
-        });
-        pass(client, server, |_| {
-            shared.wait(|passage| passage == Passage::Closed);
-            true
-        });
-        close();
-    });
-}
-
-/// Copies until one side ends, or `goes_on` says no.
-pub fn pass(mut from: &TcpStream, mut to: &TcpStream, goes_on: impl Fn(&[u8]) -> bool) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(length @ 1..) = from.read(&mut buffer) {
-        let sent = buffer.get(..length).unwrap_or_default();
-        if !goes_on(sent) || to.write_all(sent).is_err() {
-            return;
-        }
-    }
+    let answer = |_: &[u8]| {
+        shared.wait(|passage| passage == Passage::Closed);
+        !shared.wait(|passage| passage == Passage::Deaf)
+    };
+    relay(client, server, request, answer, || {});
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Ipv4Addr, TcpListener},
+    };
+
     use super::*;
 
     #[test]

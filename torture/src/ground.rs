@@ -73,33 +73,24 @@ impl Ground {
 
     /// Where a Telex stands that has each partition on as many brokers as there are.
     pub fn site(&self) -> Site {
-        let partitions = usize::try_from(PARTITIONS).unwrap_or_default();
-        let database = self.postgres.address();
-        match &self.brokers {
-            Brokers::One(kafka) => Site {
-                cluster: Cluster::of(kafka.address()),
-                for_apis: kafka.bootstrap(),
-                for_processors: kafka.bootstrap(),
-                replicas: vec![vec![1]; partitions],
-                settings: Vec::new(),
-                database,
-            },
-            Brokers::Several(nodes) => {
-                let mut ids = nodes.broker_ids();
-                let replicas = (0..partitions).map(|_| {
-                    ids.rotate_left(1);
-                    ids.clone()
-                });
-                Site {
-                    cluster: nodes.cluster(),
-                    for_apis: nodes.for_apis(),
-                    for_processors: nodes.for_processors(),
-                    replicas: replicas.collect(),
-                    settings: vec![("min.insync.replicas", "2")],
-                    database,
-                }
+        let (cluster, for_apis, for_processors, mut ids, settings) = match &self.brokers {
+            Brokers::One(kafka) => {
+                (Cluster::of(kafka.address()), kafka.bootstrap(), kafka.bootstrap(), vec![1], Vec::new())
             }
-        }
+            Brokers::Several(nodes) => (
+                nodes.cluster(),
+                nodes.for_apis(),
+                nodes.for_processors(),
+                nodes.broker_ids(),
+                vec![("min.insync.replicas", "2")],
+            ),
+        };
+        let replicas = (0..PARTITIONS).map(|_| {
+            ids.rotate_left(1);
+            ids.clone()
+        });
+        let (replicas, database) = (replicas.collect(), self.postgres.address());
+        Site { cluster, for_apis, for_processors, replicas, settings, database }
     }
 
     /// A Telex with all that a fault expects, and requests on their way.

@@ -1,6 +1,7 @@
 //! Identities and hashes of the contract, written a second time: what the product computes is compared with
 //! what stands here.
 
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use sha2::{Digest as _, Sha256};
 
 /// `UUIDv5(URL namespace, "urn:telex:client")`, as the contract states it.
@@ -12,7 +13,9 @@ pub fn client_id(external_client_id: &str, address: &str) -> String {
     name.extend(external_client_id.as_bytes());
     name.push(0);
     name.extend(address.as_bytes());
-    uuid(sha1(&name).first_chunk().copied().unwrap_or_default(), 5)
+    // Not by the crate that the product computes ids with.
+    let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, &name);
+    uuid(sha1.as_ref().first_chunk().copied().unwrap_or_default(), 5)
 }
 
 /// The id of the dialog that a record opens: UUIDv8 of the time of append and the record's place.
@@ -44,7 +47,7 @@ pub fn record_digest(key: Option<&[u8]>, value: Option<&[u8]>, appended_ms: i64)
         bytes.extend(part.unwrap_or_default());
     }
     bytes.extend((appended_ms * 1_000).to_be_bytes());
-    Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(Sha256::digest(&bytes))
 }
 
 /// Where Java's default partitioner puts a key.
@@ -72,48 +75,9 @@ fn murmur2(key: &[u8]) -> u32 {
 fn uuid(mut bytes: [u8; 16], version: u8) -> String {
     bytes[6] = bytes[6] & 0x0f | version << 4;
     bytes[8] = bytes[8] & 0x3f | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = hex::encode(bytes);
     let part = |range| hex.get::<std::ops::Range<usize>>(range).unwrap_or_default();
     [part(0..8), part(8..12), part(12..16), part(16..20), part(20..32)].join("-")
-}
-
-/// SHA-1 (RFC 3174).
-fn sha1(message: &[u8]) -> [u8; 20] {
-    let mut state = [0x6745_2301_u32, 0xefcd_ab89, 0x98ba_dcfe, 0x1032_5476, 0xc3d2_e1f0];
-    let mut padded = message.to_vec();
-    padded.push(0x80);
-    padded.resize(padded.len().next_multiple_of(64) + if (padded.len() - 1) % 64 >= 56 { 64 } else { 0 }, 0);
-    let bits = (message.len() as u64 * 8).to_be_bytes();
-    let place = padded.len() - 8;
-    for (byte, source) in padded.iter_mut().skip(place).zip(bits) {
-        *byte = source;
-    }
-    for block in padded.chunks_exact(64) {
-        let mut w: Vec<u32> = block.as_chunks::<4>().0.iter().map(|word| u32::from_be_bytes(*word)).collect();
-        for i in 16..80 {
-            let back = |n: usize| w.get(i - n).copied().unwrap_or_default();
-            w.push((back(3) ^ back(8) ^ back(14) ^ back(16)).rotate_left(1));
-        }
-        let [mut a, mut b, mut c, mut d, mut e] = state;
-        for (i, word) in w.iter().enumerate() {
-            let (f, k) = match i {
-                0..20 => (b & c | !b & d, 0x5a82_7999),
-                20..40 => (b ^ c ^ d, 0x6ed9_eba1),
-                40..60 => (b & c | b & d | c & d, 0x8f1b_bcdc),
-                _ => (b ^ c ^ d, 0xca62_c1d6_u32),
-            };
-            let next = a.rotate_left(5).wrapping_add(f).wrapping_add(e).wrapping_add(k).wrapping_add(*word);
-            (e, d, c, b, a) = (d, c, b.rotate_left(30), a, next);
-        }
-        for (sum, part) in state.iter_mut().zip([a, b, c, d, e]) {
-            *sum = sum.wrapping_add(part);
-        }
-    }
-    let mut digest = [0; 20];
-    for (byte, source) in digest.iter_mut().zip(state.iter().flat_map(|word| word.to_be_bytes())) {
-        *byte = source;
-    }
-    digest
 }
 
 #[cfg(test)]
@@ -132,13 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hashes_are_those_of_their_standards() {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        assert_eq!(hex(&sha1(b"abc")), "a9993e364706816aba3e25717850c26c9cd0d89d");
-        assert_eq!(hex(&sha1(&[b'a'; 55])), "c1c8bbdc22796e28c0e15163d20899b65621d65a");
-        assert_eq!(hex(&sha1(&[b'a'; 56])), "c2db330f6083854c99d4b5bfb6e8f29f201be699");
-        assert_eq!(hex(&sha1(&[b'a'; 63])), "03f09f5b158a7a8cdad920bddc29b81c18a551f5");
-        assert_eq!(hex(&sha1(&[b'a'; 64])), "0098ba824b5c16427bd7a1122a5a442a25ec644d");
+    fn the_hash_of_a_key_is_that_of_kafkas_own_tests() {
         assert_eq!(murmur2(b"21").cast_signed(), -973_932_308);
         assert_eq!(murmur2(b"foobar").cast_signed(), -790_332_482);
         assert_eq!(murmur2(b"a-little-bit-longer-string").cast_signed(), -1_486_304_829);

@@ -32,7 +32,6 @@ pub mod mutants;
 pub mod nodes;
 pub mod page;
 pub mod plan;
-pub mod proxy;
 pub mod random;
 pub mod report;
 pub mod sampler;

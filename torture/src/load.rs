@@ -2,8 +2,8 @@
 //! with the same message id, until it has one.
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    io::ErrorKind,
+    net::SocketAddr,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use serde_json::Value;
+use ureq::{Agent, Error, Timeout};
 
 use crate::{
     history::{Attempt, Class, History, NO_ANSWER},
@@ -104,7 +105,7 @@ impl Load {
 }
 
 fn produce(shared: &Shared, worker: u64, first: u64) {
-    let mut connection = None;
+    let agent = agent();
     let Order { rate, variant, .. } = shared.order;
     while !shared.stop.load(Ordering::Relaxed) {
         let number = shared.next.fetch_add(variant.messages(), Ordering::Relaxed);
@@ -116,31 +117,31 @@ fn produce(shared: &Shared, worker: u64, first: u64) {
             thread::sleep(wait.min(Duration::from_millis(100)));
         }
         if due.elapsed() < LATE_MAX {
-            persist(shared, worker, number, &mut connection);
+            persist(shared, worker, number, &agent);
         }
     }
 }
 
 /// Sends the messages from a number on until the outcome of each is known.
-fn persist(shared: &Shared, worker: u64, number: u64, connection: &mut Option<Connection>) {
+fn persist(shared: &Shared, worker: u64, number: u64, agent: &Agent) {
     const TRIES: u64 = 40;
     let mut open = messages(shared.order, number);
     for attempt in 0..TRIES {
-        let Some(connected) = connected(shared, worker + attempt, connection) else {
-            thread::sleep(Duration::from_millis(200));
-            continue;
-        };
         let id = format!("a-{:x}-{number}-{attempt}", shared.order.plan.seed);
         let count = open.len() as u64;
         shared.history.in_flight.fetch_add(count, Ordering::Relaxed);
         let invoked = shared.history.now();
-        let classes = connected.exchange(&id, shared.order.variant, &open);
+        let target = target(shared, worker + attempt);
+        let classes = target.and_then(|target| exchange(agent, target, &id, shared.order.variant, &open));
         let returned = shared.history.now();
         shared.history.in_flight.fetch_sub(count, Ordering::Relaxed);
+        let Some(classes) = classes else {
+            thread::sleep(Duration::from_millis(200));
+            continue;
+        };
         let mut unknown = Vec::new();
         for (sent, class) in open.into_iter().zip(classes) {
             if matches!(class, Class::Info(_)) {
-                *connection = None;
                 unknown.push(Arc::clone(&sent));
             }
             shared.history.note(Attempt { id: id.clone(), sent, invoked, returned, class });
@@ -168,17 +169,11 @@ fn messages(order: Order, number: u64) -> Vec<Arc<Sent>> {
     messages
 }
 
-fn connected<'a>(
-    shared: &Shared,
-    worker: u64,
-    connection: &'a mut Option<Connection>,
-) -> Option<&'a mut Connection> {
-    let targets = shared.targets.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if connection.as_ref().is_none_or(|open| !targets.contains(&open.address)) {
-        let at = usize::try_from(worker).ok()?.checked_rem(targets.len())?;
-        *connection = targets.get(at).and_then(|address| Connection::open(*address));
-    }
-    connection.as_mut()
+/// A worker keeps to one, as long as it answers.
+fn target(shared: &Shared, worker: u64) -> Option<SocketAddr> {
+    let targets = shared.targets.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = usize::try_from(worker).ok()?.checked_rem(targets.len())?;
+    targets.get(at).copied()
 }
 
 /// Closes dialogs of clients at random.
@@ -206,76 +201,46 @@ fn command(shared: &Shared, commands: &Commands) {
 /// When commands say that they were received.
 const COMMAND_TIME: &str = "2026-11-24T00:00:00.000000Z";
 
-/// An HTTP/1.1 connection that is kept alive.
-#[derive(Debug)]
-struct Connection {
-    address: SocketAddr,
-    stream: BufReader<TcpStream>,
+/// Keeps connections alive, and sends nothing again by itself.
+fn agent() -> Agent {
+    let settings = Agent::config_builder().timeout_connect(Some(Duration::from_secs(2)));
+    let settings = settings.timeout_per_read(Some(ANSWER_DEADLINE)).timeout_per_write(Some(ANSWER_DEADLINE));
+    settings.http_status_as_error(false).max_redirects(0).proxy(None).build().new_agent()
 }
 
-impl Connection {
-    fn open(address: SocketAddr) -> Option<Self> {
-        let stream = TcpStream::connect_timeout(&address, Duration::from_secs(2)).ok()?;
-        stream.set_read_timeout(Some(ANSWER_DEADLINE)).ok()?;
-        stream.set_nodelay(true).ok()?;
-        Some(Self { address, stream: BufReader::new(stream) })
-    }
-
-    /// Sends messages in one request; says what became of each.
-    fn exchange(&mut self, id: &str, variant: Variant, messages: &[Arc<Sent>]) -> Vec<Class> {
-        let all = |class: Class| vec![class; messages.len()];
-        let bodies: Vec<&str> = messages.iter().map(|sent| sent.body.as_str()).collect();
-        let body = if variant.messages() > 1 { format!("[{}]", bodies.join(",")) } else { bodies.concat() };
-        let Ok((body, headers)) = variant.wrap(id, &body) else {
-            return all(Class::Info("not compressed"));
-        };
-        let mut request = format!(
-            "POST {} HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
-             x-request-id: {id}\r\n{headers}content-length: {}\r\n\r\n",
-            variant.path(),
-            body.len()
-        )
-        .into_bytes();
-        request.extend(body);
-        if self.stream.get_mut().write_all(&request).is_err() {
-            return all(Class::Info("the request broke off"));
+/// Sends messages in one request; says what became of each. `None`: nobody is there.
+fn exchange(
+    agent: &Agent,
+    target: SocketAddr,
+    id: &str,
+    variant: Variant,
+    messages: &[Arc<Sent>],
+) -> Option<Vec<Class>> {
+    let all = |class: Class| Some(vec![class; messages.len()]);
+    let bodies: Vec<&str> = messages.iter().map(|sent| sent.body.as_str()).collect();
+    let body = if variant.messages() > 1 { format!("[{}]", bodies.join(",")) } else { bodies.concat() };
+    let Ok((body, headers)) = variant.wrap(id, &body) else {
+        return all(Class::Info("not compressed"));
+    };
+    let request = agent.post(format!("http://{target}{}", variant.path())).content_type("application/json");
+    let request = headers.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+    let mut answer = match request.header("x-request-id", id).send(&body) {
+        Ok(answer) => answer,
+        Err(Error::Io(error)) if error.kind() == ErrorKind::ConnectionRefused => return None,
+        Err(Error::Timeout(Timeout::Connect)) => return None,
+        Err(_) => return all(Class::Info(NO_ANSWER)),
+    };
+    let Ok(body) = answer.body_mut().read_to_vec() else {
+        return all(Class::Info(NO_ANSWER));
+    };
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    match body.pointer("/results").and_then(Value::as_array) {
+        Some(results) if results.len() == messages.len() => {
+            let status = |result: &Value| result.get("status").and_then(Value::as_u64);
+            let status = |result| status(result).and_then(|status| u16::try_from(status).ok());
+            Some(results.iter().map(|result| class(status(result).unwrap_or_default(), result)).collect())
         }
-        let Some((status, body)) = self.answer() else {
-            return all(Class::Info(NO_ANSWER));
-        };
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        match body.pointer("/results").and_then(Value::as_array) {
-            Some(results) if results.len() == messages.len() => {
-                let status = |result: &Value| result.get("status").and_then(Value::as_u64);
-                let status = |result| status(result).and_then(|status| u16::try_from(status).ok());
-                results.iter().map(|result| class(status(result).unwrap_or_default(), result)).collect()
-            }
-            _ => all(class(status, &body)),
-        }
-    }
-
-    fn answer(&mut self) -> Option<(u16, Vec<u8>)> {
-        let (mut status, mut length) = (None, 0);
-        loop {
-            let mut line = String::new();
-            if self.stream.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            let line = line.trim_end();
-            if line.is_empty() {
-                break;
-            }
-            if status.is_none() {
-                status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
-            } else if let Some((name, value)) = line.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().ok()?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body).ok()?;
-        Some((status?, body))
+        _ => all(class(answer.status().as_u16(), &body)),
     }
 }
 

@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
-use dev_env::{process::from_shell, workspace::Workspace};
+use anyhow::{Context as _, Result, bail, ensure};
+use dev_env::{
+    process::{from_shell, require},
+    workspace::Workspace,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -163,9 +166,7 @@ fn violated(bench: &mut Bench, fault: &str, finds: &[String]) -> Result<Vec<Stri
         }
         is_missed |= !matches!(verdict, Verdict::Invalid(_));
     }
-    if !is_missed {
-        bail!("no run of {} says anything", fault.id);
-    }
+    ensure!(is_missed, "no run of {} says anything", fault.id);
     Ok(Vec::new())
 }
 
@@ -189,12 +190,13 @@ impl Copy {
         let mut apply = Command::new("git");
         // The copy lies in the repository, and is none: without this the patch would be for that one.
         apply.env("GIT_CEILING_DIRECTORIES", self.tree.parent().context("no parent")?);
-        succeed(apply.arg("apply").arg(&patch).current_dir(&self.tree), &format!("{bug}.patch"))?;
+        apply.arg("apply").arg(&patch).current_dir(&self.tree);
+        require(&mut apply, "").with_context(|| format!("{bug}.patch"))?;
         let mut build = from_shell("cargo");
         build.args(["build", "--locked", "--quiet", "--workspace", "--bin=ingest-api", "--bin=processor"]);
         build.args(["--features", "processor/failpoints"]).current_dir(&self.tree);
         build.env("CARGO_TARGET_DIR", &self.target).env("SQLX_OFFLINE", "true");
-        succeed(&mut build, &format!("the build with {bug}"))
+        require(&mut build, "").with_context(|| format!("the build with {bug}")).map(drop)
     }
 
     /// Whether a test of the planted copy fails. Its servers are those of `dev-env with-services`.
@@ -261,11 +263,7 @@ fn cargo_test(target: &str) -> Result<Vec<&str>> {
 fn tracked(root: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut list = Command::new("git");
     list.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
-    let output = list.output().context("git")?;
-    if !output.status.success() {
-        bail!("git ls-files: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    let names = String::from_utf8(output.stdout)?;
+    let names = require(&mut list, "")?;
     Ok(names.split_terminator('\0').map(PathBuf::from).collect())
 }
 
@@ -278,14 +276,6 @@ fn remove_others(tree: &Path, directory: &Path, wanted: &BTreeSet<PathBuf>) -> R
         } else if path.strip_prefix(tree).is_ok_and(|relative| !wanted.contains(relative)) {
             fs::remove_file(path)?;
         }
-    }
-    Ok(())
-}
-
-fn succeed(command: &mut Command, what: &str) -> Result<()> {
-    let output = command.output().with_context(|| what.to_owned())?;
-    if !output.status.success() {
-        bail!("{what}: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(())
 }
@@ -325,7 +315,7 @@ mod tests {
             let patch = format!("torture/mutants/{bug}.patch");
             let mut check = Command::new("git");
             check.args(["apply", "--check", &patch]).current_dir(sources());
-            succeed(&mut check, &patch).unwrap();
+            require(&mut check, "").unwrap();
         }
     }
 

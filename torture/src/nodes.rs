@@ -9,12 +9,12 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use dev_env::{
-    install::{self, Installation},
-    kafka::LOGGING,
+    install::Installation,
+    kafka::{LOGGING, java},
     ports::Port,
-    process::{Server, Spec},
+    process::{Server, Spec, require},
 };
 use nix::sys::signal::Signal;
 
@@ -108,13 +108,17 @@ impl Nodes {
 
     /// `bootstrap.servers` of the ingest APIs, through their gates.
     pub fn for_apis(&self) -> String {
-        self.brokers().map(|(_, node)| loopback(node.apis.port()).to_string()).collect::<Vec<_>>().join(",")
+        self.bootstrap(|node| &node.apis)
     }
 
     /// `bootstrap.servers` of the processors, through their gates.
     pub fn for_processors(&self) -> String {
-        let ports = self.brokers().map(|(_, node)| loopback(node.processors.port()).to_string());
-        ports.collect::<Vec<_>>().join(",")
+        self.bootstrap(|node| &node.processors)
+    }
+
+    fn bootstrap(&self, gate: impl Fn(&Node) -> &Gate) -> String {
+        let gates = self.brokers().map(|(_, node)| loopback(gate(node).port()).to_string());
+        gates.collect::<Vec<_>>().join(",")
     }
 
     /// The gates between the brokers and the ingest APIs, by broker.
@@ -143,15 +147,11 @@ impl Nodes {
 
     /// Stops a node where it is; its connections stay open.
     pub fn freeze(&self, id: i32) {
-        if let Some(server) = self.running.get(&id) {
-            server.freeze();
-        }
+        self.running.get(&id).into_iter().for_each(Server::freeze);
     }
 
     pub fn thaw(&self, id: i32) {
-        if let Some(server) = self.running.get(&id) {
-            server.thaw();
-        }
+        self.running.get(&id).into_iter().for_each(Server::thaw);
     }
 
     /// Starts the nodes that do not run, on their ports and with their data.
@@ -181,11 +181,8 @@ impl Nodes {
         let mut format = self.java(id);
         let cluster_id = format!("torture-{}-{:?}", std::process::id(), self.layout);
         format.args(["kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"]);
-        let output = format.arg(home.join("server.properties")).output()?;
-        if !output.status.success() {
-            bail!("node {id} is not formatted: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(())
+        format.arg(home.join("server.properties"));
+        require(&mut format, "").with_context(|| format!("node {id} is not formatted")).map(drop)
     }
 
     fn spawn(&mut self, id: i32) -> Result<()> {
@@ -208,10 +205,8 @@ impl Nodes {
     }
 
     fn java(&self, id: i32) -> Command {
-        let mut logging = std::ffi::OsString::from("-Dlog4j2.configurationFile=");
-        logging.push(self.home(id).join("log4j2.properties"));
-        let mut command = Command::new(install::java());
-        command.arg(logging).arg("-XX:TieredStopAtLevel=1").arg("-cp").arg(&self.class_path);
+        let mut command = java(&self.home(id), &self.class_path);
+        command.arg("-XX:TieredStopAtLevel=1");
         command
     }
 
@@ -254,25 +249,18 @@ log.cleaner.dedupe.buffer.size=16777216
 
 fn roles(node: &Node) -> String {
     let controller = format!("CONTROLLER://127.0.0.1:{}", node.controller);
-    let brokers = format!(
-        "PLAINTEXT://127.0.0.1:{},APIS://127.0.0.1:{},PROCESSORS://127.0.0.1:{}",
-        node.own, node.for_apis, node.for_processors
-    );
-    let advertised = format!(
-        "PLAINTEXT://127.0.0.1:{},APIS://127.0.0.1:{},PROCESSORS://127.0.0.1:{}",
-        node.own,
-        node.apis.port(),
-        node.processors.port()
-    );
-    match (node.is_broker, node.votes) {
-        (true, true) => format!(
-            "process.roles=broker,controller\nlisteners={brokers},{controller}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
-        ),
-        (true, false) => format!(
-            "process.roles=broker\nlisteners={brokers}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
-        ),
-        (false, _) => format!("process.roles=controller\nlisteners={controller}"),
-    }
+    let own = format!("PLAINTEXT://127.0.0.1:{}", node.own);
+    let at = |apis, processors| format!("{own},APIS://127.0.0.1:{apis},PROCESSORS://127.0.0.1:{processors}");
+    let brokers = at(node.for_apis, node.for_processors);
+    let advertised = at(node.apis.port(), node.processors.port());
+    let (roles, listeners) = match (node.is_broker, node.votes) {
+        (true, true) => ("broker,controller", format!("{brokers},{controller}")),
+        (true, false) => ("broker", brokers),
+        (false, _) => return format!("process.roles=controller\nlisteners={controller}"),
+    };
+    format!(
+        "process.roles={roles}\nlisteners={listeners}\nadvertised.listeners={advertised}\ninter.broker.listener.name=PLAINTEXT"
+    )
 }
 
 fn loopback(port: u16) -> SocketAddr {

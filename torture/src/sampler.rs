@@ -5,19 +5,19 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
+        mpsc::{self, RecvTimeoutError, Sender},
     },
     thread::{self, JoinHandle},
     time::Duration,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use dev_env::proxy::Proxy;
 
-use crate::{
-    checker::Violation,
-    proxy::Proxy,
-    wire::postgres::{Connection, Row},
-};
+use crate::{checker::Violation, wire::postgres::Connection};
+
+const INTERVAL: Duration = Duration::from_secs(1);
 
 const LOOK: &str = "
 with message as (
@@ -25,10 +25,10 @@ with message as (
 ), letter as (
     select partition, count(*) as rows, max(record_offset) as top from dead_letters group by partition
 )
-select progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands,
+select json_build_array(progress.partition, birth_offset, next_offset, progress.messages, duplicates, commands,
        progress.dead_letters, control,
        coalesce(message.rows, 0), coalesce(letter.rows, 0), greatest(message.top, letter.top, -1),
-       (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two)
+       (select count(*) from (select from dialogs where closed_at is null group by client_id having count(*) > 1) as two))
 from partition_progress as progress
 left join message using (partition) left join letter using (partition)
 order by progress.partition";
@@ -43,7 +43,8 @@ struct Found {
 
 #[derive(Debug)]
 pub struct Sampler {
-    stop: Arc<AtomicBool>,
+    /// It looks as long as this is there.
+    stop: Option<Sender<()>>,
     timeline: Arc<AtomicU32>,
     found: Arc<Mutex<Found>>,
     thread: Option<JoinHandle<()>>,
@@ -52,13 +53,13 @@ pub struct Sampler {
 impl Sampler {
     /// Looks at the server behind `proxy`, past the proxy.
     pub fn start(proxy: Proxy, database: String) -> Self {
-        let (stop, timeline) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU32::new(1)));
-        let found = Arc::new(Mutex::new(Found::default()));
-        let shared = (Arc::clone(&stop), Arc::clone(&timeline), Arc::clone(&found));
+        let (stop, stopped) = mpsc::channel();
+        let (timeline, found) = (Arc::new(AtomicU32::new(1)), Arc::new(Mutex::new(Found::default())));
+        let shared = (Arc::clone(&timeline), Arc::clone(&found));
         let thread = thread::spawn(move || {
-            let (stop, timeline, found) = shared;
+            let (timeline, found) = shared;
             let mut connection = None;
-            while !stop.load(Ordering::Relaxed) {
+            while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                 let before = timeline.load(Ordering::Acquire);
                 match look(&mut connection, &proxy, &database) {
                     // A change of timeline meanwhile: the look belongs to neither.
@@ -67,14 +68,9 @@ impl Sampler {
                     }
                     Ok(_) | Err(_) => connection = None,
                 }
-                for _ in 0..20 {
-                    if !stop.load(Ordering::Relaxed) {
-                        thread::sleep(Duration::from_millis(50));
-                    }
-                }
             }
         });
-        Self { stop, timeline, found, thread: Some(thread) }
+        Self { stop: Some(stop), timeline, found, thread: Some(thread) }
     }
 
     /// From now on the database has another past: next offsets may have gone back, once. Call it before the
@@ -85,7 +81,7 @@ impl Sampler {
 
     /// Stops, and says how often it looked and what it found.
     pub fn finish(&mut self) -> (u64, Vec<Violation>) {
-        self.stop.store(true, Ordering::Relaxed);
+        drop(self.stop.take());
         if let Some(thread) = self.thread.take() {
             thread.join().ok();
         }
@@ -94,47 +90,22 @@ impl Sampler {
     }
 }
 
-impl Drop for Sampler {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-fn look(connection: &mut Option<Connection>, proxy: &Proxy, database: &str) -> Result<Vec<Vec<i64>>> {
+fn look(connection: &mut Option<Connection>, proxy: &Proxy, database: &str) -> Result<Vec<[i64; 12]>> {
     let connection = match connection {
         Some(connection) => connection,
         None => connection.insert(Connection::open(proxy.server(), database)?),
     };
-    connection.query(LOOK)?.iter().map(numbers).collect()
+    connection.rows(LOOK)
 }
 
-fn numbers(row: &Row) -> Result<Vec<i64>> {
-    row.iter().map(|column| Ok(column.as_deref().context("null")?.parse()?)).collect()
-}
-
-fn judge(rows: &[Vec<i64>], timeline: u32, found: &mut Found) {
+fn judge(rows: &[[i64; 12]], timeline: u32, found: &mut Found) {
     found.looks += 1;
     if std::mem::replace(&mut found.timeline, timeline) != timeline {
         found.next_offsets.clear();
     }
     for row in rows {
-        let [
-            partition,
-            birth,
-            next,
-            messages,
-            duplicates,
-            commands,
-            letters,
-            control,
-            rows,
-            letter_rows,
-            top,
-            two,
-        ] = row[..]
-        else {
-            continue;
-        };
+        let [partition, birth, next, messages, duplicates, commands, ..] = *row;
+        let [.., letters, control, rows, letter_rows, top, two] = *row;
         let before = found.next_offsets.insert(partition, next).unwrap_or(next);
         let mut require = |holds: bool, invariant, what: String| {
             if !holds {

@@ -9,6 +9,9 @@ use flate2::{Compression, write::GzEncoder};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
+/// Of a request, beside those that each has.
+pub type Headers = Vec<(&'static str, String)>;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
     /// Each in a request of its own, from few clients: each has several in flight.
@@ -83,10 +86,10 @@ impl Variant {
         }
     }
 
-    /// A body as it goes over the wire, and the header lines that go with it.
-    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, String)> {
+    /// A body as it goes over the wire, and the headers that go with it.
+    pub fn wrap(self, id: &str, body: &str) -> Result<(Vec<u8>, Headers)> {
         if self != Self::Signed {
-            return Ok((body.as_bytes().to_vec(), String::new()));
+            return Ok((body.as_bytes().to_vec(), Vec::new()));
         }
         let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
         std::io::Write::write_all(&mut encoder, body.as_bytes())?;
@@ -96,9 +99,12 @@ impl Variant {
         mac.update(format!("{id}.{seconds}.").as_bytes());
         mac.update(&bytes);
         let signature = STANDARD.encode(mac.finalize().into_bytes());
-        let headers = format!(
-            "content-encoding: gzip\r\nwebhook-id: {id}\r\nwebhook-timestamp: {seconds}\r\nwebhook-signature: v1,{signature}\r\n"
-        );
+        let headers = vec![
+            ("content-encoding", "gzip".to_owned()),
+            ("webhook-id", id.to_owned()),
+            ("webhook-timestamp", seconds.to_string()),
+            ("webhook-signature", format!("v1,{signature}")),
+        ];
         Ok((bytes, headers))
     }
 }

@@ -15,11 +15,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
     programs::{self, PARTITIONS, Programs, Running, TOPIC_SETTINGS},
+    proxy::Proxy,
 };
 
 use crate::{
@@ -28,7 +29,6 @@ use crate::{
     history::{History, Mark},
     load::{Commands, Load, Order, Targets},
     plan::Plan,
-    proxy::Proxy,
     random::Random,
     sampler::Sampler,
     variant::Variant,
@@ -107,7 +107,7 @@ impl World {
         let (topic, database) = (format!("torture.{unique}"), format!("torture_{unique}"));
         let settings: Vec<_> = TOPIC_SETTINGS.iter().chain(&site.settings).copied().collect();
         site.cluster.create_topic(&topic, &site.replicas, &settings)?;
-        Connection::open(site.database, "postgres")?.query(&format!("create database {database}"))?;
+        Connection::open(site.database, "postgres")?.execute(&format!("create database {database}"))?;
         let proxy = Proxy::start(site.database)?;
         let mut options = options.clone();
         options.directory = options.directory.join(unique);
@@ -118,7 +118,7 @@ impl World {
             topic: topic.clone(),
         };
         programs.require_processor(&["migrate"])?;
-        Connection::open(site.database, &database)?.query(chain::AUDIT)?;
+        Connection::open(site.database, &database)?.execute(chain::AUDIT)?;
         options.variant.prepare(&options.directory)?;
         let mut world = Self {
             sampler: Sampler::start(proxy.clone(), database.clone()),
@@ -229,9 +229,7 @@ impl World {
         let start = Instant::now();
         // A server that is away for a moment is no answer.
         while !holds(self).unwrap_or(false) {
-            if start.elapsed() > within {
-                bail!("{what}: not within {} s", within.as_secs());
-            }
+            ensure!(start.elapsed() <= within, "{what}: not within {} s", within.as_secs());
             interrupt::pause(Duration::from_millis(20))?;
         }
         Ok(start.elapsed())
@@ -264,13 +262,7 @@ impl World {
         })?;
         let within = self.options.catch_up;
         self.must("P11", "everything applied that had been kept", within, move |world| {
-            for (partition, next) in world.next_offsets()? {
-                let end = ends.get(&partition).copied().unwrap_or(next);
-                if next < end && world.holds_records(partition, next..end)? {
-                    return Ok(false);
-                }
-            }
-            Ok(true)
+            Ok(world.lag_before(&ends)? == 0)
         })
     }
 
@@ -292,9 +284,8 @@ impl World {
         let open = "select count(*) from pg_stat_activity where datname = current_database()
                     and state = 'idle in transaction' and now() - state_change > interval '10 s'";
         let open = self.sql()?.number(open)?;
-        if open > 0 {
-            violations.push(Violation::new("P11", format!("{open} transactions idle for more than 10 s")));
-        }
+        let what = format!("{open} transactions idle for more than 10 s");
+        violations.extend(Violation::when(open > 0, "P11", what));
         Ok(violations)
     }
 
@@ -338,7 +329,7 @@ impl World {
         self.apis.clear();
         let statement = format!("drop database if exists {} with (force)", self.database);
         let server = self.proxy.server();
-        Connection::open(server, "postgres").and_then(|mut server| server.query(&statement)).ok();
+        Connection::open(server, "postgres").and_then(|mut server| server.execute(&statement)).ok();
         self.cluster.delete_topic(&self.topic).ok();
         std::fs::remove_dir_all(&self.options.directory).ok();
     }

@@ -15,8 +15,8 @@ const CREATE_TOPICS: (i16, i16) = (19, 4);
 const CREATE_ACLS: (i16, i16) = (30, 1);
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const CORRELATION: i32 = 1;
-const DEADLINE: Duration = Duration::from_secs(30);
-const RESPONSE_LIMIT: u32 = 1 << 20;
+const DEADLINE: Duration = Duration::from_secs(20);
+const RESPONSE_LIMIT: u32 = 64 << 20;
 
 /// Creates a topic, unless one of this name exists.
 pub fn create_topic(
@@ -28,7 +28,7 @@ pub fn create_topic(
     let request = request(name, partitions, configuration)?;
     let response =
         exchange(broker, &request).with_context(|| format!("topic {name}: no answer from Kafka"))?;
-    let error = Response(&response).error().context("Kafka's answer cannot be read")?;
+    let error = error(&response).context("Kafka's answer cannot be read")?;
     error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
 }
 
@@ -59,7 +59,7 @@ pub fn allow(broker: SocketAddr, user: &str, topic: &str, operations: &[Operatio
         body.extend([*operation as u8, ALLOW]);
     }
     let response = exchange(broker, &body).context("no answer from Kafka")?;
-    let error = Response(&response).refused_acl().context("Kafka's answer cannot be read")?;
+    let error = refused_acl(&response).context("Kafka's answer cannot be read")?;
     error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to allow {user} something: {error}")))
 }
 
@@ -102,12 +102,13 @@ fn put_length(buffer: &mut Vec<u8>, length: usize) -> Result<()> {
     Ok(())
 }
 
-fn exchange(broker: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
-    let mut stream = TcpStream::connect_timeout(&broker, DEADLINE)?;
+/// Sends a request, of whatever kind, over a connection of its own.
+pub fn exchange(broker: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
+    let mut stream = TcpStream::connect_timeout(&broker, Duration::from_secs(3))
+        .with_context(|| format!("broker {broker}"))?;
     stream.set_read_timeout(Some(DEADLINE))?;
     stream.set_write_timeout(Some(DEADLINE))?;
-    stream.write_all(&u32::try_from(request.len())?.to_be_bytes())?;
-    stream.write_all(request)?;
+    stream.write_all(&[&u32::try_from(request.len())?.to_be_bytes()[..], request].concat())?;
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
     let length = u32::from_be_bytes(length);
@@ -119,62 +120,49 @@ fn exchange(broker: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
     Ok(response)
 }
 
-/// The unread rest of a response.
-struct Response<'a>(&'a [u8]);
-
-impl Response<'_> {
-    /// What is wrong with the one topic that was asked for.
-    fn error(mut self) -> Option<Option<String>> {
-        let correlation = self.int()?;
-        let _throttle_time_ms = self.int()?;
-        let topics = self.int()?;
-        if (correlation, topics) != (CORRELATION, 1) {
-            return None;
-        }
-        let _name = self.string()?;
-        let code = self.short()?;
-        let message = self.string()?.unwrap_or_default();
-        Some((code != 0 && code != TOPIC_ALREADY_EXISTS).then(|| format!("{message} (error {code})")))
+/// What is wrong with the one topic that was asked for.
+fn error(mut response: &[u8]) -> Option<Option<String>> {
+    let rest = &mut response;
+    let correlation = i32::from_be_bytes(next(rest)?);
+    let _throttle_time_ms = next::<4>(rest)?;
+    let topics = i32::from_be_bytes(next(rest)?);
+    if (correlation, topics) != (CORRELATION, 1) {
+        return None;
     }
+    let _name = string(rest)?;
+    let code = i16::from_be_bytes(next(rest)?);
+    let message = string(rest)?.unwrap_or_default();
+    Some((code != 0 && code != TOPIC_ALREADY_EXISTS).then(|| format!("{message} (error {code})")))
+}
 
-    /// What is wrong with the first of the rights that are not given.
-    fn refused_acl(mut self) -> Option<Option<String>> {
-        let correlation = self.int()?;
-        let _throttle_time_ms = self.int()?;
-        let results = self.int()?;
-        if correlation != CORRELATION || results < 1 {
-            return None;
-        }
-        let mut refused = None;
-        for _ in 0..results {
-            let code = self.short()?;
-            let message = self.string()?.unwrap_or_default();
-            refused = refused.or_else(|| (code != 0).then(|| format!("{message} (error {code})")));
-        }
-        Some(refused)
+/// What is wrong with the first of the rights that are not given.
+fn refused_acl(mut response: &[u8]) -> Option<Option<String>> {
+    let rest = &mut response;
+    let correlation = i32::from_be_bytes(next(rest)?);
+    let _throttle_time_ms = next::<4>(rest)?;
+    let results = i32::from_be_bytes(next(rest)?);
+    if correlation != CORRELATION || results < 1 {
+        return None;
     }
+    let mut refused = None;
+    for _ in 0..results {
+        let code = i16::from_be_bytes(next(rest)?);
+        let message = string(rest)?.unwrap_or_default();
+        refused = refused.or_else(|| (code != 0).then(|| format!("{message} (error {code})")));
+    }
+    Some(refused)
+}
 
-    fn int(&mut self) -> Option<i32> {
-        let (value, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i32::from_be_bytes(*value))
-    }
+fn next<const N: usize>(from: &mut &[u8]) -> Option<[u8; N]> {
+    from.split_off(..N)?.try_into().ok()
+}
 
-    fn short(&mut self) -> Option<i16> {
-        let (value, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i16::from_be_bytes(*value))
-    }
-
-    /// The inner `None` is Kafka's null.
-    fn string(&mut self) -> Option<Option<String>> {
-        let Ok(length) = usize::try_from(self.short()?) else {
-            return Some(None);
-        };
-        let (text, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(Some(String::from_utf8_lossy(text).into_owned()))
-    }
+/// The inner `None` is Kafka's null.
+fn string(from: &mut &[u8]) -> Option<Option<String>> {
+    let Ok(length) = usize::try_from(i16::from_be_bytes(next(from)?)) else {
+        return Some(None);
+    };
+    Some(Some(String::from_utf8_lossy(from.split_off(..length)?).into_owned()))
 }
 
 #[cfg(test)]
@@ -190,8 +178,7 @@ mod tests {
         put_string(&mut response, "orders").unwrap();
         response.extend(37_i16.to_be_bytes());
         put_string(&mut response, "too few").unwrap();
-        let error = Response(&response).error();
-        assert_eq!(error, Some(Some("too few (error 37)".to_owned())));
+        assert_eq!(error(&response), Some(Some("too few (error 37)".to_owned())));
     }
 
     #[test]
@@ -204,12 +191,12 @@ mod tests {
         response.extend((-1_i16).to_be_bytes());
         response.extend(54_i16.to_be_bytes());
         put_string(&mut response, "no authorizer").unwrap();
-        assert_eq!(Response(&response).refused_acl(), Some(Some("no authorizer (error 54)".to_owned())));
+        assert_eq!(refused_acl(&response), Some(Some("no authorizer (error 54)".to_owned())));
     }
 
     #[test]
     fn a_response_cut_short_is_no_success() {
-        assert_eq!(Response(&CORRELATION.to_be_bytes()).error(), None);
-        assert_eq!(Response(&CORRELATION.to_be_bytes()).refused_acl(), None);
+        assert_eq!(error(&CORRELATION.to_be_bytes()), None);
+        assert_eq!(refused_acl(&CORRELATION.to_be_bytes()), None);
     }
 }

@@ -2,18 +2,23 @@
 //! answers the first attempt with a 503.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    future::ready,
+    net::{SocketAddr, TcpListener},
     path::Path,
     process::Command,
+    sync::{Arc, Mutex},
     thread,
     time::{Duration, Instant},
 };
 
-use dev_env::workspace::Workspace;
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri},
+};
+use dev_env::{programs, workspace::Workspace};
 use serde_json::json;
 
-use crate::harness::Api;
+use crate::{client::block_on, harness::Api};
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 /// What `Retry-After` of the first answer asks for.
@@ -75,7 +80,7 @@ fn delivers(language: &str, sender: &[&str]) {
     let output = command.env("TELEX_PRODUCER", "example").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
-    let attempts = attempts.join().unwrap();
+    let attempts = attempts.lock().unwrap();
     let [first, second] = &attempts[..] else { panic!("{} attempts", attempts.len()) };
     assert!(second.at - first.at >= RETRY_AFTER, "{:?} instead of Retry-After", second.at - first.at);
     assert_eq!((&first.webhook_id, &first.body), (&second.webhook_id, &second.body));
@@ -84,60 +89,36 @@ fn delivers(language: &str, sender: &[&str]) {
     std::fs::remove_dir_all(&files).unwrap();
 }
 
-/// Answers the first request with a 503, and passes the second on.
-fn between(api: SocketAddr) -> (SocketAddr, thread::JoinHandle<Vec<Attempt>>) {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+/// Answers the first request with a 503, and passes the others on.
+fn between(api: SocketAddr) -> (SocketAddr, Arc<Mutex<Vec<Attempt>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    let seconds = RETRY_AFTER.as_secs();
-    let refusal = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nretry-after: {seconds}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
-    );
-    let attempts = thread::spawn(move || {
-        let mut attempts = Vec::new();
-        while attempts.len() < 2 {
-            let (mut sender, _) = listener.accept().unwrap();
-            sender.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-            let (head, body) = request(&mut sender);
-            let webhook_id = header(&head, "webhook-id").unwrap_or_default().to_owned();
-            attempts.push(Attempt { at: Instant::now(), webhook_id, body: body.clone() });
-            if attempts.len() == 1 {
-                sender.write_all(refusal.as_bytes()).unwrap();
-                continue;
-            }
-            let mut api = TcpStream::connect(api).unwrap();
-            let kept = head.lines().filter(|line| !line.to_lowercase().starts_with("connection:"));
-            let head: String = kept.map(|line| format!("{line}\r\n")).collect();
-            write!(api, "{head}connection: close\r\n\r\n{body}").unwrap();
-            let mut answer = Vec::new();
-            api.read_to_end(&mut answer).unwrap();
-            sender.write_all(&answer).unwrap();
+    let attempts: Arc<Mutex<Vec<Attempt>>> = Arc::default();
+    let noted = Arc::clone(&attempts);
+    let pass = move |uri: Uri, headers: HeaderMap, body: String| {
+        let mut noted = noted.lock().unwrap();
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        let webhook_id = headers.get("webhook-id").map(text).unwrap_or_default();
+        noted.push(Attempt { at: Instant::now(), webhook_id, body: body.clone() });
+        if noted.len() == 1 {
+            let retry_after = [("retry-after", RETRY_AFTER.as_secs().to_string())];
+            return ready((StatusCode::SERVICE_UNAVAILABLE, retry_after, String::new()));
         }
-        attempts
+        let own = ["connection", "content-length", "host"];
+        let kept = headers.iter().filter(|(name, _)| !own.contains(&name.as_str()));
+        let lines: String = kept.map(|(name, value)| format!("{name}: {}\r\n", text(value))).collect();
+        let (status, answer) = programs::post(api, uri.path(), &lines, body).unwrap();
+        let content_type = [("content-type", "application/json".to_owned())];
+        ready((StatusCode::from_u16(status).unwrap(), content_type, answer))
+    };
+    thread::spawn(move || {
+        block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+            axum::serve(listener, Router::new().fallback(pass)).await.unwrap();
+        });
     });
     (address, attempts)
-}
-
-/// A request's head, without its empty line, and its body.
-fn request(stream: &mut TcpStream) -> (String, String) {
-    let mut text = Vec::new();
-    let mut buffer = [0; 4_096];
-    loop {
-        let whole = String::from_utf8_lossy(&text).into_owned();
-        if let Some((head, body)) = whole.split_once("\r\n\r\n")
-            && header(head, "content-length").is_some_and(|length| length == body.len().to_string())
-        {
-            return (head.to_owned(), body.to_owned());
-        }
-        let read = stream.read(&mut buffer).unwrap();
-        assert!(read > 0, "a request was cut: {whole}");
-        text.extend_from_slice(&buffer[..read]);
-    }
-}
-
-fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
-    let lines = head.lines().filter_map(|line| line.split_once(':'));
-    let mut values = lines.filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
-    values.next()
 }
 
 pub fn is_here(program: &str) -> bool {

@@ -1,8 +1,6 @@
 //! An ingest API and a topic of a test's own. Dropping it kills the program.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -12,7 +10,7 @@ use dev_env::{
     kafka::{self, Kafka, admin},
     ports::Port,
     programs::{
-        PARTITIONS, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, Programs, QUARANTINE_PARTITIONS,
+        self, PARTITIONS, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, Programs, QUARANTINE_PARTITIONS,
         QUARANTINE_SETTINGS, Running, TOPIC_SETTINGS, get,
     },
     workspace::Workspace,
@@ -141,20 +139,7 @@ impl Api {
 
     /// Posts a body; the answer's status and text.
     pub fn post_any(&self, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
-        let mut stream = TcpStream::connect(self.running.address.unwrap()).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-        let length = body.len();
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nhost: telex\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
-        )
-        .unwrap();
-        // An answer before the end of the body ends the connection.
-        let _refused_early = stream.write_all(body);
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+        programs::post(self.running.address.unwrap(), path, headers, body).unwrap()
     }
 
     pub fn post_json(&self, path: &str, body: &Value) -> (u16, Value) {

@@ -1,8 +1,7 @@
 //! A Telex of a test's own: topic, database, directory, programs. Dropping it kills what still runs.
 
 use std::{
-    io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::PathBuf,
     process::Command,
     time::{Duration, Instant},
@@ -322,20 +321,9 @@ pub fn keep_traced(api: &Running, message: &Value, trace_parent: &str) -> Value 
 }
 
 fn exchange(api: SocketAddr, (path, headers): (&str, &str), body: &Value) -> Option<(u16, Value)> {
-    let body = body.to_string();
-    let mut stream = TcpStream::connect_timeout(&api, Duration::from_secs(5)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(20))).ok()?;
-    write!(
-        stream,
-        "POST {path} HTTP/1.1\r\nhost: telex\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n{headers}connection: close\r\n\r\n{body}",
-        body.len()
-    )
-    .ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    let (head, body) = answer.split_once("\r\n\r\n")?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, serde_json::from_str(body).ok()?))
+    let headers = format!("content-type: application/json\r\n{headers}");
+    let (status, answer) = dev_env::programs::post(api, path, &headers, body.to_string())?;
+    Some((status, serde_json::from_str(&answer).ok()?))
 }
 
 #[track_caller]

@@ -1,19 +1,19 @@
 //! A sampled trace goes on through the API and the topic to the transaction, and arrives at a collector.
 
 use std::{
-    io::{BufRead, BufReader, Write as _},
     net::TcpListener,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use axum::{Router, body::Bytes, http::header::CONTENT_TYPE, routing::post};
 use dev_env::ports::Port;
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };
 use prost::Message as _;
 
-use crate::harness::{Telex, keep_traced, message, wait_for};
+use crate::harness::{Telex, block_on, keep_traced, message, wait_for};
 
 const TRACE: [u8; 16] =
     [0x4b, 0xf9, 0x2f, 0x35, 0x77, 0xb3, 0x4d, 0xa6, 0xa3, 0xce, 0x92, 0x9d, 0x0e, 0x0e, 0x47, 0x36];
@@ -80,25 +80,22 @@ struct Collector {
 impl Collector {
     fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let spans: Arc<Mutex<Vec<Span>>> = Arc::default();
         let taken = Arc::clone(&spans);
+        let take = move |body: Bytes| {
+            let request = ExportTraceServiceRequest::decode(body).unwrap();
+            let scopes = request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+            taken.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
+            std::future::ready([(CONTENT_TYPE, "application/x-protobuf")])
+        };
+        let router = Router::new().route("/v1/traces", post(take));
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (mut stream, taken) = (stream.unwrap(), Arc::clone(&taken));
-                std::thread::spawn(move || {
-                    let mut reader = BufReader::new(stream.try_clone().unwrap());
-                    while let Some(body) = next_request(&mut reader) {
-                        let request = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
-                        let scopes =
-                            request.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-                        taken.lock().unwrap().extend(scopes.flat_map(|scope| scope.spans));
-                        stream
-                            .write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n")
-                            .unwrap();
-                    }
-                });
-            }
+            block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                axum::serve(listener, router).await.unwrap();
+            });
         });
         Self { address, spans }
     }
@@ -106,25 +103,4 @@ impl Collector {
     fn spans(&self) -> Vec<Span> {
         self.spans.lock().unwrap().clone()
     }
-}
-
-/// The body of the next request to `/v1/traces`; `None` when there are no more.
-fn next_request(reader: &mut impl BufRead) -> Option<Vec<u8>> {
-    let (mut line, mut length) = (String::new(), 0);
-    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
-    assert!(line.starts_with("POST /v1/traces "), "{line}");
-    loop {
-        line.clear();
-        reader.read_line(&mut line).unwrap();
-        match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().unwrap()
-            }
-            Some(_) => {}
-            None => break,
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).ok()?;
-    Some(body)
 }

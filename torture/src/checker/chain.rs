@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{Violation, tables::ProgressRow};
 use crate::wire::postgres::Connection;
@@ -39,8 +39,8 @@ struct Chain {
 
 /// Follows the chain of each partition.
 pub fn check(progress: &BTreeMap<i32, ProgressRow>, database: &mut Connection) -> Result<Vec<Violation>> {
-    let steps = database.query(
-        "select partition, from_offset, to_offset, from_epoch, to_epoch, counted, process
+    let steps: Vec<(i32, i64, i64, i64, i64, i64, String)> = database.rows(
+        "select json_build_array(partition, from_offset, to_offset, from_epoch, to_epoch, counted, process)
          from torture_audit order by seq",
     )?;
     let mut chains: BTreeMap<i32, Chain> = progress
@@ -48,14 +48,7 @@ pub fn check(progress: &BTreeMap<i32, ProgressRow>, database: &mut Connection) -
         .map(|(partition, row)| (*partition, Chain { next: row.birth, epoch: 0, owner: String::new() }))
         .collect();
     let mut violations = Vec::new();
-    for step in steps {
-        let mut columns = step.into_iter().flatten();
-        let process = columns.next_back().context("a step without a process")?;
-        let numbers: Vec<i64> = columns.map(|column| column.parse()).collect::<Result<_, _>>()?;
-        let [partition, from, to, from_epoch, to_epoch, counted] = numbers[..] else {
-            continue;
-        };
-        let partition = i32::try_from(partition)?;
+    for (partition, from, to, from_epoch, to_epoch, counted, process) in steps {
         let Some(chain) = chains.get_mut(&partition) else { continue };
         let mut require = |holds: bool, what: &str| {
             if !holds {

@@ -161,8 +161,8 @@ impl<'a> Fold<'a> {
     fn dead_letter(&mut self, partition: i32, record: &Record, reason: &str) {
         let row = DeadLetterRow {
             reason: reason.to_owned(),
-            key: record.key.as_deref().map(hex),
-            value: record.value.as_deref().map(hex),
+            key: record.key.as_deref().map(hex::encode),
+            value: record.value.as_deref().map(hex::encode),
             headers: Value::Array(record.headers.iter().map(header).collect()),
             appended_at: record.timestamp_ms * 1_000,
         };
@@ -177,12 +177,8 @@ fn header((name, value): &Header) -> Value {
     for (part, bytes) in parts.into_iter().filter_map(|(part, bytes)| Some((part, bytes?))) {
         match std::str::from_utf8(bytes) {
             Ok(text) if !text.contains('\0') => kept.insert(part.to_owned(), text.into()),
-            Ok(_) | Err(_) => kept.insert(format!("{part}_hex"), hex(bytes).into()),
+            Ok(_) | Err(_) => kept.insert(format!("{part}_hex"), hex::encode(bytes).into()),
         };
     }
     kept.into()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

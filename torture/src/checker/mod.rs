@@ -27,6 +27,10 @@ impl Violation {
     pub fn new(invariant: &'static str, what: impl Into<String>) -> Self {
         Self { invariant, what: what.into() }
     }
+
+    pub fn when(is_broken: bool, invariant: &'static str, what: impl Into<String>) -> Option<Self> {
+        is_broken.then(|| Self::new(invariant, what))
+    }
 }
 
 impl fmt::Display for Violation {

@@ -5,17 +5,18 @@ use std::{
     fmt::Debug,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use super::Violation;
-use crate::wire::postgres::{Connection, Row};
+use crate::wire::postgres::Connection;
 
 /// Differences of one table that are told one by one.
 const TOLD_MAX: usize = 3;
 
 /// A row of `partition_progress`, without what belongs to its owner.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 pub struct ProgressRow {
     pub birth: i64,
     pub next: i64,
@@ -28,7 +29,7 @@ pub struct ProgressRow {
 }
 
 /// A row of `clients`. Times are microseconds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct ClientRow {
     pub external_client_id: String,
     /// The column is called `client_phone`.
@@ -36,14 +37,14 @@ pub struct ClientRow {
     pub created_at: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct AliasRow {
     pub partition: i32,
     pub offset: i64,
     pub named_at: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DialogRow {
     pub opened_at: i64,
     pub closed_at: Option<i64>,
@@ -52,7 +53,7 @@ pub struct DialogRow {
     pub opened_offset: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct MessageRow {
     pub partition: i32,
     pub offset: i64,
@@ -66,7 +67,7 @@ pub struct MessageRow {
 }
 
 /// A row of `dead_letters`. Bytes are hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct DeadLetterRow {
     pub reason: String,
     pub key: Option<String>,
@@ -90,29 +91,12 @@ pub struct Tables {
     pub dead_letters: BTreeMap<(i32, i64), DeadLetterRow>,
 }
 
-/// The columns of a row, taken from left to right.
-struct Columns(std::vec::IntoIter<Option<String>>);
-
-impl Columns {
-    fn maybe(&mut self) -> Option<String> {
-        self.0.next().flatten()
-    }
-
-    fn text(&mut self) -> Result<String> {
-        self.maybe().context("a column is null")
-    }
-
-    fn number<N: std::str::FromStr>(&mut self) -> Result<N> {
-        self.text()?.parse().ok().context("a column is no number")
-    }
-}
-
 impl Tables {
     /// Reads them in one snapshot.
     pub fn read(database: &mut Connection) -> Result<Self> {
-        database.query("begin isolation level repeatable read read only")?;
+        database.execute("begin isolation level repeatable read read only")?;
         let tables = Self::read_all(database);
-        database.query("rollback")?;
+        database.execute("rollback")?;
         tables
     }
 
@@ -120,114 +104,59 @@ impl Tables {
         Ok(Self {
             progress: read(
                 database,
-                "select partition, birth_offset, next_offset, messages, duplicates, commands, dead_letters, control,
-                        encode(last_digest, 'hex') from partition_progress",
-                |columns| Ok((columns.number()?, progress_row(columns)?)),
+                "partition_progress",
+                "partition",
+                "birth_offset, next_offset, messages, duplicates, commands, dead_letters, control,
+                 encode(last_digest, 'hex')",
             )?,
             clients: read(
                 database,
-                "select id, external_client_id, client_phone, (extract(epoch from created_at) * 1000000)::bigint
-                 from clients",
-                |columns| Ok((columns.text()?, client_row(columns)?)),
+                "clients",
+                "id",
+                "external_client_id, client_phone, (extract(epoch from created_at) * 1000000)::bigint",
             )?,
             aliases: read(
                 database,
-                "select client_id, alias, partition, record_offset, (extract(epoch from named_at) * 1000000)::bigint
-                 from client_aliases",
-                |columns| Ok(((columns.text()?, columns.text()?), alias_row(columns)?)),
+                "client_aliases",
+                "json_build_array(client_id, alias)",
+                "partition, record_offset, (extract(epoch from named_at) * 1000000)::bigint",
             )?,
             dialogs: read(
                 database,
-                "select client_id, id, (extract(epoch from opened_at) * 1000000)::bigint,
-                        (extract(epoch from closed_at) * 1000000)::bigint, close_reason, partition, opened_offset
-                 from dialogs",
-                |columns| Ok(((columns.text()?, columns.text()?), dialog_row(columns)?)),
+                "dialogs",
+                "json_build_array(client_id, id)",
+                "(extract(epoch from opened_at) * 1000000)::bigint,
+                 (extract(epoch from closed_at) * 1000000)::bigint, close_reason, partition, opened_offset",
             )?,
             messages: read(
                 database,
-                r#"select client_id, external_message_id, partition, record_offset,
-                          (extract(epoch from appended_at) * 1000000)::bigint,
-                          to_char(received_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                          to_char(sent_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                          dialog_id, encode(body_hash, 'hex'), request_id, text from messages"#,
-                |columns| Ok(((columns.text()?, columns.text()?), message_row(columns)?)),
+                "messages",
+                "json_build_array(client_id, external_message_id)",
+                r#"partition, record_offset, (extract(epoch from appended_at) * 1000000)::bigint,
+                   to_char(received_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                   to_char(sent_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+                   dialog_id, encode(body_hash, 'hex'), request_id, text"#,
             )?,
             dead_letters: read(
                 database,
-                "select partition, record_offset, reason, encode(key, 'hex'), encode(value, 'hex'), headers,
-                        (extract(epoch from appended_at) * 1000000)::bigint from dead_letters",
-                |columns| Ok(((columns.number()?, columns.number()?), dead_letter_row(columns)?)),
+                "dead_letters",
+                "json_build_array(partition, record_offset)",
+                "reason, encode(key, 'hex'), encode(value, 'hex'), headers,
+                 (extract(epoch from appended_at) * 1000000)::bigint",
             )?,
         })
     }
 }
 
-fn read<K: Ord, V>(
+/// The columns are those of the row's type, in its order.
+fn read<K: Ord + DeserializeOwned, V: DeserializeOwned>(
     database: &mut Connection,
-    query: &str,
-    row: impl Fn(&mut Columns) -> Result<(K, V)>,
+    table: &str,
+    key: &str,
+    columns: &str,
 ) -> Result<BTreeMap<K, V>> {
-    let rows: Vec<Row> = database.query(query)?;
-    rows.into_iter().map(|columns| row(&mut Columns(columns.into_iter()))).collect()
-}
-
-fn progress_row(columns: &mut Columns) -> Result<ProgressRow> {
-    Ok(ProgressRow {
-        birth: columns.number()?,
-        next: columns.number()?,
-        messages: columns.number()?,
-        duplicates: columns.number()?,
-        commands: columns.number()?,
-        dead_letters: columns.number()?,
-        control: columns.number()?,
-        last_digest: columns.maybe(),
-    })
-}
-
-fn client_row(columns: &mut Columns) -> Result<ClientRow> {
-    Ok(ClientRow {
-        external_client_id: columns.text()?,
-        address: columns.text()?,
-        created_at: columns.number()?,
-    })
-}
-
-fn alias_row(columns: &mut Columns) -> Result<AliasRow> {
-    Ok(AliasRow { partition: columns.number()?, offset: columns.number()?, named_at: columns.number()? })
-}
-
-fn dialog_row(columns: &mut Columns) -> Result<DialogRow> {
-    Ok(DialogRow {
-        opened_at: columns.number()?,
-        closed_at: columns.maybe().map(|at| at.parse()).transpose()?,
-        close_reason: columns.maybe(),
-        partition: columns.number()?,
-        opened_offset: columns.number()?,
-    })
-}
-
-fn message_row(columns: &mut Columns) -> Result<MessageRow> {
-    Ok(MessageRow {
-        partition: columns.number()?,
-        offset: columns.number()?,
-        appended_at: columns.number()?,
-        received_at: columns.text()?,
-        sent_at: columns.maybe(),
-        dialog_id: columns.text()?,
-        body_hash: columns.text()?,
-        request_id: columns.maybe(),
-        text: columns.text()?,
-    })
-}
-
-fn dead_letter_row(columns: &mut Columns) -> Result<DeadLetterRow> {
-    Ok(DeadLetterRow {
-        reason: columns.text()?,
-        key: columns.maybe(),
-        value: columns.maybe(),
-        headers: serde_json::from_str(&columns.text()?)?,
-        appended_at: columns.number()?,
-    })
+    let query = format!("select json_build_array({key}, json_build_array({columns})) from {table}");
+    Ok(database.rows::<(K, V)>(&query)?.into_iter().collect())
 }
 
 /// P2, P3, P9: the rows against the fold.

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::{
     install::Installation,
     postgres::{self, Postgres},
@@ -29,19 +29,17 @@ impl BaseBackup {
         let (from, to) = (primary.data(), directory.join("postgres"));
         fs::create_dir_all(&to)?;
         let mut session = Connection::open(primary.address(), "postgres")?;
-        session.query("select pg_backup_start('torture', true)")?;
+        session.execute("select pg_backup_start('torture', true)")?;
         let entries = fs::read_dir(&from)?.collect::<Result<Vec<_>, _>>()?;
         let wanted = entries.iter().map(fs::DirEntry::path).filter(|path| !path.ends_with("pg_wal"));
         // What the server removes while it is copied is not needed.
         let status = Command::new("cp").arg("-a").args(wanted).arg(&to).stderr(Stdio::null()).status()?;
-        if !to.join("PG_VERSION").exists() {
-            bail!("the copy failed: {status}");
-        }
+        ensure!(to.join("PG_VERSION").exists(), "the copy failed: {status}");
         fs::remove_file(to.join("postmaster.pid")).ok();
         fs::remove_file(to.join("postmaster.opts")).ok();
         fs::create_dir(to.join("pg_wal"))?;
-        let label = session.query("select labelfile from pg_backup_stop(true)")?;
-        let label = label.into_iter().flatten().flatten().next().context("no label")?;
+        let label = "select to_json(labelfile) from pg_backup_stop(true)";
+        let label = session.rows::<String>(label)?.pop().context("no label")?;
         fs::write(to.join("backup_label"), label)?;
         let owner = fs::metadata(&from)?;
         fs::set_permissions(&to, owner.permissions())?;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::interrupt;
 
 use crate::{
@@ -74,13 +74,10 @@ pub fn below_min_in_sync(world: &mut World, ground: &mut Ground) -> Result<Strik
     let (acked, unknown) = world.history.begun(since..world.history.now());
     ground.nodes()?.mend()?;
     world.cluster.set_topic_setting(&world.topic, "min.insync.replicas", "2")?;
-    if unknown == 0 {
-        bail!("no attempt was refused");
-    }
+    ensure!(unknown > 0, "no attempt was refused");
     let mut strike = Strike::seen(format!("{unknown} attempts not answered 202 with two replicas of three"));
-    if acked > 0 {
-        strike.violations.push(Violation::new("F7", format!("{acked} acknowledged by too few replicas")));
-    }
+    let what = format!("{acked} acknowledged by too few replicas");
+    strike.violations.extend(Violation::when(acked > 0, "F7", what));
     flows_again(world, &mut strike)?;
     in_sync(world)?;
     Ok(strike)
@@ -92,9 +89,7 @@ pub fn all_killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     for id in nodes.broker_ids() {
         nodes.kill(id);
     }
-    if world.cluster.topic(&world.topic).is_ok() {
-        bail!("a broker still answers");
-    }
+    ensure!(world.cluster.topic(&world.topic).is_err(), "a broker still answers");
     ground.nodes()?.mend()?;
     let mut strike = Strike::seen("no broker answered".to_owned());
     flows_again(world, &mut strike)?;
@@ -122,15 +117,11 @@ pub fn apis_cut_off(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     interrupt::pause(LONG)?;
     gate.set(Passage::Open);
     let held = gate.held() - held;
-    if held == 0 {
-        bail!("nothing was sent to broker {leader}");
-    }
+    ensure!(held > 0, "nothing was sent to broker {leader}");
     let mut strike = Strike::seen(format!("bytes to broker {leader} held {held} times in 20 s"));
     let unanswered = world.history.unanswered() - unanswered;
-    if unanswered > 0 {
-        let what = format!("{unanswered} requests without an answer while a broker could not be reached");
-        strike.violations.push(Violation::new("F10", what));
-    }
+    let what = format!("{unanswered} requests without an answer while a broker could not be reached");
+    strike.violations.extend(Violation::when(unanswered > 0, "F10", what));
     flows_again(world, &mut strike)?;
     Ok(strike)
 }
@@ -144,14 +135,10 @@ pub fn processors_cut_off(world: &mut World, ground: &mut Ground) -> Result<Stri
     let unknown = world.history.unknown() - unknown;
     gates.values().for_each(|gate| gate.set(Passage::Open));
     let held = sum(&gates) - held;
-    if held == 0 {
-        bail!("nothing was sent");
-    }
+    ensure!(held > 0, "nothing was sent");
     let mut strike = Strike::seen(format!("bytes to and from processors held {held} times in 10 s"));
-    if unknown > 0 {
-        let what = format!("{unknown} attempts not answered 202 while the processors were cut off");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{unknown} attempts not answered 202 while the processors were cut off");
+    strike.violations.extend(Violation::when(unknown > 0, "A1", what));
     Ok(strike)
 }
 
@@ -163,9 +150,7 @@ pub fn acknowledgements_lost(world: &mut World, ground: &mut Ground) -> Result<S
     interrupt::pause(Duration::from_secs(2))?;
     gates.values().for_each(|gate| gate.set(Passage::Open));
     let held = sum(&gates) - held;
-    if held == 0 {
-        bail!("no answer was lost");
-    }
+    ensure!(held > 0, "no answer was lost");
     let mut strike = Strike::seen(format!("answers of brokers lost on {held} connections"));
     flows_again(world, &mut strike)?;
     Ok(strike)

@@ -36,10 +36,8 @@ pub fn another(stage: &mut Stage) -> Result<Outcome> {
     let (stopped, took) = must_stop(&mut world, &["other_cluster"], site.replicas.len())?;
     violations.extend(stopped);
     let topics = world.sql()?.number("select count(*) from topics").context("topics")?;
-    if topics != 1 {
-        let what = format!("{topics} topics are registered, one of them in silence");
-        violations.push(Violation::new("P10", what));
-    }
+    let what = format!("{topics} topics are registered, one of them in silence");
+    violations.extend(Violation::when(topics != 1, "P10", what));
     let evidence = format!("{kept} messages in another cluster's topic of the same name");
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::interrupt;
 
 use crate::{checker::Violation, ground::Ground, verdict::Strike, world::World};
@@ -20,9 +20,7 @@ pub fn terminated(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
         )?;
         interrupt::pause(Duration::from_secs(2))?;
     }
-    if ended < 5 {
-        bail!("only {ended} connections were terminated");
-    }
+    ensure!(ended >= 5, "only {ended} connections were terminated");
     Ok(Strike::seen(format!("{ended} connections terminated")))
 }
 
@@ -35,14 +33,10 @@ pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     let away = since..world.history.now();
     ground.postgres.start_again()?;
     let (kept, unknown) = world.history.begun(away);
-    if !refused || kept == 0 {
-        bail!("PostgreSQL was not away");
-    }
+    ensure!(refused && kept > 0, "PostgreSQL was not away");
     let mut strike = Strike::seen(format!("refused connections, {kept} kept meanwhile"));
-    if unknown > 0 {
-        let what = format!("{unknown} attempts at an API without PostgreSQL were not answered 202");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{unknown} attempts at an API without PostgreSQL were not answered 202");
+    strike.violations.extend(Violation::when(unknown > 0, "A1", what));
     Ok(strike)
 }
 
@@ -50,12 +44,10 @@ pub fn killed(world: &mut World, ground: &mut Ground) -> Result<Strike> {
 pub fn locked(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let before = refusals(world);
     let mut stranger = world.sql()?;
-    stranger.query("begin; lock table messages in exclusive mode; select pg_sleep(3); commit")?;
+    stranger.execute("begin; lock table messages in exclusive mode; select pg_sleep(3); commit")?;
     world.wait("a refusal", Duration::from_secs(3), |world| Ok(refusals(world) > before)).ok();
     let refused = refusals(world) - before;
-    if refused == 0 && !world.options.is_planted {
-        bail!("no attempt was refused");
-    }
+    ensure!(refused > 0 || world.options.is_planted, "no attempt was refused");
     Ok(Strike::seen(format!("{refused} attempts refused")))
 }
 
@@ -63,7 +55,7 @@ pub fn locked(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
 pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.keep_processors(0)?;
     world.wait("a backlog", Duration::from_secs(40), |world| Ok(world.lag()? > BACKLOG))?;
-    world.sql()?.query(
+    world.sql()?.execute(
         "create function torture_slow() returns trigger language plpgsql as $$
          begin perform pg_sleep(0.01); return new; end $$;
          create trigger torture_slow before insert on messages for each row execute function torture_slow()",
@@ -73,12 +65,10 @@ pub fn slow(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.complete()?;
     let within = Duration::from_secs(90);
     let (took, late) = world.must("P11", "a backlog of slow rows", within, |world| Ok(world.lag()? == 0))?;
-    world.sql()?.query("drop trigger torture_slow on messages; drop function torture_slow()")?;
+    world.sql()?.execute("drop trigger torture_slow on messages; drop function torture_slow()")?;
     world.start_load();
     let refused = refusals(world);
-    if refused == 0 && !world.options.is_planted {
-        bail!("no batch was too slow");
-    }
+    ensure!(refused > 0 || world.options.is_planted, "no batch was too slow");
     let mut strike = Strike::seen(format!("{backlog} records of 10 ms each, {refused} batches refused"));
     strike.recovery = Some(took);
     strike.violations.extend(late);

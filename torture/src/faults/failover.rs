@@ -2,7 +2,7 @@
 
 use std::{fs, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::{interrupt, postgres::Postgres};
 use nix::{
     sys::signal::{Signal, kill},
@@ -57,7 +57,7 @@ pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<S
     world.sampler.new_timeline();
     world.proxy.point_at(behind.standby.address());
     // Open sessions would stay where they are.
-    behind.primary.query(
+    behind.primary.execute(
         "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'telex-processor'",
     )?;
     let records = applied - world.applied()?;
@@ -66,14 +66,10 @@ pub fn sessions_at_a_standby(world: &mut World, ground: &mut Ground) -> Result<S
     world.sampler.new_timeline();
     let concluded = self::concluded(world)? - concluded;
     behind.end()?;
-    if records <= 0 {
-        bail!("the standby was not behind");
-    }
+    ensure!(records > 0, "the standby was not behind");
     let mut strike = Strike::seen(format!("sessions led to a standby {records} records behind"));
-    if concluded > 0 {
-        let what = format!("{concluded} differences and halts were concluded from rows of a standby");
-        strike.violations.push(Violation::new("A1", what));
-    }
+    let what = format!("{concluded} differences and halts were concluded from rows of a standby");
+    strike.violations.extend(Violation::when(concluded > 0, "A1", what));
     Ok(strike)
 }
 
@@ -164,20 +160,16 @@ fn fail_over(
     let before = world.applied()?;
     let written = at_primary.number("select (pg_current_wal_lsn() - '0/0')::bigint")?;
     let received = at_standby.number("select (pg_last_wal_receive_lsn() - '0/0')::bigint")?;
-    if written <= received {
-        bail!("nothing was lost: {written} written, {received} received");
-    }
+    ensure!(written > received, "nothing was lost: {written} written, {received} received");
     world.sampler.new_timeline();
     ground.postgres.kill();
-    at_standby.query("select pg_promote(true, 30)")?;
+    at_standby.execute("select pg_promote(true, 30)")?;
     // As long as the processors are not led there: afterwards they bring the lost tail back.
     let after = at_standby.number(APPLIED)?;
     world.proxy.point_at(standby.address());
     let lost = std::mem::replace(&mut ground.postgres, standby);
     fs::remove_dir_all(lost.data())?;
     world.sampler.new_timeline();
-    if after >= before {
-        bail!("next offsets did not go back: {before} applied before, {after} after");
-    }
+    ensure!(after < before, "next offsets did not go back: {before} applied before, {after} after");
     Ok(Lost { bytes: written - received, records: before - after })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dev_env::interrupt;
 
 use crate::{
@@ -71,9 +71,7 @@ fn freeze(world: &mut World, failpoint: &str) -> Result<(String, Instant)> {
         "select count(*) from pg_stat_activity where application_name = 'telex-processor'
          and state = 'idle in transaction' and datname = current_database()",
     )?;
-    if open == 0 {
-        bail!("no transaction was open");
-    }
+    ensure!(open > 0, "no transaction was open");
     Ok((zombie, frozen))
 }
 
@@ -89,9 +87,7 @@ fn thaw(world: &mut World, zombie: &str, frozen: Instant) -> Result<String> {
         "not applied, and others apply it",
     ];
     let refusals: usize = refusals.iter().map(|text| said.matches(text).count()).sum();
-    if refusals == 0 && !world.options.is_planted {
-        bail!("the zombie never tried to write");
-    }
+    ensure!(refusals > 0 || world.options.is_planted, "the zombie never tried to write");
     world.running(zombie)?.stop()?;
     world.processors.remove(zombie);
     Ok(format!("frozen {stood:.1} s with a transaction open, refused {refusals} times"))

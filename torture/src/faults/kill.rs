@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::{interrupt, ports::Port};
 
 use crate::{
@@ -113,9 +113,7 @@ pub fn api(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     let (recovery, late) =
         world.must("A2", "202 again", SESSION, |world| Ok(world.history.acked() > acked))?;
     interrupt::pause(Duration::from_secs(3))?;
-    if in_flight == 0 && !world.options.is_planted {
-        bail!("no message was in flight");
-    }
+    ensure!(in_flight > 0 || world.options.is_planted, "no message was in flight");
     let broken = world.history.unknown().saturating_sub(unknown);
     Ok(Strike {
         evidence: format!("{in_flight} messages in flight, {broken} without an answer"),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use dev_env::{interrupt, programs::PARTITIONS};
 
 use crate::{
@@ -36,9 +36,7 @@ pub fn transactions(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     world.stop_load();
     transact(world)?;
     let markers = markers(world)? - before;
-    if i32::try_from(markers).is_ok_and(|markers| markers < 2 * PARTITIONS) {
-        bail!("only {markers} markers are in the log");
-    }
+    ensure!(i32::try_from(markers)? >= 2 * PARTITIONS, "only {markers} markers are in the log");
     let mut strike = Strike::seen(format!("{markers} markers, some last in the log"));
     let (took, late) = world.catch_up()?;
     strike.recovery = Some(took);
@@ -60,10 +58,8 @@ pub fn markers_last(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let again = self::rebuilds(world) - rebuilds;
     let ended = world.processors.values().filter(|processor| !processor.server.is_running()).count();
     let mut strike = Strike::seen(format!("{markers} markers last in the log for 48 s"));
-    if again > 0 || ended > 0 {
-        let what = format!("{again} consumers built again and {ended} processes ended over markers");
-        strike.violations.push(Violation::new("A9", what));
-    }
+    let what = format!("{again} consumers built again and {ended} processes ended over markers");
+    strike.violations.extend(Violation::when(again > 0 || ended > 0, "A9", what));
     world.start_load();
     Ok(strike)
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::interrupt;
 
 use super::base_backup::BaseBackup;
@@ -26,15 +26,15 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(180);
 pub fn to_a_moment_ago(world: &mut World, ground: &mut Ground) -> Result<Strike> {
     let mut primary = Connection::open(ground.postgres.address(), "postgres")?;
     // What an archive would keep.
-    primary.query("alter system set wal_keep_size = '16GB'")?;
-    primary.query("select pg_reload_conf()")?;
+    primary.execute("alter system set wal_keep_size = '16GB'")?;
+    primary.execute("select pg_reload_conf()")?;
     let start = Instant::now();
     let directory = ground.next_data();
     let backup = BaseBackup::take(&ground.postgres, &directory)?;
     let (size, backed_up) = (backup.size, start.elapsed());
     interrupt::pause(BEFORE)?;
-    let target = primary.query("select clock_timestamp()::text")?;
-    let target = target.into_iter().flatten().flatten().next().context("no time")?;
+    let target = "select to_json(clock_timestamp()::text)";
+    let target = primary.rows::<String>(target)?.pop().context("no time")?;
     interrupt::pause(world.options.restore_ago)?;
     let before = world.applied()?;
     world.sampler.new_timeline();
@@ -56,7 +56,7 @@ pub fn to_a_moment_ago(world: &mut World, ground: &mut Ground) -> Result<Strike>
     // Whatever is copied from it next is not to stop there.
     let mut session = Connection::open(restored.address(), "postgres")?;
     for setting in ["restore_command", "recovery_target_time", "recovery_target_action", "wal_keep_size"] {
-        session.query(&format!("alter system reset {setting}"))?;
+        session.execute(&format!("alter system reset {setting}"))?;
     }
     let lost = std::mem::replace(&mut ground.postgres, restored);
     fs::remove_dir_all(lost.data())?;
@@ -64,9 +64,7 @@ pub fn to_a_moment_ago(world: &mut World, ground: &mut Ground) -> Result<Strike>
     let after = Connection::open(ground.postgres.address(), &world.database)?.number(APPLIED)?;
     world.proxy.point_at(ground.postgres.address());
     world.sampler.new_timeline();
-    if after >= before {
-        bail!("next offsets did not go back: {before} applied before, {after} after");
-    }
+    ensure!(after < before, "next offsets did not go back: {before} applied before, {after} after");
     Ok(Strike::seen(format!(
         "restored to {} s ago: {} MB copied in {:.1} s, back after {:.1} s, {} records applied again",
         world.options.restore_ago.as_secs(),

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
@@ -29,9 +29,7 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.create_partitions(&world.topic, PARTITIONS * 2)?;
     interrupt::pause(Duration::from_secs(6))?;
     let partitions = world.cluster.topic(&world.topic)?.leaders.len();
-    if partitions != usize::try_from(PARTITIONS * 2)? {
-        bail!("the topic has {partitions} partitions");
-    }
+    ensure!(partitions == usize::try_from(PARTITIONS * 2)?, "the topic has {partitions} partitions");
     let mut strike = Strike::seen(format!("{PARTITIONS} partitions became {partitions}"));
     world.recover(&mut strike)?;
     let violations = &mut strike.violations;
@@ -40,9 +38,8 @@ pub fn partitions_added(stage: &mut Stage) -> Result<Outcome> {
     violations.extend(world.check()?);
     let logs = world.cluster.read(&world.topic)?;
     let strayed = logs.range(PARTITIONS..).map(|(_, log)| log.records.len()).sum::<usize>();
-    if strayed > 0 {
-        violations.push(Violation::new("I4", format!("{strayed} records in the new partitions")));
-    }
+    let what = format!("{strayed} records in the new partitions");
+    violations.extend(Violation::when(strayed > 0, "I4", what));
     Ok(world.outcome(strike))
 }
 
@@ -109,9 +106,8 @@ impl Stops {
         let took = asked.elapsed();
         self.count += 1;
         self.slowest = self.slowest.max(took);
-        if took > STOPS_WITHIN {
-            self.violations.push(Violation::new("A3", format!("an orderly stop took {} s", took.as_secs())));
-        }
+        let what = format!("an orderly stop took {} s", took.as_secs());
+        self.violations.extend(Violation::when(took > STOPS_WITHIN, "A3", what));
         Ok(())
     }
 }

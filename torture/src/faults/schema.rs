@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 
 use super::Stage;
 use crate::{
@@ -19,7 +19,7 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
     let mut world = stage.world("B3")?;
     world.complete()?;
     world.warm_up()?;
-    world.sql()?.query(
+    world.sql()?.execute(
         "alter table messages add column tenant text not null default '';
          alter table messages alter column tenant drop default",
     )?;
@@ -29,14 +29,10 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
         Strike { evidence: String::new(), recovery: Some(took), violations: late.into_iter().collect() };
     let blamed = "select count(*) from dead_letters where reason <> 'conflicting_duplicate'";
     let blamed = world.sql()?.number(blamed)?;
-    if blamed > 0 {
-        let what = format!("{blamed} good messages are dead letters");
-        strike.violations.push(Violation::new("P9", what));
-    }
-    if blamed == 0 && halts(&mut world)?.is_empty() {
-        bail!("nobody has met the column");
-    }
-    world.sql()?.query("alter table messages drop column tenant")?;
+    let what = format!("{blamed} good messages are dead letters");
+    strike.violations.extend(Violation::when(blamed > 0, "P9", what));
+    ensure!(blamed > 0 || !halts(&mut world)?.is_empty(), "nobody has met the column");
+    world.sql()?.execute("alter table messages drop column tenant")?;
     let halted = halts(&mut world)?;
     strike.evidence = format!("{} partitions halted", halted.len());
     for (partition, reason) in halted {
@@ -52,11 +48,5 @@ pub fn slip(stage: &mut Stage) -> Result<Outcome> {
 
 /// The halts that stand, with their reasons' codes.
 fn halts(world: &mut World) -> Result<Vec<(i32, String)>> {
-    let rows = world.sql()?.query("select partition, reason from halts where resumed_at is null")?;
-    rows.into_iter()
-        .map(|row| match &row[..] {
-            [Some(partition), Some(reason)] => Ok((partition.parse()?, reason.clone())),
-            _ => bail!("a row of another shape"),
-        })
-        .collect()
+    world.sql()?.rows("select json_build_array(partition, reason) from halts where resumed_at is null")
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use dev_env::interrupt;
 
 use crate::{
@@ -26,7 +26,7 @@ pub fn overtaken(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     let mut others = world.processors.keys().filter(|name| **name != heir).cloned();
     let (victim, late) = (others.next().context("no victim")?, others.next().context("nobody to be late")?);
     let mut stranger = world.sql()?;
-    stranger.query("begin; lock table halts in access exclusive mode")?;
+    stranger.execute("begin; lock table halts in access exclusive mode")?;
     let assignments = |world: &mut World, name: &str| -> Result<usize> {
         Ok(world.running(name)?.server.log_text().matches(r#""event":"assigned""#).count())
     };
@@ -45,22 +45,17 @@ pub fn overtaken(world: &mut World, _ground: &mut Ground) -> Result<Strike> {
     assigned?;
     interrupt::pause(QUIET)?;
     let last = world.sql()?.number("select coalesce(max(seq), 0) from torture_audit")?;
-    stranger.query("rollback")?;
+    stranger.execute("rollback")?;
     interrupt::pause(QUIET)?;
-    let rows = world.sql()?.query(&format!(
-        "select partition, count(*), string_agg(process, ', ' order by seq) from torture_audit
+    let rows: Vec<(i32, i64, String)> = world.sql()?.rows(&format!(
+        "select json_build_array(partition, count(*), string_agg(process, ', ' order by seq)) from torture_audit
          where seq > {last} and to_epoch > from_epoch group by partition order by partition"
     ))?;
-    if rows.is_empty() {
-        bail!("nothing was taken up");
-    }
+    ensure!(!rows.is_empty(), "nothing was taken up");
     let mut strike = Strike::seen(format!("takeovers of {} partitions hung", rows.len()));
-    for row in rows {
-        let [Some(partition), Some(count), Some(processes)] = &row[..] else { continue };
-        if count != "1" {
-            let what = format!("partition {partition} was taken up {count} times, by {processes}");
-            strike.violations.push(Violation::new("A3", what));
-        }
+    for (partition, count, processes) in rows {
+        let what = format!("partition {partition} was taken up {count} times, by {processes}");
+        strike.violations.extend(Violation::when(count != 1, "A3", what));
     }
     Ok(strike)
 }

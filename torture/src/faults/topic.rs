@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::{
     interrupt,
     ports::Port,
@@ -44,34 +44,36 @@ fn created_again(stage: &mut Stage, name: &str, longer: bool) -> Result<Outcome>
     let mut violations = stop_and_check(&mut world)?;
     world.apis.clear();
     world.retarget();
-    let before = (world.cluster.topic(&world.topic)?.id, world.next_offsets()?);
-    world.cluster.delete_topic(&world.topic)?;
-    let replicas = vec![vec![1]; usize::try_from(PARTITIONS)?];
-    world.cluster.create_topic(&world.topic, &replicas, &TOPIC_SETTINGS)?;
-    if world.cluster.topic(&world.topic)?.id == before.0 {
-        bail!("the topic is the same");
-    }
+    let before = world.next_offsets()?;
+    create_again(&world)?;
     world.api(Port::Free)?;
     world.start_load();
     if longer {
-        let applied = before.1.clone();
         world.wait("more records than before", Duration::from_secs(60), |world| {
             let ends = world.cluster.ends(&world.topic, End::Latest)?;
-            Ok(applied.iter().all(|(partition, next)| ends.get(partition) > Some(next)))
+            Ok(before.iter().all(|(partition, next)| ends.get(partition) > Some(next)))
         })?;
     } else {
         interrupt::pause(Duration::from_millis(500))?;
     }
     world.stop_load();
     let ends = world.cluster.ends(&world.topic, End::Latest)?;
-    let beyond = before.1.iter().filter(|(partition, next)| ends.get(partition) > Some(next)).count();
-    if !longer && beyond > 0 {
-        bail!("{beyond} partitions are longer than before");
-    }
+    let beyond = before.iter().filter(|(partition, next)| ends.get(partition) > Some(next)).count();
+    ensure!(longer || beyond == 0, "{beyond} partitions are longer than before");
     let (stopped, took) = must_stop(&mut world, &["topic_recreated"], 12)?;
     violations.extend(stopped);
     let evidence = format!("topic id changed, {beyond} of 12 partitions longer than before");
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
+}
+
+/// Another topic takes the place of a Telex's.
+fn create_again(world: &World) -> Result<()> {
+    let before = world.cluster.topic(&world.topic)?.id;
+    world.cluster.delete_topic(&world.topic)?;
+    let replicas = vec![vec![1]; usize::try_from(PARTITIONS)?];
+    world.cluster.create_topic(&world.topic, &replicas, &TOPIC_SETTINGS)?;
+    ensure!(world.cluster.topic(&world.topic)?.id != before, "the topic is the same");
+    Ok(())
 }
 
 /// F25 (running): while the processors stand for a moment, the topic is deleted, created and filled beyond
@@ -86,18 +88,12 @@ pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
     world.retarget();
     let applied = world.next_offsets()?;
     let before = fingerprint(&world)?;
-    let id = world.cluster.topic(&world.topic)?.id;
     world.processors.values().for_each(|processor| processor.server.freeze());
-    world.cluster.delete_topic(&world.topic)?;
-    let replicas = vec![vec![1]; usize::try_from(PARTITIONS)?];
-    world.cluster.create_topic(&world.topic, &replicas, &TOPIC_SETTINGS)?;
+    create_again(&world)?;
     for (partition, next) in &applied {
         world.cluster.fill(&world.topic, *partition, i32::try_from(next + BEYOND)?)?;
     }
     world.processors.values().for_each(|processor| processor.server.thaw());
-    if world.cluster.topic(&world.topic)?.id == id {
-        bail!("the topic is the same");
-    }
     let (took, late) = world.must("A5", "all partitions halted", NOTICED_WITHIN, |world| {
         let halted = "select count(*) from halts where resumed_at is null and reason = 'topic_recreated'";
         Ok(world.sql()?.number(halted)? == 12)
@@ -105,10 +101,8 @@ pub fn created_again_while_running(stage: &mut Stage) -> Result<Outcome> {
     violations.extend(late);
     interrupt::pause(STANDS_STILL)?;
     let after = fingerprint(&world)?;
-    if before != after {
-        let what = format!("records of the new topic were applied: {before:?} before it, {after:?} after");
-        violations.push(Violation::new("P10", what));
-    }
+    let what = format!("records of the new topic were applied: {before:?} before it, {after:?} after");
+    violations.extend(Violation::when(before != after, "P10", what));
     let evidence = format!("topic id changed, each partition {BEYOND} records longer than before");
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
 }
@@ -128,9 +122,7 @@ pub fn overrun(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.delete_records(&world.topic, &below)?;
     let starts = world.cluster.ends(&world.topic, End::Start)?;
     let lost: i64 = next.iter().filter_map(|(p, next)| Some((starts.get(p)? - next).max(0))).sum();
-    if lost == 0 {
-        bail!("nothing was lost");
-    }
+    ensure!(lost > 0, "nothing was lost");
     let (stopped, took) = must_stop(&mut world, &["below_log_start"], below.len())?;
     violations.extend(stopped);
     let evidence = format!("{lost} records in {} partitions removed before they were applied", below.len());
@@ -153,9 +145,7 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     world.cluster.delete_records(&world.topic, &below)?;
     let lost: i64 = below.iter().filter_map(|(p, start)| Some((start - next.get(p)?).max(0))).sum();
     world.processors.values().for_each(|processor| processor.server.thaw());
-    if lost == 0 {
-        bail!("nothing was lost");
-    }
+    ensure!(lost > 0, "nothing was lost");
     let (took, late) = world.must("A11", "the others go on", HALTED_WITHIN, |world| {
         let now = world.next_offsets()?;
         Ok(ends.iter().skip(OVERRUN).all(|(partition, end)| now.get(partition) > Some(end)))
@@ -167,9 +157,8 @@ pub fn overrun_while_running(stage: &mut Stage) -> Result<Outcome> {
     })?;
     violations.extend(late);
     let ended = world.processors.values().filter(|processor| !processor.server.is_running()).count();
-    if ended > 0 {
-        violations.push(Violation::new("A11", format!("{ended} processes ended over three partitions")));
-    }
+    let what = format!("{ended} processes ended over three partitions");
+    violations.extend(Violation::when(ended > 0, "A11", what));
     let evidence = format!("{lost} records of {OVERRUN} partitions removed under a running processor");
     world.stop_load();
     Ok(world.outcome(Strike { evidence, recovery: Some(took), violations }))
@@ -212,21 +201,19 @@ pub fn must_stop(world: &mut World, reasons: &[&str], count: usize) -> Result<(V
     interrupt::pause(STANDS_STILL)?;
     world.stop_load();
     let after = fingerprint(world)?;
-    if before != after {
-        violations
-            .push(Violation::new("P10", format!("rows were written: {before:?} before, {after:?} after")));
-    }
+    let what = format!("rows were written: {before:?} before, {after:?} after");
+    violations.extend(Violation::when(before != after, "P10", what));
     Ok((violations, took))
 }
 
 /// What changes when a row of a halted partition does.
-fn fingerprint(world: &World) -> Result<Vec<Option<String>>> {
-    let rows = world.sql()?.query(
-        "select (select count(*) from messages), (select count(*) from dead_letters),
+fn fingerprint(world: &World) -> Result<Vec<[Option<i64>; 6]>> {
+    world.sql()?.rows(
+        "select json_build_array(
+                (select count(*) from messages), (select count(*) from dead_letters),
                 (select sum(hashtext(dialogs::text)) from dialogs), (select count(*) from clients),
                 (select count(*) from torture_audit),
                 (select sum(hashtext(row(partition, next_offset, owner_epoch, messages, duplicates)::text))
-                 from partition_progress)",
-    )?;
-    Ok(rows.into_iter().flatten().collect())
+                 from partition_progress))",
+    )
 }

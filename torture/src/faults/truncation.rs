@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, ensure};
 use dev_env::interrupt;
 
 use super::{
@@ -56,9 +56,7 @@ pub fn unclean_election(stage: &mut Stage) -> Result<Outcome> {
         .filter_map(|(partition, next)| Some((*partition, next - ends.get(partition)?)))
         .filter(|(_, lost)| *lost > 0)
         .collect();
-    if lost.is_empty() {
-        bail!("no log ends before its next offset");
-    }
+    ensure!(!lost.is_empty(), "no log ends before its next offset");
     let (stopped, took) = must_stop(&mut world, &["beyond_log_end", "digest_mismatch"], lost.len())?;
     violations.extend(stopped);
     let records: i64 = lost.values().sum();

@@ -1,10 +1,13 @@
-//! Record batches, format 2: <https://kafka.apache.org/documentation/#recordbatch>.
+//! Record batches, format 2: <https://kafka.apache.org/documentation/#recordbatch>. Not by the library that speaks
+//! the rest of the protocol: it refuses a header whose name is no text, keeps one of several headers of a name, and
+//! passes over the time of append.
 
 use std::io::Read as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use crc32c::crc32c;
 
-use super::bytes::{self, Reader};
+use super::next;
 
 /// A header: a name, which need not be text, and a value.
 pub type Header = (Vec<u8>, Option<Vec<u8>>);
@@ -59,6 +62,8 @@ pub struct Writer {
     pub sequence: i32,
 }
 
+const NOBODY: Writer = Writer { id: -1, epoch: -1, sequence: -1 };
+
 #[derive(Debug, Clone, Copy)]
 pub enum Form {
     Plain,
@@ -70,54 +75,47 @@ pub enum Form {
 ///
 /// # Errors
 /// Bytes that are no batch, a wrong checksum, a compression that nobody here uses.
-pub fn decode(bytes: &[u8]) -> Result<Fetched> {
+pub fn decode(mut bytes: &[u8]) -> Result<Fetched> {
     let mut fetched = Fetched::default();
-    let mut reader = Reader(bytes);
-    while reader.0.len() >= 12 {
-        let base_offset = reader.i64()?;
-        let length = usize::try_from(reader.i32()?)?;
-        let Ok(batch) = reader.take(length) else { break };
+    while bytes.len() >= 12 {
+        let base_offset = i64::from_be_bytes(next(&mut bytes)?);
+        let length = usize::try_from(i32::from_be_bytes(next(&mut bytes)?))?;
+        let Some(batch) = bytes.split_off(..length) else { break };
         decode_batch(base_offset, batch, &mut fetched)?;
     }
     Ok(fetched)
 }
 
-fn decode_batch(base_offset: i64, batch: &[u8], fetched: &mut Fetched) -> Result<()> {
-    let mut reader = Reader(batch);
-    let _leader_epoch = reader.i32()?;
-    if reader.i8()? != 2 {
-        bail!("a batch of another format");
-    }
-    let checksum = reader.u32()?;
-    if crc32c(reader.0) != checksum {
-        bail!("the batch at {base_offset} is damaged");
-    }
-    let attributes = reader.i16()?;
-    let last_offset_delta = reader.i32()?;
-    let (base_timestamp, max_timestamp) = (reader.i64()?, reader.i64()?);
-    reader.take(8 + 2 + 4)?; // the producer's id, epoch and sequence
-    let count = reader.array()?;
+fn decode_batch(base_offset: i64, mut batch: &[u8], fetched: &mut Fetched) -> Result<()> {
+    let _leader_epoch = next::<4>(&mut batch)?;
+    let [format] = next(&mut batch)?;
+    ensure!(format == 2, "a batch of another format");
+    let checksum = u32::from_be_bytes(next(&mut batch)?);
+    ensure!(crc32c(batch) == checksum, "the batch at {base_offset} is damaged");
+    let attributes = i16::from_be_bytes(next(&mut batch)?);
+    let last_offset_delta = i32::from_be_bytes(next(&mut batch)?);
+    let base_timestamp = i64::from_be_bytes(next(&mut batch)?);
+    let max_timestamp = i64::from_be_bytes(next(&mut batch)?);
+    let _producer_with_epoch_and_sequence = next::<14>(&mut batch)?;
+    let count = i32::from_be_bytes(next(&mut batch)?);
     if attributes & CONTROL != 0 {
         fetched.control.extend(base_offset..=base_offset + i64::from(last_offset_delta));
         return Ok(());
     }
-    let mut plain = Vec::new();
-    let body = match attributes & COMPRESSION {
-        0 => reader.0,
+    let plain = match attributes & COMPRESSION {
+        0 => batch.to_vec(),
         LZ4 => {
-            lz4_flex::frame::FrameDecoder::new(reader.0).read_to_end(&mut plain).context("lz4")?;
-            plain.as_slice()
+            let mut plain = Vec::new();
+            lz4_flex::frame::FrameDecoder::new(batch).read_to_end(&mut plain).context("lz4")?;
+            plain
         }
-        ZSTD => {
-            plain = zstd::decode_all(reader.0).context("zstd")?;
-            plain.as_slice()
-        }
+        ZSTD => zstd::decode_all(batch).context("zstd")?,
         other => bail!("compression {other}"),
     };
-    let mut body = Reader(body);
+    let mut rest = &*plain;
     for _ in 0..count {
-        let length = usize::try_from(body.varint()?)?;
-        let mut record = decode_record(body.take(length)?, base_offset, base_timestamp)?;
+        let record = bytes(&mut rest)?.context("no record")?;
+        let mut record = decode_record(record, base_offset, base_timestamp)?;
         if attributes & LOG_APPEND_TIME != 0 {
             record.timestamp_ms = max_timestamp;
         }
@@ -126,106 +124,111 @@ fn decode_batch(base_offset: i64, batch: &[u8], fetched: &mut Fetched) -> Result
     Ok(())
 }
 
-fn decode_record(bytes: &[u8], base_offset: i64, base_timestamp: i64) -> Result<Record> {
-    let mut reader = Reader(bytes);
-    let _attributes = reader.i8()?;
-    let timestamp_ms = base_timestamp + reader.varint()?;
-    let offset = base_offset + reader.varint()?;
-    let key = reader.varint_bytes()?.map(<[u8]>::to_vec);
-    let value = reader.varint_bytes()?.map(<[u8]>::to_vec);
+fn decode_record(mut record: &[u8], base_offset: i64, base_timestamp: i64) -> Result<Record> {
+    let rest = &mut record;
+    let _attributes = next::<1>(rest)?;
+    let timestamp_ms = base_timestamp + varint(rest)?;
+    let offset = base_offset + varint(rest)?;
+    let (key, value) = (bytes(rest)?.map(<[u8]>::to_vec), bytes(rest)?.map(<[u8]>::to_vec));
     let mut headers = Vec::new();
-    for _ in 0..reader.varint()? {
-        let name = reader.varint_bytes()?.unwrap_or_default().to_vec();
-        headers.push((name, reader.varint_bytes()?.map(<[u8]>::to_vec)));
+    for _ in 0..varint(rest)? {
+        let name = bytes(rest)?.unwrap_or_default().to_vec();
+        headers.push((name, bytes(rest)?.map(<[u8]>::to_vec)));
     }
     Ok(Record { offset, timestamp_ms, key, value, headers })
 }
 
-/// A batch of one record, for a broker that sets offset and time itself.
-pub fn encode(
-    (key, value): (Option<&[u8]>, Option<&[u8]>),
-    headers: &[Header],
-    form: Form,
-) -> Result<Vec<u8>> {
-    let mut fields = bytes::Writer::default();
-    fields.i8(0).varint(0).varint(0).varint_bytes(key).varint_bytes(value).varint(headers.len() as i64);
-    for (name, value) in headers {
-        fields.varint_bytes(Some(name)).varint_bytes(value.as_deref());
+/// A number of seven bits a byte, the lowest first, with its sign in the lowest bit.
+fn varint(from: &mut &[u8]) -> Result<i64> {
+    let mut raw = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let [byte] = next(from)?;
+        raw |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Ok((raw >> 1).cast_signed() ^ -((raw & 1).cast_signed()));
+        }
     }
-    let record = framed(&fields);
-    let (attributes, writer) = match form {
-        Form::Plain => (0, None),
-        Form::Zstd => (ZSTD, None),
-        Form::Transaction(writer) => (TRANSACTIONAL, Some(writer)),
-    };
-    let records = match form {
-        Form::Zstd => zstd::encode_all(record.as_slice(), 3).context("zstd")?,
-        Form::Plain | Form::Transaction(_) => record,
-    };
-    let writer = writer.unwrap_or(Writer { id: -1, epoch: -1, sequence: -1 });
-    Ok(enclose(attributes, writer, 1, &records))
+    bail!("a number of more than ten bytes")
+}
+
+/// Bytes behind their length; negative: none.
+fn bytes<'a>(from: &mut &'a [u8]) -> Result<Option<&'a [u8]>> {
+    match usize::try_from(varint(from)?) {
+        Ok(length) => Ok(Some(from.split_off(..length).context("the message is cut short")?)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A batch of one record, for a broker that sets offset and time itself.
+pub fn encode(record: (Option<&[u8]>, Option<&[u8]>), headers: &[Header], form: Form) -> Result<Vec<u8>> {
+    let record = encode_record(0, record, headers);
+    Ok(match form {
+        Form::Plain => enclose(0, NOBODY, 1, &record),
+        Form::Zstd => enclose(ZSTD, NOBODY, 1, &zstd::encode_all(&*record, 3).context("zstd")?),
+        Form::Transaction(writer) => enclose(TRANSACTIONAL, writer, 1, &record),
+    })
 }
 
 /// A batch of `count` records without key and value.
 pub fn filler(count: i32) -> Vec<u8> {
-    let mut records = Vec::new();
-    for delta in 0..count {
-        let mut fields = bytes::Writer::default();
-        fields.i8(0).varint(0).varint(i64::from(delta)).varint_bytes(None).varint_bytes(None).varint(0);
-        records.extend(framed(&fields));
-    }
-    enclose(0, Writer { id: -1, epoch: -1, sequence: -1 }, count, &records)
+    let records: Vec<u8> = (0..count).flat_map(|at| encode_record(at.into(), (None, None), &[])).collect();
+    enclose(0, NOBODY, count, &records)
 }
 
-fn framed(fields: &bytes::Writer) -> Vec<u8> {
-    let mut record = bytes::Writer::default();
-    record.varint(fields.0.len() as i64).raw(&fields.0);
-    record.0
+/// A record behind its length.
+fn encode_record(at: i64, (key, value): (Option<&[u8]>, Option<&[u8]>), headers: &[Header]) -> Vec<u8> {
+    let mut fields = vec![0, 0]; // no attributes, and the batch's time
+    put_varint(&mut fields, at);
+    put_bytes(&mut fields, key);
+    put_bytes(&mut fields, value);
+    put_varint(&mut fields, headers.len() as i64);
+    for (name, value) in headers {
+        put_bytes(&mut fields, Some(name));
+        put_bytes(&mut fields, value.as_deref());
+    }
+    let mut record = Vec::new();
+    put_bytes(&mut record, Some(&fields));
+    record
 }
 
 fn enclose(attributes: i16, writer: Writer, count: i32, records: &[u8]) -> Vec<u8> {
     let Writer { id, epoch, sequence } = writer;
-    let mut checked = bytes::Writer::default();
-    checked.i16(attributes).i32(count - 1).i64(0).i64(0).i64(id).i16(epoch).i32(sequence).i32(count);
-    checked.raw(records);
-    let mut batch = bytes::Writer::default();
-    batch.i64(0).length(checked.0.len() + 9).i32(-1).i8(2).u32(crc32c(&checked.0)).raw(&checked.0);
-    batch.0
+    let writer = [&id.to_be_bytes()[..], &epoch.to_be_bytes(), &sequence.to_be_bytes()].concat();
+    let (attributes, last, count) =
+        (attributes.to_be_bytes(), (count - 1).to_be_bytes(), count.to_be_bytes());
+    let checked = [&attributes[..], &last, &[0; 16], &writer, &count, records].concat();
+    let length = i32::try_from(checked.len() + 9).unwrap_or(i32::MAX).to_be_bytes();
+    [&[0; 8][..], &length, &[0xff; 4], &[2], &crc32c(&checked).to_be_bytes(), &checked].concat()
 }
 
-/// CRC-32C (Castagnoli).
-fn crc32c(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = table();
-    let step = |crc: u32, byte: &u8| {
-        let index = crc.to_le_bytes()[0] ^ byte;
-        (crc >> 8) ^ TABLE.get(usize::from(index)).copied().unwrap_or_default()
-    };
-    !bytes.iter().fold(!0, step)
-}
-
-#[expect(
-    clippy::indexing_slicing,
-    reason = "computed while compiling: an index out of range does not compile"
-)]
-const fn table() -> [u32; 256] {
-    let mut table = [0; 256];
-    let mut byte = 0_u32;
-    while byte < 256 {
-        let mut crc = byte;
-        let mut bit = 0;
-        while bit < 8 {
-            crc = (crc >> 1) ^ (0x82f6_3b78 & (crc & 1).wrapping_neg());
-            bit += 1;
-        }
-        table[byte as usize] = crc;
-        byte += 1;
+fn put_varint(to: &mut Vec<u8>, value: i64) {
+    let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
+    while rest >= 0x80 {
+        to.push((rest & 0x7f) as u8 | 0x80);
+        rest >>= 7;
     }
-    table
+    to.push((rest & 0x7f) as u8);
+}
+
+fn put_bytes(to: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    put_varint(to, bytes.map_or(-1, |bytes| bytes.len() as i64));
+    to.extend_from_slice(bytes.unwrap_or_default());
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_come_back_as_they_were_written() {
+        for value in [0, 1, -1, 63, -64, 64, 300, -12_345_678_901, i64::MAX, i64::MIN] {
+            let mut written = Vec::new();
+            put_varint(&mut written, value);
+            let mut rest = &*written;
+            assert_eq!(varint(&mut rest).unwrap(), value);
+            assert!(rest.is_empty());
+        }
+    }
 
     #[test]
     fn the_checksum_is_the_one_of_the_standard() {

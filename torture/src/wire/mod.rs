@@ -3,8 +3,13 @@
 
 pub mod batch;
 mod broker;
-pub mod bytes;
 pub mod kafka;
-mod metadata;
 pub mod postgres;
 mod transaction;
+
+use anyhow::{Context as _, Result};
+
+/// The next bytes of a message, of a number or of what is passed over.
+fn next<const N: usize>(from: &mut &[u8]) -> Result<[u8; N]> {
+    Ok(from.split_off(..N).context("the message is cut short")?.try_into()?)
+}

@@ -1,4 +1,4 @@
-//! A PostgreSQL client for one connection and simple queries, whose answers are text.
+//! A PostgreSQL client for one connection and simple queries, whose rows are one JSON value each.
 
 use std::{
     io::{Read as _, Write as _},
@@ -7,11 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 
-use super::bytes::{Reader, Writer};
-
-/// A row: its columns as text.
-pub type Row = Vec<Option<String>>;
+use super::next;
 
 #[derive(Debug)]
 pub struct Connection(TcpStream);
@@ -19,50 +17,48 @@ pub struct Connection(TcpStream);
 impl Connection {
     /// Connects as the superuser `telex`, who needs no password here.
     pub fn open(server: SocketAddr, database: &str) -> Result<Self> {
+        const VERSION: [u8; 4] = [0, 3, 0, 0];
         let stream = TcpStream::connect_timeout(&server, Duration::from_secs(3)).context("PostgreSQL")?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         stream.set_nodelay(true)?;
-        let mut parameters = Writer::default();
-        for (name, value) in
-            [("user", "telex"), ("database", database), ("application_name", "torture"), ("TimeZone", "UTC")]
-        {
-            parameters.raw(name.as_bytes()).i8(0).raw(value.as_bytes()).i8(0);
-        }
-        let mut startup = Writer::default();
-        startup.length(parameters.0.len() + 9).i32(196_608).raw(&parameters.0).i8(0);
+        let names = ["user", "telex", "database", database, "application_name", "torture", "TimeZone", "UTC"];
+        let parameters = names.join("\0") + "\0\0";
         let mut connection = Self(stream);
-        connection.0.write_all(&startup.0)?;
-        connection.answer()?;
+        connection.exchange(b"", &[&VERSION[..], parameters.as_bytes()].concat())?;
         Ok(connection)
     }
 
-    /// Runs statements and returns the rows of all of them.
-    pub fn query(&mut self, statements: &str) -> Result<Vec<Row>> {
-        let mut message = Writer::default();
-        message.raw(b"Q").length(statements.len() + 5).raw(statements.as_bytes()).i8(0);
-        self.0.write_all(&message.0)?;
-        self.answer()
+    pub fn execute(&mut self, statements: &str) -> Result<()> {
+        self.ask(statements).map(drop)
+    }
+
+    pub fn rows<T: DeserializeOwned>(&mut self, query: &str) -> Result<Vec<T>> {
+        let rows = self.ask(query)?;
+        rows.iter().map(|row| serde_json::from_slice(row).context("a row of another shape")).collect()
     }
 
     /// The answer of a query: one number.
     pub fn number(&mut self, query: &str) -> Result<i64> {
-        let rows = self.query(query)?;
-        let value = rows.first().and_then(|row| row.first()).and_then(Option::as_deref);
-        value.context("no number")?.parse().context("not a number")
+        self.rows::<i64>(query)?.first().copied().context("no number")
     }
 
-    /// Reads until the server is ready for the next query.
-    fn answer(&mut self) -> Result<Vec<Row>> {
+    fn ask(&mut self, statements: &str) -> Result<Vec<Vec<u8>>> {
+        self.exchange(b"Q", &[statements.as_bytes(), b"\0"].concat())
+    }
+
+    /// Sends a message, and reads until the server is ready for the next one.
+    fn exchange(&mut self, kind: &[u8], body: &[u8]) -> Result<Vec<Vec<u8>>> {
+        let length = i32::try_from(body.len() + 4)?.to_be_bytes();
+        self.0.write_all(&[kind, &length, body].concat())?;
         let (mut rows, mut refusal) = (Vec::new(), None);
         loop {
             let mut head = [0; 5];
             self.0.read_exact(&mut head).context("PostgreSQL went away")?;
-            let mut reader = Reader(&head);
-            let kind = reader.i8()?.cast_unsigned();
-            let mut body = vec![0; usize::try_from(reader.i32()? - 4)?];
+            let [kind, length @ ..] = head;
+            let mut body = vec![0; usize::try_from(i32::from_be_bytes(length) - 4)?];
             self.0.read_exact(&mut body).context("PostgreSQL went away")?;
             match kind {
-                b'D' => rows.push(read_row(&body)?),
+                b'D' => rows.push(first_column(&body)?),
                 b'E' => refusal = Some(error_text(&body)),
                 b'R' if body != [0; 4] => bail!("PostgreSQL asks for a password"),
                 b'Z' => break,
@@ -79,15 +75,11 @@ impl Connection {
     }
 }
 
-fn read_row(body: &[u8]) -> Result<Row> {
-    let mut reader = Reader(body);
-    let columns = reader.i16()?;
-    (0..columns)
-        .map(|_| match usize::try_from(reader.i32()?) {
-            Ok(length) => Ok(Some(String::from_utf8_lossy(reader.take(length)?).into_owned())),
-            Err(_) => Ok(None),
-        })
-        .collect()
+/// Nothing, if it is null.
+fn first_column(mut row: &[u8]) -> Result<Vec<u8>> {
+    let _columns = next::<2>(&mut row)?;
+    let length = i32::from_be_bytes(next(&mut row)?).max(0);
+    Ok(row.split_off(..usize::try_from(length)?).context("a row is cut short")?.to_vec())
 }
 
 /// Severity, code and message of an error.

@@ -2,12 +2,15 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
+use kafka_protocol::messages::{
+    AddPartitionsToTxnRequest, EndTxnRequest, FindCoordinatorRequest, InitProducerIdRequest,
+    add_partitions_to_txn_request::AddPartitionsToTxnTopic,
+};
 
 use super::{
-    batch::{self, Form, Header, Writer as Producer},
-    broker::{ask, check, check_partition, retried},
-    bytes::{Reader, Writer},
+    batch::{self, Form, Header, Writer},
+    broker::{address, ask, check, only, retried, text},
     kafka::Cluster,
 };
 
@@ -27,57 +30,39 @@ impl Cluster {
     ) -> Result<i64> {
         let id = format!("{topic}-{partition}");
         let coordinator = self.coordinator(&id)?;
-        let mut body = Writer::default();
-        body.text(&id).i32(10_000);
-        let response = retried(|| ask_checked(coordinator, 22, 1, &body.0))?;
-        let mut reader = Reader(response.get(6..).unwrap_or_default());
-        let producer = Producer { id: reader.i64()?, epoch: reader.i16()?, sequence: 0 };
-        let mut body = Writer::default();
-        body.text(&id).i64(producer.id).i16(producer.epoch);
-        body.length(1).text(topic).length(1).i32(partition);
+        let request = InitProducerIdRequest::default().with_transactional_id(Some(text(&id)));
+        let request = request.with_transaction_timeout_ms(10_000);
+        let producer = retried(|| {
+            let answer = ask(coordinator, 1, &request)?;
+            check(answer.error_code).map(|()| answer)
+        })?;
+        let (producer, epoch) = (producer.producer_id, producer.producer_epoch);
+        let part = AddPartitionsToTxnTopic::default().with_name(text(topic)).with_partitions(vec![partition]);
+        let request = AddPartitionsToTxnRequest::default().with_v3_and_below_transactional_id(text(&id));
+        let request = request.with_v3_and_below_producer_id(producer).with_v3_and_below_producer_epoch(epoch);
+        let request = request.with_v3_and_below_topics(vec![part]);
         // Answers for each partition alone; the coordinator may still be busy with the transaction before.
         retried(|| {
-            let response = ask(coordinator, 24, 1, &body.0)?;
-            let mut reader = Reader(&response);
-            reader.i32()?;
-            check_partition(&mut reader)
+            let answer = only(ask(coordinator, 1, &request)?.results_by_topic_v3_and_below)?;
+            check(only(answer.results_by_partition)?.partition_error_code)
         })?;
-        let batch = batch::encode(record, headers, Form::Transaction(producer))?;
-        let offset = self.produce_batch(topic, partition, &batch, Some(&id))?;
-        let mut body = Writer::default();
-        body.text(&id).i64(producer.id).i16(producer.epoch).i8(i8::from(commits));
-        retried(|| ask_checked(coordinator, 26, 1, &body.0))?;
+        let writer = Writer { id: producer.0, epoch, sequence: 0 };
+        let batch = batch::encode(record, headers, Form::Transaction(writer))?;
+        let offset = self.produce_batch(topic, partition, batch, Some(&id))?;
+        let request = EndTxnRequest::default().with_transactional_id(text(&id)).with_producer_id(producer);
+        let request = request.with_producer_epoch(epoch).with_committed(commits);
+        retried(|| check(ask(coordinator, 1, &request)?.error_code))?;
         Ok(offset)
     }
 
     /// Who coordinates a transactional id; the first question makes the topic for it.
     fn coordinator(&self, id: &str) -> Result<SocketAddr> {
         const TRANSACTION: i8 = 1;
-        let mut body = Writer::default();
-        body.text(id).i8(TRANSACTION);
-        let response = retried(|| {
-            let response = self.ask_any(10, 1, &body.0)?;
-            let mut reader = Reader(&response);
-            reader.i32()?;
-            check(reader.i16()?)?;
-            Ok(response)
-        })?;
-        let mut reader = Reader(&response);
-        reader.i32()?;
-        reader.i16()?;
-        reader.short_text()?;
-        reader.i32()?;
-        let host = reader.short_text()?.unwrap_or_default();
-        let port = reader.i32()?;
-        format!("{host}:{port}").parse().context("a coordinator's address")
+        let request = FindCoordinatorRequest::default().with_key(text(id)).with_key_type(TRANSACTION);
+        retried(|| {
+            let answer = self.ask_any(1, &request)?;
+            check(answer.error_code)?;
+            address(&answer.host, answer.port)
+        })
     }
-}
-
-/// An answer that begins with a time and an error.
-fn ask_checked(broker: SocketAddr, key: i16, version: i16, body: &[u8]) -> Result<Vec<u8>> {
-    let response = ask(broker, key, version, body)?;
-    let mut reader = Reader(&response);
-    reader.i32()?;
-    check(reader.i16()?)?;
-    Ok(response)
 }

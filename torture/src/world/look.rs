@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use dev_env::programs::{self, PARTITIONS, Running};
 
 use super::{APPLIED, World};
@@ -23,7 +23,11 @@ impl World {
 
     /// Records that a reader would get and that are not applied.
     pub fn lag(&self) -> Result<i64> {
-        let ends = self.cluster.ends(&self.topic, End::Latest)?;
+        self.lag_before(&self.cluster.ends(&self.topic, End::Latest)?)
+    }
+
+    /// The same, below these offsets.
+    pub(super) fn lag_before(&self, ends: &BTreeMap<i32, i64>) -> Result<i64> {
         let mut lag = 0;
         for (partition, next) in self.next_offsets()? {
             let end = ends.get(&partition).copied().unwrap_or(next);
@@ -54,31 +58,19 @@ impl World {
 
     /// How far each partition is applied.
     pub fn next_offsets(&self) -> Result<BTreeMap<i32, i64>> {
-        let rows = self.sql()?.query("select partition, next_offset from partition_progress")?;
-        rows.iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(next)] => Ok((partition.parse()?, next.parse()?)),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
+        let next = "select json_build_array(partition, next_offset) from partition_progress";
+        Ok(self.sql()?.rows::<(i32, i64)>(next)?.into_iter().collect())
     }
 
     /// Who has taken each partition last.
     pub fn owners(&self) -> Result<BTreeMap<i32, String>> {
-        let rows = self.sql()?.query(
-            "select distinct on (partition) partition, process from torture_audit
-             where to_epoch > from_epoch order by partition, seq desc",
-        )?;
-        rows.into_iter()
-            .map(|row| match &row[..] {
-                [Some(partition), Some(process)] => Ok((partition.parse()?, process.clone())),
-                _ => bail!("a row of another shape"),
-            })
-            .collect()
+        let owners = "select distinct on (partition) json_build_array(partition, process) from torture_audit
+                      where to_epoch > from_epoch order by partition, seq desc";
+        Ok(self.sql()?.rows::<(i32, String)>(owners)?.into_iter().collect())
     }
 
     /// Whether there is anything in a stretch of a log that a reader gets.
-    pub(super) fn holds_records(&self, partition: i32, range: Range<i64>) -> Result<bool> {
+    fn holds_records(&self, partition: i32, range: Range<i64>) -> Result<bool> {
         if self.history.planted().transactions == 0 {
             return Ok(true);
         }
