@@ -12,7 +12,7 @@ use crate::Findings;
 use crate::dockerfile::{Dockerfile, Image};
 use crate::files::Files;
 use crate::planted::Mistake;
-use crate::programs::{Invocation, NAMES, Programs};
+use crate::programs::{Invocation, NAMES};
 use crate::yaml::{Look as _, document};
 
 struct Service<'a> {
@@ -163,7 +163,7 @@ pub const MISTAKES: &[Mistake] = &[
 ];
 
 /// Checks everything.
-pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
+pub fn check(files: &Files) -> Result<Findings> {
     let compose = document(files.get("docker-compose.yml"))?;
     let dockerfile = Dockerfile::parse(files.get("Dockerfile"));
     let services: Vec<Service<'_>> = compose
@@ -181,7 +181,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         services::life(&mut findings, service);
         services::ports(&mut findings, service);
         if service.image.is_some() {
-            services::program(&mut findings, service, programs)?;
+            services::program(&mut findings, service)?;
         }
     }
     services::host_ports(&mut findings, &services);

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::Service;
 use crate::Findings;
 use crate::dockerfile::{names_version, port};
-use crate::programs::{Invocation, Programs};
+use crate::programs::{Invocation, refusals, stop_seconds};
 use crate::yaml::Look as _;
 
 /// Pinned to a version, or built here from the target of the same name.
@@ -116,17 +116,17 @@ fn scratch(findings: &mut Findings, service: &Service<'_>, invocation: &Invocati
 }
 
 /// The program takes its arguments and variables, and has time to stop.
-pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Programs) -> Result<()> {
+pub fn program(findings: &mut Findings, service: &Service<'_>) -> Result<()> {
     let Some(image) = &service.image else { return Ok(()) };
     let invocation = service.invocation();
     scratch(findings, service, &invocation);
-    let refusals = programs.refusals(&image.program, &invocation)?;
+    let refusals = refusals(&image.program, &invocation)?;
     let is_refused = !refusals.is_empty();
     findings.note_all("command", service.name, refusals);
     if service.is_task() || is_refused {
         return Ok(());
     }
-    let needs = programs.stop_seconds(&image.program, &invocation)?;
+    let needs = stop_seconds(&image.program, &invocation)?;
     let grace = service.value.text("/stop_grace_period");
     let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(10);
     let problem = format!("has {grace} s to stop, and may need {needs} s");

@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::objects::{Objects, Workload, selects};
 use crate::Findings;
 use crate::dockerfile::{names_version, port};
-use crate::programs::Programs;
+use crate::programs::{refusals, stop_seconds};
 use crate::yaml::Look as _;
 
 /// What Pod Security *restricted* leaves open; limits; a pinned image.
@@ -93,7 +93,6 @@ pub fn program(
     findings: &mut Findings,
     workload: &Workload<'_>,
     objects: &Objects,
-    programs: &Programs,
     is_plain: bool,
 ) -> Result<()> {
     let Some(program) = workload.program() else { return Ok(()) };
@@ -101,7 +100,7 @@ pub fn program(
     let argument = invocation.arguments.iter().find_map(|it| it.split_once("$(")?.1.split_once(')'));
     let is_known = argument.is_none_or(|(name, _)| invocation.variables.iter().any(|(each, _)| each == name));
     findings.require(is_known, "command", &place, "an argument names a variable that is not there");
-    let refusals = programs.refusals(program, &invocation)?;
+    let refusals = refusals(program, &invocation)?;
     let is_refused = !refusals.is_empty();
     findings.note_all("command", &place, refusals);
     let (mode, protocol) = if is_plain { ("disable", "plaintext") } else { ("verify-full", "sasl_ssl") };
@@ -130,7 +129,7 @@ pub fn program(
     findings.require(listens == declared, "ports", &place, problem);
     if workload.is_service() && !is_refused {
         let pause = workload.container.number("/lifecycle/preStop/sleep/seconds").unwrap_or(0);
-        let needs = programs.stop_seconds(program, &invocation)? + pause;
+        let needs = stop_seconds(program, &invocation)? + pause;
         let grace = workload.pod.number("/terminationGracePeriodSeconds").unwrap_or(30);
         let problem = format!("has {grace} s to stop, and may need {needs} s");
         findings.require(grace > needs, "grace", &place, problem);
