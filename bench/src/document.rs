@@ -41,7 +41,7 @@ pub fn write(summary: &Summary, growth: Option<&Growth>, docs: &Path) -> Result<
     fs::create_dir_all(&plots).with_context(|| format!("{} cannot be made", plots.display()))?;
     let searched = summary.sustained.iter().flat_map(|found| &found.tries);
     for (name, chart) in charts(summary.end_to_end.iter().chain(searched).collect()) {
-        fs::write(plots.join(name), alone(&chart.svg()))?;
+        fs::write(plots.join(name), alone(chart.svg()))?;
     }
     fs::write(docs.join("benchmarks.md"), page(summary, growth))
         .context("docs/benchmarks.md cannot be written")
