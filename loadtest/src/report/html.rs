@@ -3,7 +3,10 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Bar, Latency, Point, Report, grouped};
-use crate::plot::{Bars, Chart, Line, STYLE};
+use crate::{
+    plot::{Bars, Chart, Line, STYLE},
+    run::Ended,
+};
 
 /// Of the page around the pictures.
 const PAGE_STYLE: &str = include_str!("page.css");
@@ -49,9 +52,9 @@ pub fn page(report: &Report) -> String {
 
 fn verdict(report: &Report) -> (&'static str, &'static str) {
     match (&report.verification, report.ended) {
-        (_, "interrupted") => ("bad", "Interrupted"),
-        (_, "gave_up") => ("bad", "Gave up: a request was repeated as often as allowed"),
-        _ if report.unexpected > 0 => ("bad", "Some replies were not as planned"),
+        (_, Ended::Interrupted) => ("bad", "Interrupted"),
+        (_, Ended::GaveUp) => ("bad", "Gave up: a request was repeated as often as allowed"),
+        _ if report.figures.unexpected > 0 => ("bad", "Some replies were not as planned"),
         (Some(verification), _) if !verification.is_clean() => {
             ("bad", "The tables are not what the 202s promised")
         }
@@ -71,15 +74,15 @@ fn tiles(report: &Report) -> [(&'static str, Option<Markup>); 10] {
     let own = html! { (format_args!("{:.1}", report.own_cpu_micros)) " " small { "µs a request" } };
     [
         ("requests a second", Some(html! { (format_args!("{:.0}", report.requests_per_second)) })),
-        ("requests", Some(count(report.sent))),
+        ("requests", Some(count(report.figures.sent))),
         ("acknowledged p50 / p99", Some(ms(report.latency_ms))),
         ("stored p50 / p99", report.stored_ms.map(ms)),
         ("lag at most", lag),
         ("rows / promised", rows),
         ("sustained", sustained),
         ("load tester's own cost", Some(own)),
-        ("unexpected", Some(count(report.unexpected))),
-        ("retries", Some(count(report.retries))),
+        ("unexpected", Some(count(report.figures.unexpected))),
+        ("retries", Some(count(report.figures.retries))),
     ]
 }
 
@@ -128,7 +131,8 @@ fn percentiles(report: &Report, latency: fn(&Point) -> Option<Latency>) -> Vec<L
 }
 
 fn tables(report: &Report) -> Markup {
-    let counts = [("valid", report.valid), ("duplicates", report.duplicates), ("invalid", report.invalid)];
+    let figures = report.figures;
+    let counts = [("valid", figures.valid), ("duplicates", figures.duplicates), ("invalid", figures.invalid)];
     let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
     let replies = report.replies.iter().map(|(status, count)| (format!("replies {status}"), grouped(*count)));
     let verified = report.verification.as_ref().map(|it| {

@@ -86,18 +86,21 @@ fn options(server: &Server, connections: usize) -> Options {
 /// What the plan says must come out when everything goes well.
 fn assert_complete(plan: &Plan, (ended, _, report): &(Ended, Duration, Tally)) {
     let count = |wanted: fn(&Request) -> bool| plan.requests().filter(wanted).count() as u64;
-    assert_eq!((*ended, report.unexpected), (Ended::Complete, 0), "{:?}", report.examples);
-    assert_eq!(report.sent, plan.settings().messages);
-    assert_eq!(report.valid, count(|request| request.kind == Kind::Valid));
-    assert_eq!(report.duplicates, count(|request| matches!(request.kind, Kind::Duplicate { .. })));
-    assert_eq!(report.invalid, count(|request| matches!(request.kind, Kind::Invalid(_))));
+    assert_eq!((*ended, report.figures.unexpected), (Ended::Complete, 0), "{:?}", report.examples);
+    assert_eq!(report.figures.sent, plan.settings().messages);
+    assert_eq!(report.figures.valid, count(|request| request.kind == Kind::Valid));
+    assert_eq!(report.figures.duplicates, count(|request| matches!(request.kind, Kind::Duplicate { .. })));
+    assert_eq!(report.figures.invalid, count(|request| matches!(request.kind, Kind::Invalid(_))));
     for status in [202, 400, 422] {
         let planned = plan.requests().filter(|request| request.expected_status() == status).count() as u64;
         assert_eq!(report.replies.get(&status).copied().unwrap_or(0), planned, "{status}");
     }
     let clients: HashSet<_> =
         plan.requests().filter(|request| request.kind == Kind::Valid).map(|request| request.client).collect();
-    assert_eq!((report.kept_messages, report.kept_clients), (report.valid, clients.len() as u64));
+    assert_eq!(
+        (report.figures.expected_messages, report.figures.expected_clients),
+        (report.figures.valid, clients.len() as u64)
+    );
 }
 
 /// Once a message was kept, only what follows it in the plan arrives from its client, or a
@@ -127,7 +130,7 @@ async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
     let outcome = send(&plan, &server, 8, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
-    assert_eq!(outcome.2.retries, 0);
+    assert_eq!(outcome.2.figures.retries, 0);
     assert_eq!(server.arrivals().len(), 2_000);
 }
 
@@ -146,8 +149,8 @@ async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
     let refused: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.status == 503).collect();
     let tally = &outcome.2;
     assert!(refused.len() > 100, "{}", refused.len());
-    assert_eq!(tally.retries, refused.len() as u64);
-    assert_eq!(tally.replies.get(&503), Some(&tally.retries));
+    assert_eq!(tally.figures.retries, refused.len() as u64);
+    assert_eq!(tally.replies.get(&503), Some(&tally.figures.retries));
     for arrival in refused {
         let (request, _attempt) = arrival.request_id.rsplit_once('-').unwrap();
         let again = arrivals.iter().find(|other| other.request_id == format!("{request}-1")).unwrap();
@@ -161,7 +164,7 @@ async fn a_request_that_its_last_attempt_settles_does_not_end_the_run() {
     let policy = Policy { retries_max: 1, ..IMPATIENT };
     let outcome = send_with(&plan, &Options { policy, ..options(&server, 4) }).await;
     assert_complete(&plan, &outcome);
-    assert!(outcome.2.retries > 0);
+    assert!(outcome.2.figures.retries > 0);
 }
 
 #[tokio::test]
@@ -170,7 +173,7 @@ async fn the_wait_that_a_server_asks_for_is_kept() {
     let outcome = send(&plan, &server, 1, None).await;
     assert_complete(&plan, &outcome);
     assert!(outcome.1 >= Duration::from_secs(1), "{:?}", outcome.1);
-    assert_eq!(outcome.2.retries, 1);
+    assert_eq!(outcome.2.figures.retries, 1);
 }
 
 #[tokio::test]
@@ -179,7 +182,7 @@ async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
     let outcome = send(&plan, &server, 4, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
-    assert!(outcome.2.retries > 0);
+    assert!(outcome.2.figures.retries > 0);
 }
 
 #[tokio::test]
@@ -188,7 +191,7 @@ async fn broken_connections_are_opened_again_and_the_request_repeated() {
     let outcome = send(&plan, &server, 4, None).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
-    assert!(outcome.2.retries > 0);
+    assert!(outcome.2.figures.retries > 0);
 }
 
 #[tokio::test]
@@ -196,7 +199,7 @@ async fn a_connection_that_the_server_closes_after_a_reply_costs_no_retry() {
     let (plan, server) = (plan(200), Server::start(Trouble::CloseAfterReply).await);
     let outcome = send(&plan, &server, 4, None).await;
     assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.retries, 0);
+    assert_eq!(outcome.2.figures.retries, 0);
     assert!(server.connections() >= 200);
 }
 
@@ -205,7 +208,7 @@ async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
     let (plan, server) = (plan(10), Server::start(Trouble::CloseWhenIdle).await);
     let outcome = send(&plan, &server, 1, Some("8")).await;
     assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.retries, 0);
+    assert_eq!(outcome.2.figures.retries, 0);
     assert!(server.connections() >= 10, "{}", server.connections());
 }
 
@@ -213,8 +216,11 @@ async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
 async fn a_server_that_never_takes_anything_ends_the_run() {
     let (plan, server) = (plan(1_000), Server::start(Trouble::AlwaysUnavailable).await);
     let (ended, _, tally) = send(&plan, &server, 1, None).await;
-    assert_eq!((ended, tally.sent, tally.retries, tally.unexpected), (Ended::GaveUp, 1, 5, 1));
-    assert_eq!(tally.kept_messages, 0);
+    assert_eq!(
+        (ended, tally.figures.sent, tally.figures.retries, tally.figures.unexpected),
+        (Ended::GaveUp, 1, 5, 1)
+    );
+    assert_eq!(tally.figures.expected_messages, 0);
     let shown = tally.examples.first().unwrap().to_string();
     assert!(shown.starts_with("a valid message: expected 202, got 503 kafka_unavailable"), "{shown}");
 }
@@ -223,7 +229,7 @@ async fn a_server_that_never_takes_anything_ends_the_run() {
 async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wrote() {
     let (plan, server) = (plan(1_000), Server::start(Trouble::TakesEverything).await);
     let (ended, _, tally) = send(&plan, &server, 4, None).await;
-    assert_eq!((ended, tally.unexpected), (Ended::Complete, tally.invalid));
+    assert_eq!((ended, tally.figures.unexpected), (Ended::Complete, tally.figures.invalid));
     assert!(!tally.examples.is_empty());
     for example in &tally.examples {
         let shown = example.to_string();
@@ -259,8 +265,8 @@ async fn a_run_that_is_stopped_says_how_far_it_came() {
     let stop = tokio::time::sleep(Duration::from_millis(300));
     let (ended, _) = run(plan, &options, &stats, None, stop).await.unwrap();
     let tally = stats.tally();
-    assert_eq!((ended, tally.unexpected), (Ended::Interrupted, 0));
-    assert!((5..1_000).contains(&tally.sent), "{}", tally.sent);
+    assert_eq!((ended, tally.figures.unexpected), (Ended::Interrupted, 0));
+    assert!((5..1_000).contains(&tally.figures.sent), "{}", tally.figures.sent);
 }
 
 #[tokio::test]
@@ -295,7 +301,7 @@ async fn shards_together_send_the_plan_once() {
         let settings = Settings { shard: shard.parse().unwrap(), ..whole.settings().clone() };
         let (ended, _, tally) =
             send_with(&Arc::new(Plan::new(settings).unwrap()), &options(&server, 4)).await;
-        assert_eq!((ended, tally.unexpected), (Ended::Complete, 0), "{:?}", tally.examples);
+        assert_eq!((ended, tally.figures.unexpected), (Ended::Complete, 0), "{:?}", tally.examples);
     }
     assert_eq!(server.arrivals().len(), 1_000);
 }
