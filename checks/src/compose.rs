@@ -3,7 +3,7 @@
 mod services;
 mod wiring;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -34,16 +34,15 @@ impl Service<'_> {
         let own = self.value.texts("/command");
         // What the image brings is meant for what it starts by itself.
         let image = self.image.clone().filter(|_| own.is_empty()).unwrap_or_default();
-        let mut variables: BTreeMap<String, String> = image.variables.into_iter().collect();
-        variables.extend(
-            self.value.map("/environment").into_iter().map(|(name, value)| (name.to_owned(), value.text(""))),
-        );
+        let given = self.value.map("/environment").into_iter();
+        let given = given.map(|(name, value)| (name.to_owned(), value.text("")));
+        let variables = image.variables.into_iter().chain(given);
         let secrets = self.value.texts("/secrets");
         let files =
             secrets.iter().map(|secret| (format!("/run/secrets/{secret}"), "postgres://u@h/d".to_owned()));
         Invocation {
             arguments: if own.is_empty() { image.default_arguments } else { resolved_all(own) },
-            variables: variables.into_iter().map(|(name, value)| (name, resolved(&value))).collect(),
+            variables: variables.map(|(name, value)| (name, resolved(&value))).collect(),
             files: files.collect(),
         }
     }

@@ -28,7 +28,7 @@ pub struct Image {
     /// Arguments, unless a container gives others.
     pub default_arguments: Vec<String>,
     /// The environment that the image brings.
-    pub variables: Vec<(String, String)>,
+    pub variables: BTreeMap<String, String>,
     /// Ports that it says it serves.
     pub exposed: Vec<u16>,
     /// Whether it asks itself whether it is well.
@@ -134,11 +134,9 @@ pub fn check(files: &Files) -> Result<Findings> {
         if image.has_health_check {
             health(&mut findings, &file, target)?;
             let settings = invocation(image.default_arguments.clone());
-            let listens = image.variables.iter().filter(|(name, _)| name.ends_with("LISTEN"));
-            let mut ports: Vec<u16> = listens.filter_map(|(_, value)| port(value)).collect();
-            ports.sort_unstable();
-            findings.require(ports == image.exposed, "ports", target, "EXPOSE is not what it listens on");
-            for (name, _) in &image.variables {
+            let is_same = settings.listens() == image.exposed;
+            findings.require(is_same, "ports", target, "EXPOSE is not what it listens on");
+            for name in image.variables.keys() {
                 let known = value(target, &settings, name)?.is_some();
                 findings.require(known, "variables", target, format!("reads no variable {name}"));
             }
@@ -228,20 +226,15 @@ fn executable(words: &str) -> Option<String> {
     words.first()?.strip_prefix("/usr/local/bin/").map(ToOwned::to_owned)
 }
 
-fn pairs(text: &str) -> Vec<(String, String)> {
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
 }
 
 /// Whether an image is of a version, such as `v1.2`.
 pub fn names_version(image: &str) -> bool {
     let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
     tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2
-}
-
-/// The port of an address.
-pub fn port(address: &str) -> Option<u16> {
-    address.rsplit_once(':')?.1.parse().ok()
 }
 
 #[cfg(test)]

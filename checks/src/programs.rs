@@ -32,7 +32,7 @@ const BESIDE: [(&str, &str, &str); 3] = [
 pub struct Invocation {
     /// Arguments after the program's name.
     pub arguments: Vec<String>,
-    pub variables: Vec<(String, String)>,
+    pub variables: BTreeMap<String, String>,
     /// Files that are there, by path, with their content.
     pub files: BTreeMap<String, String>,
 }
@@ -42,6 +42,19 @@ impl Invocation {
     pub fn command(&self) -> Vec<String> {
         self.arguments.iter().take_while(|argument| !argument.starts_with('-')).cloned().collect()
     }
+
+    /// The ports on which it is told to listen.
+    pub fn listens(&self) -> Vec<u16> {
+        let listens = self.variables.iter().filter(|(name, _)| name.ends_with("LISTEN"));
+        let mut ports: Vec<u16> = listens.filter_map(|(_, value)| port(value)).collect();
+        ports.sort_unstable();
+        ports
+    }
+}
+
+/// The port of an address.
+pub fn port(address: &str) -> Option<u16> {
+    address.rsplit_once(':')?.1.parse().ok()
 }
 
 /// The value that a setting would have, by its variable.
@@ -50,8 +63,7 @@ pub fn value(program: &str, invocation: &Invocation, variable: &str) -> Result<O
     let Some(setting) = settings.iter().find(|it| reads(it, variable)) else { return Ok(None) };
     let prefix = format!("{}=", flag(setting));
     let argument = invocation.arguments.iter().find_map(|argument| argument.strip_prefix(&prefix));
-    let given = invocation.variables.iter().find(|(name, _)| name == variable);
-    let value = argument.or_else(|| given.map(|(_, value)| value.as_str()));
+    let value = argument.or_else(|| invocation.variables.get(variable).map(String::as_str));
     let default = setting.get_default_values().first().and_then(|value| value.to_str());
     Ok(Some(value.or(default).unwrap_or_default().to_owned()))
 }

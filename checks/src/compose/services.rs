@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::Service;
 use crate::Findings;
-use crate::dockerfile::{names_version, port};
-use crate::programs::{Invocation, refusals, stop_seconds};
+use crate::dockerfile::names_version;
+use crate::programs::{Invocation, port, refusals, stop_seconds};
 use crate::yaml::Look as _;
 
 /// Pinned to a version, or built here from the target of the same name.
@@ -107,11 +107,10 @@ fn scratch(findings: &mut Findings, service: &Service<'_>, invocation: &Invocati
     if service.name == "migrate" || Service::target(service.value) != "processor" {
         return;
     }
-    let directory = invocation.variables.iter().find(|(name, _)| name == "PROCESSOR_PROVE_DIRECTORY");
+    let directory = invocation.variables.get("PROCESSOR_PROVE_DIRECTORY");
     let mounted = service.value.texts("/tmpfs");
-    let is_there = directory.is_some_and(|(_, directory)| {
-        mounted.iter().any(|it| it.split(':').next() == Some(directory.as_str()))
-    });
+    let is_there = directory
+        .is_some_and(|directory| mounted.iter().any(|it| it.split(':').next() == Some(directory.as_str())));
     findings.require(is_there, "scratch", service.name, "`prove` has nothing to write to");
 }
 

@@ -119,7 +119,7 @@ fn invocation(workload: &Workload<'_>, objects: &Objects, arguments: &[String]) 
     // It is `run`'s own.
     invocation
         .variables
-        .retain(|(name, _)| !matches!(name.as_str(), "PROCESSOR_ADMIN_LISTEN" | "PROCESSOR_GROUP"));
+        .retain(|name, _| !["PROCESSOR_ADMIN_LISTEN", "PROCESSOR_GROUP"].contains(&name.as_str()));
     invocation
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::objects::{Objects, Workload, selects};
 use crate::Findings;
-use crate::dockerfile::{names_version, port};
+use crate::dockerfile::names_version;
 use crate::programs::{refusals, stop_seconds};
 use crate::yaml::Look as _;
 
@@ -98,7 +98,7 @@ pub fn program(
     let Some(program) = workload.program() else { return Ok(()) };
     let (place, invocation) = (workload.place(), workload.invocation(objects));
     let argument = invocation.arguments.iter().find_map(|it| it.split_once("$(")?.1.split_once(')'));
-    let is_known = argument.is_none_or(|(name, _)| invocation.variables.iter().any(|(each, _)| each == name));
+    let is_known = argument.is_none_or(|(name, _)| invocation.variables.contains_key(name));
     findings.require(is_known, "command", &place, "an argument names a variable that is not there");
     let refusals = refusals(program, &invocation)?;
     let is_refused = !refusals.is_empty();
@@ -108,22 +108,16 @@ pub fn program(
         let is_pinned = name != "PGSSLMODE" || value == mode;
         findings.require(is_pinned, "tls", &place, format!("PGSSLMODE must be {mode}"));
     }
-    let names = |wanted: &str| invocation.variables.iter().any(|(name, _)| name == wanted);
+    let names = |wanted: &str| invocation.variables.contains_key(wanted);
     let has_database = names("PROCESSOR_DATABASE_URL_FILE");
     findings.require(!has_database || names("PGSSLMODE"), "tls", &place, format!("PGSSLMODE must be {mode}"));
     for (path, text) in invocation.files.iter().filter(|(path, _)| path.ends_with(".properties")) {
         let is_right = text.lines().any(|line| line.strip_prefix("security.protocol=") == Some(protocol));
         findings.require(is_right, "tls", &place, format!("{path} does not ask for {protocol}"));
     }
-    let mut listens: Vec<i64> = invocation
-        .variables
-        .iter()
-        .filter(|(name, _)| name.ends_with("LISTEN"))
-        .filter_map(|(_, value)| port(value).map(i64::from))
-        .collect();
-    listens.sort_unstable();
-    let mut declared: Vec<i64> =
-        workload.container.list("/ports").iter().filter_map(|it| it.number("/containerPort")).collect();
+    let listens: Vec<i64> = invocation.listens().into_iter().map(i64::from).collect();
+    let ports = workload.container.list("/ports").iter();
+    let mut declared: Vec<i64> = ports.filter_map(|it| it.number("/containerPort")).collect();
     declared.sort_unstable();
     let problem = format!("declares {declared:?}, listens on {listens:?}");
     findings.require(listens == declared, "ports", &place, problem);
