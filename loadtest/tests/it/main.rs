@@ -124,22 +124,31 @@ fn assert_in_order(plan: &Plan, server: &Server) {
     assert_eq!(kept, planned);
 }
 
-#[tokio::test]
-async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
-    let (plan, server) = (plan(2_000), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, None).await;
+/// Sends a plan to such a server: everything goes well in the end, and in order. What it got, how long it took, and
+/// what was counted.
+async fn complete(
+    messages: u64,
+    trouble: Trouble,
+    connections: usize,
+    rate: Option<&str>,
+) -> (Server, Duration, Tally) {
+    let (plan, server) = (plan(messages), Server::start(trouble).await);
+    let outcome = send(&plan, &server, connections, rate).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
-    assert_eq!(outcome.2.figures.retries, 0);
+    (server, outcome.1, outcome.2)
+}
+
+#[tokio::test]
+async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
+    let (server, _, tally) = complete(2_000, Trouble::None, 8, None).await;
+    assert_eq!(tally.figures.retries, 0);
     assert_eq!(server.arrivals().len(), 2_000);
 }
 
 #[tokio::test]
 async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
-    let (plan, server) = (plan(1_000), Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await);
-    let outcome = send(&plan, &server, 8, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
+    let (server, _, tally) = complete(1_000, Trouble::FirstTryUnavailable { one_in: 3 }, 8, None).await;
 
     let arrivals = server.arrivals();
     let request_ids: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.request_id.as_str()).collect();
@@ -147,7 +156,6 @@ async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
     assert!(request_ids.iter().all(|id| schemas::RequestId::parse(*id).is_ok()));
 
     let refused: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.status == 503).collect();
-    let tally = &outcome.2;
     assert!(refused.len() > 100, "{}", refused.len());
     assert_eq!(tally.figures.retries, refused.len() as u64);
     assert_eq!(tally.replies.get(&503), Some(&tally.figures.retries));
@@ -169,46 +177,34 @@ async fn a_request_that_its_last_attempt_settles_does_not_end_the_run() {
 
 #[tokio::test]
 async fn the_wait_that_a_server_asks_for_is_kept() {
-    let (plan, server) = (plan(5), Server::start(Trouble::UnavailableForASecond).await);
-    let outcome = send(&plan, &server, 1, None).await;
-    assert_complete(&plan, &outcome);
-    assert!(outcome.1 >= Duration::from_secs(1), "{:?}", outcome.1);
-    assert_eq!(outcome.2.figures.retries, 1);
+    let (_server, elapsed, tally) = complete(5, Trouble::UnavailableForASecond, 1, None).await;
+    assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}");
+    assert_eq!(tally.figures.retries, 1);
 }
 
 #[tokio::test]
 async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
-    let (plan, server) = (plan(50), Server::start(Trouble::FirstTrySilent { one_in: 20 }).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    assert!(outcome.2.figures.retries > 0);
+    let (_server, _, tally) = complete(50, Trouble::FirstTrySilent { one_in: 20 }, 4, None).await;
+    assert!(tally.figures.retries > 0);
 }
 
 #[tokio::test]
 async fn broken_connections_are_opened_again_and_the_request_repeated() {
-    let (plan, server) = (plan(200), Server::start(Trouble::ConnectionsBreak { first: 5 }).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    assert!(outcome.2.figures.retries > 0);
+    let (_server, _, tally) = complete(200, Trouble::ConnectionsBreak { first: 5 }, 4, None).await;
+    assert!(tally.figures.retries > 0);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_closes_after_a_reply_costs_no_retry() {
-    let (plan, server) = (plan(200), Server::start(Trouble::CloseAfterReply).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.figures.retries, 0);
+    let (server, _, tally) = complete(200, Trouble::CloseAfterReply, 4, None).await;
+    assert_eq!(tally.figures.retries, 0);
     assert!(server.connections() >= 200);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
-    let (plan, server) = (plan(10), Server::start(Trouble::CloseWhenIdle).await);
-    let outcome = send(&plan, &server, 1, Some("8")).await;
-    assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.figures.retries, 0);
+    let (server, _, tally) = complete(10, Trouble::CloseWhenIdle, 1, Some("8")).await;
+    assert_eq!(tally.figures.retries, 0);
     assert!(server.connections() >= 10, "{}", server.connections());
 }
 
@@ -240,21 +236,17 @@ async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wr
 #[tokio::test]
 async fn a_slow_server_does_not_slow_the_schedule_down_and_cannot_hide_it() {
     // 100 requests due within half a second, at a server that needs a second for them.
-    let (plan, server) = (plan(100), Server::start(Trouble::Slow(Duration::from_millis(10))).await);
-    let outcome = send(&plan, &server, 1, Some("200")).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    let last = Duration::from_micros(outcome.2.latency.max());
+    let (_server, elapsed, tally) =
+        complete(100, Trouble::Slow(Duration::from_millis(10)), 1, Some("200")).await;
+    let last = Duration::from_micros(tally.latency.max());
     assert!(last >= Duration::from_millis(400), "{last:?}");
-    assert!(outcome.1 >= Duration::from_millis(900), "{:?}", outcome.1);
+    assert!(elapsed >= Duration::from_millis(900), "{elapsed:?}");
 }
 
 #[tokio::test]
 async fn a_fast_server_is_not_sent_more_than_the_rate() {
-    let (plan, server) = (plan(100), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, Some("200")).await;
-    assert_complete(&plan, &outcome);
-    assert!(outcome.1 >= Duration::from_millis(490), "{:?}", outcome.1);
+    let (_server, elapsed, _) = complete(100, Trouble::None, 8, Some("200")).await;
+    assert!(elapsed >= Duration::from_millis(490), "{elapsed:?}");
 }
 
 #[tokio::test]
@@ -308,11 +300,9 @@ async fn shards_together_send_the_plan_once() {
 
 #[tokio::test]
 async fn a_ramp_begins_slowly_and_ends_fast() {
-    let (plan, server) = (plan(300), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, Some("50..550")).await;
-    assert_complete(&plan, &outcome);
+    let (_server, elapsed, tally) = complete(300, Trouble::None, 8, Some("50..550")).await;
     // A second for 300 of them on average, and a quarter of that second's requests in its first half.
-    assert!(outcome.1 >= Duration::from_millis(950), "{:?}", outcome.1);
-    let slots = outcome.2.timeline.slots();
+    assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
+    let slots = tally.timeline.slots();
     assert!(slots[0].settled >= 250, "{}", slots[0].settled);
 }
