@@ -168,33 +168,24 @@ fn failed(text: &mut String, failed: &[String]) {
 
 fn charts(mut points: Vec<&AtRate>) -> [(&'static str, Chart); 2] {
     points.sort_by(|one, other| one.offered.total_cmp(&other.offered));
-    let line = |name, colour, value: fn(&AtRate) -> f64| Line {
-        name,
-        colour,
-        points: points.iter().map(|point| (point.offered, value(point))).collect(),
+    let line = |points: &[&AtRate], name, colour, value: fn(&AtRate) -> f64| {
+        let points = points.iter().map(|point| (point.offered, value(point))).collect();
+        Line { name, colour, points }
     };
     // Of rates that were not kept, latency grows with the length of the run and says nothing.
-    let sustained = |name, colour, value: fn(&AtRate) -> f64| Line {
-        name,
-        colour,
-        points: points
-            .iter()
-            .filter(|point| point.is_sustained())
-            .map(|point| (point.offered, value(point)))
-            .collect(),
-    };
+    let kept: Vec<&AtRate> = points.iter().copied().filter(|point| point.is_sustained()).collect();
     let x_name = "requests a second";
     let latency = vec![
-        sustained("ack p50", 'd', |point| point.ack_p50_ms),
-        sustained("ack p99", 'a', |point| point.ack_p99_ms),
-        sustained("stored p50", 'e', |point| point.stored_p50_ms),
-        sustained("stored p99", 'b', |point| point.stored_p99_ms),
+        line(&kept, "ack p50", 'd', |point| point.ack_p50_ms),
+        line(&kept, "ack p99", 'a', |point| point.ack_p99_ms),
+        line(&kept, "stored p50", 'e', |point| point.stored_p50_ms),
+        line(&kept, "stored p99", 'b', |point| point.stored_p99_ms),
     ];
     let cpu = vec![
-        line("ingest-api", 'a', |point| point.cpu_micros.ingest_api),
-        line("processor", 'd', |point| point.cpu_micros.processor),
-        line("Kafka", 'b', |point| point.cpu_micros.kafka),
-        line("PostgreSQL", 'e', |point| point.cpu_micros.postgres),
+        line(&points, "ingest-api", 'a', |point| point.cpu_micros.ingest_api),
+        line(&points, "processor", 'd', |point| point.cpu_micros.processor),
+        line(&points, "Kafka", 'b', |point| point.cpu_micros.kafka),
+        line(&points, "PostgreSQL", 'e', |point| point.cpu_micros.postgres),
     ];
     [
         ("latency.svg", Chart { title: "milliseconds by rate", x_name, lines: latency }),
