@@ -13,7 +13,7 @@ use std::{
 
 use loadtest::{
     connection::Target,
-    plan::{Kind, Plan, Request, Settings, Shard, Spread},
+    plan::{Kind, Plan, Request, Settings},
     run::{Ended, Options, run},
     schedule::Schedule,
     send::Policy,
@@ -35,21 +35,8 @@ fn plan(messages: u64) -> Arc<Plan> {
     let base_time = Timestamp::from_micros(micros).unwrap();
     let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
     let clients = u32::try_from(messages / 10).unwrap().max(2);
-    let (spread, shard) = (Spread::default(), Shard::WHOLE);
-    Arc::new(
-        Plan::new(Settings {
-            seed: 1,
-            messages,
-            clients,
-            sources: 10,
-            spread,
-            addresses: 10,
-            mix,
-            shard,
-            base_time,
-        })
-        .unwrap(),
-    )
+    let settings = Settings { messages, clients, sources: 10, mix, ..Settings::usual(base_time) };
+    Arc::new(Plan::new(settings).unwrap())
 }
 
 async fn send(
