@@ -104,7 +104,7 @@ impl fmt::Display for Rate {
 /// Not such a time, or none from a second to a week.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
     let units = [("s", 1), ("m", 60), ("h", 3_600), ("", 1)];
-    let number = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let number = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, *factor)));
     let seconds = number.and_then(|(digits, factor)| digits.parse::<u64>().ok()?.checked_mul(factor));
     let seconds = seconds.filter(|seconds| (1..=7 * 86_400).contains(seconds));
     seconds.map(Duration::from_secs).ok_or("must be a time from a second to a week, such as 90s, 5m or 1h")
