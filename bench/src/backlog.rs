@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use loadtest::plan::{Plan, Settings, Shard, Spread};
+use loadtest::plan::{Mix, Plan, Settings, Spread};
 use schemas::Timestamp;
 use tokio::task::JoinSet;
 
@@ -56,18 +56,10 @@ pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
 /// The same of so many clients.
 pub fn plan_of(messages: u64, (clients, spread): (u32, Spread), seed: u64) -> Result<Plan> {
     let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
-    Ok(Plan::new(Settings {
-        seed,
-        messages,
-        clients,
-        sources: 20,
-        spread,
-        // The alternatives know phones only.
-        addresses: 0,
-        mix: "valid=1".parse()?,
-        shard: Shard::WHOLE,
-        base_time: Timestamp::from_micros(micros).context("the clock is far off")?,
-    })?)
+    let usual = Settings::usual(Timestamp::from_micros(micros).context("the clock is far off")?);
+    // The alternatives know phones only.
+    let (addresses, mix) = (0, "valid=1".parse::<Mix>()?);
+    Ok(Plan::new(Settings { seed, messages, clients, spread, addresses, mix, ..usual })?)
 }
 
 /// Messages `from` up to `to` as a request with a batch.

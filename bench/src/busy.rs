@@ -19,12 +19,8 @@ const PERIOD: Duration = Duration::from_millis(10);
 pub fn start(lab: &Lab) -> Result<Server> {
     let mut command = Command::new(lab.binaries().join("bench"));
     command.arg("busy-loop");
-    Server::spawn(Spec {
-        name: "busy-loop",
-        directory: &lab.directory,
-        command,
-        stop_signal: Signal::SIGTERM,
-    })
+    let directory = &lab.directory;
+    Server::spawn(Spec { name: "busy-loop", directory, command, stop_signal: Signal::SIGTERM })
 }
 
 /// Turns for so long, half of the time.

@@ -58,7 +58,7 @@ impl Cli {
             Command::Run { quick, only, sustained_before } => {
                 let asked = run::Asked { quick, only: &only, sustained_before };
                 let is_well = run::run(&Workspace::find()?, &asked)?;
-                Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                return Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE });
             }
             Command::Document => {
                 let workspace = Workspace::find()?;
@@ -66,21 +66,12 @@ impl Cli {
                 let growth = run::growth_path(&workspace);
                 let growth = growth.exists().then(|| read(&growth)).transpose()?;
                 document::write(&summary, growth.as_ref(), &workspace.root().join("docs"))?;
-                Ok(ExitCode::SUCCESS)
             }
-            Command::NoopServer { listen } => {
-                http::serve_noop(listen)?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::PostgresAlone(args) => {
-                postgres_alone::serve(&args)?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::BusyLoop => {
-                busy::turn(Duration::from_secs(3_600));
-                Ok(ExitCode::SUCCESS)
-            }
+            Command::NoopServer { listen } => http::serve_noop(listen)?,
+            Command::PostgresAlone(args) => postgres_alone::serve(&args)?,
+            Command::BusyLoop => busy::turn(Duration::from_secs(3_600)),
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 

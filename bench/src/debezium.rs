@@ -14,13 +14,13 @@ use anyhow::{Context as _, Result, bail};
 use dev_env::{
     install,
     ports::Port,
-    process::{Server, Spec, log_tail},
+    process::{Server, Spec, log_tail, require},
     workspace::Workspace,
 };
 use nix::sys::signal::Signal;
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::lab::{Lab, Looks, finish};
+use crate::lab::{Lab, Looks};
 
 const DEADLINE: Duration = Duration::from_secs(300);
 /// Counting the rows costs something: the rate is taken between two counts, however far apart.
@@ -47,13 +47,13 @@ impl Debezium {
             maven.args(["--quiet", "--batch-mode", "--file"]).arg(source.join("pom.xml"));
             maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
             maven.arg(format!("-DoutputDirectory={}", libs.display()));
-            finish(maven, "mvn could not fetch Debezium's sink")?;
+            require(&mut maven, "Maven fetches Debezium's sink")?;
             fs::write(&stamp, wanted)?;
         }
         let mut javac = Command::new("javac");
         javac.arg("-cp").arg(&class_path).arg("-d").arg(&classes);
         javac.arg(source.join("telex/bench/MessageConverter.java"));
-        finish(javac, "the converter cannot be compiled: a JDK is needed, not only a JRE")?;
+        require(&mut javac, "the converter takes a JDK, not only a JRE")?;
         Ok(Self { class_path })
     }
 
@@ -98,19 +98,13 @@ impl Debezium {
         let offsets: PathBuf = directory.join(database);
         fs::write(&worker, worker_properties(&lab.kafka.bootstrap(), Port::Free.pick()?, &offsets))?;
         let address = lab.postgres.address();
-        fs::write(
-            &sink,
-            sink_properties(topic, database, &format!("jdbc:postgresql://{address}/{database}")),
-        )?;
+        let url = format!("jdbc:postgresql://{address}/{database}");
+        fs::write(&sink, sink_properties(topic, database, &url))?;
         let mut command = Command::new(install::java());
         command.args(["-Xms512m", "-Xmx1g", "-cp", &self.class_path]);
         command.arg("org.apache.kafka.connect.cli.ConnectStandalone").arg(worker).arg(sink);
-        Server::spawn(Spec {
-            name: "connect",
-            directory: &lab.directory,
-            command,
-            stop_signal: Signal::SIGTERM,
-        })
+        let directory = &lab.directory;
+        Server::spawn(Spec { name: "connect", directory, command, stop_signal: Signal::SIGTERM })
     }
 }
 

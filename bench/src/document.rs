@@ -12,9 +12,9 @@ use crate::{
     growth::Growth,
     machine::Machine,
     summary::{Summary, median, number},
-    tables::{self, put},
+    tables,
     usage::Cpu,
-    verdict::{self, Verdict},
+    verdict,
 };
 
 /// What was measured, and a verdict for each number to be reached; as Markdown, which a terminal shows as well.
@@ -41,7 +41,7 @@ pub fn write(summary: &Summary, growth: Option<&Growth>, docs: &Path) -> Result<
     fs::create_dir_all(&plots).with_context(|| format!("{} cannot be made", plots.display()))?;
     let searched = summary.sustained.iter().flat_map(|found| &found.tries);
     for (name, chart) in charts(summary.end_to_end.iter().chain(searched).collect()) {
-        fs::write(plots.join(name), alone(&chart.svg()))?;
+        fs::write(plots.join(name), alone(chart.svg()))?;
     }
     fs::write(docs.join("benchmarks.md"), page(summary, growth))
         .context("docs/benchmarks.md cannot be written")
@@ -54,16 +54,13 @@ fn page(summary: &Summary, growth: Option<&Growth>) -> String {
     } else {
         format!("a full run, medians of {}", summary.runs)
     };
-    put(
-        &mut text,
-        format_args!(
-            "## This run\n\n{}; {kind}. A backlog of {} records. The machine's load average before the run was {:.2}: above \
+    text += &format!(
+        "## This run\n\n{}; {kind}. A backlog of {} records. The machine's load average before the run was {:.2}: above \
              about 0.5, others worked beside it. Others below it had {:.1} % of its processors' time.\n\n",
-            machine(&summary.machine),
-            number(summary.records as f64),
-            summary.machine.load_before,
-            summary.stolen * 100.0,
-        ),
+        machine(&summary.machine),
+        number(summary.records as f64),
+        summary.machine.load_before,
+        summary.stolen * 100.0,
     );
     text.push_str(&table(summary));
     text.push_str("\n## The control\n\n");
@@ -80,13 +77,10 @@ fn page(summary: &Summary, growth: Option<&Growth>) -> String {
         None => text.push_str("Not measured: `make bench ARGS=\"--only growth\"`.\n"),
         Some(growth) => {
             let kind = if growth.quick { "a quick run, without the large ends" } else { "a full run" };
-            put(
-                &mut text,
-                format_args!(
-                    "{}; {kind}. Each backlog has {} records.\n\n",
-                    machine(&growth.machine),
-                    number(growth.records as f64)
-                ),
+            text += &format!(
+                "{}; {kind}. Each backlog has {} records.\n\n",
+                machine(&growth.machine),
+                number(growth.records as f64)
             );
             text.push_str(&growth_table(growth));
         }
@@ -135,7 +129,7 @@ fn figures(text: &mut String, summary: &Summary) {
     for (name, runs) in rows {
         let all: Vec<String> = runs.iter().map(|run| number(*run)).collect();
         let median = median(runs).map_or_else(|| "–".to_owned(), number);
-        put(text, format_args!("| {name} | {median} | {} |\n", all.join(" · ")));
+        *text += &format!("| {name} | {median} | {} |\n", all.join(" · "));
     }
     let costs: [(&str, &[Cpu]); 5] = [
         ("a record, draining", &summary.drain_cpu),
@@ -148,59 +142,50 @@ fn figures(text: &mut String, summary: &Summary) {
         "\n| CPU µs, medians | ingest API or handler | processor | Kafka | PostgreSQL | sender |\n|---|---|---|---|---|---|\n",
     );
     for (name, runs) in costs {
-        put(text, format_args!("| {name} | {} |\n", tables::median_cpu(runs)));
+        *text += &format!("| {name} | {} |\n", tables::median_cpu(runs));
     }
 }
 
 fn verdicts(text: &mut String, summary: &Summary) {
     let noise = summary.noise();
     let last = if noise.is_empty() { "verdict" } else { "no verdict" };
-    put(text, format_args!("| what | measured | must | aim | {last} |\n|---|---|---|---|---|\n"));
+    *text += &format!("| what | measured | must | aim | {last} |\n|---|---|---|---|---|\n");
     for verdict in verdict::verdicts(summary) {
-        let Verdict { what, must, aim, .. } = &verdict;
         let word = if noise.is_empty() { verdict.word() } else { "–" };
-        put(text, format_args!("| {what} | {} | {must} | {aim} | {word} |\n", verdict.shown()));
+        let (must, aim) = (verdict.bound(verdict.must), verdict.bound(verdict.aim));
+        *text += &format!("| {} | {} | {must} | {aim} | {word} |\n", verdict.what, verdict.shown());
     }
     if !noise.is_empty() {
-        put(text, format_args!("\n**No verdict: the machine was not quiet.** {}.\n", noise.join("; ")));
+        *text += &format!("\n**No verdict: the machine was not quiet.** {}.\n", noise.join("; "));
     }
 }
 
 fn failed(text: &mut String, failed: &[String]) {
     for what in failed {
-        put(text, format_args!("\nNot measured: {what}\n"));
+        *text += &format!("\nNot measured: {what}\n");
     }
 }
 
 fn charts(mut points: Vec<&AtRate>) -> [(&'static str, Chart); 2] {
     points.sort_by(|one, other| one.offered.total_cmp(&other.offered));
-    let line = |name, colour, value: fn(&AtRate) -> f64| Line {
-        name,
-        colour,
-        points: points.iter().map(|point| (point.offered, value(point))).collect(),
+    let line = |points: &[&AtRate], name, colour, value: fn(&AtRate) -> f64| {
+        let points = points.iter().map(|point| (point.offered, value(point))).collect();
+        Line { name, colour, points }
     };
     // Of rates that were not kept, latency grows with the length of the run and says nothing.
-    let sustained = |name, colour, value: fn(&AtRate) -> f64| Line {
-        name,
-        colour,
-        points: points
-            .iter()
-            .filter(|point| point.is_sustained())
-            .map(|point| (point.offered, value(point)))
-            .collect(),
-    };
+    let kept: Vec<&AtRate> = points.iter().copied().filter(|point| point.is_sustained()).collect();
     let x_name = "requests a second";
     let latency = vec![
-        sustained("ack p50", 'd', |point| point.ack_p50_ms),
-        sustained("ack p99", 'a', |point| point.ack_p99_ms),
-        sustained("stored p50", 'e', |point| point.stored_p50_ms),
-        sustained("stored p99", 'b', |point| point.stored_p99_ms),
+        line(&kept, "ack p50", 'd', |point| point.ack_p50_ms),
+        line(&kept, "ack p99", 'a', |point| point.ack_p99_ms),
+        line(&kept, "stored p50", 'e', |point| point.stored_p50_ms),
+        line(&kept, "stored p99", 'b', |point| point.stored_p99_ms),
     ];
     let cpu = vec![
-        line("ingest-api", 'a', |point| point.cpu_micros.ingest_api),
-        line("processor", 'd', |point| point.cpu_micros.processor),
-        line("Kafka", 'b', |point| point.cpu_micros.kafka),
-        line("PostgreSQL", 'e', |point| point.cpu_micros.postgres),
+        line(&points, "ingest-api", 'a', |point| point.cpu_micros.ingest_api),
+        line(&points, "processor", 'd', |point| point.cpu_micros.processor),
+        line(&points, "Kafka", 'b', |point| point.cpu_micros.kafka),
+        line(&points, "PostgreSQL", 'e', |point| point.cpu_micros.postgres),
     ];
     [
         ("latency.svg", Chart { title: "milliseconds by rate", x_name, lines: latency }),

@@ -53,7 +53,7 @@ impl AtRate {
             stored_p99_ms: stored.p99,
             lag_records: lag.records,
             lag_seconds: lag.seconds,
-            wrong: report.unexpected + verification.found(),
+            wrong: report.figures.unexpected + verification.found(),
             cpu_micros: sent.cpu,
             peak_rss_mib: sent.memory,
         })

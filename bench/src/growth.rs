@@ -36,7 +36,7 @@ pub struct Growth {
 }
 
 /// What a message costs where something has grown so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
     pub what: String,
     pub per_second: f64,
@@ -159,25 +159,15 @@ impl Growth {
 
 impl Row {
     fn of(drained: &Drained) -> Self {
-        Self {
-            what: String::new(),
-            per_second: drained.records_per_second,
-            cpu: drained.cpu,
-            memory: drained.memory,
-            index_mib: None,
-        }
+        let Drained { records_per_second: per_second, cpu, memory } = *drained;
+        Self { per_second, cpu, memory, ..Self::default() }
     }
 }
 
 fn at_rate(lab: &Lab, rate: f64, duration: Duration) -> Result<Row> {
     let point = end_to_end::at_rate(lab, rate, duration, &format!("growth_rate_{rate}"))?;
-    Ok(Row {
-        what: String::new(),
-        per_second: point.achieved,
-        cpu: point.cpu_micros,
-        memory: point.peak_rss_mib,
-        index_mib: None,
-    })
+    let (per_second, cpu, memory) = (point.achieved, point.cpu_micros, point.peak_rss_mib);
+    Ok(Row { per_second, cpu, memory, ..Row::default() })
 }
 
 /// A backlog in a topic of so many partitions.
@@ -217,13 +207,7 @@ mod tests {
         let (measured, mut kept) = (Cell::new(0), Growth::default());
         let measure = |_| {
             measured.set(measured.get() + 1);
-            Ok(Row {
-                what: String::new(),
-                per_second: 1.0,
-                cpu: Cpu::default(),
-                memory: Memory::default(),
-                index_mib: None,
-            })
+            Ok(Row { per_second: 1.0, ..Row::default() })
         };
         let may_go_on = || if measured.get() < 2 { Ok(()) } else { Err(Interrupted) };
         let ended = Growth::default().add_all(&all, measure, may_go_on, |growth| {

@@ -10,13 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use axum::{
     Router,
     http::{HeaderMap, StatusCode},
     routing::post,
 };
 use bytes::BytesMut;
+use loadtest::wire;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -140,17 +141,9 @@ impl Exchange {
 
 /// How long the answer at the beginning is, once all of it is there.
 fn complete(received: &[u8]) -> Result<Option<usize>> {
-    let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let head = received.get(..end).unwrap_or_default();
-    if head.get(9..12) != Some(b"202") {
-        bail!("answered {}", String::from_utf8_lossy(head.get(9..12).unwrap_or_default()));
-    }
-    let head = String::from_utf8_lossy(head).to_ascii_lowercase();
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.map_or(Ok(0), |length| length.trim().parse()).context("no length")?;
-    Ok(Some(end + 4 + length).filter(|whole| *whole <= received.len()))
+    let Some(frame) = wire::frame(received)? else { return Ok(None) };
+    ensure!(frame.status == 202, "answered {}", frame.status);
+    Ok(Some(frame.end()))
 }
 
 /// Answers 202 to everything, with the same libraries as the ingest API.

@@ -12,13 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use dev_env::{
+    commands::environment::start_servers,
     install::Installation,
     interrupt,
     kafka::{self, Kafka},
     leftovers,
     ports::Port,
     postgres::{self, Postgres},
-    process::{Group, Server, Spec},
+    process::{Server, Spec},
     programs::{PARTITIONS, Programs, Running, TOPIC_SETTINGS},
     workspace::Workspace,
 };
@@ -49,12 +50,7 @@ impl Lab {
         leftovers::own(&directory)?;
         let kafka = kafka::Options { heap_mb: 1024, ..kafka::Options::on_free_ports(&directory) };
         let postgres = postgres::Options { directory: directory.clone(), port: Port::Free, fsync: true };
-        let (kafka, postgres) = thread::scope(|scope| {
-            let kafka = scope.spawn(|| Kafka::start(&installation, kafka));
-            let postgres = Postgres::start(&installation, postgres);
-            let kafka = kafka.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            anyhow::Ok((kafka?, postgres?))
-        })?;
+        let (kafka, postgres) = start_servers(&installation, kafka, postgres)?;
         let binaries = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         Ok(Self {
@@ -192,12 +188,6 @@ impl Serving {
     pub fn pid(&self) -> u32 {
         self.server.pid()
     }
-}
-
-/// Runs a program to its end; `complaint` says what it means if it fails.
-pub fn finish(mut command: Command, complaint: &str) -> Result<()> {
-    let status = Group::spawn(&mut command)?.wait()?;
-    if status.success() { Ok(()) } else { bail!("{complaint} ({status})") }
 }
 
 /// How much was done by when: the rate between two looks needs neither the start nor the end to be seen.

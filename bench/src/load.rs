@@ -13,62 +13,13 @@ use dev_env::{
     interrupt,
     process::{Server, Spec, log_tail},
 };
+use loadtest::report::{Point, Report};
 use nix::sys::signal::Signal;
-use serde::Deserialize;
 
 use crate::{
     lab::Lab,
     usage::{self, Cpu, Memory, Pids},
 };
-
-/// What `loadtest run --report` tells, as far as it is read here.
-#[derive(Debug, Deserialize)]
-pub struct Report {
-    pub requests_per_second: f64,
-    pub unexpected: u64,
-    /// Every reply by status, those included that asked to send again.
-    pub replies: std::collections::BTreeMap<u16, u64>,
-    pub latency_ms: Latency,
-    pub stored_ms: Option<Latency>,
-    pub lag_max: Option<Lag>,
-    pub verification: Option<Verification>,
-    timeline: Vec<Point>,
-}
-
-/// Milliseconds.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Latency {
-    pub p50: f64,
-    pub p99: f64,
-}
-
-/// What was acknowledged and not applied, at worst.
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub struct Lag {
-    pub records: u64,
-    /// The age of the oldest.
-    pub seconds: f64,
-}
-
-/// What the tables hold beside what the 202s promised.
-#[derive(Debug, Deserialize)]
-pub struct Verification {
-    verdict: String,
-    findings: std::collections::BTreeMap<String, u64>,
-}
-
-impl Verification {
-    /// How many things it found; at least one unless it was clean.
-    pub fn found(&self) -> u64 {
-        if self.verdict == "clean" { 0 } else { self.findings.values().sum::<u64>().max(1) }
-    }
-}
-
-#[derive(Debug, Deserialize)]
-struct Point {
-    at_seconds: f64,
-    achieved_per_second: f64,
-}
 
 #[derive(Debug)]
 pub struct Load<'a> {
@@ -172,18 +123,11 @@ mod tests {
 
     #[test]
     fn requests_are_counted_between_the_two_looks_only() {
-        let point = |at_seconds, achieved_per_second| Point { at_seconds, achieved_per_second };
+        let point =
+            |at_seconds, achieved_per_second| Point { at_seconds, achieved_per_second, ..Point::default() };
         let timeline = [point(0.5, 9_000.0), point(1.5, 1_000.0), point(2.5, 3_000.0), point(3.5, 9_000.0)];
         let looks = (Duration::from_secs(1), Duration::from_secs(3));
         assert_eq!(requests(&timeline, looks), 4_000.0);
         assert_eq!(requests(&[], looks), 0.0);
-    }
-
-    #[test]
-    fn a_verification_that_is_not_clean_found_at_least_one_thing() {
-        let found = |text| serde_json::from_str::<Verification>(text).unwrap().found();
-        assert_eq!(found(r#"{"verdict":"clean","findings":{}}"#), 0);
-        assert_eq!(found(r#"{"verdict":"wrong","findings":{}}"#), 1);
-        assert_eq!(found(r#"{"verdict":"wrong","findings":{"missing":3}}"#), 3);
     }
 }

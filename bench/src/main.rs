@@ -5,13 +5,8 @@ use std::process::ExitCode;
 
 use bench::cli::Cli;
 use clap::Parser as _;
+use dev_env::interrupt;
 
 fn main() -> ExitCode {
-    match dev_env::interrupt::watch().map_err(anyhow::Error::from).and_then(|()| Cli::parse().execute()) {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("bench: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    interrupt::run(|| Cli::parse().execute())
 }

@@ -240,6 +240,17 @@ pub fn beside_busy_loop(lab: &Lab, size: &Size, summary: &mut Summary) -> Result
     Ok(())
 }
 
+/// One of the others, if it is wanted and can be had.
+fn had<T>(
+    what: &str,
+    is_wanted: bool,
+    failed: &mut Vec<String>,
+    work: impl FnOnce() -> Result<T>,
+) -> Option<T> {
+    let had = is_wanted.then(|| step(what, work))?;
+    had.map_err(|error| failed.push(format!("{what}: {error:#}"))).ok()
+}
+
 /// What is not ours, as far as it can be had.
 pub struct Others {
     debezium: Option<Debezium>,
@@ -253,20 +264,10 @@ impl Others {
         (debezium, redis): (bool, bool),
         failed: &mut Vec<String>,
     ) -> Self {
-        let mut others = Self { debezium: None, redis: None };
-        if debezium {
-            match step("Debezium's JDBC sink", || Debezium::install(workspace)) {
-                Ok(installed) => others.debezium = Some(installed),
-                Err(error) => failed.push(format!("Debezium's JDBC sink: {error:#}")),
-            }
+        Self {
+            debezium: had("Debezium's JDBC sink", debezium, failed, || Debezium::install(workspace)),
+            redis: had("Redis", redis, failed, || Redis::start(workspace, &lab.directory)),
         }
-        if redis {
-            match step("Redis", || Redis::start(workspace, &lab.directory)) {
-                Ok(started) => others.redis = Some(started),
-                Err(error) => failed.push(format!("Redis: {error:#}")),
-            }
-        }
-        others
     }
 
     pub fn debezium(&self, lab: &Lab, size: &Size, number: u32, summary: &mut Summary) -> Result<()> {

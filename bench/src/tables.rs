@@ -1,7 +1,5 @@
 //! The tables of docs/benchmarks.md, a function each.
 
-use std::fmt::Write as _;
-
 use loadtest::report::grouped;
 
 use crate::{
@@ -13,11 +11,6 @@ use crate::{
     summary::{Summary, median, median_of, number},
     usage::Cpu,
 };
-
-/// Writes to a text, which does not fail.
-pub fn put(text: &mut String, what: std::fmt::Arguments<'_>) {
-    text.write_fmt(what).unwrap_or_default();
-}
 
 /// Of each program, in the order of [`Cpu`]; what was not there stands as a dash.
 pub fn median_cpu(runs: &[Cpu]) -> String {
@@ -36,17 +29,14 @@ pub fn controls(text: &mut String, controls: &[Control]) {
         "| achieved | p50 / p99 ms | CPU µs a request: handler · load tester | stolen |\n|---|---|---|---|\n",
     );
     for control in controls {
-        put(
-            text,
-            format_args!(
-                "| {} | {:.1} / {:.1} | {:.1} · {:.1} | {:.1} % |\n",
-                number(control.achieved),
-                control.p50_ms,
-                control.p99_ms,
-                control.cpu_micros,
-                control.loadtest_cpu_micros,
-                control.stolen * 100.0,
-            ),
+        *text += &format!(
+            "| {} | {:.1} / {:.1} | {:.1} · {:.1} | {:.1} % |\n",
+            number(control.achieved),
+            control.p50_ms,
+            control.p99_ms,
+            control.cpu_micros,
+            control.loadtest_cpu_micros,
+            control.stolen * 100.0,
         );
     }
 }
@@ -59,28 +49,18 @@ pub fn end_to_end(text: &mut String, points: &[(&str, &AtRate)]) {
     );
     for (special, point) in points {
         let (cpu, memory) = (point.cpu_micros, point.peak_rss_mib);
-        put(
-            text,
-            format_args!(
-                "| {}{special} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {} records, {:.2} s | {} | {:.1} · {:.1} · {:.1} · {:.1} · {:.1} | {:.0} · {:.0} · {:.0} |\n",
-                number(point.offered),
-                number(point.achieved),
-                point.ack_p50_ms,
-                point.ack_p99_ms,
-                point.stored_p50_ms,
-                point.stored_p99_ms,
-                grouped(point.lag_records),
-                point.lag_seconds,
-                point.wrong,
-                cpu.ingest_api,
-                cpu.processor,
-                cpu.kafka,
-                cpu.postgres,
-                cpu.loadtest,
-                memory.ingest_api,
-                memory.processor,
-                memory.kafka,
-            ),
+        *text += &format!(
+            "| {}{special} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {} records, {:.2} s | {} | {cpu} · {:.1} | {memory} |\n",
+            number(point.offered),
+            number(point.achieved),
+            point.ack_p50_ms,
+            point.ack_p99_ms,
+            point.stored_p50_ms,
+            point.stored_p99_ms,
+            grouped(point.lag_records),
+            point.lag_seconds,
+            point.wrong,
+            cpu.loadtest,
         );
     }
 }
@@ -88,37 +68,24 @@ pub fn end_to_end(text: &mut String, points: &[(&str, &AtRate)]) {
 pub fn alone(text: &mut String, summary: &Summary) {
     let alone = &summary.alone;
     if let Some(way) = alone.way {
-        put(
-            text,
-            format_args!(
-                "Its own best way, found by trying: {} sessions write to the log, each commits at most {} requests at once.\n\n",
-                way.writers, way.rows_max
-            ),
+        *text += &format!(
+            "Its own best way, found by trying: {} sessions write to the log, each commits at most {} requests at once.\n\n",
+            way.writers, way.rows_max
         );
     }
     text.push_str("| figure | PostgreSQL alone | Telex |\n|---|---|---|\n");
     let cpu = |runs: &[Cpu]| shown(median_of(runs, Cpu::without_sender));
+    let rate = |runs: &[f64]| shown(median(runs));
+    let away = "replies that asked to send again, PostgreSQL away";
     let rows = [
-        (
-            "single messages a second, acknowledged",
-            shown(median(&alone.single_rps)),
-            shown(median(&summary.ingest_single_rps)),
-        ),
+        ("single messages a second, acknowledged", rate(&alone.single_rps), rate(&summary.ingest_single_rps)),
         ("CPU µs for each, all but the sender", cpu(&alone.single_cpu), cpu(&summary.single_cpu)),
-        (
-            "a backlog, messages a second",
-            shown(median(&alone.folded_per_s)),
-            shown(median(&summary.drain_records_per_s)),
-        ),
+        ("a backlog, messages a second", rate(&alone.folded_per_s), rate(&summary.drain_records_per_s)),
         ("CPU µs for each, all programs", cpu(&alone.folded_cpu), cpu(&summary.drain_cpu)),
-        (
-            "replies that asked to send again, PostgreSQL away",
-            refused(alone.outage),
-            refused(alone.telex_outage),
-        ),
+        (away, refused(alone.outage), refused(alone.telex_outage)),
     ];
     for (name, alone, telex) in rows {
-        put(text, format_args!("| {name} | {alone} | {telex} |\n"));
+        *text += &format!("| {name} | {alone} | {telex} |\n");
     }
     text.push_str(
         "\nEverything at once, PostgreSQL alone; the edge and the owners of slots stand under api:\n\n",
@@ -145,21 +112,11 @@ pub fn growth(text: &mut String, rows: &[Row]) {
          |---|---|---|---|---|---|\n",
     );
     for Row { what, per_second, cpu, memory, index_mib } in rows {
-        put(
-            text,
-            format_args!(
-                "| {what} | {} | {:.1} · {:.1} · {:.1} · {:.1} | {:.1} | {:.0} · {:.0} · {:.0} | {} |\n",
-                number(*per_second),
-                cpu.ingest_api,
-                cpu.processor,
-                cpu.kafka,
-                cpu.postgres,
-                cpu.without_sender(),
-                memory.ingest_api,
-                memory.processor,
-                memory.kafka,
-                shown(*index_mib),
-            ),
+        *text += &format!(
+            "| {what} | {} | {cpu} | {:.1} | {memory} | {} |\n",
+            number(*per_second),
+            cpu.without_sender(),
+            shown(*index_mib),
         );
     }
 }
@@ -176,15 +133,14 @@ pub fn damage(text: &mut String, summary: &Summary) {
         ("locks expire during a stall", summary.redis_lock_expired),
     ];
     for (what, damage) in rows {
-        match damage {
-            None => put(text, format_args!("| {what} | – | – | – | – | – |\n")),
-            Some(Damage { messages, doubled_dialogs, doubled_messages, dropped_messages, killed }) => put(
-                text,
-                format_args!(
+        *text += &match damage {
+            None => format!("| {what} | – | – | – | – | – |\n"),
+            Some(Damage { messages, doubled_dialogs, doubled_messages, dropped_messages, killed }) => {
+                format!(
                     "| {what} | {messages} | {killed} | {doubled_dialogs} | {doubled_messages} | {dropped_messages} |\n"
-                ),
-            ),
-        }
+                )
+            }
+        };
     }
 }
 

@@ -1,6 +1,6 @@
 //! What processes and their children have used, from `/proc`, by program.
 
-use std::{fs, ops::Sub, time::Duration};
+use std::{fmt, fs, ops::Sub, time::Duration};
 
 use dev_env::process::Identity;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,21 @@ impl Memory {
         let mib = |usage: Usage| usage.peak_rss_bytes as f64 / 1_048_576.0;
         let [ingest_api, processor, kafka, ..] = uses.map(mib);
         Self { ingest_api, processor, kafka }
+    }
+}
+
+/// All but the one that sends.
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ingest_api, processor, kafka, postgres, .. } = self;
+        write!(f, "{ingest_api:.1} · {processor:.1} · {kafka:.1} · {postgres:.1}")
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ingest_api, processor, kafka } = self;
+        write!(f, "{ingest_api:.0} · {processor:.0} · {kafka:.0}")
     }
 }
 

@@ -1,10 +1,9 @@
 //! The numbers to be reached, and what was measured for each. Ratios are of medians within one run: two machines
 //! differ, two things on one machine do so for a reason.
 
-use std::fmt;
-
 use crate::{
-    control,
+    control::RATE,
+    end_to_end::AtRate,
     summary::{Summary, median, median_of, number},
 };
 
@@ -12,66 +11,48 @@ use crate::{
 pub struct Verdict {
     pub what: &'static str,
     pub value: Option<f64>,
-    pub must: Bound,
-    pub aim: Bound,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Bound {
-    AtLeast(f64, &'static str),
-    AtMost(f64, &'static str),
-}
-
-impl Bound {
-    const fn holds(self, value: f64) -> bool {
-        match self {
-            Self::AtLeast(bound, _) => value >= bound,
-            Self::AtMost(bound, _) => value <= bound,
-        }
-    }
-
-    const fn unit(self) -> &'static str {
-        match self {
-            Self::AtLeast(_, unit) | Self::AtMost(_, unit) => unit,
-        }
-    }
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::AtLeast(bound, unit) => write!(f, "≥ {}{unit}", number(*bound)),
-            Self::AtMost(bound, unit) => write!(f, "≤ {}{unit}", number(*bound)),
-        }
-    }
+    pub must: f64,
+    pub aim: f64,
+    /// The value has to stay below, not above.
+    is_limit: bool,
+    unit: &'static str,
 }
 
 impl Verdict {
+    fn holds(&self, bound: f64) -> Option<bool> {
+        self.value.map(|value| if self.is_limit { value <= bound } else { value >= bound })
+    }
+
     /// `None` if it was not measured.
     pub fn reaches_must(&self) -> Option<bool> {
-        self.value.map(|value| self.must.holds(value))
+        self.holds(self.must)
     }
 
     pub fn word(&self) -> &'static str {
-        match self.value {
-            None => "not measured",
-            Some(value) if self.aim.holds(value) => "aim reached",
-            Some(value) if self.must.holds(value) => "must reached",
-            Some(_) => "MISSED",
+        match (self.holds(self.aim), self.holds(self.must)) {
+            (None, _) | (_, None) => "not measured",
+            (Some(true), _) => "aim reached",
+            (_, Some(true)) => "must reached",
+            _ => "MISSED",
         }
     }
 
     pub fn shown(&self) -> String {
-        self.value.map_or_else(|| "–".to_owned(), |value| format!("{}{}", number(value), self.must.unit()))
+        self.value.map_or_else(|| "–".to_owned(), |value| format!("{}{}", number(value), self.unit))
+    }
+
+    /// What has to be reached, or kept to.
+    pub fn bound(&self, bound: f64) -> String {
+        format!("{} {}{}", if self.is_limit { "≤" } else { "≥" }, number(bound), self.unit)
     }
 }
 
 fn at_least(what: &'static str, value: Option<f64>, (must, aim): (f64, f64), unit: &'static str) -> Verdict {
-    Verdict { what, value, must: Bound::AtLeast(must, unit), aim: Bound::AtLeast(aim, unit) }
+    Verdict { what, value, must, aim, is_limit: false, unit }
 }
 
 fn at_most(what: &'static str, value: Option<f64>, (must, aim): (f64, f64), unit: &'static str) -> Verdict {
-    Verdict { what, value, must: Bound::AtMost(must, unit), aim: Bound::AtMost(aim, unit) }
+    Verdict { is_limit: true, ..at_least(what, value, (must, aim), unit) }
 }
 
 pub fn verdicts(summary: &Summary) -> Vec<Verdict> {
@@ -95,69 +76,41 @@ fn throughput(summary: &Summary) -> Vec<Verdict> {
 fn sustained(summary: &Summary) -> Vec<Verdict> {
     /// How much more than an earlier version.
     const MORE: f64 = 1.7;
-    let must = summary.sustained_before.map_or(control::RATE, |before| before * MORE);
+    let must = summary.sustained_before.map_or(RATE, |before| before * MORE);
     let rate = summary.sustained.as_ref().map(|found| found.rate);
     let beside = &summary.beside_busy_loop;
-    let kept = (!beside.is_empty()).then(|| {
-        let is_kept = beside.iter().filter(|point| point.is_sustained()).count() * 2 > beside.len();
-        if is_kept { control::RATE } else { 0.0 }
-    });
+    let kept = beside.iter().filter(|point| point.is_sustained()).count() * 2 > beside.len();
+    let kept = (!beside.is_empty()).then_some(if kept { RATE } else { 0.0 });
+    let beside = "end to end, kept beside half a core of others' work";
     vec![
         at_least("end to end, sustained", rate, (must, f64::max(must, 25_000.0)), " requests/s"),
-        at_least(
-            "end to end, kept beside half a core of others' work",
-            kept,
-            (control::RATE, control::RATE),
-            " requests/s",
-        ),
+        at_least(beside, kept, (RATE, RATE), " requests/s"),
     ]
 }
 
 fn at_10_000(summary: &Summary) -> Vec<Verdict> {
     let noop = median_of(&summary.controls, |control| control.cpu_micros).filter(|noop| *noop > 0.0);
-    let api = summary.at(control::RATE, |point| point.cpu_micros.ingest_api);
-    let all = summary.at(control::RATE, |point| point.cpu_micros.without_sender());
+    let at = |figure: fn(&AtRate) -> f64| summary.at(RATE, figure);
+    let (api, all) = (at(|it| it.cpu_micros.ingest_api), at(|it| it.cpu_micros.without_sender()));
+    let (memory, at_1_000) =
+        (at(|it| it.peak_rss_mib.ingest_api), summary.at(1_000.0, |it| it.stored_p99_ms));
     vec![
-        at_most(
-            "ack p99 at 10,000 requests/s",
-            summary.at(control::RATE, |point| point.ack_p99_ms),
-            (50.0, 25.0),
-            " ms",
-        ),
-        at_most(
-            "stored p99 at 10,000 requests/s",
-            summary.at(control::RATE, |point| point.stored_p99_ms),
-            (120.0, 80.0),
-            " ms",
-        ),
-        at_most(
-            "stored p99 at 1,000 requests/s",
-            summary.at(1_000.0, |point| point.stored_p99_ms),
-            (60.0, 25.0),
-            " ms",
-        ),
+        at_most("ack p99 at 10,000 requests/s", at(|it| it.ack_p99_ms), (50.0, 25.0), " ms"),
+        at_most("stored p99 at 10,000 requests/s", at(|it| it.stored_p99_ms), (120.0, 80.0), " ms"),
+        at_most("stored p99 at 1,000 requests/s", at_1_000, (60.0, 25.0), " ms"),
         at_most("CPU at 10,000, ingest-api ÷ no-op handler", ratio(api, noop), (2.0, 1.5), ""),
         at_most("CPU at 10,000, all but the load tester ÷ no-op handler", ratio(all, noop), (5.0, 4.0), ""),
-        at_most(
-            "peak RSS, ingest-api at 10,000",
-            summary.at(control::RATE, |point| point.peak_rss_mib.ingest_api),
-            (150.0, 80.0),
-            " MiB",
-        ),
+        at_most("peak RSS, ingest-api at 10,000", memory, (150.0, 80.0), " MiB"),
     ]
 }
 
 fn costs(summary: &Summary) -> Vec<Verdict> {
     let webhook = median_of(&summary.webhook_cpu, |cpu| cpu.ingest_api);
     let single = median_of(&summary.single_cpu, |cpu| cpu.ingest_api);
+    let drain = median_of(&summary.drain_cpu, |cpu| cpu.processor);
     vec![
         at_most("CPU, webhook ÷ unsigned message", ratio(webhook, single), (1.5, 1.25), ""),
-        at_most(
-            "CPU per record, processor draining",
-            median_of(&summary.drain_cpu, |cpu| cpu.processor),
-            (6.0, 4.0),
-            " µs",
-        ),
+        at_most("CPU per record, processor draining", drain, (6.0, 4.0), " µs"),
         at_most("peak RSS, processor draining", median(&summary.drain_peak_rss_mib), (200.0, 120.0), " MiB"),
     ]
 }

@@ -3,7 +3,7 @@
 mod services;
 mod wiring;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::Result;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::Findings;
 use crate::dockerfile::{Dockerfile, Image};
 use crate::files::Files;
 use crate::planted::Mistake;
-use crate::programs::{Invocation, NAMES, Programs};
+use crate::programs::{Invocation, NAMES};
 use crate::yaml::{Look as _, document};
 
 struct Service<'a> {
@@ -34,16 +34,15 @@ impl Service<'_> {
         let own = self.value.texts("/command");
         // What the image brings is meant for what it starts by itself.
         let image = self.image.clone().filter(|_| own.is_empty()).unwrap_or_default();
-        let mut variables: BTreeMap<String, String> = image.variables.into_iter().collect();
-        variables.extend(
-            self.value.map("/environment").into_iter().map(|(name, value)| (name.to_owned(), value.text(""))),
-        );
+        let given = self.value.map("/environment").into_iter();
+        let given = given.map(|(name, value)| (name.to_owned(), value.text("")));
+        let variables = image.variables.into_iter().chain(given);
         let secrets = self.value.texts("/secrets");
         let files =
             secrets.iter().map(|secret| (format!("/run/secrets/{secret}"), "postgres://u@h/d".to_owned()));
         Invocation {
             arguments: if own.is_empty() { image.default_arguments } else { resolved_all(own) },
-            variables: variables.into_iter().map(|(name, value)| (name, resolved(&value))).collect(),
+            variables: variables.map(|(name, value)| (name, resolved(&value))).collect(),
             files: files.collect(),
         }
     }
@@ -163,7 +162,7 @@ pub const MISTAKES: &[Mistake] = &[
 ];
 
 /// Checks everything.
-pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
+pub fn check(files: &Files) -> Result<Findings> {
     let compose = document(files.get("docker-compose.yml"))?;
     let dockerfile = Dockerfile::parse(files.get("Dockerfile"));
     let services: Vec<Service<'_>> = compose
@@ -181,7 +180,7 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         services::life(&mut findings, service);
         services::ports(&mut findings, service);
         if service.image.is_some() {
-            services::program(&mut findings, service, programs)?;
+            services::program(&mut findings, service)?;
         }
     }
     services::host_ports(&mut findings, &services);

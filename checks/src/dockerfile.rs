@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::Findings;
 use crate::files::Files;
 use crate::planted::Mistake;
-use crate::programs::{Invocation, NAMES, Programs};
+use crate::programs::{Invocation, NAMES, refusals, value};
 
 #[derive(Debug, Clone, Default)]
 pub struct Stage {
@@ -28,7 +28,7 @@ pub struct Image {
     /// Arguments, unless a container gives others.
     pub default_arguments: Vec<String>,
     /// The environment that the image brings.
-    pub variables: Vec<(String, String)>,
+    pub variables: BTreeMap<String, String>,
     /// Ports that it says it serves.
     pub exposed: Vec<u16>,
     /// Whether it asks itself whether it is well.
@@ -111,7 +111,7 @@ pub const MISTAKES: &[Mistake] = &[
 ];
 
 /// Checks the file.
-pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
+pub fn check(files: &Files) -> Result<Findings> {
     let (toolchain, ignore) = (files.get("rust-toolchain.toml"), files.get(".dockerignore"));
     let mut findings = Findings::default();
     let file = Dockerfile::parse(files.get("Dockerfile"));
@@ -132,14 +132,12 @@ pub fn check(files: &Files, programs: &Programs) -> Result<Findings> {
         let invocation =
             |arguments| Invocation { arguments, variables: image.variables.clone(), ..Invocation::default() };
         if image.has_health_check {
-            health(&mut findings, &file, target, programs)?;
+            health(&mut findings, &file, target)?;
             let settings = invocation(image.default_arguments.clone());
-            let listens = image.variables.iter().filter(|(name, _)| name.ends_with("LISTEN"));
-            let mut ports: Vec<u16> = listens.filter_map(|(_, value)| port(value)).collect();
-            ports.sort_unstable();
-            findings.require(ports == image.exposed, "ports", target, "EXPOSE is not what it listens on");
-            for (name, _) in &image.variables {
-                let known = programs.value(target, &settings, name)?.is_some();
+            let is_same = settings.listens() == image.exposed;
+            findings.require(is_same, "ports", target, "EXPOSE is not what it listens on");
+            for name in image.variables.keys() {
+                let known = value(target, &settings, name)?.is_some();
                 findings.require(known, "variables", target, format!("reads no variable {name}"));
             }
         }
@@ -206,7 +204,7 @@ fn shipped(findings: &mut Findings, file: &Dockerfile, target: &str) {
     }
 }
 
-fn health(findings: &mut Findings, file: &Dockerfile, target: &str, programs: &Programs) -> Result<()> {
+fn health(findings: &mut Findings, file: &Dockerfile, target: &str) -> Result<()> {
     let instructions = file.instructions(target);
     let check = instructions.iter().rfind(|(word, _)| word == "HEALTHCHECK");
     let command = check.and_then(|(_, rest)| rest.split_once("CMD ")).map_or("", |(_, command)| command);
@@ -216,7 +214,7 @@ fn health(findings: &mut Findings, file: &Dockerfile, target: &str, programs: &P
     let arguments: Vec<String> = words.into_iter().skip(1).collect();
     let invocation = Invocation { arguments, ..Invocation::default() };
     // What it needs besides, a container gives; here only the command or flag has to exist.
-    let refusals = programs.refusals(target, &invocation)?;
+    let refusals = refusals(target, &invocation)?;
     let refusals: Vec<_> = refusals.into_iter().filter(|it| !it.contains(" needs --")).collect();
     findings.require(refusals.is_empty(), "health", target, refusals.join("; "));
     Ok(())
@@ -228,20 +226,15 @@ fn executable(words: &str) -> Option<String> {
     words.first()?.strip_prefix("/usr/local/bin/").map(ToOwned::to_owned)
 }
 
-fn pairs(text: &str) -> Vec<(String, String)> {
+fn pairs(text: &str) -> impl Iterator<Item = (String, String)> {
     let pairs = text.split(' ').filter_map(|pair| pair.split_once('='));
-    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+    pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned()))
 }
 
 /// Whether an image is of a version, such as `v1.2`.
 pub fn names_version(image: &str) -> bool {
     let tag = image.rsplit_once(':').map_or("", |(_, tag)| tag);
     tag.trim_start_matches('v').split('.').filter(|part| part.parse::<u32>().is_ok()).count() >= 2
-}
-
-/// The port of an address.
-pub fn port(address: &str) -> Option<u16> {
-    address.rsplit_once(':')?.1.parse().ok()
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ use self::objects::Objects;
 use crate::Findings;
 use crate::files::Files;
 use crate::planted::Mistake;
-use crate::programs::Programs;
 use crate::yaml::{Look as _, document};
 
 pub const PROD: &str = "k8s/overlays/prod";
@@ -159,12 +158,12 @@ const IN_THE_POD: &str = "kubectl exec deploy/processor -- /usr/local/bin/proces
 
 /// Checks each overlay, together with the load test that may run beside it. Where one text is broken, only what is checked
 /// of that text.
-pub fn check(files: &Files, programs: &Programs, broken: Option<&str>) -> Result<Findings> {
+pub fn check(files: &Files, broken: Option<&str>) -> Result<Findings> {
     let mut findings = Findings::default();
     let is_read = |text: &str| broken.is_none_or(|broken| broken == text);
     for build in [PROD, OPERATORS, DEV, OWN, OUTSIDE] {
         if is_read(build) || (build == PROD && is_read(LOAD)) {
-            overlay(&mut findings, build, files, programs)?;
+            overlay(&mut findings, build, files)?;
         }
     }
     if is_read(PROD) {
@@ -174,12 +173,12 @@ pub fn check(files: &Files, programs: &Programs, broken: Option<&str>) -> Result
         wiring::stores_nothing(&mut findings, &Objects::parse(&[files.get(PROGRAMS)])?);
     }
     if broken.is_none_or(|broken| broken.ends_with(".md")) {
-        commands::documented(&mut findings, &Objects::parse(&[files.get(PROD)])?, files, programs)?;
+        commands::documented(&mut findings, &Objects::parse(&[files.get(PROD)])?, files)?;
     }
     Ok(findings)
 }
 
-fn overlay(findings: &mut Findings, build: &str, files: &Files, programs: &Programs) -> Result<()> {
+fn overlay(findings: &mut Findings, build: &str, files: &Files) -> Result<()> {
     let objects = Objects::parse(&[files.get(build), files.get(LOAD)])?;
     for object in objects.all() {
         let place = objects::place(object);
@@ -193,7 +192,7 @@ fn overlay(findings: &mut Findings, build: &str, files: &Files, programs: &Progr
             workloads::server(findings, &workload, files.get(COMPOSE));
         } else {
             workloads::long_lived(findings, &workload, &objects);
-            workloads::program(findings, &workload, &objects, programs, build == DEV)?;
+            workloads::program(findings, &workload, &objects, build == DEV)?;
             wiring::mounts(findings, &workload, &objects, files.get(GUIDE));
             wiring::scratch(findings, &workload);
         }

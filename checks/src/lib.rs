@@ -1,9 +1,9 @@
 //! What is deployed, watched, promised and written down, held against the programs: Dockerfile, docker-compose.yml and k8s/
 //! name commands, variables, ports and files of programs that change; nobody notices by reading.
 //!
-//! A check of what is deployed is a function from texts and the programs' own `--help` to findings; it starts no container.
-//! Each must be able to fail: [`planted`] makes one mistake after the other and asks whether it is found, in every run, so
-//! that a check that has gone blind fails the build.
+//! A check of what is deployed is a function from texts and the programs' own descriptions of their command lines to
+//! findings; it starts no container and no program. Each must be able to fail: [`planted`] makes one mistake after the
+//! other and asks whether it is found, in every run, so that a check that has gone blind fails the build.
 //!
 //! Reading order: [`finding`], [`files`], [`yaml`] and [`markdown`], [`programs`] (what a program says of itself),
 //! [`dockerfile`], [`compose`], [`k8s`], [`cluster`] (what a real API server says), [`planted`], [`tools`] (other people's

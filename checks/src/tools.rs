@@ -1,11 +1,12 @@
 //! Other people's checks, each of a pinned version, installed once under target/tools/ by the ordinary client of its
-//! registry. What is built rather than fetched is kept outside of the clone by those who ask for it ([`once`]).
+//! registry. What is built rather than fetched is kept outside of the clone by those who ask for it, [`once`].
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
+pub use dev_env::install::once;
 use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
@@ -65,24 +66,6 @@ fn installed(
         fs::write(&complete, "").with_context(|| format!("{name} cannot be marked as complete"))?;
     }
     Ok(directory)
-}
-
-/// Makes a directory, once: what is cut off leaves nothing in its place.
-pub fn once(directory: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    let name = directory.file_name().unwrap_or_default().to_string_lossy();
-    let partial = directory.with_file_name(format!("{name}.{}.partial", std::process::id()));
-    fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
-    let made = make(&partial).and_then(|()| {
-        // Somebody else may have been faster; theirs is as good.
-        fs::rename(&partial, directory).or_else(|error| match directory.exists() {
-            true => Ok(()),
-            false => {
-                Err(error).with_context(|| format!("{} cannot be moved into place", directory.display()))
-            }
-        })
-    });
-    fs::remove_dir_all(&partial).ok();
-    made
 }
 
 /// The version of a module that a go.mod requires, as Go writes it.

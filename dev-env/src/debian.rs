@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use crate::install::once;
 use crate::process::require;
 use crate::workspace::Workspace;
 
@@ -47,26 +48,19 @@ impl Package {
         let root = workspace.dev().join("debian").join(self.name);
         let _fetching = FETCHING.lock().unwrap_or_else(PoisonError::into_inner);
         if !root.exists() {
-            let partial =
-                workspace.dev().join("debian").join(format!("{}.{}", self.name, std::process::id()));
-            let fetched = self.fetch(&partial).and_then(|()| {
-                // Somebody else may have been faster; theirs is as good.
-                fs::rename(partial.join("files"), &root).or_else(|error| {
-                    if root.exists() { Ok(()) } else { Err(error).context("the files cannot be moved") }
-                })
-            });
-            fs::remove_dir_all(&partial).ok();
+            let fetched = once(&root, |partial| self.fetch(partial));
             fetched.with_context(|| format!("{} cannot be had", self.name))?;
         }
         Ok(Unpacked { root })
     }
 
     fn fetch(&self, directory: &Path) -> Result<()> {
-        let (archives, files) = (directory.join("archives"), directory.join("files"));
+        let scratch = directory.join("scratch");
+        let archives = scratch.join("archives");
         fs::create_dir_all(&archives).with_context(|| format!("{} cannot be made", archives.display()))?;
         if self.download(&archives, &[]).is_err() {
             // No lists of packages, or old ones: with lists of our own, which need no rights.
-            let (lists, cache) = (directory.join("lists"), directory.join("cache"));
+            let (lists, cache) = (scratch.join("lists"), scratch.join("cache"));
             fs::create_dir_all(lists.join("partial")).context("the lists of packages have no place")?;
             let (lists, cache) = (lists.display(), cache.display());
             let own = ["-o", &format!("Dir::State::lists={lists}"), "-o", &format!("Dir::Cache={cache}")];
@@ -74,9 +68,9 @@ impl Package {
             self.download(&archives, &own)?;
         }
         for entry in fs::read_dir(&archives).context("the packages cannot be read")? {
-            run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(&files))?;
+            run(Command::new("dpkg").arg("-x").arg(entry?.path()).arg(directory))?;
         }
-        Ok(())
+        fs::remove_dir_all(&scratch).context("the packages cannot be removed")
     }
 
     fn download(&self, into: &Path, own: &[&str]) -> Result<()> {

@@ -176,6 +176,24 @@ fn only_file(directory: &Path) -> Result<PathBuf> {
     }
 }
 
+/// Makes a directory, once: what is cut off leaves nothing in its place.
+pub fn once(directory: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let name = directory.file_name().unwrap_or_default().to_string_lossy();
+    let partial = directory.with_file_name(format!("{name}.{}.partial", std::process::id()));
+    fs::create_dir_all(&partial).with_context(|| format!("{} cannot be made", partial.display()))?;
+    let made = make(&partial).and_then(|()| {
+        // Somebody else may have been faster; theirs is as good.
+        fs::rename(&partial, directory).or_else(|error| match directory.exists() {
+            true => Ok(()),
+            false => {
+                Err(error).with_context(|| format!("{} cannot be moved into place", directory.display()))
+            }
+        })
+    });
+    fs::remove_dir_all(&partial).ok();
+    made
+}
+
 /// Removes a file or a directory, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {

@@ -40,6 +40,9 @@ const OTHER_FILES: u64 = 256 + LINGERING_MAX as u64;
 /// A runtime's own: what it polls, and what wakes it.
 const FILES_OF_A_SHARD: u64 = 4;
 
+/// How long, after the drain, the last records may take to leave.
+pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
+
 /// An ingest API that has its ports.
 pub struct Application {
     listener: TcpListener,
@@ -214,7 +217,7 @@ fn refreshed(
 /// Records whose senders have gone are still on their way.
 async fn flush(shared: Arc<Shared<KafkaPublisher>>) {
     let flushed = tokio::task::spawn_blocking(move || {
-        let flushed = shared.publisher.flush(Duration::from_secs(2));
+        let flushed = shared.publisher.flush(FLUSH_DEADLINE);
         shared.spans.stop();
         flushed
     })

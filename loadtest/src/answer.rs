@@ -17,13 +17,7 @@ pub struct Answer {
 
 #[derive(Deserialize)]
 struct Kept {
-    record: Record,
-}
-
-#[derive(Deserialize)]
-struct Record {
-    partition: i32,
-    offset: i64,
+    record: Place,
 }
 
 #[derive(Deserialize)]
@@ -40,7 +34,7 @@ struct Batch {
 struct Item {
     status: u16,
     code: Option<String>,
-    record: Option<Record>,
+    record: Option<Place>,
 }
 
 /// The answers to `count` messages, in their order.
@@ -53,14 +47,9 @@ pub fn read(route: Route, reply: &Reply<'_>, count: usize) -> Vec<Answer> {
             _ => none("the reply does not have a result for each message", count),
         };
     }
-    let answer = Answer {
-        outcome: Outcome::Reply { status: reply.status, code: problem_code(reply) },
-        place: (reply.status == 202)
-            .then(|| serde_json::from_slice::<Kept>(reply.body).ok())
-            .flatten()
-            .map(|Kept { record: Record { partition, offset } }| Place { partition, offset }),
-    };
-    vec![answer; count]
+    let kept = if reply.status == 202 { serde_json::from_slice::<Kept>(reply.body).ok() } else { None };
+    let outcome = Outcome::Reply { status: reply.status, code: problem_code(reply) };
+    vec![Answer { outcome, place: kept.map(|kept| kept.record) }; count]
 }
 
 /// None of `count` messages has an answer.
@@ -71,8 +60,7 @@ pub fn none(reason: &str, count: usize) -> Vec<Answer> {
 impl From<Item> for Answer {
     fn from(Item { status, code, record }: Item) -> Self {
         let code = code.filter(|code| is_code(code));
-        let place = record.map(|Record { partition, offset }| Place { partition, offset });
-        Self { outcome: Outcome::Reply { status, code }, place }
+        Self { outcome: Outcome::Reply { status, code }, place: record }
     }
 }
 

@@ -102,11 +102,9 @@ async fn execute(args: &RunArgs) -> anyhow::Result<ExitCode> {
         seed: args.seed,
         verdict: verdict.as_ref().map(|(verdict, applied)| (verdict, *applied)),
     });
-    write!(stdout(), "{}", Summary { report: &report, ended, planned: plan.messages() })
-        .context("cannot write the summary")?;
-    write_file(args.report.as_deref(), || Ok(serde_json::to_vec(&report)?))?;
+    let code = tell(&report, plan.messages(), args.report.as_deref())?;
     write_file(args.html.as_deref(), || Ok(html::page(&report).into_bytes()))?;
-    Ok(exit_code(ended, report.is_clean()))
+    Ok(code)
 }
 
 async fn floor(args: &FloorArgs) -> anyhow::Result<ExitCode> {
@@ -122,10 +120,18 @@ async fn floor(args: &FloorArgs) -> anyhow::Result<ExitCode> {
         seed: floor::SEED,
         verdict: None,
     });
-    write!(stdout(), "{}", Summary { report: &report, ended, planned: plan.messages() })
-        .context("cannot write the summary")?;
-    write_file(args.report.as_deref(), || Ok(serde_json::to_vec(&report)?))?;
-    Ok(exit_code(ended, report.is_clean()))
+    tell(&report, plan.messages(), args.report.as_deref())
+}
+
+/// To a person, and to a file for machines.
+fn tell(report: &Report, planned: u64, json: Option<&Path>) -> anyhow::Result<ExitCode> {
+    write!(stdout(), "{}", Summary { report, planned }).context("cannot write the summary")?;
+    write_file(json, || Ok(serde_json::to_vec(report)?))?;
+    Ok(match (report.ended, report.is_clean()) {
+        (Ended::Complete, true) => ExitCode::SUCCESS,
+        (Ended::Complete | Ended::GaveUp, _) => ExitCode::FAILURE,
+        (Ended::Interrupted, _) => ExitCode::from(130),
+    })
 }
 
 fn now() -> anyhow::Result<Timestamp> {
@@ -190,7 +196,7 @@ async fn compare(
         None => verify::wait_until_applied(database, &stats.acknowledged(), patience).await?,
         // A provider is not told where its records lie.
         Some(_) => {
-            let rows = stats.tally().kept_messages;
+            let rows = stats.tally().figures.expected_messages;
             verify::wait_until_there_are(database, plan.id_prefix(), rows, patience).await?
         }
     };
@@ -201,14 +207,6 @@ async fn compare(
 fn write_file(path: Option<&Path>, content: impl FnOnce() -> anyhow::Result<Vec<u8>>) -> anyhow::Result<()> {
     let Some(path) = path else { return Ok(()) };
     std::fs::write(path, content()?).with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn exit_code(ended: Ended, is_clean: bool) -> ExitCode {
-    match (ended, is_clean) {
-        (Ended::Complete, true) => ExitCode::SUCCESS,
-        (Ended::Complete | Ended::GaveUp, _) => ExitCode::FAILURE,
-        (Ended::Interrupted, _) => ExitCode::from(130),
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 //!
 //! Eight bytes a request, in order of the plan.
 
+use serde::Deserialize;
+
 /// Where a record lies in the topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub struct Place {
     pub partition: i32,
     pub offset: i64,

@@ -51,6 +51,23 @@ pub struct Settings {
     pub base_time: Timestamp,
 }
 
+impl Settings {
+    /// What `loadtest run` sends where nothing else is asked for.
+    pub fn usual(base_time: Timestamp) -> Self {
+        Self {
+            seed: 1,
+            messages: 20_000,
+            clients: 2_000,
+            sources: 20,
+            spread: Spread::default(),
+            addresses: 10,
+            mix: Mix::default(),
+            shard: Shard::WHOLE,
+            base_time,
+        }
+    }
+}
+
 /// Settings that no plan follows from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {

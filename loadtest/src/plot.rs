@@ -1,7 +1,7 @@
 //! Plots as SVG text: lines over a number, and bars over a logarithmic one. Pure, without a script; the
 //! colours are classes, so that a page decides them, also for a dark screen.
 
-use std::fmt::Write as _;
+use maud::{Markup, PreEscaped, html};
 
 /// A line, or several parts of one where values are missing.
 pub struct Line {
@@ -46,7 +46,8 @@ const LEFT: f64 = 58.0;
 /// Half of the last tick's number stands in it.
 const RIGHT: f64 = 22.0;
 const TOP: f64 = 30.0;
-const BOTTOM: f64 = 42.0;
+/// Above it stands what is shown, below it the numbers.
+const FOOT: f64 = HEIGHT - 42.0;
 
 /// From a number to a place on the paper.
 struct Axis {
@@ -65,133 +66,107 @@ impl Axis {
 }
 
 impl Chart {
-    pub fn svg(&self) -> String {
+    pub fn svg(&self) -> Markup {
         let all = || self.lines.iter().flat_map(|line| line.points.iter());
         let (low, high) = all().fold((f64::MAX, f64::MIN), |(low, high), (x, _)| (low.min(*x), high.max(*x)));
         let (low, high) = if low < high { (low.min(0.0), high) } else { (0.0, high.max(1.0)) };
-        let top = all().fold(0.0, |top: f64, (_, y)| top.max(*y));
-        let (step, top) = nice(top);
         let x = Axis { low, high, from: LEFT, to: WIDTH - RIGHT };
-        let y = Axis { low: 0.0, high: top, from: HEIGHT - BOTTOM, to: TOP };
-        let mut svg = open(self.title);
-        grid(&mut svg, &y, step);
-        let (step, _) = nice(high - low);
-        for tick in ticks(low, high, step) {
-            text(&mut svg, (x.at(tick), HEIGHT - BOTTOM + 18.0), "middle", &short(tick));
-        }
-        text(&mut svg, (WIDTH - RIGHT, HEIGHT - 6.0), "end", self.x_name);
-        for line in &self.lines {
-            let points: Vec<(f64, f64)> =
-                line.points.iter().map(|(at, value)| (x.at(*at), y.at(*value))).collect();
-            polyline(&mut svg, line.colour, &points);
-        }
-        self.legend(&mut svg);
-        svg.push_str("</svg>");
-        svg
-    }
-
-    fn legend(&self, svg: &mut String) {
-        let mut at = LEFT;
-        for line in &self.lines {
-            put(
-                svg,
-                format_args!(
-                    "<line class=\"{}\" x1=\"{at}\" x2=\"{}\" y1=\"12\" y2=\"12\" stroke-width=\"3\"/>",
-                    line.colour,
-                    at + 14.0
-                ),
-            );
-            text(svg, (at + 18.0, 16.0), "start", line.name);
-            at += 34.0 + 7.2 * line.name.chars().count() as f64;
-        }
+        let (y, grid) = upright(all().fold(0.0, |top: f64, (_, y)| top.max(*y)));
+        let starts = self.lines.iter().scan(LEFT, |next, line| {
+            let start = *next;
+            *next += 34.0 + 7.2 * line.name.chars().count() as f64;
+            Some((start, line))
+        });
+        let ticks = ticks(low, high, nice(high - low).0);
+        let inside = html! {
+            @for (at, Line { name, colour, points }) in starts {
+                (polyline(*colour, &points.iter().map(|(at, value)| (x.at(*at), y.at(*value))).collect::<Vec<_>>()))
+                line class=(colour) x1=(at) x2=(at + 14.0) y1="12" y2="12" stroke-width="3" {}
+                (text((at + 18.0, 16.0), "start", name))
+            }
+        };
+        picture((self.title, self.x_name), grid, ticks.iter().map(|tick| (x.at(*tick), *tick)), inside)
     }
 }
 
 impl Bars {
-    pub fn svg(&self) -> String {
+    pub fn svg(&self) -> Markup {
         let low = self.bars.first().map_or(0.0, |bar| bar.0.log10());
         let high = self.bars.last().map_or(1.0, |bar| bar.1.log10());
-        let (step, top) = nice(self.bars.iter().fold(0.0, |top: f64, bar| top.max(bar.2 as f64)));
         let x = Axis { low, high, from: LEFT, to: WIDTH - RIGHT };
-        let y = Axis { low: 0.0, high: top, from: HEIGHT - BOTTOM, to: TOP };
-        let mut svg = open(self.title);
-        grid(&mut svg, &y, step);
-        for (from, to, count) in &self.bars {
-            let (left, right, head) = (x.at(from.log10()), x.at(to.log10()), y.at(*count as f64));
-            // Few among many must still be seen: the tail is what a reader looks for.
-            let head = if *count > 0 { head.min(HEIGHT - BOTTOM - 1.5) } else { HEIGHT - BOTTOM };
-            put(
-                &mut svg,
-                format_args!(
-                    "<rect class=\"{}\" x=\"{left:.1}\" y=\"{head:.1}\" width=\"{:.1}\" height=\"{:.1}\"><title>{} to {}: {count}</title></rect>",
-                    self.colour,
-                    (right - left - 1.0).max(0.5),
-                    HEIGHT - BOTTOM - head,
-                    short(*from),
-                    short(*to),
-                ),
-            );
-        }
-        for power in -3..=7 {
-            for factor in [1.0, 3.0] {
-                let value = factor * 10_f64.powi(power);
-                if (low..=high).contains(&value.log10()) {
-                    text(&mut svg, (x.at(value.log10()), HEIGHT - BOTTOM + 18.0), "middle", &short(value));
+        let (y, grid) = upright(self.bars.iter().fold(0.0, |top: f64, bar| top.max(bar.2 as f64)));
+        let inside = html! {
+            @for (from, to, count) in &self.bars {
+                @let (left, right, head) = (x.at(from.log10()), x.at(to.log10()), y.at(*count as f64));
+                // Few among many must still be seen: the tail is what a reader looks for.
+                @let head = if *count > 0 { head.min(FOOT - 1.5) } else { FOOT };
+                rect class=(self.colour) x=(tenths(left)) y=(tenths(head))
+                    width=(tenths((right - left - 1.0).max(0.5))) height=(tenths(FOOT - head)) {
+                    title { (short(*from)) " to " (short(*to)) ": " (count) }
                 }
             }
-        }
-        text(&mut svg, (WIDTH - RIGHT, HEIGHT - 6.0), "end", self.x_name);
-        svg.push_str("</svg>");
-        svg
+        };
+        let powers = (-3..=7).flat_map(|power| [1.0, 3.0].map(|factor| factor * 10_f64.powi(power)));
+        let ticks = powers.filter(|value| (low..=high).contains(&value.log10()));
+        picture((self.title, self.x_name), grid, ticks.map(|value| (x.at(value.log10()), value)), inside)
     }
 }
 
 /// A picture that stands alone, in a file.
-pub fn alone(svg: &str) -> String {
+pub fn alone(PreEscaped(svg): Markup) -> String {
     let paper = "svg{background:var(--paper)}";
-    match svg.split_once('>') {
-        Some((head, rest)) => format!("{head}>\n<style>{STYLE}{paper}</style>{rest}\n"),
-        None => svg.to_owned(),
+    svg.replacen('>', &format!(">\n<style>{STYLE}{paper}</style>"), 1) + "\n"
+}
+
+/// What is shown `inside` of an upright grid, over ticks, each with its place and its number.
+fn picture(
+    (title, x_name): (&str, &str),
+    grid: Markup,
+    ticks: impl Iterator<Item = (f64, f64)>,
+    inside: Markup,
+) -> Markup {
+    html! {
+        svg xmlns="http://www.w3.org/2000/svg" viewBox=(format_args!("0 0 {WIDTH} {HEIGHT}")) role="img" aria-label=(title) {
+            (grid)
+            @for (at, tick) in ticks { (text((at, FOOT + 18.0), "middle", &short(tick))) }
+            (text((WIDTH - RIGHT, HEIGHT - 6.0), "end", x_name))
+            (inside)
+        }
     }
 }
 
-fn open(title: &str) -> String {
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{title}\">"
-    )
-}
-
-fn grid(svg: &mut String, y: &Axis, step: f64) {
-    for tick in ticks(y.low, y.high, step) {
-        let at = y.at(tick);
-        put(
-            svg,
-            format_args!(
-                "<line class=\"grid\" x1=\"{LEFT}\" x2=\"{}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>",
-                WIDTH - RIGHT
-            ),
-        );
-        text(svg, (LEFT - 6.0, at + 4.0), "end", &short(tick));
-    }
+/// From nothing to `top`, with the lines of a grid.
+fn upright(top: f64) -> (Axis, Markup) {
+    let (step, high) = nice(top);
+    let y = Axis { low: 0.0, high, from: FOOT, to: TOP };
+    let grid = html! {
+        @for tick in ticks(0.0, high, step) {
+            @let at = y.at(tick);
+            line.grid x1=(LEFT) x2=(WIDTH - RIGHT) y1=(tenths(at)) y2=(tenths(at)) {}
+            (text((LEFT - 6.0, at + 4.0), "end", &short(tick)))
+        }
+    };
+    (y, grid)
 }
 
 /// A single point would be no line.
-fn polyline(svg: &mut String, colour: char, points: &[(f64, f64)]) {
-    if let [(x, y)] = points {
-        put(svg, format_args!("<circle class=\"{colour}\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\"/>"));
-        return;
-    }
+fn polyline(colour: char, points: &[(f64, f64)]) -> Markup {
     let list: Vec<String> = points.iter().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
-    put(svg, format_args!("<polyline class=\"{colour}\" points=\"{}\"/>", list.join(" ")));
+    html! {
+        @if let [(x, y)] = points {
+            circle class=(colour) cx=(tenths(*x)) cy=(tenths(*y)) r="3" {}
+        } @else {
+            polyline class=(colour) points=(list.join(" ")) {}
+        }
+    }
 }
 
-fn text(svg: &mut String, (x, y): (f64, f64), anchor: &str, text: &str) {
-    put(svg, format_args!("<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>"));
+fn text((x, y): (f64, f64), anchor: &str, text: &str) -> Markup {
+    html! { text x=(tenths(x)) y=(tenths(y)) text-anchor=(anchor) { (text) } }
 }
 
-fn put(svg: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    svg.write_fmt(what).unwrap_or_default();
+fn tenths(value: f64) -> String {
+    format!("{value:.1}")
 }
 
 /// The step of about five ticks, 1, 2 or 5 times a power of ten; and the tick at or above `top`.
@@ -246,17 +221,17 @@ mod tests {
         for points in [vec![], vec![(0.5, 0.0)], vec![(0.0, 1.0), (1.0, 1e12)]] {
             let chart =
                 Chart { title: "t", x_name: "s", lines: vec![Line { name: "n", colour: 'a', points }] };
-            let svg = chart.svg();
+            let svg = chart.svg().into_string();
             assert!(svg.ends_with("</svg>") && !svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
-        let bars = Bars { title: "t", x_name: "ms", colour: 'a', bars: vec![] }.svg();
+        let bars = Bars { title: "t", x_name: "ms", colour: 'a', bars: vec![] }.svg().into_string();
         assert!(bars.ends_with("</svg>") && !bars.contains("NaN"), "{bars}");
     }
 
     #[test]
     fn few_among_many_are_still_seen() {
         let bars = vec![(1.0, 1.26, 1_000_000), (1_000.0, 1_260.0, 1)];
-        let svg = Bars { title: "t", x_name: "ms", colour: 'a', bars }.svg();
+        let svg = Bars { title: "t", x_name: "ms", colour: 'a', bars }.svg().into_string();
         assert!(svg.contains("height=\"1.5\"><title>1000 to 1260: 1</title>"), "{svg}");
     }
 }

@@ -33,8 +33,8 @@ pub async fn show(stats: Stats, messages: u64) {
     loop {
         let now = ticks.tick().await;
         let glance = stats.glance();
-        let rate = per_second(glance.sent - before.1, now.duration_since(before.0).as_secs_f64());
-        before = (now, glance.sent);
+        let rate = per_second(glance.figures.sent - before.1, now.duration_since(before.0).as_secs_f64());
+        before = (now, glance.figures.sent);
         line.show(&describe(&glance, messages, rate));
     }
 }
@@ -60,8 +60,8 @@ fn describe(glance: &Glance, messages: u64, rate: u64) -> String {
     let [kept, refused, others] = glance.replies.map(grouped);
     let mut text = format!(
         "{:>3} %  {} sent  {}/s  202: {kept}  4xx: {refused}  p50 {} p99 {} ms",
-        glance.sent * 100 / messages.max(1),
-        grouped(glance.sent),
+        glance.figures.sent * 100 / messages.max(1),
+        grouped(glance.figures.sent),
         grouped(rate),
         millis(glance.p50),
         millis(glance.p99),
@@ -69,9 +69,11 @@ fn describe(glance: &Glance, messages: u64, rate: u64) -> String {
     if let Some(lag) = glance.lag {
         text.push_str(&format!("  lag {}", grouped(lag)));
     }
-    for (name, count) in
-        [("other", others), ("retries", grouped(glance.retries)), ("unexpected", grouped(glance.unexpected))]
-    {
+    for (name, count) in [
+        ("other", others),
+        ("retries", grouped(glance.figures.retries)),
+        ("unexpected", grouped(glance.figures.unexpected)),
+    ] {
         if count != "0" {
             text.push_str(&format!("  {name}: {count}"));
         }
@@ -82,11 +84,12 @@ fn describe(glance: &Glance, messages: u64, rate: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stats::Figures;
 
     #[test]
     fn the_line_fits_a_terminal_and_says_what_is_out_of_order() {
         let calm = Glance {
-            sent: 987_654,
+            figures: Figures { sent: 987_654, ..Figures::default() },
             replies: [888_888, 49_382, 0],
             p50: Duration::from_micros(2_100),
             p99: Duration::from_micros(13_370),
@@ -97,7 +100,8 @@ mod tests {
         assert!(line.len() < 80);
         let watched = describe(&Glance { lag: Some(1_234), ..calm }, 1_000_000, 12_345);
         assert!(watched.ends_with("  lag 1,234"), "{watched}");
-        let troubled = describe(&Glance { retries: 3, ..calm }, 1_000_000, 0);
+        let troubled =
+            describe(&Glance { figures: Figures { retries: 3, ..calm.figures }, ..calm }, 1_000_000, 0);
         assert!(troubled.ends_with("  retries: 3"), "{troubled}");
     }
 }

@@ -8,7 +8,7 @@ mod summary;
 use std::{collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use numbers::{grouped, millis, per_second};
 pub use summary::Summary;
@@ -16,37 +16,23 @@ pub use summary::Summary;
 use crate::{
     run::Ended,
     schedule::Schedule,
-    stats::{Tally, Unexpected},
+    stats::{Figures, Tally, Unexpected},
     verify::Verdict,
     watch::look_every,
 };
 
 /// The JSON report; the names are a contract with whoever reads it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// `complete`, `gave_up` or `interrupted`.
-    pub ended: &'static str,
+    pub ended: Ended,
     /// What was asked for, by the names of the settings.
+    #[serde(skip_deserializing)]
     pub settings: BTreeMap<&'static str, String>,
-    /// Requests sent, each counted once however often it was repeated.
-    pub sent: u64,
+    #[serde(flatten)]
+    pub figures: Figures,
     /// Every reply by status, those included that asked to send again. Of a batch: for each message.
     pub replies: BTreeMap<u16, u64>,
-    /// Requests that ended otherwise than planned.
-    pub unexpected: u64,
     pub examples: Vec<String>,
-    /// Attempts beyond each request's first.
-    pub retries: u64,
-    /// Of those sent: new messages.
-    pub valid: u64,
-    /// Of those sent: repeats.
-    pub duplicates: u64,
-    /// Of those sent: such that must be refused.
-    pub invalid: u64,
-    /// Distinct messages that got a 202: as many new rows must exist.
-    pub expected_messages: u64,
-    /// Distinct clients among them.
-    pub expected_clients: u64,
     /// From the first request to the last reply.
     pub elapsed_seconds: f64,
     /// `sent` by `elapsed_seconds`.
@@ -81,7 +67,7 @@ pub struct Report {
 }
 
 /// Quantiles in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Latency {
     /// Half of the requests took at most this long.
     pub p50: f64,
@@ -94,7 +80,7 @@ pub struct Latency {
 }
 
 /// Samples whose rows were waited for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Samples {
     /// Time between two looks, as long as few are waited for.
     pub look_every_ms: u64,
@@ -106,17 +92,17 @@ pub struct Samples {
 }
 
 /// What was acknowledged and not applied.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lag {
     pub records: u64,
     pub seconds: f64,
 }
 
 /// What the tables hold beside what the 202s promised.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
     /// `clean`, or `wrong`.
-    pub verdict: &'static str,
+    pub verdict: String,
     /// Whether everything that was acknowledged was applied in time.
     pub applied: bool,
     /// Messages that had to be there.
@@ -125,13 +111,13 @@ pub struct Verification {
     /// Clients whose rows were compared.
     pub clients: u64,
     /// What is wrong, by kind.
-    pub findings: BTreeMap<&'static str, u64>,
+    pub findings: BTreeMap<String, u64>,
     /// The first few of each kind.
     pub examples: Vec<String>,
 }
 
 /// How many took longer than `from_ms` and at most `to_ms`.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Bar {
     /// Milliseconds.
     pub from_ms: f64,
@@ -140,7 +126,7 @@ pub struct Bar {
     pub count: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Its middle, in seconds from the start.
     pub at_seconds: f64,
@@ -181,25 +167,18 @@ impl Report {
         let complete = schedule.filter(|_| ended == Ended::Complete);
         let look_every = look_every(schedule.map(|schedule| schedule.per_second()));
         let mut report = Self {
-            ended: ended.as_str(),
+            ended,
             settings,
-            sent: tally.sent,
+            figures: tally.figures,
             replies: tally.replies.clone(),
-            unexpected: tally.unexpected,
             examples: tally.examples.iter().map(Unexpected::to_string).collect(),
-            retries: tally.retries,
-            valid: tally.valid,
-            duplicates: tally.duplicates,
-            invalid: tally.invalid,
-            expected_messages: tally.kept_messages,
-            expected_clients: tally.kept_clients,
             elapsed_seconds,
-            requests_per_second: tally.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE),
+            requests_per_second: tally.figures.sent as f64 / elapsed_seconds.max(f64::MIN_POSITIVE),
             achieved_share: complete.map(|schedule| {
                 (schedule.duration().as_secs_f64() / elapsed_seconds.max(f64::MIN_POSITIVE)).min(1.0)
             }),
             sustained: None,
-            own_cpu_micros: own_cpu.as_secs_f64() * 1e6 / tally.sent.max(1) as f64,
+            own_cpu_micros: own_cpu.as_secs_f64() * 1e6 / tally.figures.sent.max(1) as f64,
             latency_ms: Latency::of(&tally.latency).unwrap_or(Latency::NONE),
             stored_ms: Latency::of(&tally.stored),
             stored_samples: Samples {
@@ -228,25 +207,31 @@ impl Report {
 
     /// Whether everything was as it has to be.
     pub fn is_clean(&self) -> bool {
-        self.unexpected == 0 && self.verification.as_ref().is_none_or(Verification::is_clean)
+        self.figures.unexpected == 0 && self.verification.as_ref().is_none_or(Verification::is_clean)
     }
 }
 
 impl Verification {
     fn new(verdict: &Verdict, applied: bool) -> Self {
+        let (kinds, is_clean) = (verdict.findings.kinds(), verdict.is_clean() && applied);
         Self {
-            verdict: if verdict.is_clean() && applied { "clean" } else { "wrong" },
+            verdict: if is_clean { "clean" } else { "wrong" }.to_owned(),
             applied,
             promised: verdict.promised,
             rows: verdict.rows,
             clients: verdict.clients,
-            findings: verdict.findings.kinds().clone(),
+            findings: kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             examples: verdict.findings.examples().iter().map(ToString::to_string).collect(),
         }
     }
 
     pub fn is_clean(&self) -> bool {
         self.verdict == "clean"
+    }
+
+    /// How many things it found; at least one unless it was clean.
+    pub fn found(&self) -> u64 {
+        if self.is_clean() { 0 } else { self.findings.values().sum::<u64>().max(1) }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::{future::Future, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 
 use crate::{
@@ -34,24 +35,14 @@ pub struct Options {
     pub policy: Policy,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Ended {
     /// Every request of the plan was settled.
     Complete,
     /// One could not be settled; the others would have met the same.
     GaveUp,
     Interrupted,
-}
-
-impl Ended {
-    /// For machines.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::GaveUp => "gave_up",
-            Self::Interrupted => "interrupted",
-        }
-    }
 }
 
 /// How many requests are handed out at once.

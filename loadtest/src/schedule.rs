@@ -103,16 +103,9 @@ impl fmt::Display for Rate {
 /// # Errors
 /// Not such a time, or none from a second to a week.
 pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
-    let (digits, factor) = match text.char_indices().last() {
-        Some((at, unit @ ('s' | 'm' | 'h'))) => (text.get(..at).unwrap_or_default(), unit),
-        _ => (text, 's'),
-    };
-    let factor = match factor {
-        'm' => 60,
-        'h' => 3_600,
-        _ => 1,
-    };
-    let seconds = digits.parse::<u64>().ok().and_then(|number| number.checked_mul(factor));
+    let units = [("s", 1), ("m", 60), ("h", 3_600), ("", 1)];
+    let number = units.iter().find_map(|(unit, factor)| Some((text.strip_suffix(*unit)?, *factor)));
+    let seconds = number.and_then(|(digits, factor)| digits.parse::<u64>().ok()?.checked_mul(factor));
     let seconds = seconds.filter(|seconds| (1..=7 * 86_400).contains(seconds));
     seconds.map(Duration::from_secs).ok_or("must be a time from a second to a week, such as 90s, 5m or 1h")
 }

@@ -12,6 +12,7 @@ use std::{
 };
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 pub use self::settlement::{Outcome, Settlement, Unexpected};
 use self::settlement::{kind_name, receipt};
@@ -24,9 +25,10 @@ use crate::{
 /// How many unexpected replies are kept to show.
 pub const EXAMPLES_MAX: usize = 5;
 
-#[derive(Debug, Clone)]
-pub struct Tally {
-    /// Requests of the plan that were sent at least once.
+/// What was counted, by the names of the report.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Figures {
+    /// Requests of the plan that were sent at least once, each counted once however often it was repeated.
     pub sent: u64,
     /// Of these: new messages.
     pub valid: u64,
@@ -34,17 +36,22 @@ pub struct Tally {
     pub duplicates: u64,
     /// Of these: such that must be refused.
     pub invalid: u64,
-    /// Every reply by its status, those included that asked to send again.
-    pub replies: BTreeMap<u16, u64>,
     /// Attempts beyond each request's first.
     pub retries: u64,
     /// Requests that ended in another reply than planned, or in none.
     pub unexpected: u64,
-    pub examples: Vec<Unexpected>,
-    /// Distinct valid messages that got a 202.
-    pub kept_messages: u64,
+    /// Distinct valid messages that got a 202: as many new rows must exist.
+    pub expected_messages: u64,
     /// Distinct clients among them.
-    pub kept_clients: u64,
+    pub expected_clients: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct Tally {
+    pub figures: Figures,
+    /// Every reply by its status, those included that asked to send again.
+    pub replies: BTreeMap<u16, u64>,
+    pub examples: Vec<Unexpected>,
     /// Microseconds from when a request was due until its last reply.
     pub latency: Histogram<u64>,
     /// Microseconds from when a message was due until its row was seen, of a sample.
@@ -68,11 +75,9 @@ pub struct Lag {
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Glance {
-    pub sent: u64,
+    pub figures: Figures,
     /// Replies so far: 202, 4xx, all others.
     pub replies: [u64; 3],
-    pub retries: u64,
-    pub unexpected: u64,
     /// Half of the requests since the last glance took at most this long.
     pub p50: Duration,
     /// 99 of 100 did.
@@ -115,16 +120,9 @@ impl Stats {
         let latency = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, 3)?;
         let recent = latency.clone();
         let tally = Tally {
-            sent: 0,
-            valid: 0,
-            duplicates: 0,
-            invalid: 0,
+            figures: Figures::default(),
             replies: BTreeMap::new(),
-            retries: 0,
-            unexpected: 0,
             examples: Vec::new(),
-            kept_messages: 0,
-            kept_clients: 0,
             stored: latency.clone(),
             latency,
             probes_skipped: 0,
@@ -142,12 +140,12 @@ impl Stats {
         if let Some(ledger) = &mut counts.ledger {
             ledger.set(request.index, Receipt::Open);
         }
-        let tally = &mut counts.tally;
-        tally.sent += 1;
+        let figures = &mut counts.tally.figures;
+        figures.sent += 1;
         match request.kind {
-            Kind::Valid => tally.valid += 1,
-            Kind::Duplicate { .. } => tally.duplicates += 1,
-            Kind::Invalid(_) => tally.invalid += 1,
+            Kind::Valid => figures.valid += 1,
+            Kind::Duplicate { .. } => figures.duplicates += 1,
+            Kind::Invalid(_) => figures.invalid += 1,
         }
     }
 
@@ -159,7 +157,7 @@ impl Stats {
     /// A request goes out once more, at this time of the run.
     pub fn retried(&self, elapsed: Duration) {
         let tally = &mut self.counts().tally;
-        tally.retries += 1;
+        tally.figures.retries += 1;
         tally.timeline.at(elapsed, |slot| slot.retries += 1);
     }
 
@@ -190,10 +188,10 @@ impl Stats {
         if let Some(ledger) = ledger {
             ledger.set(request.index, receipt(&outcome, attempt, place));
         }
-        tally.kept_messages += u64::from(receipts.take(request, as_expected));
-        tally.kept_clients = receipts.clients.len() as u64;
+        tally.figures.expected_messages += u64::from(receipts.take(request, as_expected));
+        tally.figures.expected_clients = receipts.clients.len() as u64;
         if !as_expected {
-            tally.unexpected += 1;
+            tally.figures.unexpected += 1;
             if tally.examples.len() < EXAMPLES_MAX {
                 let (index, request_id) = (request.index, request_id.to_owned());
                 let kind = kind_name(&request.kind);
@@ -249,9 +247,7 @@ impl Stats {
         let mut counts = self.counts();
         let Counts { tally, recent, lag, .. } = &mut *counts;
         let mut glance = Glance {
-            sent: tally.sent,
-            retries: tally.retries,
-            unexpected: tally.unexpected,
+            figures: tally.figures,
             p50: quantile(recent, 0.5),
             p99: quantile(recent, 0.99),
             lag: lag.map(|lag| lag.records),
@@ -332,10 +328,11 @@ mod tests {
         settle(request(4, 8, Kind::Duplicate { of: 2 }), 202);
         settle(request(5, 9, Kind::Invalid(&FLAWS[0])), 400);
         let tally = stats.tally();
-        assert_eq!((tally.kept_messages, tally.kept_clients), (2, 2));
-        assert_eq!((tally.sent, tally.valid, tally.duplicates, tally.invalid), (6, 2, 3, 1));
+        let figures = tally.figures;
+        assert_eq!((figures.expected_messages, figures.expected_clients), (2, 2));
+        assert_eq!((figures.sent, figures.valid, figures.duplicates, figures.invalid), (6, 2, 3, 1));
         assert_eq!(tally.replies, BTreeMap::from([(202, 4), (400, 1), (500, 1)]));
-        assert_eq!((tally.unexpected, tally.examples.len()), (1, 1));
+        assert_eq!((figures.unexpected, tally.examples.len()), (1, 1));
         assert_eq!(tally.examples[0].to_string(), "a valid message: expected 202, got 500 (x-request-id r)");
     }
 
@@ -356,7 +353,7 @@ mod tests {
         for index in 0..100 {
             stats.settled(&request(index, 1, Kind::Valid), settlement(404, Duration::ZERO), NOW);
         }
-        assert_eq!((stats.tally().unexpected, stats.tally().examples.len()), (100, EXAMPLES_MAX));
+        assert_eq!((stats.tally().figures.unexpected, stats.tally().examples.len()), (100, EXAMPLES_MAX));
     }
     #[test]
     fn what_is_noted_follows_from_the_reply_and_from_the_attempts_before() {

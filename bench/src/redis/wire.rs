@@ -1,21 +1,17 @@
 //! As much of Redis's protocol (RESP2) as the worker needs: a command, and its one answer.
 
 use anyhow::{Context as _, Result, bail};
-use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpStream,
 };
 
-pub(super) struct Connection {
-    socket: TcpStream,
-    received: BytesMut,
-}
+pub(super) struct Connection(BufReader<TcpStream>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Answer {
     /// A text, or `OK`.
-    Text(Vec<u8>),
+    Text(String),
     Number(i64),
     /// Nothing: no such key, or a condition that did not hold.
     Nil,
@@ -25,7 +21,7 @@ impl Connection {
     pub(super) async fn connect(port: u16) -> Result<Self> {
         let socket = TcpStream::connect(("127.0.0.1", port)).await.context("Redis cannot be reached")?;
         socket.set_nodelay(true)?;
-        Ok(Self { socket, received: BytesMut::with_capacity(4096) })
+        Ok(Self(BufReader::new(socket)))
     }
 
     pub(super) async fn command(&mut self, words: &[&str]) -> Result<Answer> {
@@ -33,53 +29,42 @@ impl Connection {
         for word in words {
             command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
         }
-        self.socket.write_all(command.as_bytes()).await?;
-        loop {
-            if let Some((answer, length)) = parse(&self.received)? {
-                drop(self.received.split_to(length));
-                return Ok(answer);
-            }
-            if self.socket.read_buf(&mut self.received).await? == 0 {
-                bail!("Redis closed the connection");
-            }
-        }
+        self.0.write_all(command.as_bytes()).await?;
+        answer(&mut self.0).await
     }
 }
 
-/// The answer at the beginning and its length, once all of it is there.
-fn parse(received: &[u8]) -> Result<Option<(Answer, usize)>> {
-    let Some(end) = received.windows(2).position(|window| window == b"\r\n") else { return Ok(None) };
-    let line = received.get(1..end).unwrap_or_default();
-    let number = || -> Result<i64> { Ok(std::str::from_utf8(line)?.parse()?) };
-    let answer = match received.first() {
-        Some(b'+') => (Answer::Text(line.to_vec()), end + 2),
-        Some(b':') => (Answer::Number(number()?), end + 2),
-        Some(b'$') => match usize::try_from(number()?) {
-            Err(_) => (Answer::Nil, end + 2),
-            Ok(length) => match received.get(end + 2..end + 2 + length + 2) {
-                None => return Ok(None),
-                Some(text) => {
-                    (Answer::Text(text.get(..length).unwrap_or_default().to_vec()), end + 4 + length)
-                }
-            },
-        },
-        _ => bail!("Redis says {}", String::from_utf8_lossy(line)),
-    };
-    Ok(Some(answer))
+async fn answer(socket: &mut (impl AsyncBufRead + Unpin)) -> Result<Answer> {
+    let mut line = String::new();
+    socket.read_line(&mut line).await?;
+    let said = line.strip_suffix("\r\n").context("Redis closed the connection")?;
+    Ok(match said.split_at_checked(1) {
+        Some(("+", text)) => Answer::Text(text.to_owned()),
+        Some((":", number)) => Answer::Number(number.parse()?),
+        Some(("$", "-1")) => Answer::Nil,
+        Some(("$", length)) => {
+            let mut text = vec![0; length.parse::<usize>()? + 2];
+            socket.read_exact(&mut text).await?;
+            Answer::Text(String::from_utf8(text)?.trim_end_matches("\r\n").to_owned())
+        }
+        _ => bail!("Redis says {said}"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn answers_are_read_when_they_are_whole() {
-        let text = |text: &str| Answer::Text(text.as_bytes().to_vec());
-        assert_eq!(parse(b"+OK\r\n:1").unwrap(), Some((text("OK"), 5)));
-        assert_eq!(parse(b":12\r\n").unwrap(), Some((Answer::Number(12), 5)));
-        assert_eq!(parse(b"$-1\r\n").unwrap(), Some((Answer::Nil, 5)));
-        assert_eq!(parse(b"$3\r\nabc\r\n").unwrap(), Some((text("abc"), 9)));
-        assert_eq!(parse(b"$3\r\nab").unwrap(), None);
-        assert!(parse(b"-ERR no\r\n").is_err());
+    #[tokio::test]
+    async fn answers_are_read_when_they_are_whole() {
+        let text = |text: &str| Answer::Text(text.to_owned());
+        let mut two = &b"+OK\r\n:12\r\n"[..];
+        assert_eq!(answer(&mut two).await.unwrap(), text("OK"));
+        assert_eq!(answer(&mut two).await.unwrap(), Answer::Number(12));
+        assert!(answer(&mut two).await.is_err());
+        assert_eq!(answer(&mut &b"$-1\r\n"[..]).await.unwrap(), Answer::Nil);
+        assert_eq!(answer(&mut &b"$3\r\nabc\r\n"[..]).await.unwrap(), text("abc"));
+        assert!(answer(&mut &b"$3\r\nab"[..]).await.is_err());
+        assert!(answer(&mut &b"-ERR no\r\n"[..]).await.is_err());
     }
 }

@@ -3,19 +3,16 @@
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use dev_env::commands::build;
 use dev_env::commands::steps::step;
 use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
 use crate::files::Files;
 use crate::planted::{self, Mistake};
-use crate::programs::Programs;
 use crate::{Finding, compose, dockerfile, k8s, markdown, tools};
 
 pub fn compose_check(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let programs = programs(workspace)?;
     step("hadolint", || {
         require(Command::new(tools::hadolint(workspace)?).current_dir(root).arg("Dockerfile"), "")
     })?;
@@ -25,17 +22,16 @@ pub fn compose_check(workspace: &Workspace) -> Result<()> {
     })?;
     let files = Files::read(root, &[&dockerfile::FILES[..], &compose::FILES].concat())?;
     own("Dockerfile against the programs", &files, dockerfile::MISTAKES, |files, _| {
-        Ok(dockerfile::check(files, &programs)?.into_vec())
+        Ok(dockerfile::check(files)?.into_vec())
     })?;
     own("docker-compose.yml against the programs", &files, compose::MISTAKES, |files, _| {
-        Ok(compose::check(files, &programs)?.into_vec())
+        Ok(compose::check(files)?.into_vec())
     })
 }
 
 /// Builds every overlay and checks what comes out: what no API server knows. `cluster-check` asks one about the rest.
 pub fn k8s_check(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let programs = programs(workspace)?;
     let documents = markdown::documents(root)?;
     let documents: Vec<&str> = documents.iter().map(String::as_str).collect();
     let mut files = Files::read(root, &[&k8s::FILES[..], documents.as_slice()].concat())?;
@@ -48,7 +44,7 @@ pub fn k8s_check(workspace: &Workspace) -> Result<()> {
         Ok(())
     })?;
     own("the manifests against the programs", &files, k8s::MISTAKES, |files, broken| {
-        Ok(k8s::check(files, &programs, broken)?.into_vec())
+        Ok(k8s::check(files, broken)?.into_vec())
     })
 }
 
@@ -62,10 +58,6 @@ pub fn k8s_rules(workspace: &Workspace) -> Result<()> {
     }
     std::fs::copy(root.join(k8s::ROLES.0), root.join(k8s::ROLES.1))?;
     Ok(())
-}
-
-fn programs(workspace: &Workspace) -> Result<Programs> {
-    Ok(Programs::new(build::programs(workspace)?, workspace.target().join("tmp/checks")))
 }
 
 /// A check of ours: finds nothing in what is there, and everything in what is broken on purpose. It is told which file is

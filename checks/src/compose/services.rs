@@ -6,8 +6,8 @@ use anyhow::Result;
 
 use super::Service;
 use crate::Findings;
-use crate::dockerfile::{names_version, port};
-use crate::programs::{Invocation, Programs};
+use crate::dockerfile::names_version;
+use crate::programs::{Invocation, port, refusals, stop_seconds};
 use crate::yaml::Look as _;
 
 /// Pinned to a version, or built here from the target of the same name.
@@ -107,26 +107,25 @@ fn scratch(findings: &mut Findings, service: &Service<'_>, invocation: &Invocati
     if service.name == "migrate" || Service::target(service.value) != "processor" {
         return;
     }
-    let directory = invocation.variables.iter().find(|(name, _)| name == "PROCESSOR_PROVE_DIRECTORY");
+    let directory = invocation.variables.get("PROCESSOR_PROVE_DIRECTORY");
     let mounted = service.value.texts("/tmpfs");
-    let is_there = directory.is_some_and(|(_, directory)| {
-        mounted.iter().any(|it| it.split(':').next() == Some(directory.as_str()))
-    });
+    let is_there = directory
+        .is_some_and(|directory| mounted.iter().any(|it| it.split(':').next() == Some(directory.as_str())));
     findings.require(is_there, "scratch", service.name, "`prove` has nothing to write to");
 }
 
 /// The program takes its arguments and variables, and has time to stop.
-pub fn program(findings: &mut Findings, service: &Service<'_>, programs: &Programs) -> Result<()> {
+pub fn program(findings: &mut Findings, service: &Service<'_>) -> Result<()> {
     let Some(image) = &service.image else { return Ok(()) };
     let invocation = service.invocation();
     scratch(findings, service, &invocation);
-    let refusals = programs.refusals(&image.program, &invocation)?;
+    let refusals = refusals(&image.program, &invocation)?;
     let is_refused = !refusals.is_empty();
     findings.note_all("command", service.name, refusals);
     if service.is_task() || is_refused {
         return Ok(());
     }
-    let needs = programs.stop_seconds(&image.program, &invocation)?;
+    let needs = stop_seconds(&image.program, &invocation)?;
     let grace = service.value.text("/stop_grace_period");
     let grace = grace.strip_suffix('s').and_then(|seconds| seconds.parse::<i64>().ok()).unwrap_or(10);
     let problem = format!("has {grace} s to stop, and may need {needs} s");

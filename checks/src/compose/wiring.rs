@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use super::{Service, resolved_all};
 use crate::Findings;
-use crate::dockerfile::port;
 use crate::files::Files;
+use crate::programs::port;
 use crate::yaml::Look as _;
 
 /// Who waits for whom, and for what.
@@ -172,8 +172,7 @@ pub fn topics(findings: &mut Findings, services: &[Service<'_>]) {
         findings.require(argument("placement", name) == value, "topic", "placement", problem);
     }
     for service in services.iter().filter(|it| it.image.is_some()) {
-        let variables: BTreeMap<_, _> = service.invocation().variables.into_iter().collect();
-        for (name, value) in variables {
+        for (name, value) in service.invocation().variables {
             let expected = match name.as_str() {
                 "INGEST_TOPIC" | "PROCESSOR_TOPIC" => argument("topic", "topic"),
                 "INGEST_PARTITION_COUNT" => argument("topic", "partitions"),

@@ -6,7 +6,7 @@ use super::objects::{Objects, Workload};
 use crate::Findings;
 use crate::files::Files;
 use crate::markdown::shown;
-use crate::programs::{Invocation, Programs};
+use crate::programs::{self, Invocation};
 
 /// How a command begins that runs with the operator's rights, and how one that runs with the processor's.
 const AS_OPERATOR: [&str; 2] = ["k8s/operate ", "docker compose run --rm operator "];
@@ -32,12 +32,7 @@ const LOOKS: [&str; 9] = [
 ];
 
 /// Holds every command of the documents against the program.
-pub fn documented(
-    findings: &mut Findings,
-    objects: &Objects,
-    files: &Files,
-    programs: &Programs,
-) -> Result<()> {
+pub fn documented(findings: &mut Findings, objects: &Objects, files: &Files) -> Result<()> {
     let workloads = objects.workloads();
     let of = |name: &str| workloads.iter().find(|it| it.name() == name);
     let (Some(operator), Some(hooks), Some(processor)) =
@@ -54,11 +49,11 @@ pub fn documented(
                 seen += 1;
                 let is_hooks = command.first().is_some_and(|first| first == "hooks");
                 let workload = if is_hooks { hooks } else { operator };
-                refusals(findings, &place, (workload, &command), objects, programs)?;
+                refusals(findings, &place, (workload, &command), objects)?;
             }
             for command in commands(line, &AS_PROCESSOR) {
                 seen += 1;
-                refusals(findings, &place, (processor, &command), objects, programs)?;
+                refusals(findings, &place, (processor, &command), objects)?;
                 let looks = LOOKS.iter().any(|it| command.join(" ").starts_with(it));
                 let problem = "changes something, with the role of the processor";
                 findings.require(looks, "documented", &place, problem);
@@ -66,11 +61,11 @@ pub fn documented(
         }
     }
     findings.require(seen > 20, "documented", "docs", format!("only {seen} commands were found"));
-    mentioned(findings, files, programs)
+    mentioned(findings, files)
 }
 
 /// A command without a place is named rather than typed: it may leave arguments out, but what is there has to exist.
-fn mentioned(findings: &mut Findings, files: &Files, programs: &Programs) -> Result<()> {
+fn mentioned(findings: &mut Findings, files: &Files) -> Result<()> {
     let mut seen = 0_u32;
     for (document, text) in files.documents() {
         for (number, shown) in shown(text) {
@@ -81,7 +76,7 @@ fn mentioned(findings: &mut Findings, files: &Files, programs: &Programs) -> Res
             }
             seen += 1;
             let place = format!("{document}:{number}");
-            findings.note_all("documented", &place, unknown(programs, command)?);
+            findings.note_all("documented", &place, unknown(command)?);
         }
     }
     findings.require(seen > 60, "documented", "docs", format!("only {seen} mentions of commands were found"));
@@ -89,20 +84,20 @@ fn mentioned(findings: &mut Findings, files: &Files, programs: &Programs) -> Res
 }
 
 /// What of a command line the program does not know: its subcommands, its flags.
-fn unknown(programs: &Programs, line: &str) -> Result<Vec<String>> {
+fn unknown(line: &str) -> Result<Vec<String>> {
     let line = line.split(['#', '>', ';', '|']).next().unwrap_or_default();
     let words = words(line);
     let Some((program, rest)) = words.split_first() else { return Ok(Vec::new()) };
     let is_name =
         |word: &&String| word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-');
     let command: Vec<String> = rest.iter().take_while(is_name).cloned().collect();
-    let settings = match programs.settings(program, &command) {
+    let settings = match programs::settings(program, &command) {
         Ok(settings) => settings,
         Err(error) => return Ok(vec![error.to_string()]),
     };
     let flags = rest.iter().filter_map(|word| word.strip_prefix("--"));
     let flags = flags.filter_map(|flag| flag.split('=').next());
-    let unknown = flags.filter(|flag| !settings.contains_key(*flag));
+    let unknown = flags.filter(|flag| !settings.iter().any(|it| it.get_long() == Some(*flag)));
     Ok(unknown.map(|flag| format!("`{program} {}` has no --{flag}", command.join(" "))).collect())
 }
 
@@ -111,10 +106,9 @@ fn refusals(
     place: &str,
     (workload, command): (&Workload<'_>, &[String]),
     objects: &Objects,
-    programs: &Programs,
 ) -> Result<()> {
     let program = workload.program().unwrap_or_default();
-    let refusals = programs.refusals(program, &invocation(workload, objects, command))?;
+    let refusals = programs::refusals(program, &invocation(workload, objects, command))?;
     findings.note_all("documented", place, refusals);
     Ok(())
 }
@@ -125,7 +119,7 @@ fn invocation(workload: &Workload<'_>, objects: &Objects, arguments: &[String]) 
     // It is `run`'s own.
     invocation
         .variables
-        .retain(|(name, _)| !matches!(name.as_str(), "PROCESSOR_ADMIN_LISTEN" | "PROCESSOR_GROUP"));
+        .retain(|name, _| !["PROCESSOR_ADMIN_LISTEN", "PROCESSOR_GROUP"].contains(&name.as_str()));
     invocation
 }
 

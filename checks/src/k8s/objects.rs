@@ -131,7 +131,7 @@ impl Workload<'_> {
     }
 
     /// Variables by name; one that comes from elsewhere has no text.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    pub fn variables(&self) -> BTreeMap<String, String> {
         let variables = self.container.list("/env").iter();
         variables.map(|variable| (variable.text("/name"), variable.text("/value"))).collect()
     }

@@ -14,8 +14,7 @@ const WEEK_MS: i64 = 7 * 24 * 60 * 60 * 1000;
 /// The value of a variable of a workload.
 fn variable(objects: &Objects, workload: &str, name: &str) -> String {
     let workload = objects.workloads().into_iter().find(|it| it.name() == workload);
-    let variables = workload.map(|it| it.variables()).unwrap_or_default();
-    variables.into_iter().find(|(each, _)| each == name).map(|(_, value)| value).unwrap_or_default()
+    workload.and_then(|it| it.variables().remove(name)).unwrap_or_default()
 }
 
 /// No more processors than partitions, no keys beyond them, and never none.

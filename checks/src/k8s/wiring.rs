@@ -48,7 +48,7 @@ pub fn mounts(findings: &mut Findings, workload: &Workload<'_>, objects: &Object
         })
         .map(|mount| mount.text("/mountPath"))
         .collect();
-    let values = invocation.variables.iter().map(|(_, value)| value.as_str());
+    let values = invocation.variables.values().map(String::as_str);
     let settings =
         invocation.files.values().flat_map(|text| text.lines()).filter_map(|line| line.split_once('='));
     for path in
@@ -73,11 +73,10 @@ pub fn scratch(findings: &mut Findings, workload: &Workload<'_>) {
     if workload.program() != Some("processor") || is_migration {
         return;
     }
-    let variables = workload.variables();
-    let directory = variables.iter().find(|(name, _)| name == "PROCESSOR_PROVE_DIRECTORY");
+    let directory = workload.variables().remove("PROCESSOR_PROVE_DIRECTORY");
     let mounts = workload.container.list("/volumeMounts");
-    let is_there = directory.is_some_and(|(_, directory)| {
-        mounts.iter().any(|it| it.text("/mountPath") == *directory && is_scratch(workload, it))
+    let is_there = directory.is_some_and(|directory| {
+        mounts.iter().any(|it| it.text("/mountPath") == directory && is_scratch(workload, it))
     });
     findings.require(is_there, "scratch", &workload.place(), "`prove` has no disk to write to");
 }

@@ -4,8 +4,8 @@ use anyhow::Result;
 
 use super::objects::{Objects, Workload, selects};
 use crate::Findings;
-use crate::dockerfile::{names_version, port};
-use crate::programs::Programs;
+use crate::dockerfile::names_version;
+use crate::programs::{refusals, stop_seconds};
 use crate::yaml::Look as _;
 
 /// What Pod Security *restricted* leaves open; limits; a pinned image.
@@ -93,15 +93,14 @@ pub fn program(
     findings: &mut Findings,
     workload: &Workload<'_>,
     objects: &Objects,
-    programs: &Programs,
     is_plain: bool,
 ) -> Result<()> {
     let Some(program) = workload.program() else { return Ok(()) };
     let (place, invocation) = (workload.place(), workload.invocation(objects));
     let argument = invocation.arguments.iter().find_map(|it| it.split_once("$(")?.1.split_once(')'));
-    let is_known = argument.is_none_or(|(name, _)| invocation.variables.iter().any(|(each, _)| each == name));
+    let is_known = argument.is_none_or(|(name, _)| invocation.variables.contains_key(name));
     findings.require(is_known, "command", &place, "an argument names a variable that is not there");
-    let refusals = programs.refusals(program, &invocation)?;
+    let refusals = refusals(program, &invocation)?;
     let is_refused = !refusals.is_empty();
     findings.note_all("command", &place, refusals);
     let (mode, protocol) = if is_plain { ("disable", "plaintext") } else { ("verify-full", "sasl_ssl") };
@@ -109,28 +108,22 @@ pub fn program(
         let is_pinned = name != "PGSSLMODE" || value == mode;
         findings.require(is_pinned, "tls", &place, format!("PGSSLMODE must be {mode}"));
     }
-    let names = |wanted: &str| invocation.variables.iter().any(|(name, _)| name == wanted);
+    let names = |wanted: &str| invocation.variables.contains_key(wanted);
     let has_database = names("PROCESSOR_DATABASE_URL_FILE");
     findings.require(!has_database || names("PGSSLMODE"), "tls", &place, format!("PGSSLMODE must be {mode}"));
     for (path, text) in invocation.files.iter().filter(|(path, _)| path.ends_with(".properties")) {
         let is_right = text.lines().any(|line| line.strip_prefix("security.protocol=") == Some(protocol));
         findings.require(is_right, "tls", &place, format!("{path} does not ask for {protocol}"));
     }
-    let mut listens: Vec<i64> = invocation
-        .variables
-        .iter()
-        .filter(|(name, _)| name.ends_with("LISTEN"))
-        .filter_map(|(_, value)| port(value).map(i64::from))
-        .collect();
-    listens.sort_unstable();
-    let mut declared: Vec<i64> =
-        workload.container.list("/ports").iter().filter_map(|it| it.number("/containerPort")).collect();
+    let listens: Vec<i64> = invocation.listens().into_iter().map(i64::from).collect();
+    let ports = workload.container.list("/ports").iter();
+    let mut declared: Vec<i64> = ports.filter_map(|it| it.number("/containerPort")).collect();
     declared.sort_unstable();
     let problem = format!("declares {declared:?}, listens on {listens:?}");
     findings.require(listens == declared, "ports", &place, problem);
     if workload.is_service() && !is_refused {
         let pause = workload.container.number("/lifecycle/preStop/sleep/seconds").unwrap_or(0);
-        let needs = programs.stop_seconds(program, &invocation)? + pause;
+        let needs = stop_seconds(program, &invocation)? + pause;
         let grace = workload.pod.number("/terminationGracePeriodSeconds").unwrap_or(30);
         let problem = format!("has {grace} s to stop, and may need {needs} s");
         findings.require(grace > needs, "grace", &place, problem);

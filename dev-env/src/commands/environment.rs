@@ -89,7 +89,7 @@ impl Environment {
 }
 
 /// Both at once: each takes seconds.
-pub(super) fn start_servers(
+pub fn start_servers(
     installation: &Installation,
     kafka: kafka::Options,
     postgres: postgres::Options,

@@ -10,7 +10,7 @@ use schemas::Timestamp;
 use crate::{
     connection::Target,
     noop,
-    plan::{CLIENTS_MAX, CLIENTS_MIN, Plan, Settings, Shard, Spread},
+    plan::{CLIENTS_MAX, CLIENTS_MIN, Plan, Settings},
     run::Options,
     schedule::{Rate, Schedule, parse_duration},
     send::Policy,
@@ -35,8 +35,6 @@ pub struct FloorArgs {
 
 /// Of the plan; any is as good.
 pub const SEED: u64 = 1;
-const SOURCES: u32 = 20;
-const ADDRESSES: u32 = 10;
 /// Nothing is refused by a handler that does nothing.
 const MIX: &str = "valid=95,duplicate=5";
 
@@ -53,17 +51,8 @@ impl FloorArgs {
     pub fn plan(&self, base_time: Timestamp) -> anyhow::Result<Arc<Plan>> {
         let messages = self.schedule().requests();
         let clients = u32::try_from(messages / 10).unwrap_or(CLIENTS_MAX).clamp(CLIENTS_MIN, CLIENTS_MAX);
-        let settings = Settings {
-            seed: SEED,
-            messages,
-            clients,
-            sources: SOURCES,
-            spread: Spread::default(),
-            addresses: ADDRESSES,
-            mix: MIX.parse()?,
-            shard: Shard::WHOLE,
-            base_time,
-        };
+        let usual = Settings::usual(base_time);
+        let settings = Settings { seed: SEED, messages, clients, mix: MIX.parse()?, ..usual };
         Ok(Arc::new(Plan::new(settings)?))
     }
 

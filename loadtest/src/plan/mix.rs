@@ -54,6 +54,12 @@ impl Mix {
     }
 }
 
+impl Default for Mix {
+    fn default() -> Self {
+        Self { valid: 90, duplicate: 5, invalid: 5 }
+    }
+}
+
 impl FromStr for Mix {
     type Err = MixError;
 

@@ -9,17 +9,7 @@ fn base_time() -> Timestamp {
 }
 
 fn settings() -> Settings {
-    Settings {
-        seed: 1,
-        messages: 20_000,
-        clients: 2_000,
-        sources: 20,
-        spread: Spread::default(),
-        addresses: 10,
-        shard: Shard::WHOLE,
-        mix: "valid=90,duplicate=5,invalid=5".parse().unwrap(),
-        base_time: base_time(),
-    }
+    Settings::usual(base_time())
 }
 
 fn plan() -> Plan {

@@ -1,212 +1,178 @@
 //! The report as one page, to be opened anywhere: no script, nothing that is loaded, pictures within.
 
-use std::fmt::Write as _;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::{Bar, Latency, Point, Report, grouped};
-use crate::plot::{Bars, Chart, Line, STYLE};
+use crate::{
+    plot::{Bars, Chart, Line, STYLE},
+    run::Ended,
+};
 
 /// Of the page around the pictures.
 const PAGE_STYLE: &str = include_str!("page.css");
 
 pub fn page(report: &Report) -> String {
-    let mut page = String::with_capacity(64 * 1024);
-    page.push_str("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n");
-    page.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n");
-    page.push_str("<meta name=\"color-scheme\" content=\"light dark\">\n<title>Telex load test</title>\n");
-    put(&mut page, format_args!("<style>\n{STYLE}{PAGE_STYLE}</style></head><body><main>\n"));
-    verdict(&mut page, report);
-    tiles(&mut page, report);
-    page.push_str("<div class=\"plots\">\n");
-    for (heading, picture) in pictures(report) {
-        put(&mut page, format_args!("<figure><figcaption>{heading}</figcaption>{picture}</figure>\n"));
-    }
-    page.push_str("</div>\n");
-    tables(&mut page, report);
+    let (class, words) = verdict(report);
+    let found = report.verification.iter().flat_map(|found| &found.examples);
+    let examples: Vec<&String> = report.examples.iter().chain(found).collect();
     // `<` must not end the element early; in JSON it only stands in texts.
     let json = serde_json::to_string(report).unwrap_or_default().replace('<', "\\u003c");
-    put(&mut page, format_args!("<script type=\"application/json\" id=\"report\">{json}</script>\n"));
-    page.push_str("</main></body></html>\n");
-    page
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width,initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Telex load test" }
+                style { (PreEscaped(STYLE)) (PreEscaped(PAGE_STYLE)) }
+            }
+            body {
+                main {
+                    header { h1 { "Telex load test" } p class={ "verdict " (class) } { (words) } }
+                    @if !examples.is_empty() { ul.wrong { @for example in examples { li { (example) } } } }
+                    section.tiles {
+                        @for (name, value) in tiles(report) {
+                            @if let Some(value) = value { div.tile { span { (name) } b { (value) } } }
+                        }
+                    }
+                    div.plots {
+                        @for (heading, picture) in pictures(report) {
+                            @if let Some(picture) = picture { figure { figcaption { (heading) } (picture) } }
+                        }
+                    }
+                    (tables(report))
+                    script type="application/json" id="report" { (PreEscaped(json)) }
+                }
+            }
+        }
+    };
+    page.into_string()
 }
 
-fn verdict(page: &mut String, report: &Report) {
-    let (class, words) = match (&report.verification, report.ended) {
-        (_, "interrupted") => ("bad", "Interrupted"),
-        (_, "gave_up") => ("bad", "Gave up: a request was repeated as often as allowed"),
-        _ if report.unexpected > 0 => ("bad", "Some replies were not as planned"),
+fn verdict(report: &Report) -> (&'static str, &'static str) {
+    match (&report.verification, report.ended) {
+        (_, Ended::Interrupted) => ("bad", "Interrupted"),
+        (_, Ended::GaveUp) => ("bad", "Gave up: a request was repeated as often as allowed"),
+        _ if report.figures.unexpected > 0 => ("bad", "Some replies were not as planned"),
         (Some(verification), _) if !verification.is_clean() => {
             ("bad", "The tables are not what the 202s promised")
         }
         (Some(_), _) => ("good", "Every reply as planned, every 202 a row, once and in order"),
         (None, _) => ("good", "Every reply as planned; the tables were not compared"),
-    };
-    put(
-        page,
-        format_args!("<header><h1>Telex load test</h1><p class=\"verdict {class}\">{words}</p></header>\n"),
-    );
-    let examples = report.examples.iter().chain(report.verification.iter().flat_map(|found| &found.examples));
-    let examples: Vec<String> = examples.map(|example| format!("<li>{}</li>", escaped(example))).collect();
-    if !examples.is_empty() {
-        put(page, format_args!("<ul class=\"wrong\">{}</ul>\n", examples.concat()));
     }
 }
 
-fn tiles(page: &mut String, report: &Report) {
-    let ms = |latency: Latency| format!("{:.1} <small>/ {:.1} ms</small>", latency.p50, latency.p99);
-    page.push_str("<section class=\"tiles\">\n");
-    let mut tile = |name: &str, value: String| {
-        put(page, format_args!("<div class=\"tile\"><span>{name}</span><b>{value}</b></div>\n"));
-    };
-    tile("requests a second", format!("{:.0}", report.requests_per_second));
-    tile("requests", grouped(report.sent));
-    tile("acknowledged p50 / p99", ms(report.latency_ms));
-    if let Some(stored) = report.stored_ms {
-        tile("stored p50 / p99", ms(stored));
-    }
-    if let Some(lag) = report.lag_max {
-        tile("lag at most", format!("{} <small>/ {:.2} s</small>", grouped(lag.records), lag.seconds));
-    }
-    if let Some(verification) = &report.verification {
-        tile(
-            "rows / promised",
-            format!("{} <small>/ {}</small>", grouped(verification.rows), grouped(verification.promised)),
-        );
-    }
-    if let Some(sustained) = report.sustained {
-        let share = format!("{:.1} % of the rate", report.achieved_share.unwrap_or_default() * 100.0);
-        tile("sustained", format!("{} <small>/ {share}</small>", if sustained { "yes" } else { "no" }));
-    }
-    tile("load tester's own cost", format!("{:.1} <small>µs a request</small>", report.own_cpu_micros));
-    tile("unexpected", grouped(report.unexpected));
-    tile("retries", grouped(report.retries));
-    page.push_str("</section>\n");
+fn tiles(report: &Report) -> [(&'static str, Option<Markup>); 10] {
+    let count = |count: u64| html! { (grouped(count)) };
+    let pair = |one: String, other: String| html! { (one) " " small { "/ " (other) } };
+    let ms = |latency: Latency| pair(format!("{:.1}", latency.p50), format!("{:.1} ms", latency.p99));
+    let share = format!("{:.1} % of the rate", report.achieved_share.unwrap_or_default() * 100.0);
+    let lag = report.lag_max.map(|lag| pair(grouped(lag.records), format!("{:.2} s", lag.seconds)));
+    let rows = report.verification.as_ref().map(|it| pair(grouped(it.rows), grouped(it.promised)));
+    let sustained = report.sustained.map(|is| pair(if is { "yes" } else { "no" }.to_owned(), share));
+    let own = html! { (format_args!("{:.1}", report.own_cpu_micros)) " " small { "µs a request" } };
+    [
+        ("requests a second", Some(html! { (format_args!("{:.0}", report.requests_per_second)) })),
+        ("requests", Some(count(report.figures.sent))),
+        ("acknowledged p50 / p99", Some(ms(report.latency_ms))),
+        ("stored p50 / p99", report.stored_ms.map(ms)),
+        ("lag at most", lag),
+        ("rows / promised", rows),
+        ("sustained", sustained),
+        ("load tester's own cost", Some(own)),
+        ("unexpected", Some(count(report.figures.unexpected))),
+        ("retries", Some(count(report.figures.retries))),
+    ]
 }
 
-fn pictures(report: &Report) -> Vec<(&'static str, String)> {
+fn pictures(report: &Report) -> [(&'static str, Option<Markup>); 6] {
     let over_time = |title, lines| Chart { title, x_name: "seconds", lines }.svg();
-    let line = |name, colour, value: &dyn Fn(&Point) -> Option<f64>| {
-        let points =
-            report.timeline.iter().filter_map(|point| Some((point.at_seconds, value(point)?))).collect();
-        Line { name, colour, points }
-    };
-    let mut pictures = vec![
-        (
-            "Requests a second: offered and achieved",
-            over_time(
-                "requests a second over time",
-                vec![
-                    line("offered", 'b', &|point| point.offered_per_second),
-                    line("achieved", 'a', &|point| Some(point.achieved_per_second)),
-                ],
-            ),
-        ),
-        (
-            "Acknowledged after, in milliseconds",
-            over_time("latency of the replies over time", percentiles(&line, &|point| point.latency_ms)),
-        ),
-    ];
-    if report.stored_ms.is_some() {
-        let stored = percentiles(&line, &|point| point.stored_ms);
-        pictures
-            .push(("Row visible after, in milliseconds", over_time("latency of the rows over time", stored)));
-    }
-    if report.lag_max.is_some() {
-        let lag =
-            vec![line("records acknowledged, not applied", 'e', &|point| Some(point.lag_records? as f64))];
-        pictures.push(("Lag, in records", over_time("lag over time", lag)));
-    }
     let bars = |title, colour, bars: &[Bar]| {
         let bars = bars.iter().map(|bar| (bar.from_ms, bar.to_ms, bar.count)).collect();
         Bars { title, x_name: "milliseconds (logarithmic)", colour, bars }.svg()
     };
-    pictures.push((
-        "Requests by how long the reply took",
-        bars("histogram of the replies", 'a', &report.latency_histogram),
-    ));
-    if report.stored_ms.is_some() {
-        pictures.push((
-            "Messages by how long the row took",
-            bars("histogram of the rows", 'd', &report.stored_histogram),
-        ));
-    }
-    pictures
-}
-
-type Draw<'a> = dyn Fn(&'static str, char, &dyn Fn(&Point) -> Option<f64>) -> Line + 'a;
-
-fn percentiles(line: &Draw<'_>, latency: &dyn Fn(&Point) -> Option<Latency>) -> Vec<Line> {
-    vec![
-        line("p50", 'd', &|point| Some(latency(point)?.p50)),
-        line("p90", 'a', &|point| Some(latency(point)?.p90)),
-        line("p99", 'b', &|point| Some(latency(point)?.p99)),
-        line("max", 'c', &|point| Some(latency(point)?.max)),
+    let rates = vec![
+        line(report, "offered", 'b', |point| point.offered_per_second),
+        line(report, "achieved", 'a', |point| Some(point.achieved_per_second)),
+    ];
+    let replies = percentiles(report, |point| point.latency_ms);
+    let rows = percentiles(report, |point| point.stored_ms);
+    let lag = |point: &Point| point.lag_records.map(|records| records as f64);
+    let lag = vec![line(report, "records acknowledged, not applied", 'e', lag)];
+    let if_stored = |picture| report.stored_ms.map(|_| picture);
+    let (reply_bars, row_bars) = (&report.latency_histogram, &report.stored_histogram);
+    [
+        ("Requests a second: offered and achieved", Some(over_time("requests a second over time", rates))),
+        ("Acknowledged after, in milliseconds", Some(over_time("latency of the replies over time", replies))),
+        ("Row visible after, in milliseconds", if_stored(over_time("latency of the rows over time", rows))),
+        ("Lag, in records", report.lag_max.map(|_| over_time("lag over time", lag))),
+        ("Requests by how long the reply took", Some(bars("histogram of the replies", 'a', reply_bars))),
+        ("Messages by how long the row took", if_stored(bars("histogram of the rows", 'd', row_bars))),
     ]
 }
 
-fn tables(page: &mut String, report: &Report) {
-    page.push_str("<div class=\"tables\"><table><caption>Latency, milliseconds</caption><tr><th></th><th>p50</th><th>p90</th><th>p99</th><th>p99.9</th><th>max</th></tr>\n");
-    let mut latency = |name: &str, Latency { p50, p90, p99, p999, max }: Latency| {
-        put(
-            page,
-            format_args!(
-                "<tr><th>{name}</th><td>{p50:.1}</td><td>{p90:.1}</td><td>{p99:.1}</td><td>{p999:.1}</td><td>{max:.1}</td></tr>\n"
-            ),
-        );
+fn line(report: &Report, name: &'static str, colour: char, value: impl Fn(&Point) -> Option<f64>) -> Line {
+    let points = report.timeline.iter().filter_map(|point| Some((point.at_seconds, value(point)?)));
+    Line { name, colour, points: points.collect() }
+}
+
+fn percentiles(report: &Report, latency: fn(&Point) -> Option<Latency>) -> Vec<Line> {
+    let figures: [(&str, char, fn(Latency) -> f64); 4] = [
+        ("p50", 'd', |it| it.p50),
+        ("p90", 'a', |it| it.p90),
+        ("p99", 'b', |it| it.p99),
+        ("max", 'c', |it| it.max),
+    ];
+    let line = |(name, colour, figure): (_, _, fn(Latency) -> f64)| {
+        line(report, name, colour, |point| latency(point).map(figure))
     };
-    latency("acknowledged", report.latency_ms);
-    if let Some(stored) = report.stored_ms {
-        latency("row visible", stored);
-    }
-    page.push_str("</table>\n");
-    let counts = [("valid", report.valid), ("duplicates", report.duplicates), ("invalid", report.invalid)];
+    figures.map(line).into()
+}
+
+fn tables(report: &Report) -> Markup {
+    let figures = report.figures;
+    let counts = [("valid", figures.valid), ("duplicates", figures.duplicates), ("invalid", figures.invalid)];
     let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
     let replies = report.replies.iter().map(|(status, count)| (format!("replies {status}"), grouped(*count)));
-    table(page, "Sent and answered", counts.into_iter().chain(replies));
-    if let Some(verification) = &report.verification {
-        let found =
-            verification.findings.iter().map(|(kind, count)| (format!("wrong: {kind}"), grouped(*count)));
-        let rows = [
-            ("promised", verification.promised),
-            ("rows", verification.rows),
-            ("clients", verification.clients),
-        ];
-        let rows = rows.map(|(name, count)| (name.to_owned(), grouped(count)));
-        table(page, "Verified in the tables", rows.into_iter().chain(found));
-    }
+    let verified = report.verification.as_ref().map(|it| {
+        let rows = [("promised", it.promised), ("rows", it.rows), ("clients", it.clients)];
+        let found = it.findings.iter().map(|(kind, count)| (format!("wrong: {kind}"), grouped(*count)));
+        rows.map(|(name, count)| (name.to_owned(), grouped(count))).into_iter().chain(found)
+    });
     let settings = report.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
-    table(page, "Settings", settings);
-    page.push_str("</div>\n");
     let samples = report.stored_samples;
-    if report.stored_ms.is_some() {
-        put(
-            page,
-            format_args!(
-                "<p class=\"note\">Latencies count from when a request was due, not from when it could be sent. \
-             “Row visible” is taken from {} samples that were looked for in the database every {} ms (less often \
-             while more than a hundred are waited for), until a committed row came back; {} more could not be \
-             looked for, {} were not seen.</p>\n",
-                grouped(samples.seen),
-                samples.look_every_ms,
-                samples.skipped,
-                samples.unseen,
-            ),
-        );
+    html! {
+        div.tables {
+            table {
+                caption { "Latency, milliseconds" }
+                tr { th {} @for name in ["p50", "p90", "p99", "p99.9", "max"] { th { (name) } } }
+                @for (name, of) in [("acknowledged", Some(report.latency_ms)), ("row visible", report.stored_ms)] {
+                    @if let Some(of) = of {
+                        tr {
+                            th { (name) }
+                            @for ms in [of.p50, of.p90, of.p99, of.p999, of.max] { td { (format_args!("{ms:.1}")) } }
+                        }
+                    }
+                }
+            }
+            (table("Sent and answered", counts.into_iter().chain(replies)))
+            @if let Some(verified) = verified { (table("Verified in the tables", verified)) }
+            (table("Settings", settings))
+        }
+        @if report.stored_ms.is_some() {
+            p.note {
+                "Latencies count from when a request was due, not from when it could be sent. “Row visible” is taken from "
+                (grouped(samples.seen)) " samples that were looked for in the database every " (samples.look_every_ms)
+                " ms (less often while more than a hundred are waited for), until a committed row came back; "
+                (samples.skipped) " more could not be looked for, " (samples.unseen) " were not seen."
+            }
+        }
     }
 }
 
-fn table(page: &mut String, caption: &str, rows: impl Iterator<Item = (String, String)>) {
-    put(page, format_args!("<table><caption>{caption}</caption>"));
-    for (name, value) in rows {
-        put(page, format_args!("<tr><th>{}</th><td>{}</td></tr>", escaped(&name), escaped(&value)));
+fn table(caption: &str, rows: impl Iterator<Item = (String, String)>) -> Markup {
+    html! {
+        table { caption { (caption) } @for (name, value) in rows { tr { th { (name) } td { (value) } } } }
     }
-    page.push_str("</table>\n");
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-fn put(page: &mut String, what: std::fmt::Arguments<'_>) {
-    // Writing to a string does not fail.
-    page.write_fmt(what).unwrap_or_default();
 }

@@ -3,31 +3,31 @@
 use std::fmt;
 
 use super::{Latency, Report, Verification, grouped, per_second};
-use crate::run::Ended;
+use crate::{run::Ended, stats::Figures};
 
 pub struct Summary<'a> {
     pub report: &'a Report,
-    pub ended: Ended,
     /// How many requests the plan had.
     pub planned: u64,
 }
 
 impl fmt::Display for Summary<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { report, planned, .. } = self;
-        let rate = grouped(per_second(report.sent, report.elapsed_seconds));
+        let (report, Figures { sent, unexpected, .. }) = (self.report, self.report.figures);
+        let rate = grouped(per_second(sent, report.elapsed_seconds));
         let rate = format!("{rate}/s for {:.1} s", report.elapsed_seconds);
-        row(f, "sent", report.sent, &rate)?;
-        row(f, "  valid", report.valid, "")?;
-        row(f, "  duplicates", report.duplicates, "")?;
-        row(f, "  invalid", report.invalid, "")?;
+        row(f, "sent", sent, &rate)?;
+        row(f, "  valid", report.figures.valid, "")?;
+        row(f, "  duplicates", report.figures.duplicates, "")?;
+        row(f, "  invalid", report.figures.invalid, "")?;
         for (status, count) in &report.replies {
             row(f, &format!("replies {status}"), *count, meaning(*status))?;
         }
-        row(f, "retries", report.retries, "")?;
-        row(f, "unexpected", report.unexpected, "")?;
-        let clients = format!("of {} clients, each confirmed by a 202", grouped(report.expected_clients));
-        row(f, "messages kept", report.expected_messages, &clients)?;
+        row(f, "retries", report.figures.retries, "")?;
+        row(f, "unexpected", unexpected, "")?;
+        let clients =
+            format!("of {} clients, each confirmed by a 202", grouped(report.figures.expected_clients));
+        row(f, "messages kept", report.figures.expected_messages, &clients)?;
         latency(f, "latency", report.latency_ms)?;
         if let Some(stored) = report.stored_ms {
             latency(f, "stored", stored)?;
@@ -49,9 +49,9 @@ impl fmt::Display for Summary<'_> {
         if let Some(verification) = &report.verification {
             verdict(f, verification)?;
         }
-        match (self.ended, report.unexpected) {
+        match (report.ended, unexpected) {
             (Ended::Interrupted, _) => {
-                writeln!(f, "interrupted: {} of {} sent", grouped(report.sent), grouped(*planned))
+                writeln!(f, "interrupted: {} of {} sent", grouped(sent), grouped(self.planned))
             }
             (Ended::GaveUp, _) => writeln!(f, "gave up: a request was repeated as often as allowed"),
             (Ended::Complete, 0) => writeln!(f, "every reply was as expected"),
@@ -121,7 +121,7 @@ mod tests {
         let own_cpu = Duration::ZERO;
         let report =
             Report::new(Facts { tally, ended, elapsed, own_cpu, schedule: None, settings, seed: 7, verdict });
-        Summary { report: &report, ended, planned: 5_000 }.to_string()
+        Summary { report: &report, planned: 5_000 }.to_string()
     }
 
     #[test]

@@ -48,6 +48,9 @@ fn the_json_has_exactly_the_agreed_keys() {
     agreed.sort_unstable();
     assert_eq!(keys, agreed);
     assert_eq!(json["replies"], serde_json::json!({"202": 1}));
+    assert_eq!(json["ended"], "complete");
+    let read: Report = serde_json::from_value(json.clone()).unwrap();
+    assert_eq!(read, report);
     assert!(["p50", "p90", "p99", "p999", "max"].iter().all(|key| json["latency_ms"][key].is_number()));
 }
 
@@ -112,6 +115,15 @@ fn a_rate_is_sustained_if_everything_came_in_time_and_is_there() {
     assert_eq!(sustained(2_000, 0, None, Ended::Complete), None);
     assert_eq!(sustained(2_000, 0, compared, Ended::Interrupted), None);
     assert_eq!(report(&Stats::new().unwrap(), Ended::Complete).sustained, None);
+}
+
+#[test]
+fn a_verification_that_is_not_clean_found_at_least_one_thing() {
+    let mut verdict = Verdict::default();
+    assert_eq!(Verification::new(&verdict, true).found(), 0);
+    assert_eq!(Verification::new(&verdict, false).found(), 1);
+    (0..3).for_each(|_| verdict.findings.add(crate::verify::Finding::Strays { rows: 1 }));
+    assert_eq!(Verification::new(&verdict, true).found(), 3);
 }
 
 #[test]

@@ -21,7 +21,8 @@ pub struct Settlement<'a> {
 }
 
 /// A request that ended otherwise than planned.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: expected {expected}, got {outcome} (x-request-id {request_id})")]
 pub struct Unexpected {
     pub index: u64,
     /// The id of its last attempt, to look for in the logs.
@@ -56,13 +57,6 @@ pub(super) fn kind_name(kind: &Kind) -> &'static str {
         Kind::Valid => "a valid message",
         Kind::Duplicate { .. } => "a duplicate",
         Kind::Invalid(flaw) => flaw.name,
-    }
-}
-
-impl fmt::Display for Unexpected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, expected, request_id, outcome, .. } = self;
-        write!(f, "{kind}: expected {expected}, got {outcome} (x-request-id {request_id})")
     }
 }
 

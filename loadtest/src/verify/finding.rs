@@ -1,6 +1,6 @@
 //! What can be wrong, each with its name; never an address or a text.
 
-use std::{collections::BTreeMap, fmt};
+use std::collections::BTreeMap;
 
 use crate::ledger::Place;
 
@@ -8,31 +8,46 @@ use crate::ledger::Place;
 const EXAMPLES_MAX: usize = 5;
 
 /// One thing that is wrong. Messages are named by their `external_message_id`, clients by their `client_id`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Finding {
     /// A 202 without a row.
+    #[error("{message} got a 202 and has no row")]
     Missing { message: String },
     /// Two rows.
+    #[error("{message} has two rows")]
     Doubled { message: String },
     /// A row of a request that was refused or never sent.
+    #[error("{message} was refused or never sent, and has a row")]
     NotAllowed { message: String },
     /// A row with an id that no request of this run carried.
+    #[error("{message} has a row and is in no request")]
     Unknown { message: String },
     /// The row is not of the record that its 202 named: a duplicate had an effect, or there were two.
+    #[error(
+        "{message} was kept at {}/{}, and its row is of {}/{}",
+        .promised.partition, .promised.offset, .found.partition, .found.offset
+    )]
     Elsewhere { message: String, promised: Place, found: Place },
     /// Other words than were sent.
+    #[error("{message} has other words than were sent")]
     Altered { message: String },
     /// Answered later, stored earlier.
+    #[error("{first} was answered before {then}, and stands behind it")]
     OutOfOrder { first: String, then: String },
     /// A dialog that is not one of the client's.
+    #[error("{message} is in no dialog of its client")]
     NoDialog { message: String },
     /// More than one active dialog.
+    #[error("client {client} has {dialogs} active dialogs")]
     SeveralActive { client: String, dialogs: usize },
     /// No client, or another source or address.
+    #[error("client {client} is missing, or another one")]
     WrongClient { client: String },
     /// An alias that its messages name is not there.
+    #[error("client {client} lacks an alias that its messages name")]
     NoAlias { client: String },
     /// Rows of this run under clients who did not write them.
+    #[error("{rows} rows of this run under clients who did not write them")]
     Strays { rows: u64 },
 }
 
@@ -52,34 +67,6 @@ impl Finding {
             Self::WrongClient { .. } => "wrong_client",
             Self::NoAlias { .. } => "no_alias",
             Self::Strays { .. } => "strays",
-        }
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { message } => write!(f, "{message} got a 202 and has no row"),
-            Self::Doubled { message } => write!(f, "{message} has two rows"),
-            Self::NotAllowed { message } => write!(f, "{message} was refused or never sent, and has a row"),
-            Self::Unknown { message } => write!(f, "{message} has a row and is in no request"),
-            Self::Elsewhere { message, promised, found } => {
-                let (Place { partition, offset }, Place { partition: at, offset: found }) = (promised, found);
-                write!(f, "{message} was kept at {partition}/{offset}, and its row is of {at}/{found}")
-            }
-            Self::Altered { message } => write!(f, "{message} has other words than were sent"),
-            Self::OutOfOrder { first, then } => {
-                write!(f, "{first} was answered before {then}, and stands behind it")
-            }
-            Self::NoDialog { message } => write!(f, "{message} is in no dialog of its client"),
-            Self::SeveralActive { client, dialogs } => {
-                write!(f, "client {client} has {dialogs} active dialogs")
-            }
-            Self::WrongClient { client } => write!(f, "client {client} is missing, or another one"),
-            Self::NoAlias { client } => write!(f, "client {client} lacks an alias that its messages name"),
-            Self::Strays { rows } => {
-                write!(f, "{rows} rows of this run under clients who did not write them")
-            }
         }
     }
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::{
     database::{StoredClient, StoredDialog, StoredMessage},
     ledger::Place,
-    plan::{Kind, Settings, Shard, Spread},
+    plan::{Kind, Settings},
 };
 
 const WHO: ClientIndex = ClientIndex(0);
@@ -20,17 +20,9 @@ struct Case {
 
 /// A plan that went well: each 202 has its record, and the processor stored the first of each message.
 fn well() -> Case {
-    let plan = Plan::new(Settings {
-        seed: 3,
-        messages: 400,
-        clients: 2,
-        sources: 3,
-        spread: Spread::default(),
-        addresses: 10,
-        mix: "valid=80,duplicate=10,invalid=10".parse().unwrap(),
-        shard: Shard::WHOLE,
-        base_time: Timestamp::parse("2026-11-24T12:00:00Z").unwrap(),
-    });
+    let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
+    let usual = Settings::usual(Timestamp::parse("2026-11-24T12:00:00Z").unwrap());
+    let plan = Plan::new(Settings { seed: 3, messages: 400, clients: 2, sources: 3, mix, ..usual });
     let (plan, mut ledger, mut rows) = (plan.unwrap(), Ledger::default(), ClientRows::default());
     let client = plan.client(WHO);
     let client_id = client.client_id().unwrap().as_uuid();

@@ -8,7 +8,7 @@ use std::{
 use loadtest::{
     database::Database,
     ledger::{Ledger, Place, Receipt},
-    plan::{ClientIndex, Kind, Plan, Request, Settings, Shard, Spread},
+    plan::{ClientIndex, Kind, Plan, Request, Settings},
 };
 use schemas::{ClientId, PartitionCount, Timestamp};
 use service_kit::Secret;
@@ -138,17 +138,9 @@ impl Tables {
 }
 
 fn plan() -> Plan {
-    let settings = Settings {
-        seed: 5,
-        messages: 300,
-        clients: 40,
-        sources: 5,
-        spread: Spread::default(),
-        addresses: 20,
-        mix: "valid=80,duplicate=10,invalid=10".parse().unwrap(),
-        shard: Shard::WHOLE,
-        base_time: Timestamp::parse("2026-11-24T12:00:00Z").unwrap(),
-    };
+    let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
+    let usual = Settings::usual(Timestamp::parse("2026-11-24T12:00:00Z").unwrap());
+    let settings = Settings { seed: 5, messages: 300, clients: 40, sources: 5, addresses: 20, mix, ..usual };
     Plan::new(settings).unwrap()
 }
 

@@ -13,7 +13,7 @@ use std::{
 
 use loadtest::{
     connection::Target,
-    plan::{Kind, Plan, Request, Settings, Shard, Spread},
+    plan::{Kind, Plan, Request, Settings},
     run::{Ended, Options, run},
     schedule::Schedule,
     send::Policy,
@@ -35,21 +35,8 @@ fn plan(messages: u64) -> Arc<Plan> {
     let base_time = Timestamp::from_micros(micros).unwrap();
     let mix = "valid=80,duplicate=10,invalid=10".parse().unwrap();
     let clients = u32::try_from(messages / 10).unwrap().max(2);
-    let (spread, shard) = (Spread::default(), Shard::WHOLE);
-    Arc::new(
-        Plan::new(Settings {
-            seed: 1,
-            messages,
-            clients,
-            sources: 10,
-            spread,
-            addresses: 10,
-            mix,
-            shard,
-            base_time,
-        })
-        .unwrap(),
-    )
+    let settings = Settings { messages, clients, sources: 10, mix, ..Settings::usual(base_time) };
+    Arc::new(Plan::new(settings).unwrap())
 }
 
 async fn send(
@@ -86,18 +73,21 @@ fn options(server: &Server, connections: usize) -> Options {
 /// What the plan says must come out when everything goes well.
 fn assert_complete(plan: &Plan, (ended, _, report): &(Ended, Duration, Tally)) {
     let count = |wanted: fn(&Request) -> bool| plan.requests().filter(wanted).count() as u64;
-    assert_eq!((*ended, report.unexpected), (Ended::Complete, 0), "{:?}", report.examples);
-    assert_eq!(report.sent, plan.settings().messages);
-    assert_eq!(report.valid, count(|request| request.kind == Kind::Valid));
-    assert_eq!(report.duplicates, count(|request| matches!(request.kind, Kind::Duplicate { .. })));
-    assert_eq!(report.invalid, count(|request| matches!(request.kind, Kind::Invalid(_))));
+    assert_eq!((*ended, report.figures.unexpected), (Ended::Complete, 0), "{:?}", report.examples);
+    assert_eq!(report.figures.sent, plan.settings().messages);
+    assert_eq!(report.figures.valid, count(|request| request.kind == Kind::Valid));
+    assert_eq!(report.figures.duplicates, count(|request| matches!(request.kind, Kind::Duplicate { .. })));
+    assert_eq!(report.figures.invalid, count(|request| matches!(request.kind, Kind::Invalid(_))));
     for status in [202, 400, 422] {
         let planned = plan.requests().filter(|request| request.expected_status() == status).count() as u64;
         assert_eq!(report.replies.get(&status).copied().unwrap_or(0), planned, "{status}");
     }
     let clients: HashSet<_> =
         plan.requests().filter(|request| request.kind == Kind::Valid).map(|request| request.client).collect();
-    assert_eq!((report.kept_messages, report.kept_clients), (report.valid, clients.len() as u64));
+    assert_eq!(
+        (report.figures.expected_messages, report.figures.expected_clients),
+        (report.figures.valid, clients.len() as u64)
+    );
 }
 
 /// Once a message was kept, only what follows it in the plan arrives from its client, or a
@@ -121,22 +111,31 @@ fn assert_in_order(plan: &Plan, server: &Server) {
     assert_eq!(kept, planned);
 }
 
-#[tokio::test]
-async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
-    let (plan, server) = (plan(2_000), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, None).await;
+/// Sends a plan to such a server: everything goes well in the end, and in order. What it got, how long it took, and
+/// what was counted.
+async fn complete(
+    messages: u64,
+    trouble: Trouble,
+    connections: usize,
+    rate: Option<&str>,
+) -> (Server, Duration, Tally) {
+    let (plan, server) = (plan(messages), Server::start(trouble).await);
+    let outcome = send(&plan, &server, connections, rate).await;
     assert_complete(&plan, &outcome);
     assert_in_order(&plan, &server);
-    assert_eq!(outcome.2.retries, 0);
+    (server, outcome.1, outcome.2)
+}
+
+#[tokio::test]
+async fn a_server_in_order_gets_the_whole_plan_in_the_order_of_each_client() {
+    let (server, _, tally) = complete(2_000, Trouble::None, 8, None).await;
+    assert_eq!(tally.figures.retries, 0);
     assert_eq!(server.arrivals().len(), 2_000);
 }
 
 #[tokio::test]
 async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
-    let (plan, server) = (plan(1_000), Server::start(Trouble::FirstTryUnavailable { one_in: 3 }).await);
-    let outcome = send(&plan, &server, 8, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
+    let (server, _, tally) = complete(1_000, Trouble::FirstTryUnavailable { one_in: 3 }, 8, None).await;
 
     let arrivals = server.arrivals();
     let request_ids: BTreeSet<&str> = arrivals.iter().map(|arrival| arrival.request_id.as_str()).collect();
@@ -144,10 +143,9 @@ async fn after_a_503_the_same_bytes_are_sent_again_under_a_new_request_id() {
     assert!(request_ids.iter().all(|id| schemas::RequestId::parse(*id).is_ok()));
 
     let refused: Vec<&Arrival> = arrivals.iter().filter(|arrival| arrival.status == 503).collect();
-    let tally = &outcome.2;
     assert!(refused.len() > 100, "{}", refused.len());
-    assert_eq!(tally.retries, refused.len() as u64);
-    assert_eq!(tally.replies.get(&503), Some(&tally.retries));
+    assert_eq!(tally.figures.retries, refused.len() as u64);
+    assert_eq!(tally.replies.get(&503), Some(&tally.figures.retries));
     for arrival in refused {
         let (request, _attempt) = arrival.request_id.rsplit_once('-').unwrap();
         let again = arrivals.iter().find(|other| other.request_id == format!("{request}-1")).unwrap();
@@ -161,51 +159,39 @@ async fn a_request_that_its_last_attempt_settles_does_not_end_the_run() {
     let policy = Policy { retries_max: 1, ..IMPATIENT };
     let outcome = send_with(&plan, &Options { policy, ..options(&server, 4) }).await;
     assert_complete(&plan, &outcome);
-    assert!(outcome.2.retries > 0);
+    assert!(outcome.2.figures.retries > 0);
 }
 
 #[tokio::test]
 async fn the_wait_that_a_server_asks_for_is_kept() {
-    let (plan, server) = (plan(5), Server::start(Trouble::UnavailableForASecond).await);
-    let outcome = send(&plan, &server, 1, None).await;
-    assert_complete(&plan, &outcome);
-    assert!(outcome.1 >= Duration::from_secs(1), "{:?}", outcome.1);
-    assert_eq!(outcome.2.retries, 1);
+    let (_server, elapsed, tally) = complete(5, Trouble::UnavailableForASecond, 1, None).await;
+    assert!(elapsed >= Duration::from_secs(1), "{elapsed:?}");
+    assert_eq!(tally.figures.retries, 1);
 }
 
 #[tokio::test]
 async fn a_reply_that_never_comes_is_not_waited_for_beyond_the_deadline() {
-    let (plan, server) = (plan(50), Server::start(Trouble::FirstTrySilent { one_in: 20 }).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    assert!(outcome.2.retries > 0);
+    let (_server, _, tally) = complete(50, Trouble::FirstTrySilent { one_in: 20 }, 4, None).await;
+    assert!(tally.figures.retries > 0);
 }
 
 #[tokio::test]
 async fn broken_connections_are_opened_again_and_the_request_repeated() {
-    let (plan, server) = (plan(200), Server::start(Trouble::ConnectionsBreak { first: 5 }).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    assert!(outcome.2.retries > 0);
+    let (_server, _, tally) = complete(200, Trouble::ConnectionsBreak { first: 5 }, 4, None).await;
+    assert!(tally.figures.retries > 0);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_closes_after_a_reply_costs_no_retry() {
-    let (plan, server) = (plan(200), Server::start(Trouble::CloseAfterReply).await);
-    let outcome = send(&plan, &server, 4, None).await;
-    assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.retries, 0);
+    let (server, _, tally) = complete(200, Trouble::CloseAfterReply, 4, None).await;
+    assert_eq!(tally.figures.retries, 0);
     assert!(server.connections() >= 200);
 }
 
 #[tokio::test]
 async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
-    let (plan, server) = (plan(10), Server::start(Trouble::CloseWhenIdle).await);
-    let outcome = send(&plan, &server, 1, Some("8")).await;
-    assert_complete(&plan, &outcome);
-    assert_eq!(outcome.2.retries, 0);
+    let (server, _, tally) = complete(10, Trouble::CloseWhenIdle, 1, Some("8")).await;
+    assert_eq!(tally.figures.retries, 0);
     assert!(server.connections() >= 10, "{}", server.connections());
 }
 
@@ -213,8 +199,11 @@ async fn a_connection_that_the_server_closes_when_idle_costs_no_retry() {
 async fn a_server_that_never_takes_anything_ends_the_run() {
     let (plan, server) = (plan(1_000), Server::start(Trouble::AlwaysUnavailable).await);
     let (ended, _, tally) = send(&plan, &server, 1, None).await;
-    assert_eq!((ended, tally.sent, tally.retries, tally.unexpected), (Ended::GaveUp, 1, 5, 1));
-    assert_eq!(tally.kept_messages, 0);
+    assert_eq!(
+        (ended, tally.figures.sent, tally.figures.retries, tally.figures.unexpected),
+        (Ended::GaveUp, 1, 5, 1)
+    );
+    assert_eq!(tally.figures.expected_messages, 0);
     let shown = tally.examples.first().unwrap().to_string();
     assert!(shown.starts_with("a valid message: expected 202, got 503 kafka_unavailable"), "{shown}");
 }
@@ -223,7 +212,7 @@ async fn a_server_that_never_takes_anything_ends_the_run() {
 async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wrote() {
     let (plan, server) = (plan(1_000), Server::start(Trouble::TakesEverything).await);
     let (ended, _, tally) = send(&plan, &server, 4, None).await;
-    assert_eq!((ended, tally.unexpected), (Ended::Complete, tally.invalid));
+    assert_eq!((ended, tally.figures.unexpected), (Ended::Complete, tally.figures.invalid));
     assert!(!tally.examples.is_empty());
     for example in &tally.examples {
         let shown = example.to_string();
@@ -234,21 +223,17 @@ async fn replies_other_than_planned_are_counted_and_shown_without_what_people_wr
 #[tokio::test]
 async fn a_slow_server_does_not_slow_the_schedule_down_and_cannot_hide_it() {
     // 100 requests due within half a second, at a server that needs a second for them.
-    let (plan, server) = (plan(100), Server::start(Trouble::Slow(Duration::from_millis(10))).await);
-    let outcome = send(&plan, &server, 1, Some("200")).await;
-    assert_complete(&plan, &outcome);
-    assert_in_order(&plan, &server);
-    let last = Duration::from_micros(outcome.2.latency.max());
+    let (_server, elapsed, tally) =
+        complete(100, Trouble::Slow(Duration::from_millis(10)), 1, Some("200")).await;
+    let last = Duration::from_micros(tally.latency.max());
     assert!(last >= Duration::from_millis(400), "{last:?}");
-    assert!(outcome.1 >= Duration::from_millis(900), "{:?}", outcome.1);
+    assert!(elapsed >= Duration::from_millis(900), "{elapsed:?}");
 }
 
 #[tokio::test]
 async fn a_fast_server_is_not_sent_more_than_the_rate() {
-    let (plan, server) = (plan(100), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, Some("200")).await;
-    assert_complete(&plan, &outcome);
-    assert!(outcome.1 >= Duration::from_millis(490), "{:?}", outcome.1);
+    let (_server, elapsed, _) = complete(100, Trouble::None, 8, Some("200")).await;
+    assert!(elapsed >= Duration::from_millis(490), "{elapsed:?}");
 }
 
 #[tokio::test]
@@ -259,8 +244,8 @@ async fn a_run_that_is_stopped_says_how_far_it_came() {
     let stop = tokio::time::sleep(Duration::from_millis(300));
     let (ended, _) = run(plan, &options, &stats, None, stop).await.unwrap();
     let tally = stats.tally();
-    assert_eq!((ended, tally.unexpected), (Ended::Interrupted, 0));
-    assert!((5..1_000).contains(&tally.sent), "{}", tally.sent);
+    assert_eq!((ended, tally.figures.unexpected), (Ended::Interrupted, 0));
+    assert!((5..1_000).contains(&tally.figures.sent), "{}", tally.figures.sent);
 }
 
 #[tokio::test]
@@ -295,18 +280,16 @@ async fn shards_together_send_the_plan_once() {
         let settings = Settings { shard: shard.parse().unwrap(), ..whole.settings().clone() };
         let (ended, _, tally) =
             send_with(&Arc::new(Plan::new(settings).unwrap()), &options(&server, 4)).await;
-        assert_eq!((ended, tally.unexpected), (Ended::Complete, 0), "{:?}", tally.examples);
+        assert_eq!((ended, tally.figures.unexpected), (Ended::Complete, 0), "{:?}", tally.examples);
     }
     assert_eq!(server.arrivals().len(), 1_000);
 }
 
 #[tokio::test]
 async fn a_ramp_begins_slowly_and_ends_fast() {
-    let (plan, server) = (plan(300), Server::start(Trouble::None).await);
-    let outcome = send(&plan, &server, 8, Some("50..550")).await;
-    assert_complete(&plan, &outcome);
+    let (_server, elapsed, tally) = complete(300, Trouble::None, 8, Some("50..550")).await;
     // A second for 300 of them on average, and a quarter of that second's requests in its first half.
-    assert!(outcome.1 >= Duration::from_millis(950), "{:?}", outcome.1);
-    let slots = outcome.2.timeline.slots();
+    assert!(elapsed >= Duration::from_millis(950), "{elapsed:?}");
+    let slots = tally.timeline.slots();
     assert!(slots[0].settled >= 250, "{}", slots[0].settled);
 }

@@ -40,10 +40,10 @@ use crate::{
 
 /// How long a revocation waits for attempts that are under way. What is not committed by then is
 /// fenced by the next owner.
-const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
+pub const DRAIN_DEADLINE: Duration = Duration::from_secs(3);
 
 /// How long the poll thread may take to leave the group.
-const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
+pub const LEAVE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// How often next offsets are copied to the group, gauges brought up to date and tasks looked after.
 const TICK: Duration = Duration::from_secs(1);

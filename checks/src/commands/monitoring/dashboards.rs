@@ -39,10 +39,9 @@ pub fn read(monitoring: &Path) -> Result<Vec<Query>> {
         let (title, uid) = (dashboard.text("/title"), dashboard.text("/uid"));
         problems.extend(faults(&dashboard, &sources));
         queries.extend(expressions(&dashboard));
-        if uids.contains(&uid) {
+        if !uids.insert(uid.clone()) {
             problems.push(format!("{title}: another dashboard has the uid {uid}"));
         }
-        uids.insert(uid);
     }
     if uids.is_empty() {
         problems.push(format!("{} is empty", folder.display()));
