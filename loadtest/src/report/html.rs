@@ -118,15 +118,15 @@ fn line(report: &Report, name: &'static str, colour: char, value: impl Fn(&Point
 }
 
 fn percentiles(report: &Report, latency: fn(&Point) -> Option<Latency>) -> Vec<Line> {
-    let figures: [(&str, char, fn(Latency) -> f64); 4] = [
+    type Percentile = (&'static str, char, fn(Latency) -> f64);
+    let figures: [Percentile; 4] = [
         ("p50", 'd', |it| it.p50),
         ("p90", 'a', |it| it.p90),
         ("p99", 'b', |it| it.p99),
         ("max", 'c', |it| it.max),
     ];
-    let line = |(name, colour, figure): (_, _, fn(Latency) -> f64)| {
-        line(report, name, colour, |point| latency(point).map(figure))
-    };
+    let line =
+        |(name, colour, figure): Percentile| line(report, name, colour, |point| latency(point).map(figure));
     figures.map(line).into()
 }
 
