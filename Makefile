@@ -68,6 +68,14 @@ k8s-check: tools ## Build the manifests, and check them against the programs
 cluster-check: tools ## Ask a real Kubernetes API server about the manifests (built once, minutes)
 	@$(CHECKS) cluster-check
 
+.PHONY: cluster-try
+cluster-try: tools ## Start a node of Kubernetes and break the overlay dev on it (REQUIRE_ENGINE=1: or fail)
+	@$(CHECKS) cluster-try $(ARGS)
+
+.PHONY: cluster-page
+cluster-page: tools ## Write docs/deployment-report.md from the last cluster-try here
+	@$(CHECKS) cluster-page
+
 .PHONY: k8s-rules
 k8s-rules: tools ## Write the alerts of monitoring/ and the roles of migrations/ into k8s/
 	@$(CHECKS) k8s-rules

@@ -1,7 +1,7 @@
 //go:build tools
 
-// The programs of `make cluster-check`: an API server of the oldest Kubernetes that docs/kubernetes.md names, kubectl of the
-// same version, and the etcd that the API server was tested with. src/checks/cluster/binaries.rs builds them.
+// The programs of `make cluster-check` and `make cluster-try`: those of the oldest Kubernetes that docs/kubernetes.md names,
+// and the etcd that its API server was tested with. src/cluster/binaries.rs and src/node/programs.rs build them.
 //
 // k8s.io/kubernetes cannot be installed by `go install`, because its go.mod replaces modules by folders beside it: go.mod
 // here replaces them by their published versions. To move the version, see CONTRIBUTING.md, "move a pin".
@@ -10,5 +10,9 @@ package cluster
 import (
 	_ "go.etcd.io/etcd/server/v3"
 	_ "k8s.io/kubernetes/cmd/kube-apiserver"
+	_ "k8s.io/kubernetes/cmd/kube-controller-manager"
+	_ "k8s.io/kubernetes/cmd/kube-proxy"
+	_ "k8s.io/kubernetes/cmd/kube-scheduler"
 	_ "k8s.io/kubernetes/cmd/kubectl"
+	_ "k8s.io/kubernetes/cmd/kubelet"
 )

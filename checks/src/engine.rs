@@ -35,22 +35,29 @@ pub struct Engine {
 impl Engine {
     /// The engine that answers, or else one that is started here and writes to this directory.
     pub fn find(directory: &Path) -> Result<Self, String> {
-        if succeeds(Command::new("docker").arg("info")) {
+        if Self::answers() {
             return Ok(Self { own: None, environment: Vec::new() });
         }
+        Self::own(directory).map_err(|why| format!("no Docker engine answers, and {why}"))
+    }
+
+    /// Somebody's engine is there: it has the machine's bridge, and images under their real names.
+    pub fn answers() -> bool {
+        succeeds(Command::new("docker").arg("info"))
+    }
+
+    /// One that is started here and writes to this directory, or why there is none.
+    pub fn own(directory: &Path) -> Result<Self, String> {
         if !cfg!(target_os = "linux") || !unistd::geteuid().is_root() {
-            return Err("no Docker engine answers, and only root on Linux can start one".to_owned());
+            return Err("only root on Linux can start one".to_owned());
         }
         let lacks = |tool: &&str| !succeeds(Command::new(tool).arg("--version"));
         let missing: Vec<&str> = NEEDS.into_iter().filter(lacks).collect();
         if !missing.is_empty() {
             let missing = missing.join(" and ");
-            return Err(format!(
-                "no Docker engine answers, and this machine lacks {missing}: apt-get install docker.io debootstrap"
-            ));
+            return Err(format!("this machine lacks {missing}: apt-get install docker.io debootstrap"));
         }
-        start(directory)
-            .map_err(|error| format!("no Docker engine answers, and none can be started: {error:#}"))
+        start(directory).map_err(|error| format!("none can be started: {error:#}"))
     }
 
     /// It was started here: no image can be pulled for it.

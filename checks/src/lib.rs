@@ -3,11 +3,13 @@
 //!
 //! A check of what is deployed is a function from texts and the programs' own descriptions of their command lines to
 //! findings; it starts no container and no program. Each must be able to fail: [`planted`] makes one mistake after the
-//! other and asks whether it is found, in every run, so that a check that has gone blind fails the build.
+//! other and asks whether it is found, in every run, so that a check that has gone blind fails the build. What is tried on
+//! real ones has `try` in its name.
 //!
 //! Reading order: [`finding`], [`files`], [`yaml`] and [`markdown`], [`programs`] (what a program says of itself),
 //! [`dockerfile`], [`compose`], [`k8s`], [`cluster`] (what a real API server says), [`planted`], [`tools`] (other people's
-//! checks), [`engine`] (Docker, for what only it can try), [`commands`] (what a person, or the Makefile, types).
+//! checks), [`engine`] (Docker, for what only it can try), [`node`] (Kubernetes, likewise), [`commands`] (what a person, or the
+//! Makefile, types).
 #![forbid(unsafe_code)]
 
 pub mod cluster;
@@ -19,6 +21,7 @@ pub mod files;
 pub mod finding;
 pub mod k8s;
 pub mod markdown;
+pub mod node;
 pub mod planted;
 pub mod programs;
 pub mod tools;

@@ -58,13 +58,18 @@ impl Binaries {
 }
 
 fn build_into(directory: &Path, workspace: &Workspace) -> Result<()> {
-    // Without it the server calls itself v0.0.0, and kubectl warns of that.
+    go_build(workspace, "checks/cluster", &PACKAGES, directory)
+}
+
+/// Builds programs of a Go module of this repository into a directory.
+pub fn go_build(workspace: &Workspace, module: &str, packages: &[&str], directory: &Path) -> Result<()> {
+    // Without it a program of Kubernetes calls itself v0.0.0, and kubectl warns of that.
     let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes()?);
     let mut go = Command::new("go");
-    go.current_dir(workspace.root().join("checks/cluster")).env("CGO_ENABLED", "0");
+    go.current_dir(workspace.root().join(module)).env("CGO_ENABLED", "0");
     go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &version, "-o"]);
-    go.arg(directory).args(PACKAGES);
-    require(&mut go, "it takes Go 1.23 or later: https://go.dev/dl").map(drop)
+    go.arg(directory).args(packages);
+    require(&mut go, "it takes Go 1.25 or later: https://go.dev/dl").map(drop)
 }
 
 /// The version of Kubernetes, as Go writes it.

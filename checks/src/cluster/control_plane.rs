@@ -103,11 +103,21 @@ impl ControlPlane {
 fn start_etcd(binaries: &Binaries, directory: &Path, client: &str) -> Result<Server> {
     let peer = format!("http://127.0.0.1:{}", Port::Free.pick()?);
     let mut command = Command::new(binaries.etcd());
-    command.arg("--data-dir").arg(directory.join("etcd")).args(["--name=check", "--unsafe-no-fsync"]);
-    command.arg(format!("--listen-client-urls={client}")).arg(format!("--advertise-client-urls={client}"));
-    command.arg(format!("--listen-peer-urls={peer}")).arg(format!("--initial-advertise-peer-urls={peer}"));
-    command.arg(format!("--initial-cluster=check={peer}"));
+    command.arg("--data-dir").arg(directory.join("etcd")).args(etcd_arguments(client, &peer));
     Server::spawn(Spec { name: "etcd", directory, command, stop_signal: Signal::SIGTERM })
+}
+
+/// An etcd by itself, whose data is of no use when the machine has lost its power.
+pub fn etcd_arguments(client: &str, peer: &str) -> [String; 7] {
+    [
+        "--name=check".to_owned(),
+        "--unsafe-no-fsync".to_owned(),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=check={peer}"),
+    ]
 }
 
 /// It makes the key and the certificate of its port itself, and signs with the same key what it has to sign.

@@ -33,14 +33,7 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     leftovers::own(&directory)?;
     let engine = match Engine::find(&directory) {
         Ok(engine) => engine,
-        Err(why) => {
-            interrupt::check()?;
-            if std::env::var_os("REQUIRE_ENGINE").is_some_and(|value| value == "1") {
-                bail!("{why}");
-            }
-            say(&format!("SKIPPED, nothing was tried: {why}"));
-            return Ok(ExitCode::SUCCESS);
-        }
+        Err(why) => return skip(&why),
     };
     let engine = step("Docker with compose", || engine.with_compose(workspace))?;
     let mut script = Command::new(workspace.root().join(".ci/try-compose"));
@@ -59,6 +52,16 @@ pub fn run(workspace: &Workspace) -> Result<ExitCode> {
     std::fs::remove_dir_all(&directory).ok();
     say(&format!("  {:.0} s in all", started.elapsed().as_secs_f64()));
     Ok(with_services::exit_code(status))
+}
+
+/// What cannot be tried on this machine is said, and is an error where somebody relies on it.
+pub(super) fn skip(why: &str) -> Result<ExitCode> {
+    interrupt::check()?;
+    if std::env::var_os("REQUIRE_ENGINE").is_some_and(|value| value == "1") {
+        bail!("{why}");
+    }
+    say(&format!("SKIPPED, nothing was tried: {why}"));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn stand_ins(workspace: &Workspace, engine: &Engine) -> Result<()> {

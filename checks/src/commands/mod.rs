@@ -1,6 +1,7 @@
 //! The commands, a file each.
 
 mod cluster_check;
+mod cluster_try;
 mod compose_try;
 mod contract_check;
 mod deployment;
@@ -33,6 +34,14 @@ enum Command {
     K8sCheck,
     /// Ask a real API server about every overlay; it is built the first time.
     ClusterCheck,
+    /// Start a node of Kubernetes here and try the overlay dev on it; without what it takes, say so (REQUIRE_ENGINE=1: fail).
+    ClusterTry {
+        /// A command that gets the node in the place of .ci/try-cluster.
+        #[arg(last = true)]
+        instead: Vec<String>,
+    },
+    /// Write docs/deployment-report.md from what came out of the last cluster-try.
+    ClusterPage,
     /// Write the alerts into k8s/ in the form that the Prometheus operator takes.
     K8sRules,
     /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
@@ -48,6 +57,8 @@ impl Cli {
         match self.command {
             Command::TestApi => return test_api::run(&workspace),
             Command::ComposeTry => return compose_try::run(&workspace),
+            Command::ClusterTry { instead } => return cluster_try::run(&workspace, &instead),
+            Command::ClusterPage => cluster_try::write_page(&workspace),
             Command::ComposeCheck => deployment::compose_check(&workspace),
             Command::K8sCheck => deployment::k8s_check(&workspace),
             Command::ClusterCheck => cluster_check::run(&workspace),
