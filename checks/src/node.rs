@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
-use dev_env::process::{Server, Spec, require};
+use anyhow::{Context as _, Result, bail};
+use dev_env::process::{Server, Spec, log_tail, require};
 use dev_env::workspace::Workspace;
 use nix::sys::signal::Signal;
 
@@ -74,9 +74,10 @@ impl Node {
         ] {
             self.spawn(name, with(self.space.command(self.programs.of_node(name)), &arguments))?;
         }
-        let router = with(self.space.command(self.programs.router()), &settings::policies(&directory));
-        self.spawn("kube-router", router)?;
-        self.furnish()
+        self.furnish()?;
+        // One that has ended would leave a node without network policies.
+        let ended = self.servers.iter().find(|server| !server.is_running());
+        ended.map_or(Ok(()), |server| bail!("a part of the node has ended; {}", log_tail(server.log())))
     }
 
     /// A command beside the node: its network, its processes, and `kubectl` as somebody who may do everything.
@@ -126,7 +127,7 @@ impl Node {
         self.until("kube-apiserver", &mut ready)
     }
 
-    /// Names and volumes; returns when a pod could ask for both.
+    /// Names, volumes and policies; returns when a pod could ask for them.
     fn furnish(&mut self) -> Result<()> {
         let manifest = self.root.join("checks/cluster/node.yaml");
         let text = fs::read_to_string(&manifest)
@@ -138,6 +139,9 @@ impl Node {
         let node = format!("node/{NODE_NAME}");
         let mut ready = self.kubectl(&["wait", "--for=condition=Ready", &node, "--timeout=2s"]);
         self.until("kubelet", &mut ready)?;
+        // It ends if its node is not there yet.
+        let router = with(self.space.command(self.programs.router()), &settings::policies(&self.directory));
+        self.spawn("kube-router", router)?;
         let rollout = ["rollout", "status", "--namespace=kube-system", "deployment/coredns", "--timeout=2s"];
         let mut named = self.kubectl(&rollout);
         self.until("kubelet", &mut named)
