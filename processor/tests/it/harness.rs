@@ -101,10 +101,17 @@ impl Telex {
         api
     }
 
-    /// With an ingest API that is ready and a processor that was started.
-    pub fn at_work() -> (Self, Running, Running) {
+    /// With an ingest API that is ready.
+    pub fn with_api() -> (Self, Running) {
         let mut telex = Self::new();
-        let (api, processor) = (telex.ingest_api(), telex.processor());
+        let api = telex.ingest_api();
+        (telex, api)
+    }
+
+    /// The same and a processor that was started.
+    pub fn at_work() -> (Self, Running, Running) {
+        let (mut telex, api) = Self::with_api();
+        let processor = telex.processor();
         (telex, api, processor)
     }
 
