@@ -25,6 +25,7 @@ use rdkafka::{
 };
 use schemas::{PartitionCount, Placement, placement};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::client::block_on;
 
@@ -245,6 +246,15 @@ impl Drop for Api {
             }
         }
     }
+}
+
+/// What each task has made, in their order.
+pub async fn join_all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    let mut made = Vec::new();
+    for task in tasks {
+        made.push(task.await.unwrap());
+    }
+    made
 }
 
 pub fn message(client: &str, id: &str) -> Value {
