@@ -21,7 +21,7 @@ use self::{
     waiting::Waiting,
 };
 use crate::{
-    consume::{decide::Takeover, takeover::Answer, tickets::Ticket},
+    consume::{decide::Takeover, lane::LaneNews, takeover::Answer, tickets::Ticket},
     domain::{
         halt::StopReason,
         obstacle::Obstacle,
@@ -127,7 +127,9 @@ impl Ownerships {
                     (p, News::Answered(ticket, Box::new(answer)))
                 });
             }
-            Event::Lane(report) => self.each([report], now, &mut acts, News::of_lane),
+            Event::Lane(said) => {
+                self.each([said], now, &mut acts, |said| (said.partition, News::Lane(said.epoch, said.news)));
+            }
             Event::HaltRecorded(partition, ticket, recorded) => {
                 self.each([partition], now, &mut acts, |p| (p, News::Recorded(ticket, recorded)));
             }
@@ -197,36 +199,36 @@ impl Ownerships {
                 News::Answered(..),
             ) => before,
 
-            (Some(Ownership::Active(mut active)), News::Arrived(of, appended_at)) if active.epoch == of => {
-                active.waiting.appended_at = Some(appended_at);
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(mut active)), News::Advanced(of, to, next_appended_at))
-                if active.epoch == of =>
-            {
-                (active.next_offset, active.is_mirrored) = (to, false);
-                (active.waiting.appended_at, active.unreadable_since) = (next_appended_at, None);
-                acts.push(Act::Show(Shown::Advanced(partition)));
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(active)), News::Fenced(of)) if active.epoch == of => {
-                acts.push(Act::Show(Shown::Fenced(partition)));
-                Some(self.again(partition, Ownership::Active(active), RETAKE_DELAY, acts))
-            }
-            // It stays ours until what its lane has in hand is applied, which PostgreSQL may keep waiting.
-            (Some(Ownership::Active(active)), News::Stops(of)) if active.epoch == of => {
-                acts.push(Act::Order(Order::Halt(partition)));
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(active)), News::Stopped(of, reason)) if active.epoch == of => {
-                let seen = active.seen(&reason);
-                leave(partition, Ownership::Active(active), acts);
-                Some(self.halt(partition, reason, seen, acts))
-            }
+            (Some(Ownership::Active(mut active)), News::Lane(of, news)) if active.epoch == of => match news {
+                LaneNews::Arrived(appended_at) => {
+                    active.waiting.appended_at = Some(appended_at);
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Advanced(to, next_appended_at) => {
+                    (active.next_offset, active.is_mirrored) = (to, false);
+                    (active.waiting.appended_at, active.unreadable_since) = (next_appended_at, None);
+                    acts.push(Act::Show(Shown::Advanced(partition)));
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Fenced => {
+                    acts.push(Act::Show(Shown::Fenced(partition)));
+                    Some(self.again(partition, Ownership::Active(active), RETAKE_DELAY, acts))
+                }
+                // It stays ours until what its lane has in hand is applied, which PostgreSQL may keep waiting.
+                LaneNews::Stops => {
+                    acts.push(Act::Order(Order::Halt(partition)));
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Halted(reason) => {
+                    let seen = active.seen(&reason);
+                    leave(partition, Ownership::Active(active), acts);
+                    Some(self.halt(partition, reason, seen, acts))
+                }
+            },
             // A lane speaks of a stretch of ownership that has ended.
             (
                 before @ (None | Some(Taking { .. } | Ownership::Active(_) | Halted { .. })),
-                News::Arrived(..) | News::Advanced(..) | News::Fenced(_) | News::Stops(_) | News::Stopped(..),
+                News::Lane(..),
             ) => before,
 
             (Some(Halted { reason, record: Recording::Writing(ticket) }), News::Recorded(of, recorded))

@@ -94,7 +94,7 @@ mod tests {
 
     /// Partition, first and next offset of each run.
     fn stretches(batch: &Batch) -> Vec<(i32, i64, i64)> {
-        batch.runs.iter().map(|run| (run.partition.0, run.from.0, run.to().0)).collect()
+        batch.runs.iter().map(|run| (run.partition.0, run.from.0, run.to.0)).collect()
     }
 
     #[test]

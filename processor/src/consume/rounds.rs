@@ -309,7 +309,7 @@ fn answered<T, E: std::fmt::Display>(what: &'static str, answer: Result<T, E>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{counters::Counters, position::OwnerEpoch};
+    use crate::domain::position::OwnerEpoch;
 
     #[test]
     fn a_look_is_begun_when_it_is_due_and_not_again_before_it_has_ended() {
@@ -350,14 +350,9 @@ mod tests {
             doubts: 0,
         };
         let row = |next_offset: i64, owner_epoch: i64| Progress {
-            partition: Partition(1),
-            birth_offset: Offset(0),
             next_offset: NextOffset(next_offset),
             owner_epoch: OwnerEpoch(owner_epoch),
-            last_digest: None,
-            counters: Counters::default(),
-            skipped: 0,
-            repeated: 0,
+            ..Progress::born(Partition(1), Offset(0))
         };
         let found = |rows: &[Progress], halted: &[Partition]| {
             differences(&[belief], rows, halted).first().map(|(_, _, difference)| *difference)

@@ -156,7 +156,7 @@ fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance
         partition: run.partition,
         owner_epoch: run.owner_epoch,
         from: run.from,
-        to: run.to(),
+        to: run.to,
         last_digest: run.last_record(),
         counters: counters(run.partition),
     });

@@ -11,7 +11,7 @@ use processor::{
     consume::{
         attempt::{Ended, Outcome},
         dialogs::CacheBudget,
-        lane::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneReport},
+        lane::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneNews},
         pending::BatchConfig,
     },
     domain::{dead_letter::DeadLetterConfig, fold::ClientStates},
@@ -87,11 +87,14 @@ impl World {
             let node = &mut self.nodes[process.node];
             let worker = &mut node.lanes[lane];
             match act {
-                Act::Report(LaneReport::Stops(partition, epoch)) if self.twin == Twin::HaltsAtOnce => {
-                    let state = worker.machine.partition(partition);
-                    let reason = state.and_then(|state| state.stopping().cloned()).unwrap();
-                    worker.machine.on(Event::Release(0, vec![partition]), now);
-                    node.reports.push_back(LaneReport::Halted(partition, epoch, reason));
+                Act::Report(mut report)
+                    if report.news == LaneNews::Stops && self.twin == Twin::HaltsAtOnce =>
+                {
+                    let state = worker.machine.partition(report.partition);
+                    report.news =
+                        LaneNews::Halted(state.and_then(|state| state.stopping().cloned()).unwrap());
+                    worker.machine.on(Event::Release(0, vec![report.partition]), now);
+                    node.reports.push_back(report);
                 }
                 Act::Report(report) => node.reports.push_back(report),
                 Act::Start(work, mut cached) => {
