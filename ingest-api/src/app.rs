@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use service_kit::{admin, spans::Spans};
+use service_kit::{Problems, admin, spans::Spans};
 use tokio::{net::TcpListener, sync::oneshot};
 use tokio_util::task::TaskTracker;
 
@@ -53,16 +53,11 @@ pub struct Application {
     shared: Arc<Shared<KafkaPublisher>>,
 }
 
-/// The settings have no meaning: what a person has to put right.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Misconfigured(pub Vec<String>);
-
 impl Application {
     /// Takes the ports, makes the producer and starts the shards.
     ///
     /// # Errors
-    /// [`Misconfigured`]; a port is taken, librdkafka refuses a setting, or there is no thread to be had.
+    /// [`Problems`] of the settings; a port is taken, librdkafka refuses a setting, or there is no thread to be had.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let FromFiles { producers, certificates } = FromFiles::read(&config, &metrics)?;
@@ -172,7 +167,7 @@ struct FromFiles {
 
 impl FromFiles {
     /// Everything that is wrong with the settings and with the files that they name is reported at once.
-    fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
+    fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Problems> {
         let mut problems = config.problems();
         let producers = config.producers_file.clone().map(|path| {
             let file = ProducersFile::new(path, config.public_url.is_some(), Arc::clone(metrics));
@@ -182,11 +177,11 @@ impl FromFiles {
             .tls
             .files()
             .map(|files| Reloaded::new(files, metrics.ingest_tls_reloads_total.clone()).map(Arc::new));
-        let producers = producers.transpose().map_err(|more| problems.extend(more));
-        let certificates = certificates.transpose().map_err(|more| problems.extend(more));
+        let producers = producers.transpose().map_err(|more| problems.0.extend(more.0));
+        let certificates = certificates.transpose().map_err(|more| problems.0.extend(more.0));
         match (producers, certificates) {
-            (Ok(producers), Ok(certificates)) if problems.is_empty() => Ok(Self { producers, certificates }),
-            _ => Err(Misconfigured(problems)),
+            (Ok(producers), Ok(certificates)) => problems.or(Self { producers, certificates }),
+            _ => Err(problems),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hooks::{Hook, Request, reading::NO_MESSAGE, signature::Refused};
-use service_kit::prometheus::IntCounter;
+use service_kit::{Problems, prometheus::IntCounter};
 
 use super::{
     entry::{Entry, HookEntry},
@@ -140,8 +140,8 @@ pub(super) fn problems<'a>(
     entries: &[Entry],
     has_public_url: bool,
     previous: impl Fn(&str) -> Option<&'a Arc<ProducerHook>>,
-) -> Vec<String> {
-    let (mut problems, mut names) = (Vec::new(), std::collections::BTreeSet::new());
+) -> Problems {
+    let (mut problems, mut names) = (Problems::default(), std::collections::BTreeSet::new());
     for HookEntry { name, line, hook, identity_change } in entries.iter().flat_map(|entry| &entry.hooks) {
         if !names.insert(name) {
             problems.push(format!("line {line}: hook {name:?} appears twice"));

@@ -13,6 +13,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::http::{HeaderMap, header};
+use service_kit::Problems;
 
 use super::{
     entry::ApiKey,
@@ -217,12 +218,9 @@ impl Load for ProducersFile {
     const WHAT: &'static str = "producers";
 
     #[expect(clippy::disallowed_methods, reason = "the file names variables that hold secrets")]
-    fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Vec<String>> {
+    fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Problems> {
         let entries = file::read(&self.path, files, |name| std::env::var(name).ok())?;
-        let problems = hook::problems(&entries, self.has_public_url, |name| previous?.hook(name));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        hook::problems(&entries, self.has_public_url, |name| previous?.hook(name)).or(())?;
         let now = Instant::now();
         let (mut by_name, mut hooks) = (BTreeMap::new(), BTreeMap::new());
         for mut entry in entries {

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use schemas::Partition;
+use service_kit::Problems;
 use sqlx::PgConnection;
 
 use crate::{
@@ -72,7 +73,7 @@ pub enum Seen {
     /// found sound, as they were believed, and where they stood.
     Topic { differences: Vec<Differing>, sound: Vec<(Belief, NextOffset)> },
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
-    Audit(Option<Vec<String>>),
+    Audit(Option<Problems>),
     /// Of the partitions that were asked for, those that are not halted any more.
     Resumed(Vec<Partition>),
     /// Partitions whose next batch cannot be read: where, and what the client says.
@@ -192,7 +193,7 @@ pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Su
             Seen::Resumed(partitions.into_iter().filter(is_resumed).collect())
         }
         Round::Audit => Seen::Audit(match taker.inspector.audit(profile).await {
-            Ok(()) => Some(Vec::new()),
+            Ok(()) => Some(Problems::default()),
             Err(InspectError::Unsafe(problems)) => Some(problems),
             Err(error) => answered("the topic's settings", Err(error)),
         }),

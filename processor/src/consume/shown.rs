@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use schemas::Partition;
-use service_kit::clock::unix_time;
+use service_kit::{Problems, clock::unix_time};
 
 use super::ownership::Shown;
 use crate::{
@@ -150,11 +150,12 @@ impl Screens {
     }
 
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
-    pub fn audit(&self, problems: Option<Vec<String>>) {
+    pub fn audit(&self, problems: Option<Problems>) {
         let Some(problems) = problems else { return };
-        if !problems.is_empty() {
-            tracing::error!(problems = problems.join("; "), "the topic's settings are not safe any more");
+        let is_unsafe = !problems.0.is_empty();
+        if is_unsafe {
+            tracing::error!(%problems, "the topic's settings are not safe any more");
         }
-        self.metrics.processor_topic_unsafe.set(i64::from(!problems.is_empty()));
+        self.metrics.processor_topic_unsafe.set(i64::from(is_unsafe));
     }
 }

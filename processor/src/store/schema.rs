@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use service_kit::Problems;
 use sqlx::PgConnection;
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
 
 /// What is not as it must be, in words that name the object and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tables are not those of the migrations: {}", .0.join("; "))]
-pub struct Mismatch(pub Vec<String>);
+#[error("the tables are not those of the migrations: {0}")]
+pub struct Mismatch(pub Problems);
 
 /// The server cannot hold every text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +51,8 @@ pub async fn encoding(connection: &mut PgConnection) -> Result<Result<(), Encodi
 /// # Errors
 /// [`StoreError`]; the inner result says what differs.
 pub async fn compare(connection: &mut PgConnection) -> Result<Result<(), Mismatch>, StoreError> {
-    let problems = problems(&look(connection).await?);
-    Ok(if problems.is_empty() { Ok(()) } else { Err(Mismatch(problems)) })
+    let problems = Problems(problems(&look(connection).await?));
+    Ok(problems.or(()).map_err(Mismatch))
 }
 
 /// The tables as they are, in the form of the list that they are compared with.
