@@ -235,5 +235,9 @@ mod tests {
     fn values_in_hexadecimal_come_back_as_bytes() {
         let headers = read_headers(&json!([{"name": "a", "value_hex": "fe01"}, {"name": "b"}]));
         assert_eq!(headers, Some(vec![("a".to_owned(), Some(vec![0xfe, 1])), ("b".to_owned(), None)]));
+        for cut in ["fe0", "f", "+f", "fg"] {
+            let headers = json!([{"name": "a", "value_hex": cut}]);
+            assert_eq!(judge(&Letter { headers, ..letter() }, count(), 3), Err(Refusal::Headers), "{cut}");
+        }
     }
 }
