@@ -274,10 +274,7 @@ pub fn headers_as_json(raw: &RawRecord) -> String {
 pub fn put_text_or_hex(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => header.insert(part.to_owned(), text.into()),
-        Ok(_) | Err(_) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            header.insert(format!("{part}_hex"), hex.into())
-        }
+        Ok(_) | Err(_) => header.insert(format!("{part}_hex"), hex::encode(bytes).into()),
     };
 }
 

@@ -166,6 +166,5 @@ fn bytes(part: &Value) -> Option<Vec<u8>> {
     if let Some(text) = part.as_str() {
         return Some(text.as_bytes().to_vec());
     }
-    let hex = part.get("hex")?.as_str().unwrap();
-    Some((0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect())
+    Some(hex::decode(part.get("hex")?.as_str().unwrap()).unwrap())
 }
