@@ -158,7 +158,7 @@ impl Ownerships {
     ) {
         for (partition, news) in items.into_iter().map(news) {
             let before = self.partitions.remove(&partition);
-            if let Some(after) = self.step(partition, (before, news), now, acts) {
+            if let Some(after) = self.step(partition, before, news, now, acts) {
                 self.partitions.insert(partition, after);
             }
         }
@@ -169,12 +169,13 @@ impl Ownerships {
     fn step(
         &mut self,
         partition: Partition,
-        met: (Option<Ownership>, News),
+        before: Option<Ownership>,
+        news: News,
         now: Instant,
         acts: &mut Vec<Act>,
     ) -> Option<Ownership> {
         use Ownership::{Halted, Taking};
-        match met {
+        match (before, news) {
             (None, News::Assigned) => Some(self.take(partition, Duration::ZERO, acts)),
             // Nothing is given twice without being taken in between: what stands here is of a former assignment.
             (Some(former), News::Assigned) => Some(self.again(partition, former, Duration::ZERO, acts)),
@@ -274,7 +275,7 @@ impl Ownerships {
                 Some(self.again(partition, Ownership::Active(active), what.delay(), acts))
             }
             (Some(Ownership::Active(active)), News::Sighted(of, sighted)) if active.epoch == of => {
-                Some(self.sighted(partition, active, (sighted, now), acts))
+                Some(self.sighted(partition, active, sighted, now, acts))
             }
             // What was looked at has changed since.
             (

@@ -195,15 +195,15 @@ impl Inspector {
         if partitions.is_empty() {
             return Ok(PerPartition::new());
         }
-        let edges =
-            match ffi::log_edges(self.reader.client(), &self.topic, (partitions, edge), RANGE_DEADLINE) {
-                Ok(edges) => edges,
-                // None of them has a leader that could be asked.
-                Err(code @ RDKafkaErrorCode::NoEnt) => {
-                    return Ok(partitions.iter().map(|partition| (*partition, Err(code))).collect());
-                }
-                Err(code) => return Err(InspectError::Kafka(KafkaError::OffsetFetch(code))),
-            };
+        let edges = match ffi::log_edges(self.reader.client(), &self.topic, partitions, edge, RANGE_DEADLINE)
+        {
+            Ok(edges) => edges,
+            // None of them has a leader that could be asked.
+            Err(code @ RDKafkaErrorCode::NoEnt) => {
+                return Ok(partitions.iter().map(|partition| (*partition, Err(code))).collect());
+            }
+            Err(code) => return Err(InspectError::Kafka(KafkaError::OffsetFetch(code))),
+        };
         Ok(edges.into_iter().map(|(partition, edge)| (partition, edge.map(Offset))).collect())
     }
 

@@ -123,7 +123,8 @@ pub async fn clients(
 pub fn active(
     proof: &Proof<'_>,
     records: &[ClientRecord],
-    (earlier, later): (&[DialogRow], &[DialogRow]),
+    earlier: &[DialogRow],
+    later: &[DialogRow],
     latest: &HashMap<Uuid, Option<Timestamp>>,
 ) -> Option<Dialog> {
     let row = earlier.last()?;
@@ -152,7 +153,8 @@ pub fn active(
 pub async fn latest(
     connection: &mut PgConnection,
     proof: &Proof<'_>,
-    (records, dialogs): (&[ClientRecord], &[DialogRow]),
+    records: &[ClientRecord],
+    dialogs: &[DialogRow],
 ) -> anyhow::Result<HashMap<Uuid, Option<Timestamp>>> {
     let has_gap = |record: &ClientRecord| matches!(record.said, Said::Message { idle_gap: 1.., .. });
     let under_gap: HashSet<ClientId> =

@@ -60,7 +60,8 @@ impl Clients {
         &mut self,
         proof: &Proof<'_>,
         worker: &mut Worker,
-        (tables, read): (&[TableRows], &[Records]),
+        tables: &[TableRows],
+        read: &[Records],
         bucket: usize,
     ) -> anyhow::Result<()> {
         let mut records = Vec::new();
@@ -91,7 +92,7 @@ impl Clients {
         dialogs.sort_unstable_by_key(DialogRow::order);
         aliases.sort_unstable_by_key(|row| row.client);
         let latest = if proof.takes_anything() {
-            let latest = before::latest(&mut worker.connection, proof, (&records, &dialogs));
+            let latest = before::latest(&mut worker.connection, proof, &records, &dialogs);
             worker.runtime.block_on(latest)?
         } else {
             HashMap::new()
@@ -147,7 +148,7 @@ impl Clients {
             structure::compare(proof, &rows, &mut self.findings);
         }
         let (earlier, later) = client.dialogs.split_at(earlier);
-        let active = before::active(proof, client.records, (earlier, later), client.latest);
+        let active = before::active(proof, client.records, earlier, later, client.latest);
         self.model.start(active);
         let (mut first, mut filed) = (None, HashSet::new());
         for record in client.records {
@@ -165,7 +166,7 @@ impl Clients {
         self.dialogs(proof, rows);
         let Client { named, aliases: rows, gone, .. } = *client;
         aliases::compare(proof, &Aliases { named, filed: &filed, rows, gone }, &mut self.findings);
-        self.row(proof, client, (first, !earlier.is_empty() || !client.gone.is_empty()));
+        self.row(proof, client, first, !earlier.is_empty() || !client.gone.is_empty());
     }
 
     /// A client that moved to another partition, of which the log holds older records than those that it lacks:
@@ -260,7 +261,7 @@ impl Clients {
     }
 
     /// Compares the client's own row. `first`: its first new message; `known`: it was there before.
-    fn row(&mut self, proof: &Proof<'_>, client: &Client<'_>, (first, known): (Option<&ClientRecord>, bool)) {
+    fn row(&mut self, proof: &Proof<'_>, client: &Client<'_>, first: Option<&ClientRecord>, known: bool) {
         let home = client.id.partition(proof.topic.partition_count).0;
         let place = |record: &ClientRecord| (record.partition.0, Some(record.offset.0));
         match (client.row, first) {

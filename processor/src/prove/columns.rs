@@ -1,14 +1,17 @@
 //! Which columns of a row differ from its record: looked up when the digests have already told that some
 //! do.
 
-use schemas::{Envelope, Message, Timestamp};
+use schemas::{Envelope, Message, Partition, Timestamp};
 use sqlx::PgConnection;
 
 use super::{
     entries::{Kind, Place, PlacedRow},
     report::{About, Findings},
 };
-use crate::{domain::record::RawRecord, store::statements::headers_as_json};
+use crate::{
+    domain::{position::Offset, record::RawRecord},
+    store::statements::headers_as_json,
+};
 
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
 pub async fn of_message(
@@ -45,7 +48,8 @@ pub async fn of_dead_letter(
     connection: &mut PgConnection,
     row: &PlacedRow,
     topic_ref: i16,
-    (raw, reason): (&RawRecord, &str),
+    raw: &RawRecord,
+    reason: &str,
 ) -> anyhow::Result<Vec<&'static str>> {
     let row = sqlx::query!(
         "select reason, topic_ref, key, value, headers, appended_at
@@ -85,10 +89,10 @@ fn tid([p0, p1, p2, p3, l0, l1]: [u8; 6]) -> String {
 }
 
 /// Tells of a row that should not be.
-pub fn unexpected(findings: &mut Findings, kind: Kind, (partition, offset): (i32, i64), why: &str) {
+pub fn unexpected(findings: &mut Findings, kind: Kind, partition: Partition, offset: Offset, why: &str) {
     let kind = match kind {
         Kind::Message => "message_unexpected",
         Kind::DeadLetter | Kind::Rejected => "dead_letter_unexpected",
     };
-    findings.push(About::Record, (partition, Some(offset)), kind, why);
+    findings.push(About::Record, (partition.0, Some(offset.0)), kind, why);
 }

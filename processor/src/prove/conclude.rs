@@ -78,7 +78,7 @@ impl Conclusion {
         let mut proved = Vec::new();
         for ((span, counted), standing) in proof.spans.spans.iter().zip(&counted).zip(&standing) {
             if span.applied.is_former {
-                compare(proof, span, (counted, standing), &mut findings);
+                compare(proof, span, counted, standing, &mut findings);
                 continue;
             }
             let (partition, proved_to) = (span.partition(), span.progress().next_offset);
@@ -98,7 +98,7 @@ impl Conclusion {
             let mut counters = span.proved.counters;
             add(&mut counters, counted);
             compare_last(span, last, last_offsets.contains_key(&partition), &mut findings);
-            compare(proof, span, (&counters, standing), &mut findings);
+            compare(proof, span, &counters, standing, &mut findings);
             // Of what the log no longer holds the row itself says what became of it.
             let counters = if span.is_trimmed { span.progress().counters } else { counters };
             let last_digest = last.or(span.progress().last_digest.filter(|_| span.is_trimmed));
@@ -131,12 +131,7 @@ fn compare_last(span: &Span, last: Option<LastRecord>, was_read: bool, findings:
 }
 
 /// Compares the row of a partition with what its records have become, and with the log.
-fn compare(
-    proof: &Proof<'_>,
-    span: &Span,
-    (counted, standing): (&Counters, &Standing),
-    findings: &mut Findings,
-) {
+fn compare(proof: &Proof<'_>, span: &Span, counted: &Counters, standing: &Standing, findings: &mut Findings) {
     if span.applied.is_former && proof.scope == Scope::SinceLast {
         // Taken for granted, as everything that was there before.
         return;

@@ -268,7 +268,8 @@ impl Findings {
 
     pub fn into_report(
         mut self,
-        (scope, since): (Scope, Option<Since>),
+        scope: Scope,
+        since: Option<Since>,
         compared: Compared,
         elapsed: Duration,
     ) -> Report {
@@ -315,7 +316,7 @@ mod tests {
     #[test]
     fn a_clean_verdict_names_what_is_not_applied_and_what_no_record_tells() {
         let line = |compared: Compared| {
-            Findings::default().into_report((Scope::Full, None), compared, Duration::ZERO).line
+            Findings::default().into_report(Scope::Full, None, compared, Duration::ZERO).line
         };
         assert!(line(Compared::default()).ends_with("or out of order"));
         let one = line(Compared { not_applied: 1, ..Compared::default() });
@@ -344,7 +345,7 @@ mod tests {
         }
         other.push(About::Progress, (0, None), "counter_differs", "");
         all.merge(other);
-        let report = all.into_report((Scope::Full, None), Compared::default(), Duration::ZERO);
+        let report = all.into_report(Scope::Full, None, Compared::default(), Duration::ZERO);
         assert_eq!((report.verdict, report.findings_total), (Verdict::Differs, 1_002));
         let kept: Vec<_> = report.findings.iter().map(|f| (f.kind, f.offset)).collect();
         assert_eq!(kept.len(), FINDINGS_MAX);

@@ -53,7 +53,8 @@ impl std::ops::AddAssign for Standing {
 /// too many.
 pub fn count(
     proof: &Proof<'_>,
-    (span, stretch): (&Span, Stretch),
+    span: &Span,
+    stretch: Stretch,
     rows: &[PlacedRow],
     findings: &mut Findings,
 ) -> Standing {
@@ -61,9 +62,8 @@ pub fn count(
     let mut before: Option<Offset> = None;
     for row in rows {
         if before.replace(row.offset) == Some(row.offset) {
-            let place = (stretch.partition.0, row.offset.0);
             let why = proof.of_topic(span.topic_ref(), "another row stands for the same record");
-            unexpected(findings, row.kind, place, &why);
+            unexpected(findings, row.kind, stretch.partition, row.offset, &why);
         }
         match row.kind {
             Kind::Message => standing.messages += 1,
@@ -80,7 +80,7 @@ pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
     }
     for (at, dialog) in client.dialogs.iter().enumerate() {
         if proof.is_taken(dialog.coordinates()) {
-            compare_dialog(proof, client, (at, dialog), findings);
+            compare_dialog(proof, client, at, dialog, findings);
         }
     }
     let first = client.dialogs.first().filter(|dialog| proof.is_taken(dialog.coordinates()));
@@ -118,7 +118,8 @@ fn compare_message(proof: &Proof<'_>, client: &Rows<'_>, message: &GoneMessage, 
 fn compare_dialog(
     proof: &Proof<'_>,
     client: &Rows<'_>,
-    (at, dialog): (usize, &DialogRow),
+    at: usize,
+    dialog: &DialogRow,
     findings: &mut Findings,
 ) {
     let (topic_ref, partition, offset) = dialog.coordinates();

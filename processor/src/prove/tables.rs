@@ -163,7 +163,7 @@ impl TableRows {
                 let (topic_ref, client) = (TopicRef(row.i16()?), ClientId::from_uuid(row.uuid()?));
                 let place = (topic_ref, partition, offset);
                 self.former.messages += i64::from(proof.is_former(topic_ref));
-                self.gone(proof, place, (client, dialog))?;
+                self.gone(proof, place, client, dialog)?;
                 self.placed(proof, place, (Kind::Message, tid, dialog, digest))
             }
             Table::DeadLetters => {
@@ -206,7 +206,8 @@ impl TableRows {
         &mut self,
         proof: &Proof<'_>,
         place: Coordinates,
-        (client, dialog): (ClientId, Uuid),
+        client: ClientId,
+        dialog: Uuid,
     ) -> anyhow::Result<()> {
         if !matches!(proof.spans.locate(place), Location::Gone(_)) {
             return Ok(());
@@ -231,7 +232,7 @@ impl TableRows {
             Location::Outside => {}
             Location::Nowhere => {
                 let why = proof.of_topic(topic_ref, "no record stands for it");
-                unexpected(&mut self.findings, kind, (partition.0, offset.0), &why);
+                unexpected(&mut self.findings, kind, partition, offset, &why);
             }
         }
         Ok(())

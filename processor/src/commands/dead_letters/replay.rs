@@ -161,11 +161,11 @@ impl Replayer {
         let written = tokio::task::spawn_blocking(move || {
             producer.write(&Outgoing { partition, key: &key, value: &value, headers: &replay.headers })
         });
-        let at = written.await?.context(
+        let (new_partition, offset) = written.await?.context(
             "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
         )?;
-        letters::mark_replayed(&mut transaction, letter, at, attempt).await?;
+        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt).await?;
         transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
-        Ok(Some((format!("partition {} offset {}", at.0, at.1), attempt)))
+        Ok(Some((format!("partition {new_partition} offset {offset}"), attempt)))
     }
 }
