@@ -98,38 +98,26 @@ impl Clients {
             HashMap::new()
         };
 
-        let mut record_groups = records.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut dialog_groups = dialogs.chunk_by(|a, b| a.client_id == b.client_id).peekable();
-        let mut gone_groups = gone.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut named_groups = named.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut alias_groups = aliases.chunk_by(|a, b| a.client == b.client).peekable();
+        let (mut records, mut dialogs, mut gone) = (&records[..], &dialogs[..], &gone[..]);
+        let (mut named, mut aliases) = (&named[..], &aliases[..]);
         let mut rows = rows.iter().peekable();
         loop {
             let first = [
-                record_groups.peek().and_then(|group| group.first()).map(|record| record.client),
-                dialog_groups.peek().and_then(|group| group.first()).map(|dialog| dialog.client_id),
+                records.first().map(|record| record.client),
+                dialogs.first().map(|dialog| dialog.client_id),
                 rows.peek().map(|row| row.id),
-                gone_groups.peek().and_then(|group| group.first()).map(|message| message.client),
-                alias_groups.peek().and_then(|group| group.first()).map(|row| row.client),
+                gone.first().map(|message| message.client),
+                aliases.first().map(|row| row.client),
             ];
             let Some(id) = first.into_iter().flatten().min() else { return Ok(()) };
-            let of_it = |client: Option<ClientId>| client == Some(id);
             let client = Client {
                 id,
-                records: record_groups
-                    .next_if(|group| of_it(group.first().map(|r| r.client)))
-                    .unwrap_or_default(),
-                dialogs: dialog_groups
-                    .next_if(|group| of_it(group.first().map(|d| d.client_id)))
-                    .unwrap_or_default(),
+                records: take_of(&mut records, |record| record.client == id),
+                dialogs: take_of(&mut dialogs, |dialog| dialog.client_id == id),
                 row: rows.next_if(|row| row.id == id),
-                gone: gone_groups.next_if(|group| of_it(group.first().map(|m| m.client))).unwrap_or_default(),
-                named: named_groups
-                    .next_if(|group| of_it(group.first().map(|n| n.client)))
-                    .unwrap_or_default(),
-                aliases: alias_groups
-                    .next_if(|group| of_it(group.first().map(|a| a.client)))
-                    .unwrap_or_default(),
+                gone: take_of(&mut gone, |message| message.client == id),
+                named: take_of(&mut named, |named| named.client == id),
+                aliases: take_of(&mut aliases, |row| row.client == id),
                 latest: &latest,
             };
             self.client(proof, read, &client);
@@ -280,12 +268,8 @@ impl Clients {
                 self.findings.push(About::Client, place(first), "client_missing", detail);
             }
             (Some(_), None) if !known => {
-                self.findings.push(
-                    About::Nothing,
-                    (home, None),
-                    "client_unexpected",
-                    "no record speaks of it",
-                );
+                let detail = "no record speaks of it";
+                self.findings.push(About::Nothing, (home, None), "client_unexpected", detail);
             }
             (None, None) if known => {
                 self.findings.push(About::Client, (home, None), "client_missing", "it has dialogs");
@@ -293,6 +277,13 @@ impl Clients {
             (Some(_) | None, None) => {}
         }
     }
+}
+
+/// Takes the first rows off the front, as far as they are of a client.
+fn take_of<'r, T>(rows: &mut &'r [T], is_of_it: impl Fn(&T) -> bool) -> &'r [T] {
+    let (of_it, others) = rows.split_at(rows.iter().take_while(|row| is_of_it(row)).count());
+    *rows = others;
+    of_it
 }
 
 fn dialog_differences(proof: &Proof<'_>, row: &DialogRow, dialog: &Dialog) -> Vec<&'static str> {

@@ -167,7 +167,7 @@ impl Records {
         let rejected = letters.iter().any(|row| row.kind == Kind::Rejected);
         match at.record.decode(at.span.1.applied.rules.count_at(at.record.offset)) {
             Ok((Event::MessageReceived(message), envelope)) if !rejected => {
-                self.message(at, (&message, &envelope), (messages, letters))
+                self.message(at, &message, &envelope, messages, letters)
             }
             Ok((Event::DialogClose(close), _)) if !rejected => {
                 self.unwanted(at, here);
@@ -188,12 +188,13 @@ impl Records {
     fn message(
         &mut self,
         at: &mut At<'_>,
-        (message, envelope): (&Message, &Envelope),
-        (messages, letters): (&[PlacedRow], &[PlacedRow]),
+        message: &Message,
+        envelope: &Envelope,
+        messages: &[PlacedRow],
+        letters: &[PlacedRow],
     ) -> anyhow::Result<()> {
         let (proof, place, body) = (at.proof, at.place(), message.body());
-        let to = (&proof.keys, proof.buckets, proof.directory);
-        aliases::keep(&mut self.aliases, to, at.record, message)?;
+        aliases::keep(&mut self.aliases, proof, at.record, message)?;
         let digest = self.message_digest(at, message, envelope);
         let row = self.chosen(at, messages, digest);
         if let Some(row) = row.filter(|row| row.digest != digest && self.differing.len() < NAMED_MAX) {
@@ -319,8 +320,7 @@ impl Records {
 
     /// Leaves a record to the history of its client.
     fn keep(&mut self, proof: &Proof<'_>, record: &ClientRecord) -> anyhow::Result<()> {
-        let bucket = proof.keys.bucket(record.client, proof.buckets);
-        Ok(self.clients.push(bucket, record, proof.directory)?)
+        Ok(self.clients.push(proof.bucket(record.client), record, proof.directory)?)
     }
 
     /// Finds out which of the messages without a row repeat one whose record is not looked at.
@@ -363,18 +363,7 @@ impl At<'_> {
     }
 
     fn of_client(&self, client: ClientId, said: Said) -> ClientRecord {
-        ClientRecord {
-            client,
-            partition: self.record.partition,
-            offset: self.record.offset,
-            appended_at: self.record.appended_at(),
-            said,
-            external_client_id: 0,
-            address: 0,
-            message: Found::Nothing,
-            dialog: Uuid::nil(),
-            dead_letter: Found::Nothing,
-        }
+        ClientRecord::of(client, self.place(), self.record.appended_at(), said)
     }
 }
 

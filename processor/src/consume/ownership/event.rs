@@ -213,17 +213,9 @@ pub(super) fn together(acts: Vec<Act>) -> Vec<Act> {
         match act {
             Act::Order(Order::Assign(more)) => starts.extend(more),
             Act::Take { asked: more, after: at, alone: false } => {
-                let earlier = joined.iter_mut().find_map(|earlier| match earlier {
-                    Act::Take { asked, after, alone: false } if *after == at => Some(asked),
-                    Act::Take { .. }
-                    | Act::Forget(_)
-                    | Act::Adopt { .. }
-                    | Act::Release(..)
-                    | Act::Drain { .. }
-                    | Act::Order(_)
-                    | Act::Record(..)
-                    | Act::Show(_)
-                    | Act::Rebuild(_) => None,
+                let earlier = joined.iter_mut().find_map(|earlier| {
+                    let Act::Take { asked, after, alone: false } = earlier else { return None };
+                    (*after == at).then_some(asked)
                 });
                 match earlier {
                     Some(asked) => asked.extend(more),
