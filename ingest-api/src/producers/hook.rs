@@ -15,9 +15,10 @@ use crate::metrics::Metrics;
 /// A hook and the producer that it belongs to.
 #[derive(Debug)]
 pub struct ProducerHook {
-    name: String,
-    hook: Hook,
-    producer: Arc<Producer>,
+    pub name: String,
+    /// What its provider sends and wants.
+    pub hook: Hook,
+    pub producer: Arc<Producer>,
     items: [IntCounter; 4],
     /// By the name of what says that an item is no message.
     skipped: BTreeMap<String, IntCounter>,
@@ -69,19 +70,6 @@ impl ProducerHook {
             hook,
             producer,
         }
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What its provider sends and wants.
-    pub const fn hook(&self) -> &Hook {
-        &self.hook
-    }
-
-    pub const fn producer(&self) -> &Arc<Producer> {
-        &self.producer
     }
 
     pub fn count(&self, result: ItemResult, items: u64) {

@@ -319,7 +319,7 @@ async fn a_changed_identity_takes_effect_only_if_it_is_wanted_by_name() {
         let text = text("all_external_client_ids = true", &open("whatsapp", "whatsapp-cloud", more));
         fs::write(hooked.file.path(), text).unwrap();
         producers.refresh(true);
-        format!("{:?}", producers.current().hook("whatsapp").unwrap().hook().identity())
+        format!("{:?}", producers.current().hook("whatsapp").unwrap().hook.identity())
     };
     let other = "change.identity = \"provider_id_first\"";
     assert_eq!(rewrite(other), "PhoneFirst", "the former file stays in force");
