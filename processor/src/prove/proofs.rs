@@ -3,6 +3,7 @@
 //! difference removes it, since what was proved before has changed. A baseline sets it by a person's decision.
 
 use schemas::{Partition, Timestamp};
+use service_kit::count::signed;
 use sqlx::PgConnection;
 
 use super::{
@@ -141,7 +142,7 @@ pub async fn record(
         kept.scope,
         kept.verdict,
         kept.records,
-        i64::try_from(kept.findings).unwrap_or(i64::MAX),
+        signed(kept.findings),
         kept.elapsed_seconds,
         kept.forgets,
         &partitions,

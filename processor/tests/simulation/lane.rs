@@ -47,7 +47,7 @@ impl Lane {
             batch: BatchConfig {
                 batch_records_max: 6,
                 batch_kib_max: 64,
-                batch_age_ms_max: 25,
+                batch_age_max: Duration::from_millis(25),
                 copy_records_min: 1,
             },
             dead_letters: DeadLetterConfig {

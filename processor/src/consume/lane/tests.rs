@@ -22,7 +22,7 @@ fn lane() -> (LaneMachine, Instant) {
         batch: BatchConfig {
             batch_records_max: 100,
             batch_kib_max: 64,
-            batch_age_ms_max: 25,
+            batch_age_max: Duration::from_millis(25),
             copy_records_min: 1,
         },
         dead_letters: DeadLetterConfig { dead_letters_per_minute_max: 100, dead_letters_percent_max: 1 },
