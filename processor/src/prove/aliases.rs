@@ -118,9 +118,8 @@ pub async fn of_clients(
             "select client_id, alias, named_at, topic_ref, partition, record_offset
              from client_aliases where client_id = any($1)",
             some,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        );
+        let rows = rows.fetch_all(&mut *connection).await?;
         found.extend(rows.into_iter().map(|row| AliasRow {
             client: ClientId::from_uuid(row.client_id),
             partition: Partition(row.partition),

@@ -26,9 +26,8 @@ pub async fn of_message(
         tid(row.tid),
         place.0.0,
         place.1.0,
-    )
-    .fetch_one(connection)
-    .await?;
+    );
+    let row = row.fetch_one(connection).await?;
     let request_id = envelope.request_id.as_ref().map(schemas::RequestId::as_str);
     Ok(failed([
         ("appended_at", row.appended_at == appended_at.to_utc()),
@@ -57,9 +56,8 @@ pub async fn of_dead_letter(
         tid(row.tid),
         raw.partition.0,
         raw.offset.0,
-    )
-    .fetch_one(connection)
-    .await?;
+    );
+    let row = row.fetch_one(connection).await?;
     let headers: Option<serde_json::Value> = serde_json::from_str(&headers_as_json(raw)).ok();
     Ok(failed([
         ("reason", row.reason == reason),

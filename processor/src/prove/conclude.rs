@@ -45,7 +45,7 @@ impl Conclusion {
         let mut conflicts = 0;
         for clients in clients {
             for (sum, more) in counted.iter_mut().zip(&clients.counters) {
-                add(sum, more);
+                *sum += *more;
                 conflicts += more.dead_letters;
             }
             findings.merge(clients.findings);
@@ -96,7 +96,7 @@ impl Conclusion {
                 None => span.proved.last_digest,
             };
             let mut counters = span.proved.counters;
-            add(&mut counters, counted);
+            counters += *counted;
             compare_last(span, last, last_offsets.contains_key(&partition), &mut findings);
             compare(proof, span, &counters, standing, &mut findings);
             // Of what the log no longer holds the row itself says what became of it.
@@ -106,14 +106,6 @@ impl Conclusion {
         }
         Self { findings, compared, proved }
     }
-}
-
-fn add(sum: &mut Counters, more: &Counters) {
-    sum.messages += more.messages;
-    sum.duplicates += more.duplicates;
-    sum.commands += more.commands;
-    sum.dead_letters += more.dead_letters;
-    sum.control += more.control;
 }
 
 /// Compares the last record that a row names with the last one that was read, if one was.

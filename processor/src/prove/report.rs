@@ -8,6 +8,8 @@ use std::{
 use schemas::Timestamp;
 use serde::Serialize;
 
+use crate::domain::counters::adds_up;
+
 /// Differences that are reported one by one; all are counted.
 pub const FINDINGS_MAX: usize = 100;
 
@@ -94,16 +96,7 @@ pub struct Rows {
     pub client_aliases: i64,
 }
 
-impl std::ops::AddAssign for Rows {
-    fn add_assign(&mut self, more: Self) {
-        self.clients += more.clients;
-        self.dialogs += more.dialogs;
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-        self.active_dialogs += more.active_dialogs;
-        self.client_aliases += more.client_aliases;
-    }
-}
+adds_up!(Rows { clients, dialogs, messages, dead_letters, active_dialogs, client_aliases });
 
 /// Rows of former topics, by table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -115,14 +108,7 @@ pub struct FormerRows {
     pub client_aliases: i64,
 }
 
-impl std::ops::AddAssign for FormerRows {
-    fn add_assign(&mut self, more: Self) {
-        self.dialogs += more.dialogs;
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-        self.client_aliases += more.client_aliases;
-    }
-}
+adds_up!(FormerRows { dialogs, messages, dead_letters, client_aliases });
 
 /// What was compared, and what came out.
 #[derive(Debug, Serialize)]

@@ -16,7 +16,10 @@ use super::{
     report::{About, Findings},
     scope::{Span, Stretch},
 };
-use crate::domain::position::{Offset, TopicRef, dialog_id};
+use crate::domain::{
+    counters::adds_up,
+    position::{Offset, TopicRef, dialog_id},
+};
 
 /// The rows of a client.
 pub struct Rows<'a> {
@@ -42,12 +45,7 @@ pub struct Standing {
     pub dead_letters: i64,
 }
 
-impl std::ops::AddAssign for Standing {
-    fn add_assign(&mut self, more: Self) {
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-    }
-}
+adds_up!(Standing { messages, dead_letters });
 
 /// Counts the rows of a slice that is gone, in the order of their offsets. Of two at one place the second is one
 /// too many.

@@ -43,9 +43,8 @@ pub async fn list(database: &Database, selection: &Selection, limit: i64, json: 
         selection.partition.map(|partition| partition.0),
         selection.not_replayed,
         limit
-    )
-    .fetch_all(&mut connection)
-    .await?;
+    );
+    let letters = letters.fetch_all(&mut connection).await?;
     if json {
         return say_json(&letters);
     }
