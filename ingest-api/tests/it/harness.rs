@@ -88,11 +88,8 @@ impl Api {
     /// Starts the program again, on another port. It answers, and need not be ready.
     pub fn start_again(&mut self) {
         self.running = self.programs.ingest_api(&self.directories[0], "again", Port::Free, &[]).unwrap();
-        let started = Instant::now();
-        while get(self.running.admin, "/livez").is_none_or(|(status, _)| status != 200) {
-            assert!(started.elapsed() < Duration::from_secs(30), "it does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let is_live = || get(self.running.admin, "/livez").is_some_and(|(status, _)| status == 200);
+        wait_for("an answer", Duration::from_secs(30), is_live);
     }
 
     /// Says what processors say: over how many partitions they spread keys.
@@ -245,6 +242,15 @@ impl Drop for Api {
                 std::fs::remove_dir_all(directory).ok();
             }
         }
+    }
+}
+
+#[track_caller]
+pub fn wait_for(what: &str, within: Duration, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(100));
     }
 }
 
