@@ -41,8 +41,7 @@ fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
 /// With rows that somebody owned once.
 fn registered() -> Telex {
     let mut telex = Telex::new();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     wait_for("the registration", SOON, || {
         telex.number("select count(*) from partition_progress where owner_epoch > 0") == 12
     });

@@ -135,7 +135,14 @@ impl Telex {
         self.processor_with(&[])
     }
 
-    /// The same with more settings.
+    /// Starts a processor and waits for it.
+    pub fn ready_processor(&mut self) -> Running {
+        let mut processor = self.processor();
+        processor.wait_until_ready().unwrap();
+        processor
+    }
+
+    /// As [`Self::processor`], with more settings.
     pub fn processor_with(&mut self, more: &[&str]) -> Running {
         let programs = self.programs.clone();
         self.start_processor(&programs, more)

@@ -87,8 +87,7 @@ fn log_ends(telex: &Telex) -> BTreeSet<i32> {
 #[test]
 fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() {
     let (mut telex, _servers, mut second) = with_two_brokers();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     telex.wait_until_applied();
     processor.stop().unwrap();
     topic::raise_in_place(&telex, 24);
@@ -141,8 +140,7 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
 #[test]
 fn a_takeover_that_must_wait_does_not_stop_what_is_owned_already() {
     let (mut telex, writer) = Telex::with_writer();
-    let mut first = telex.processor();
-    first.wait_until_ready().unwrap();
+    let first = telex.ready_processor();
     let mut second = telex.processor();
     wait_for("the second's half", SOON, || {
         [&first, &second].iter().all(|one| metric(one, "processor_owned_partitions") == Some(6))

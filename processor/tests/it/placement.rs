@@ -59,13 +59,12 @@ fn in_force(telex: &Telex) -> Option<i32> {
 
 /// A processor that works, and has said over how many partitions keys are spread.
 fn first_processor(telex: &mut Telex) -> Running {
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let processor = telex.ready_processor();
     wait_for("the first word", SOON, || counts(telex) == [12]);
     processor
 }
 
-fn switch_to_24(telex: &Telex) -> String {
+pub fn switch_to_24(telex: &Telex) -> String {
     telex.say(&["partitions", "grow", "--to=24", "--yes"]);
     telex.wait_until_applied();
     telex.say(&["partitions", "switch", "--to=24", "--yes"])

@@ -87,8 +87,7 @@ fn a_changed_rule_is_taken_up_by_idle_partitions_although_no_record_comes() {
 #[test]
 fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_by_name() {
     let mut telex = Telex::new();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let processor = telex.ready_processor();
     telex.execute("delete from partition_progress where partition = 4");
     telex.execute(
         "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
@@ -109,8 +108,7 @@ fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_
 fn a_halt_of_another_version_holds_up_its_partition_alone() {
     let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of(&client_beside("client"));
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     processor.stop().unwrap();
     telex.execute(&format!(
         "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
