@@ -167,9 +167,10 @@ mod tests {
     }
 
     fn record(offset: i64) -> Record {
-        let place = (Partition(0), Offset(offset), Timestamp::EPOCH);
         let rules = PartitionRules::new(Partition(0), PartitionCount::new(1).unwrap());
-        Record::decode(RawRecord::new(place, None, None, std::iter::empty()), &rules)
+        let nothing = std::iter::empty();
+        let raw = RawRecord::new(Partition(0), Offset(offset), Timestamp::EPOCH, None, None, nothing);
+        Record::decode(raw, &rules)
     }
 
     #[test]

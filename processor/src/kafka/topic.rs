@@ -321,7 +321,9 @@ impl Inspector {
 /// Copies a record out of the Kafka client's memory.
 pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord::new(
-        (Partition(message.partition()), Offset(message.offset()), appended_at(message)),
+        Partition(message.partition()),
+        Offset(message.offset()),
+        appended_at(message),
         message.key(),
         message.payload(),
         ffi::Headers::of(message),

@@ -289,8 +289,7 @@ mod tests {
     fn headers_that_are_not_text_are_kept_in_hexadecimal() {
         let headers: [Header<'_>; 4] =
             [(b"ce_type", Some(b"x")), (b"\xff", Some(b"\xfe\x01")), (b"none", None), (b"nul", Some(b"a\0"))];
-        let raw =
-            RawRecord::new((Partition(0), Offset(0), Timestamp::EPOCH), None, None, headers.into_iter());
+        let raw = RawRecord::new(Partition(0), Offset(0), Timestamp::EPOCH, None, None, headers.into_iter());
         assert_eq!(
             headers_as_json(&raw),
             r#"[{"name":"ce_type","value":"x"},{"name_hex":"ff","value_hex":"fe01"},{"name":"none"},{"name":"nul","value_hex":"6100"}]"#

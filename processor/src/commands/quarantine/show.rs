@@ -80,7 +80,7 @@ mod tests {
         let headers: [Header<'_>; 2] = [(b"ce_type", Some(b"a\x1b[2J")), (b"empty", None)];
         let at = Timestamp::parse("2026-11-24T04:35:00Z").unwrap();
         let document = b"{\n\"a\x1b[2J\":1}\xff";
-        RawRecord::new((Partition(1), Offset(42), at), Some(b"whatsapp"), Some(document), headers.into_iter())
+        RawRecord::new(Partition(1), Offset(42), at, Some(b"whatsapp"), Some(document), headers.into_iter())
     }
 
     #[test]

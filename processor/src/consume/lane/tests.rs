@@ -44,7 +44,7 @@ fn adopt(next_offset: i64) -> Event {
 }
 
 fn chunk(offsets: std::ops::Range<i64>) -> Event {
-    let raw = |offset| RawRecord::new((P, Offset(offset), Timestamp::EPOCH), None, None, std::iter::empty());
+    let raw = |offset| RawRecord::new(P, Offset(offset), Timestamp::EPOCH, None, None, std::iter::empty());
     Event::Chunk(offsets.map(|offset| (EPOCH, Entry::Record(raw(offset)))).collect())
 }
 
