@@ -65,7 +65,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    rights::require_with_topic(&mut connection, kafka, (REPLAY, &[Operation::Write])).await?;
+    rights::require_with_topic(&mut connection, kafka, REPLAY, &[Operation::Write]).await?;
     let is_dry_run = args.confirmation.is_dry_run();
     let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
     let mut replayer =
