@@ -12,8 +12,8 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use service_kit::{admin, spans::Spans};
-use tokio::{net::TcpListener, sync::oneshot};
+use service_kit::{Problems, admin, spans::Spans};
+use tokio::{net::TcpListener, sync::oneshot, task::JoinHandle};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -46,23 +46,22 @@ pub const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// An ingest API that has its ports.
 pub struct Application {
     listener: TcpListener,
-    admin: TcpListener,
     kafka: KafkaConfig,
     certificates: Option<Arc<Certificates>>,
     shards: Arc<Shards>,
     shared: Arc<Shared<KafkaPublisher>>,
+    health: Arc<IngestHealth>,
+    /// Answers on the admin port.
+    admin: JoinHandle<std::io::Result<()>>,
+    /// Looks whether files have changed.
+    files: JoinHandle<()>,
 }
-
-/// The settings have no meaning: what a person has to put right.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.join("\n"))]
-pub struct Misconfigured(pub Vec<String>);
 
 impl Application {
     /// Takes the ports, makes the producer and starts the shards.
     ///
     /// # Errors
-    /// [`Misconfigured`]; a port is taken, librdkafka refuses a setting, or there is no thread to be had.
+    /// [`Problems`] of the settings; a port is taken, librdkafka refuses a setting, or there is no thread to be had.
     pub async fn build(config: Config) -> anyhow::Result<Self> {
         let metrics = Arc::new(Metrics::new()?);
         let FromFiles { producers, certificates } = FromFiles::read(&config, &metrics)?;
@@ -89,13 +88,21 @@ impl Application {
             spans: Spans::start(&config.spans, "ingest-api")?,
             draining: AtomicBool::new(false),
         };
+        let (listener, admin) = (bind(config.listen).await?, bind(config.admin_listen).await?);
+        let shards = Arc::new(Shards::start(shards, config.coalesce).context("cannot start a shard")?);
+        let shared = Arc::new(shared);
+        let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
+        let admin = admin::serve(admin, Arc::clone(&health), std::future::pending());
+        let files = files::watch(refreshed(&shared, certificates.as_ref()));
         Ok(Self {
-            listener: bind(config.listen).await?,
-            admin: bind(config.admin_listen).await?,
+            listener,
             kafka: config.kafka,
             certificates,
-            shards: Arc::new(Shards::start(shards, config.coalesce).context("cannot start a shard")?),
-            shared: Arc::new(shared),
+            shards,
+            shared,
+            health,
+            admin: service_kit::spawn("admin", admin),
+            files: service_kit::spawn("files", files),
         })
     }
 
@@ -104,28 +111,19 @@ impl Application {
         self.listener.local_addr()
     }
 
-    /// Where the admin port listens.
-    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
-        self.admin.local_addr()
-    }
-
     /// Serves until `shutdown` completes, then drains.
     ///
     /// # Errors
-    /// The producer is dead, keys are spread over another number of partitions, a shard is not attended any more, or
-    /// connections are not accepted: the process has to end.
+    /// The producer is dead, keys are spread over another number of partitions, or what has no end has ended: the process
+    /// has to end, too.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { listener, admin, kafka, certificates, shards, shared } = self;
-        let health = Arc::new(IngestHealth::new(Arc::clone(&shared)));
-        let admin =
-            service_kit::spawn("admin", admin::serve(admin, Arc::clone(&health), std::future::pending()));
+        let Self { listener, kafka, certificates, shards, shared, health, mut admin, mut files } = self;
         let mut attendants = shards.on_each(|shard| {
             let shared = Arc::clone(&shared);
             async move { shared.publisher.attend(shard).await }
         });
         let (mut stop, stopped) = oneshot::channel::<()>();
         let watcher = watch(&shared, &health, &kafka);
-        let files = service_kit::spawn("files", files::watch(refreshed(&shared, certificates.as_ref())));
         let server = accept::Server {
             router: router(Arc::clone(&shared)),
             certificates,
@@ -144,6 +142,10 @@ impl Application {
             _ended = attendants.join_next() => Some("a shard is not attended any more".to_owned()),
             // The server has what this closes, and has ended without being asked to.
             () = stop.closed() => Some("connections are not accepted any more".to_owned()),
+            // Certificates and secrets would grow old.
+            _ended = &mut files => Some("files are not watched any more".to_owned()),
+            // Nobody could ask how the process is.
+            _ended = &mut admin => Some("the admin port is not served any more".to_owned()),
         };
         shared.draining.store(true, Ordering::Release);
         drop(stop);
@@ -172,7 +174,7 @@ struct FromFiles {
 
 impl FromFiles {
     /// Everything that is wrong with the settings and with the files that they name is reported at once.
-    fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Misconfigured> {
+    fn read(config: &Config, metrics: &Arc<Metrics>) -> Result<Self, Problems> {
         let mut problems = config.problems();
         let producers = config.producers_file.clone().map(|path| {
             let file = ProducersFile::new(path, config.public_url.is_some(), Arc::clone(metrics));
@@ -182,11 +184,11 @@ impl FromFiles {
             .tls
             .files()
             .map(|files| Reloaded::new(files, metrics.ingest_tls_reloads_total.clone()).map(Arc::new));
-        let producers = producers.transpose().map_err(|more| problems.extend(more));
-        let certificates = certificates.transpose().map_err(|more| problems.extend(more));
+        let producers = producers.transpose().map_err(|more| problems.0.extend(more.0));
+        let certificates = certificates.transpose().map_err(|more| problems.0.extend(more.0));
         match (producers, certificates) {
-            (Ok(producers), Ok(certificates)) if problems.is_empty() => Ok(Self { producers, certificates }),
-            _ => Err(Misconfigured(problems)),
+            (Ok(producers), Ok(certificates)) => problems.or(Self { producers, certificates }),
+            _ => Err(problems),
         }
     }
 }
@@ -232,6 +234,7 @@ mod tests {
     use std::future::pending;
 
     use clap::Parser as _;
+    use rstest::rstest;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
         net::TcpStream,
@@ -245,8 +248,8 @@ mod tests {
         expect: 100-continue\r\ncontent-length: 1\r\n\r\n";
     const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-    #[tokio::test]
-    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error_once_open_requests_are_answered() {
+    /// With one shard, and brokers that are not there.
+    async fn application() -> Application {
         let config = Config::parse_from([
             "ingest-api",
             "--listen=127.0.0.1:0",
@@ -256,7 +259,27 @@ mod tests {
             "--insecure-development-mode",
             "--shards=1",
         ]);
-        let application = Application::build(config).await.unwrap();
+        Application::build(config).await.unwrap()
+    }
+
+    async fn break_down<T>() -> T {
+        panic!("a test says so")
+    }
+
+    #[rstest]
+    #[case::files(|application: &mut Application| application.files = service_kit::spawn("files", break_down()))]
+    #[case::admin(|application: &mut Application| application.admin = service_kit::spawn("admin", break_down()))]
+    #[tokio::test]
+    async fn a_panic_of_what_has_no_end_ends_the_process_with_an_error(#[case] plant: fn(&mut Application)) {
+        let mut application = application().await;
+        plant(&mut application);
+        let ended = timeout(Duration::from_secs(20), application.run_until_stopped(pending())).await;
+        assert!(ended.unwrap().unwrap_err().to_string().ends_with(" any more"));
+    }
+
+    #[tokio::test]
+    async fn a_panic_of_the_accept_loop_ends_the_process_with_an_error_once_open_requests_are_answered() {
+        let application = application().await;
         let (address, shards) = (application.local_addr().unwrap(), Arc::clone(&application.shards));
         let request = async move {
             let mut open = TcpStream::connect(address).await.unwrap();

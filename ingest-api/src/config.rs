@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::Parser;
 use schemas::PartitionCount;
 use service_kit::{
+    Problems,
     kafka_settings::KafkaSettings,
     settings::{micros, millis},
     spans::SpanConfig,
@@ -153,14 +154,10 @@ impl Config {
     }
 
     /// Everything that is wrong with the settings, for a person to put right at once.
-    pub fn problems(&self) -> Vec<String> {
+    pub fn problems(&self) -> Problems {
         let Self { kafka, limits, .. } = self;
-        let mut problems = Vec::new();
-        let mut require = |holds: bool, problem: &str| {
-            if !holds {
-                problems.push(problem.to_owned());
-            }
-        };
+        let mut problems = Problems::default();
+        let mut require = |holds: bool, rule: &str| problems.require(holds, rule);
         require(
             self.insecure_development_mode != self.producers_file.is_some(),
             "set either --producers-file or, to accept messages from anyone, --insecure-development-mode",
@@ -228,8 +225,8 @@ mod tests {
 
     #[test]
     fn the_defaults_hold_but_credentials_have_to_be_given_up_by_name() {
-        assert_eq!(parse(&["--insecure-development-mode"]).problems(), Vec::<String>::new());
-        let problems = parse(&[]).problems();
+        assert_eq!(parse(&["--insecure-development-mode"]).problems(), Problems::default());
+        let problems = parse(&[]).problems().0;
         assert_eq!(problems.len(), 1);
         assert!(
             problems.iter().all(|problem| problem.contains("--insecure-development-mode")),
@@ -257,14 +254,14 @@ mod tests {
     #[test]
     fn all_problems_are_told_at_once() {
         let config = parse(&["--ack-deadline-ms", "100", "--body-bytes-max", "0", "--topic", ""]);
-        assert_eq!(config.problems().len(), 4);
+        assert_eq!(config.problems().0.len(), 4);
     }
 
     #[test]
     fn the_kafka_client_has_given_up_before_a_request_does() {
         let count = |message_timeout: &str| {
             let config = parse(&["--ack-deadline-ms=9000", "--message-timeout-ms", message_timeout]);
-            config.problems().iter().filter(|problem| problem.contains("--message-timeout-ms")).count()
+            config.problems().0.iter().filter(|problem| problem.contains("--message-timeout-ms")).count()
         };
         assert_eq!((count("8999"), count("9000")), (0, 1));
     }
@@ -280,14 +277,14 @@ mod tests {
             ("https://", false),
         ] {
             let config = parse(&["--insecure-development-mode", "--public-url", url]);
-            assert_eq!(config.problems().is_empty(), fits, "{url}");
+            assert_eq!(config.problems().0.is_empty(), fits, "{url}");
         }
     }
 
     #[test]
     fn a_connection_may_be_idle_for_an_hour_and_is_by_default_for_longer_than_balancers_keep_it() {
         let problems =
-            |value: &str| parse(&["--insecure-development-mode", "--idle-deadline-ms", value]).problems();
+            |value: &str| parse(&["--insecure-development-mode", "--idle-deadline-ms", value]).problems().0;
         assert_eq!(problems("3600000"), Vec::<String>::new());
         assert_eq!(problems("3600001"), ["--idle-deadline-ms must be 3600000 at most"]);
         assert_eq!(problems("0"), ["deadlines must be 1 ms at least"]);

@@ -2,14 +2,13 @@
 //! broken changes nothing. Whoever uses a value keeps the one they took.
 
 use std::{
-    io::Read as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use service_kit::prometheus::IntCounterVec;
+use service_kit::{Problems, prometheus::IntCounterVec};
 use sha2::{Digest as _, Sha256};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,7 +27,7 @@ impl Files {
     pub fn read(&mut self, path: &Path) -> Result<String, String> {
         let text = read(path);
         self.0.push((path.to_owned(), digest(&text)));
-        text.map_err(|error| format!("{} cannot be read: {error}", path.display()))
+        text
     }
 
     fn changed(&self) -> bool {
@@ -36,16 +35,11 @@ impl Files {
     }
 }
 
-fn read(path: &Path) -> std::io::Result<String> {
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    if file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
-        return Err(std::io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes")));
-    }
-    Ok(text)
+fn read(path: &Path) -> Result<String, String> {
+    service_kit::files::read(path, FILE_BYTES_MAX)
 }
 
-fn digest(text: &std::io::Result<String>) -> Option<[u8; 32]> {
+fn digest(text: &Result<String, String>) -> Option<[u8; 32]> {
     text.as_ref().ok().map(|text| Sha256::digest(text.as_bytes()).into())
 }
 
@@ -60,7 +54,7 @@ pub trait Load: Send + Sync + 'static {
     ///
     /// # Errors
     /// Everything that is wrong.
-    fn load(&self, files: &mut Files, previous: Option<&Self::Value>) -> Result<Self::Value, Vec<String>>;
+    fn load(&self, files: &mut Files, previous: Option<&Self::Value>) -> Result<Self::Value, Problems>;
 }
 
 /// A value made of files, as new as they are.
@@ -107,7 +101,7 @@ impl<L: Load> Reloaded<L> {
     ///
     /// # Errors
     /// Everything that is wrong.
-    pub fn new(loader: L, reloads: IntCounterVec) -> Result<Self, Vec<String>> {
+    pub fn new(loader: L, reloads: IntCounterVec) -> Result<Self, Problems> {
         let mut files = Files::default();
         let value = loader.load(&mut files, None)?;
         for result in ["applied", "refused"] {
@@ -140,8 +134,7 @@ impl<L: Load> Refresh for Reloaded<L> {
                 "applied"
             }
             Err(problems) => {
-                let problems = problems.join("; ");
-                tracing::error!(what = L::WHAT, problems, "not reloaded, the old version stays in force");
+                tracing::error!(what = L::WHAT, %problems, "not reloaded, the old version stays in force");
                 "refused"
             }
         };
@@ -162,9 +155,8 @@ mod tests {
 
         const WHAT: &'static str = "a number";
 
-        fn load(&self, files: &mut Files, _previous: Option<&u32>) -> Result<u32, Vec<String>> {
-            let text = files.read(&self.0).map_err(|problem| vec![problem])?;
-            text.trim().parse().map_err(|_| vec!["not a number".to_owned()])
+        fn load(&self, files: &mut Files, _previous: Option<&u32>) -> Result<u32, Problems> {
+            files.read(&self.0)?.trim().parse().map_err(|_| "not a number".to_owned().into())
         }
     }
 

@@ -4,12 +4,8 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use ingest_api::{
-    app::{Application, Misconfigured},
-    commands::Hooks,
-    config::Config,
-};
-use service_kit::{lifecycle::stop_requested, probe, telemetry};
+use ingest_api::{app::Application, commands::Hooks, config::Config};
+use service_kit::{Problems, lifecycle::stop_requested, probe, telemetry};
 
 /// docs/performance.md says what it gains.
 #[global_allocator]
@@ -29,13 +25,11 @@ async fn main() -> ExitCode {
             eprintln!("ingest-api: {error}");
             ExitCode::FAILURE
         }
-        Err(error) if error.is::<Misconfigured>() => {
-            for problem in error.to_string().lines() {
-                eprintln!("ingest-api: {problem}");
-            }
-            ExitCode::from(2)
-        }
         Err(error) => {
+            if let Some(Problems(problems)) = error.downcast_ref() {
+                problems.iter().for_each(|problem| eprintln!("ingest-api: {problem}"));
+                return ExitCode::from(2);
+            }
             tracing::error!(error = format!("{error:#}"), "ingest-api failed");
             ExitCode::FAILURE
         }

@@ -97,14 +97,7 @@ fn batch_operation() -> Value {
     ];
     errors.extend(invalid(&reasons));
     errors.extend(unavailable(&[Unavailable::TooManyInFlight, Unavailable::Draining]));
-    let answer = |status: StatusCode, description: &str| {
-        let response = json!({
-            "description": description,
-            "headers": headers_of(status),
-            "content": { Media::Json.as_str(): { "schema": reference("BatchAnswer") } },
-        });
-        (status.as_u16().to_string(), response)
-    };
+    let answer = |status, description| success(status, description, "BatchAnswer");
     json!({
         "operationId": "postBatch",
         "summary": "Send up to 1,000 messages",
@@ -213,12 +206,16 @@ fn responses<const N: usize>(successes: [(String, Value); N], errors: Vec<ApiErr
 }
 
 fn kept() -> (String, Value) {
+    success(StatusCode::ACCEPTED, "Kept: the record lies in the topic, at these coordinates.", "Kept")
+}
+
+fn success(status: StatusCode, description: &str, schema: &str) -> (String, Value) {
     let response = json!({
-        "description": "Kept: the record lies in the topic, at these coordinates.",
-        "headers": headers_of(StatusCode::ACCEPTED),
-        "content": { Media::Json.as_str(): { "schema": reference("Kept") } },
+        "description": description,
+        "headers": headers_of(status),
+        "content": { Media::Json.as_str(): { "schema": reference(schema) } },
     });
-    (StatusCode::ACCEPTED.as_u16().to_string(), response)
+    (status.as_u16().to_string(), response)
 }
 
 fn body(media: &[Media], schema: &str, example: &Value) -> Value {

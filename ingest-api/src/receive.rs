@@ -86,7 +86,7 @@ pub async fn receive_from<'a, P>(
         Some(coding) => inflate::inflate(coding, &raw, limit)?,
     };
     admitted.shrink_to(u32::try_from(bytes.len()).unwrap_or(limit));
-    let (trace_parent, span) = trace(shared, (route, request_id), headers);
+    let (trace_parent, span) = trace(shared, route, request_id, headers);
     let envelope = Envelope { received_at: now(), request_id: Some(request_id.clone()), trace_parent };
     Ok(Received { bytes, principal, is_signed, envelope, span, admitted: Arc::new(admitted) })
 }
@@ -94,7 +94,8 @@ pub async fn receive_from<'a, P>(
 /// The parent of what follows from the request: its own span, or, without one, what its sender named.
 fn trace<P>(
     shared: &Shared<P>,
-    (route, request_id): (&'static str, &RequestId),
+    route: &'static str,
+    request_id: &RequestId,
     headers: &HeaderMap,
 ) -> (Option<TraceParent>, Option<Span>) {
     let parent = headers.get("traceparent").and_then(|value| value.to_str().ok());

@@ -9,6 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
+use service_kit::Problems;
 use tokio_rustls::TlsAcceptor;
 
 use crate::files::{Files, Load, Reloaded};
@@ -61,17 +62,11 @@ impl Load for CertificateFiles {
 
     const WHAT: &'static str = "certificates";
 
-    fn load(&self, files: &mut Files, _previous: Option<&Self::Value>) -> Result<Self::Value, Vec<String>> {
+    fn load(&self, files: &mut Files, _previous: Option<&Self::Value>) -> Result<Self::Value, Problems> {
         // All three are read, so that a change of any of them is noticed after a failure, too.
         let (cert, key) = (files.read(&self.cert), files.read(&self.key));
         let client_ca = self.client_ca.as_ref().map(|path| files.read(path)).transpose();
-        let as_problems = |problem: String| vec![problem];
-        self.config(
-            &cert.map_err(as_problems)?,
-            &key.map_err(as_problems)?,
-            client_ca.map_err(as_problems)?.as_deref(),
-        )
-        .map_err(as_problems)
+        Ok(self.config(&cert?, &key?, client_ca?.as_deref())?)
     }
 }
 

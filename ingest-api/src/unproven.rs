@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use service_kit::prometheus::{IntCounter, IntGauge};
+use service_kit::{
+    count::signed,
+    prometheus::{IntCounter, IntGauge},
+};
 use tokio::sync::oneshot;
 
 use crate::{config::Limits, metrics::Metrics};
@@ -63,8 +66,8 @@ impl Unproven {
         let mut ledger = self.lock();
         let changed = change(&mut ledger);
         self.evicted.inc_by(ledger.make_room());
-        self.requests.set(i64::try_from(ledger.requests).unwrap_or(i64::MAX));
-        self.bytes.set(i64::try_from(ledger.bytes).unwrap_or(i64::MAX));
+        self.requests.set(signed(ledger.requests));
+        self.bytes.set(signed(ledger.bytes));
         changed
     }
 

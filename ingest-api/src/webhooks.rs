@@ -14,7 +14,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use hooks::{Item, Reading, Request, decode::BodyKind, description::Answer, reading::Bad, signature::Head};
-use schemas::{ExternalClientId, Others, Quarantined, RequestId, Warning, record};
+use schemas::{ExternalClientId, Others, Quarantined, RequestId, record};
 use service_kit::clock::unix_time;
 use tokio::time::Instant;
 
@@ -66,16 +66,16 @@ pub async fn answer<P: Publish>(
     let request = Request { headers: &headers, url: &url, path_secret: secret, now: unix_time().as_secs() };
     let body = match method {
         Method::POST => body,
-        _ if hook.hook().kind() == BodyKind::Query => Body::empty(),
+        _ if hook.hook.kind() == BodyKind::Query => Body::empty(),
         _ => {
-            return match hook.hook().verify(&request) {
+            return match hook.hook.verify(&request) {
                 Some(echo) => ([(header::CONTENT_TYPE, "text/plain")], echo).into_response(),
                 None => unauthorized(&shared, "verify_token").into_response(),
             };
         }
     };
     let kept = keep(&shared, &hook, request, &request_id, body).await;
-    respond(hook.hook().answer(), kept)
+    respond(hook.hook.answer(), kept)
 }
 
 /// The hook that the path names, and the secret behind it.
@@ -103,16 +103,16 @@ async fn keep<P: Publish>(
     let claim = || claim(shared, hook, request);
     let mut received = receive_from(shared, claim, (PATH, request_id), request.headers, body, limit).await?;
     let may_write = |source: &ExternalClientId| received.principal.may_write(source).is_ok();
-    let reading = hook.hook().read(&request, &received.bytes, received.envelope.received_at, &may_write);
+    let reading = hook.hook.read(&request, &received.bytes, received.envelope.received_at, &may_write);
     // Whoever waits for Kafka holds no body.
     received.bytes = axum::body::Bytes::new();
     let Reading { items, skipped } = reading.map_err(|unreadable| ApiError::Unreadable(unreadable.0))?;
     hook.count_skipped(&skipped);
-    tracing::debug!(hook = hook.name(), items = items.len(), ?skipped, "webhook read");
+    tracing::debug!(hook = hook.name, items = items.len(), ?skipped, "webhook read");
     // The first one is paid for with the request.
     let more = u32::try_from(items.len()).unwrap_or(u32::MAX).saturating_sub(1);
     received.principal.take(Cost { messages: more, bytes: 0 }, std::time::Instant::now())?;
-    let deadline = Instant::now() + deadline(shared, hook.hook().answer());
+    let deadline = Instant::now() + deadline(shared, hook.hook.answer());
     let queued = enqueue(shared, hook, &received, request_id, items);
     let kept = match queued {
         Ok(queued) => acknowledged(hook, &received.principal, queued, deadline).await,
@@ -131,8 +131,8 @@ fn claim<'a, P>(
     hook: &Arc<ProducerHook>,
     request: Request<'a>,
 ) -> Result<Claim<'a>, ApiError> {
-    match hook.hook().signer().head(&request) {
-        Ok(Head::Proven) => Ok(Claim::Proven(Principal::Producer(Arc::clone(hook.producer())))),
+    match hook.hook.signer().head(&request) {
+        Ok(Head::Proven) => Ok(Claim::Proven(Principal::Producer(Arc::clone(&hook.producer)))),
         Ok(Head::NeedsBody) => Ok(Claim::Hooked(HookClaim { hook: Arc::clone(hook), request })),
         Err(refused) => Err(unauthorized(shared, refused.as_str())),
     }
@@ -156,7 +156,10 @@ fn enqueue<P: Publish>(
     for (index, item) in items.into_iter().enumerate() {
         queued.push(match item {
             Item::Message { message, warnings, is_time_unreadable } => {
-                warn(shared, hook, warnings, is_time_unreadable);
+                let _answered = shared.warn(warnings);
+                if is_time_unreadable {
+                    hook.count_unreadable_time();
+                }
                 let record = record::encode_message(&message, &Others::default(), &received.envelope);
                 let admitted = Arc::clone(&received.admitted);
                 let acknowledgement = shared.enqueue(message.client_id(), record, admitted)?;
@@ -174,18 +177,6 @@ fn enqueue<P: Publish>(
     Ok(queued)
 }
 
-fn warn<P: Publish>(
-    shared: &Shared<P>,
-    hook: &ProducerHook,
-    warnings: Vec<Warning>,
-    is_time_unreadable: bool,
-) {
-    let _answered = shared.warn(warnings);
-    if is_time_unreadable {
-        hook.count_unreadable_time();
-    }
-}
-
 fn quarantined(
     hook: &ProducerHook,
     received: &Received,
@@ -196,12 +187,12 @@ fn quarantined(
     let Bad { reason, client_id, document } = bad;
     Quarantined {
         client_id,
-        hook: hook.name().to_owned(),
-        producer: hook.producer().name().to_owned(),
+        hook: hook.name.clone(),
+        producer: hook.producer.name.clone(),
         reason: reason.as_str().to_owned(),
         detail: reason.detail(),
         document: document.into_bytes(),
-        content_type: hook.hook().kind().media_type().to_owned(),
+        content_type: hook.hook.kind().media_type().to_owned(),
         received_at: received.envelope.received_at,
         request_id: request_id.clone(),
         item,

@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     consume::{
+        attempt::Tools,
         authorities,
         lane::{AttemptClock, Lane, LaneConfig},
         placement::Keeper,
@@ -139,12 +140,9 @@ async fn work(
         let (control, control_rx) = mpsc::channel(4_096);
         let (chunks, chunks_rx) = mpsc::channel(CHUNKS_MAX);
         let clock = Arc::new(AttemptClock::new(Instant::now()));
-        let lane = Lane::new(
-            (config.database.clone(), registered.topic),
-            config.lane.clone(),
-            (Arc::clone(&instruments.metrics), Arc::clone(&clock)),
-            lane_reports.clone(),
-        );
+        let (database, topic) = (config.database.clone(), registered.topic);
+        let tools = Tools { database, topic, metrics: Arc::clone(&instruments.metrics) };
+        let lane = Lane::new(tools, config.lane.clone(), Arc::clone(&clock), lane_reports.clone());
         let task = service_kit::spawn("lane", lane.run(control_rx, chunks_rx));
         lanes.push(LaneHandle { control, task, clock });
         outlets.push(chunks);

@@ -2,6 +2,7 @@
 
 use service_kit::{
     clock::unix_time,
+    count::signed,
     metrics_macro::{COUNTS, SECONDS},
 };
 
@@ -100,7 +101,7 @@ impl Metrics {
             self.processor_dead_letters_total.with_label_values(&[reason]).inc();
         }
         if let Some(oldest) = batch.records().map(|record| record.raw.appended_at.as_millis()).min() {
-            let now = i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX);
+            let now = signed(unix_time().as_millis());
             self.processor_stored_seconds.observe((now - oldest).max(0) as f64 / 1_000.0);
         }
     }

@@ -12,9 +12,9 @@
 //!
 //! A name that ends in `.file` takes its value from that file. Lines that begin with `#` are comments.
 
-use std::io::Read as _;
+use std::path::Path;
 
-use crate::Secret;
+use crate::{Problems, Secret, files};
 
 /// A file of settings is small; a wrong path must not fill the memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -58,21 +58,16 @@ const ALLOWED: [&str; 31] = [
 #[derive(Debug, Clone, Default)]
 pub struct KafkaSettings(Vec<(String, Secret)>);
 
-/// What is wrong with the file: each problem names the setting and the rule, and no value.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}", .0.join("; "))]
-pub struct SettingsError(pub Vec<String>);
-
 impl KafkaSettings {
     /// Reads the file at this path; as clap's `value_parser` it is read with the command line.
-    pub fn load(path: &str) -> Result<Self, SettingsError> {
-        Self::parse(&read(path).map_err(|error| SettingsError(vec![error]))?, read)
+    pub fn load(path: &str) -> Result<Self, Problems> {
+        Self::parse(&read(path)?, read)
     }
 
-    /// Reads settings from the text of a file; `file` reads another one.
-    pub fn parse(text: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<Self, SettingsError> {
-        let mut settings = Self::default();
-        let mut problems = Vec::new();
+    /// Reads settings from the text of a file; `file` reads another one. Problems name the setting and the rule, and
+    /// no value.
+    pub fn parse(text: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<Self, Problems> {
+        let (mut settings, mut problems) = (Self::default(), Problems::default());
         for (number, line) in text.lines().enumerate() {
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -86,8 +81,8 @@ impl KafkaSettings {
                 Err(problem) => problems.push(format!("line {}: {problem}", number + 1)),
             }
         }
-        problems.extend(settings.problems());
-        if problems.is_empty() { Ok(settings) } else { Err(SettingsError(problems)) }
+        settings.check(&mut problems);
+        problems.or(settings)
     }
 
     /// The settings, for librdkafka.
@@ -99,37 +94,30 @@ impl KafkaSettings {
         self.iter().find(|(each, _)| *each == name).map(|(_, value)| value)
     }
 
-    /// What settings together must not be.
-    fn problems(&self) -> Vec<String> {
+    /// What settings together must be.
+    fn check(&self, problems: &mut Problems) {
         let is =
             |name: &str, value: &str| self.get(name).is_some_and(|found| found.eq_ignore_ascii_case(value));
         let has_prefix = |prefix: &str| self.iter().any(|(name, _)| name.starts_with(prefix));
-        let mut problems = Vec::new();
-        let mut refuse = |wrong: bool, problem: &str| {
-            if wrong {
-                problems.push(problem.to_owned());
-            }
-        };
         let verification = self.get("enable.ssl.certificate.verification");
-        refuse(
-            verification.is_some_and(|value| !value.eq_ignore_ascii_case("true")),
+        problems.require(
+            verification.is_none_or(|value| value.eq_ignore_ascii_case("true")),
             "enable.ssl.certificate.verification must be true: the brokers' certificates are always checked",
         );
         let identification = self.get("ssl.endpoint.identification.algorithm");
-        refuse(
-            identification.is_some_and(|value| !value.eq_ignore_ascii_case("https")),
+        problems.require(
+            identification.is_none_or(|value| value.eq_ignore_ascii_case("https")),
             "ssl.endpoint.identification.algorithm must be https: the brokers' names are always checked",
         );
         let is_sasl = is("security.protocol", "sasl_ssl") || is("security.protocol", "sasl_plaintext");
         let is_ssl = is("security.protocol", "sasl_ssl") || is("security.protocol", "ssl");
-        refuse(has_prefix("sasl.") && !is_sasl, "sasl.* needs security.protocol=sasl_ssl");
-        refuse(has_prefix("ssl.") && !is_ssl, "ssl.* needs security.protocol=ssl or sasl_ssl");
+        problems.require(is_sasl || !has_prefix("sasl."), "sasl.* needs security.protocol=sasl_ssl");
+        problems.require(is_ssl || !has_prefix("ssl."), "ssl.* needs security.protocol=ssl or sasl_ssl");
         let is_plain = is("sasl.mechanism", "plain") || is("sasl.mechanisms", "plain");
-        refuse(
-            is("security.protocol", "sasl_plaintext") && is_plain,
+        problems.require(
+            !(is("security.protocol", "sasl_plaintext") && is_plain),
             "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would be sent unencrypted",
         );
-        problems
     }
 }
 
@@ -149,18 +137,14 @@ fn setting(line: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<
 }
 
 fn read(path: &str) -> Result<String, String> {
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|error| format!("{path} cannot be read: {error}"))?;
-    Ok(text)
+    files::read(Path::new(path), FILE_BYTES_MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<KafkaSettings, SettingsError> {
+    fn parse(text: &str) -> Result<KafkaSettings, Problems> {
         KafkaSettings::parse(text, |file| match file {
             "/run/secrets/password" => Ok("hunter2\n".to_owned()),
             other => Err(format!("{other} cannot be read")),

@@ -1,6 +1,8 @@
 //! Values that must not reach a log, an error or a metric: the type hides them, not a list of names.
 
-use std::{fmt, io::Read as _, str::FromStr};
+use std::{fmt, path::Path, str::FromStr};
+
+use crate::files;
 
 /// A secret is short; a wrong path must not fill the memory.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -16,11 +18,7 @@ impl Secret {
     /// # Errors
     /// The file, and why it could not be read.
     pub fn from_file(path: &str) -> Result<Self, String> {
-        let mut text = String::new();
-        std::fs::File::open(path)
-            .and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text))
-            .map_err(|error| format!("{path} cannot be read: {error}"))?;
-        match text.trim_end() {
+        match files::read(Path::new(path), FILE_BYTES_MAX)?.trim_end() {
             "" => Err(format!("{path} is empty")),
             text => Ok(Self(text.to_owned())),
         }
@@ -77,6 +75,8 @@ mod tests {
         assert_eq!(Secret::from_file(path).unwrap().expose(), "hunter2");
         std::fs::write(path, "\n").unwrap();
         assert!(Secret::from_file(path).unwrap_err().ends_with("is empty"));
+        std::fs::write(path, "x".repeat(65_537)).unwrap();
+        assert!(Secret::from_file(path).unwrap_err().ends_with("larger than 65536 bytes"));
         std::fs::remove_file(path).unwrap();
         assert!(Secret::from_file(path).unwrap_err().contains("cannot be read"));
     }

@@ -7,6 +7,11 @@ pub fn millis(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_millis)
 }
 
+/// A time in whole seconds.
+pub fn seconds(text: &str) -> Result<Duration, ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}
+
 /// A time in whole microseconds.
 pub fn micros(text: &str) -> Result<Duration, ParseIntError> {
     text.parse().map(Duration::from_micros)

@@ -110,8 +110,8 @@ async fn keep(
     let mut counts = Counts::default();
     while let Some(Found { partition, offset, item }) = items.recv().await {
         let item = match item {
-            Ok(item) if item.hook == hook.name() && is_of(hook, &item) => item,
-            Ok(item) if item.hook == hook.name() => {
+            Ok(item) if item.hook == hook.name && is_of(hook, &item) => item,
+            Ok(item) if item.hook == hook.name => {
                 counts.of_others += 1;
                 continue;
             }
@@ -140,7 +140,7 @@ async fn keep(
 
 /// Whether the item came to this very hook, and not to one of another producer that had its name.
 fn is_of(hook: &ProducerHook, item: &Quarantined) -> bool {
-    item.producer == hook.producer().name() && item.content_type == hook.hook().kind().media_type()
+    item.producer == hook.producer.name && item.content_type == hook.hook.kind().media_type()
 }
 
 /// The records of an item, which is one message as a rule.
@@ -149,9 +149,9 @@ fn read_again(
     item: &Quarantined,
     counts: &mut Counts,
 ) -> Vec<(schemas::ClientId, schemas::EncodedRecord)> {
-    let principal = Principal::Producer(Arc::clone(hook.producer()));
+    let principal = Principal::Producer(Arc::clone(&hook.producer));
     let may_write = |source: &ExternalClientId| principal.may_write(source).is_ok();
-    let Ok(reading) = hook.hook().read_document(&item.document, item.received_at, &may_write) else {
+    let Ok(reading) = hook.hook.read_document(&item.document, item.received_at, &may_write) else {
         *counts.still_bad.entry("webhook_not_readable").or_default() += 1;
         return Vec::new();
     };

@@ -31,6 +31,7 @@
 use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use serde::Deserialize;
+use service_kit::Problems;
 
 use self::{
     hooks::RawHook,
@@ -102,15 +103,15 @@ pub fn read(
     path: &Path,
     files: &mut Files,
     variable: impl Fn(&str) -> Option<String>,
-) -> Result<Vec<Entry>, Vec<String>> {
-    let text = files.read(path).map_err(|problem| vec![problem])?;
-    let raw: RawFile = toml::from_str(&text).map_err(|error| vec![syntax(path, &text, &error)])?;
+) -> Result<Vec<Entry>, Problems> {
+    let text = files.read(path)?;
+    let raw: RawFile = toml::from_str(&text).map_err(|error| syntax(path, &text, &error))?;
     let mut reader = Reader {
         text: &text,
         directory: path.parent().unwrap_or(path),
         files,
         variable,
-        problems: Vec::new(),
+        problems: Problems::default(),
     };
     let mut names = std::collections::BTreeSet::new();
     let mut entries = Vec::with_capacity(raw.producers.len().min(PRODUCERS_MAX));
@@ -123,7 +124,7 @@ pub fn read(
         }
         entries.push(reader.producer(producer));
     }
-    if reader.problems.is_empty() { Ok(entries) } else { Err(reader.problems) }
+    reader.problems.or(entries)
 }
 
 /// What is wrong and in which line; the parser's own words would quote the line, which may hold a secret.
@@ -144,13 +145,13 @@ fn safe_message(error: &toml::de::Error) -> &str {
 
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     fn producer(&mut self, raw: RawProducer) -> Entry {
-        let before = self.problems.len();
-        self.require(is_name(&raw.name), "name must be 1 to 64 of a-z, 0-9, - and _");
-        self.require(
+        let before = self.problems.0.len();
+        self.problems.require(is_name(&raw.name), "name must be 1 to 64 of a-z, 0-9, - and _");
+        self.problems.require(
             raw.secrets.len() + raw.api_keys.len() + raw.hooks.len() > 0,
             "there must be a credential: an entry in secrets or in api_keys, or a hook",
         );
-        self.require(
+        self.problems.require(
             raw.secrets.len() <= CREDENTIALS_MAX && raw.api_keys.len() <= CREDENTIALS_MAX,
             "there may be 4 secrets and 4 API keys at most",
         );
@@ -163,7 +164,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
         let scope =
             self.scope(raw.all_external_client_ids, raw.external_client_ids, raw.external_client_id_prefixes);
         let hooks = raw.hooks.into_iter().filter_map(|hook| self.hook(hook)).collect();
-        for problem in self.problems.iter_mut().skip(before) {
+        for problem in self.problems.0.iter_mut().skip(before) {
             *problem = format!("producer {:?}: {problem}", raw.name);
         }
         Entry { name: raw.name, secrets, api_keys, tolerance, scope, messages, bytes, hooks }
@@ -186,7 +187,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
 
     fn tolerance(&mut self, seconds: Option<u64>) -> Duration {
         let tolerance = seconds.map_or(TOLERANCE, Duration::from_secs);
-        self.require(
+        self.problems.require(
             TOLERANCE_SECONDS.contains(&tolerance.as_secs()),
             "timestamp_tolerance_seconds must be from 1 to 604800",
         );
@@ -196,7 +197,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
     fn rate(&mut self, field: &str, raw: Option<RawRate>) -> Option<Rate> {
         let raw = raw?;
         let rate = Rate { per_second: raw.per_second, burst: raw.burst.unwrap_or(raw.per_second) };
-        self.require(
+        self.problems.require(
             rate.per_second > 0 && rate.burst > 0,
             &format!("{field}: per_second and burst must be 1 at least"),
         );
@@ -205,7 +206,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
 
     fn scope(&mut self, all: bool, exact: Vec<String>, prefixes: Vec<String>) -> Scope {
         let named = exact.len() + prefixes.len();
-        self.require(
+        self.problems.require(
             all != (named > 0),
             "set either external_client_ids or external_client_id_prefixes, or all_external_client_ids = true",
         );
@@ -214,7 +215,7 @@ impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
                 self.problems.push(format!("external_client_ids: {id:?} is not an external_client_id"));
             }
         }
-        self.require(
+        self.problems.require(
             prefixes.iter().all(|prefix| !prefix.is_empty()),
             "external_client_id_prefixes: an empty prefix means all_external_client_ids = true",
         );

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hooks::{Hook, Request, reading::NO_MESSAGE, signature::Refused};
-use service_kit::prometheus::IntCounter;
+use service_kit::{Problems, prometheus::IntCounter};
 
 use super::{
     entry::{Entry, HookEntry},
@@ -15,9 +15,10 @@ use crate::metrics::Metrics;
 /// A hook and the producer that it belongs to.
 #[derive(Debug)]
 pub struct ProducerHook {
-    name: String,
-    hook: Hook,
-    producer: Arc<Producer>,
+    pub name: String,
+    /// What its provider sends and wants.
+    pub hook: Hook,
+    pub producer: Arc<Producer>,
     items: [IntCounter; 4],
     /// By the name of what says that an item is no message.
     skipped: BTreeMap<String, IntCounter>,
@@ -69,19 +70,6 @@ impl ProducerHook {
             hook,
             producer,
         }
-    }
-
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// What its provider sends and wants.
-    pub const fn hook(&self) -> &Hook {
-        &self.hook
-    }
-
-    pub const fn producer(&self) -> &Arc<Producer> {
-        &self.producer
     }
 
     pub fn count(&self, result: ItemResult, items: u64) {
@@ -140,8 +128,8 @@ pub(super) fn problems<'a>(
     entries: &[Entry],
     has_public_url: bool,
     previous: impl Fn(&str) -> Option<&'a Arc<ProducerHook>>,
-) -> Vec<String> {
-    let (mut problems, mut names) = (Vec::new(), std::collections::BTreeSet::new());
+) -> Problems {
+    let (mut problems, mut names) = (Problems::default(), std::collections::BTreeSet::new());
     for HookEntry { name, line, hook, identity_change } in entries.iter().flat_map(|entry| &entry.hooks) {
         if !names.insert(name) {
             problems.push(format!("line {line}: hook {name:?} appears twice"));

@@ -57,10 +57,11 @@ impl Outcome {
 
 #[derive(Debug)]
 pub struct Producer {
-    name: String,
+    pub name: String,
     secrets: Vec<SigningKey>,
     api_keys: Vec<ApiKey>,
-    tolerance: Duration,
+    /// How old the timestamp of a request that it signed may be.
+    pub tolerance: Duration,
     scope: Scope,
     /// Held for some nanoseconds; goes on when the file is reloaded.
     buckets: Arc<Mutex<Buckets>>,
@@ -89,18 +90,9 @@ impl Producer {
         }
     }
 
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
     /// How many secrets it has.
     pub const fn secrets(&self) -> usize {
         self.secrets.len()
-    }
-
-    /// How old the timestamp of a request that it signed may be.
-    pub const fn tolerance(&self) -> Duration {
-        self.tolerance
     }
 
     /// Whether it signed the request.
@@ -190,7 +182,7 @@ impl Principal {
     pub fn name(&self) -> &str {
         match self {
             Self::Anybody => "anybody",
-            Self::Producer(producer) => producer.name(),
+            Self::Producer(producer) => &producer.name,
         }
     }
 }

@@ -13,6 +13,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use axum::http::{HeaderMap, header};
+use service_kit::Problems;
 
 use super::{
     entry::ApiKey,
@@ -91,7 +92,7 @@ impl Claim<'_> {
         match self {
             Self::Proven(principal) => Some(principal.name()),
             Self::Signed(claimed) => claimed.name(),
-            Self::Hooked(claimed) => Some(claimed.hook.producer().name()),
+            Self::Hooked(claimed) => Some(&claimed.hook.producer.name),
         }
     }
 
@@ -117,14 +118,14 @@ pub struct Claimed<'a> {
 impl Claimed<'_> {
     /// The producer that the request names, if it names one.
     pub fn name(&self) -> Option<&str> {
-        self.named.as_deref().map(Producer::name)
+        self.named.as_ref().map(|producer| producer.name.as_str())
     }
 
     /// Who signed `body`, which is as it was sent.
     pub fn prove(&self, body: &[u8]) -> Result<Principal, Refused> {
         let (signed, now) = (&self.signed, self.now);
         let signer = self.producers.find(self.named.as_ref(), |producer| {
-            signed.is_within(producer.tolerance(), now) && producer.signed(signed, body)
+            signed.is_within(producer.tolerance, now) && producer.signed(signed, body)
         });
         signer.map(|producer| Principal::Producer(Arc::clone(producer))).ok_or(Refused::Signature)
     }
@@ -147,7 +148,7 @@ impl Producers {
             return Err(Refused::ProducerNotNamed);
         }
         self.find(named, |producer| producer.secrets() > 0).ok_or(Refused::Signature)?;
-        self.find(named, |producer| producer.secrets() > 0 && signed.is_within(producer.tolerance(), now))
+        self.find(named, |producer| producer.secrets() > 0 && signed.is_within(producer.tolerance, now))
             .ok_or(Refused::Timestamp)?;
         let named = named.map(Arc::clone);
         Ok(Claim::Signed(Claimed { producers: Arc::clone(self), named, signed, now }))
@@ -217,12 +218,9 @@ impl Load for ProducersFile {
     const WHAT: &'static str = "producers";
 
     #[expect(clippy::disallowed_methods, reason = "the file names variables that hold secrets")]
-    fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Vec<String>> {
+    fn load(&self, files: &mut Files, previous: Option<&Producers>) -> Result<Producers, Problems> {
         let entries = file::read(&self.path, files, |name| std::env::var(name).ok())?;
-        let problems = hook::problems(&entries, self.has_public_url, |name| previous?.hook(name));
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        hook::problems(&entries, self.has_public_url, |name| previous?.hook(name)).or(())?;
         let now = Instant::now();
         let (mut by_name, mut hooks) = (BTreeMap::new(), BTreeMap::new());
         for mut entry in entries {
@@ -232,7 +230,7 @@ impl Load for ProducersFile {
             hooks.extend(of_producer.into_iter().map(|hook| {
                 (hook.name.clone(), Arc::new(ProducerHook::new(hook, Arc::clone(&producer), &self.metrics)))
             }));
-            by_name.insert(producer.name().to_owned(), producer);
+            by_name.insert(producer.name.clone(), producer);
         }
         if let Some(previous) = previous {
             let gone = previous.by_name.iter().filter(|(name, _)| !by_name.contains_key(*name));

@@ -4,12 +4,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::{
     body::{Body, Bytes},
-    http::{Request, StatusCode, header},
+    http::{Request, StatusCode},
 };
 use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::harness::{Api, BATCH, Fate, Frames, MESSAGES, message, request, with};
+use crate::harness::{Api, BATCH, Fate, Frames, MESSAGES, message, posted, request, with};
 
 const OUT_OF_RANGE: &str = "timestamp_out_of_range";
 
@@ -22,16 +22,14 @@ const OUT_OF_RANGE: &str = "timestamp_out_of_range";
 async fn what_is_not_json_is_refused(#[case] body: &str) {
     let api = Api::new();
     let answer = api.post(MESSAGES, body.to_owned()).await;
-    answer.assert_problem(400, "malformed_json");
+    api.assert_refused(&answer, 400, "malformed_json");
     assert_eq!(answer.json()["pointer"], "");
-    api.assert_nothing_kept();
 }
 
 #[tokio::test]
 async fn invalid_utf8_is_refused() {
     let api = Api::new();
-    api.post(MESSAGES, &b"{\"text\":\"\xff\"}"[..]).await.assert_problem(400, "malformed_json");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.post(MESSAGES, &b"{\"text\":\"\xff\"}"[..]).await, 400, "malformed_json");
 }
 
 #[rstest]
@@ -71,9 +69,8 @@ async fn a_broken_rule_is_named_with_its_field(
 ) {
     let api = Api::new();
     let answer = api.post(MESSAGES, body.to_owned()).await;
-    answer.assert_problem(422, code);
+    api.assert_refused(&answer, 422, code);
     assert_eq!(answer.json()["pointer"], pointer);
-    api.assert_nothing_kept();
     assert_eq!(api.answered(MESSAGES, StatusCode::UNPROCESSABLE_ENTITY, code), 1);
 }
 
@@ -192,11 +189,7 @@ async fn the_same_id_again_is_taken_again_and_left_to_the_processor() {
     }
     let records = api.records();
     assert_eq!(records.len(), 3);
-    assert!(
-        records
-            .iter()
-            .all(|(record, partition)| (&record.key, partition) == (&records[0].0.key, &records[0].1))
-    );
+    assert!(records.windows(2).all(|two| (&two[0].0.key, two[0].1) == (&two[1].0.key, two[1].1)));
 }
 
 #[rstest]
@@ -206,9 +199,8 @@ async fn the_same_id_again_is_taken_again_and_left_to_the_processor() {
 #[tokio::test]
 async fn a_request_keeps_its_id_if_it_is_one(#[case] id: &str, #[case] kept: bool) {
     let api = Api::new();
-    let mut request = request(MESSAGES, "application/json", message("shop", "m-1").to_string());
-    request.headers_mut().insert("x-request-id", id.parse().unwrap());
-    let answer = api.send(request).await;
+    let headers = [("content-type", "application/json"), ("x-request-id", id)];
+    let answer = api.send(posted(MESSAGES, &headers, message("shop", "m-1").to_string())).await;
     assert_eq!(answer.status, 202);
     assert_eq!(answer.header("x-request-id") == Some(id), kept);
 }
@@ -223,13 +215,9 @@ async fn a_request_keeps_its_id_if_it_is_one(#[case] id: &str, #[case] kept: boo
 #[tokio::test]
 async fn another_content_type_is_refused(#[case] content_type: Option<&str>) {
     let api = Api::new();
-    let mut request = request(MESSAGES, "application/json", message("shop", "m-1").to_string());
-    request.headers_mut().remove(header::CONTENT_TYPE);
-    if let Some(value) = content_type {
-        request.headers_mut().insert(header::CONTENT_TYPE, value.parse().unwrap());
-    }
-    api.send(request).await.assert_problem(415, "unsupported_media_type");
-    api.assert_nothing_kept();
+    let headers: Vec<_> = content_type.map(|value| ("content-type", value)).into_iter().collect();
+    let request = posted(MESSAGES, &headers, message("shop", "m-1").to_string());
+    api.assert_refused(&api.send(request).await, 415, "unsupported_media_type");
 }
 
 #[rstest]
@@ -281,9 +269,8 @@ async fn a_body_that_is_too_slow_is_refused_at_the_deadline() {
     let api = Api::with(&["--body-deadline-ms=50"], |_| Fate::Kept);
     let frames = Frames { frames: [Ok(Bytes::from("{"))].into(), never_ends: true, ..Frames::default() };
     let answer = api.post(MESSAGES, Body::new(frames)).await;
-    answer.assert_problem(408, "body_timeout");
+    api.assert_refused(&answer, 408, "body_timeout");
     assert_eq!(answer.header("connection"), Some("close"));
-    api.assert_nothing_kept();
 }
 
 #[tokio::test]
@@ -291,16 +278,14 @@ async fn a_body_that_breaks_off_is_refused() {
     let api = Api::new();
     let broken = Err(std::io::Error::other("reset"));
     let frames = Frames { frames: [Ok(Bytes::from("{")), broken].into(), ..Frames::default() };
-    api.post(MESSAGES, Body::new(frames)).await.assert_problem(400, "body_broken");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.post(MESSAGES, Body::new(frames)).await, 400, "body_broken");
 }
 
 #[tokio::test]
 async fn a_uri_above_2_kib_is_refused() {
     let api = Api::new();
     let path = format!("{MESSAGES}?{}", "x".repeat(2_048));
-    api.post(&path, message("shop", "m-1").to_string()).await.assert_problem(414, "uri_too_long");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.post(&path, message("shop", "m-1").to_string()).await, 414, "uri_too_long");
 }
 
 #[rstest]
@@ -317,9 +302,8 @@ async fn another_method_is_refused_with_those_allowed(
     let api = Api::new();
     let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
     let answer = api.send(request).await;
-    answer.assert_problem(405, "method_not_allowed");
+    api.assert_refused(&answer, 405, "method_not_allowed");
     assert_eq!(answer.header("allow"), Some(allowed));
-    api.assert_nothing_kept();
 }
 
 #[rstest]
@@ -333,7 +317,6 @@ async fn another_method_is_refused_with_those_allowed(
 #[tokio::test]
 async fn another_path_is_not_found_and_has_one_label(#[case] path: &str) {
     let api = Api::new();
-    api.post(path, message("shop", "m-1").to_string()).await.assert_problem(404, "not_found");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.post(path, message("shop", "m-1").to_string()).await, 404, "not_found");
     assert_eq!(api.answered("other", StatusCode::NOT_FOUND, "not_found"), 1);
 }

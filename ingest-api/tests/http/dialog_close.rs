@@ -48,8 +48,7 @@ async fn the_command_goes_through_its_clients_partition(#[case] body: &'static s
 #[tokio::test]
 async fn what_is_no_client_id_is_refused(#[case] client_id: &str) {
     let api = Api::new();
-    api.send(close(client_id, "")).await.assert_problem(422, "client_id_malformed");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.send(close(client_id, "")).await, 422, "client_id_malformed");
 }
 
 #[rstest]
@@ -59,14 +58,12 @@ async fn what_is_no_client_id_is_refused(#[case] client_id: &str) {
 #[tokio::test]
 async fn a_body_that_says_something_is_refused(#[case] body: &'static str) {
     let api = Api::new();
-    api.send(close(CLIENT, body)).await.assert_problem(422, "body_not_empty");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.send(close(CLIENT, body)).await, 422, "body_not_empty");
 }
 
 #[tokio::test]
 async fn a_body_that_names_another_client_is_refused() {
     let api = Api::new();
     let other = r#"{"client_id":"6f1d6f0e-52c4-5f2c-9a39-3f2f3d2f1c11"}"#;
-    api.send(close(CLIENT, other)).await.assert_problem(422, "client_id_mismatch");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.send(close(CLIENT, other)).await, 422, "client_id_mismatch");
 }

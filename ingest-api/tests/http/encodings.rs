@@ -2,11 +2,10 @@
 
 use std::io::Write as _;
 
-use axum::{body::Body, http::Request};
 use rstest::rstest;
 use serde_json::json;
 
-use crate::harness::{Answer, Api, BATCH, Fate, MESSAGES, message, request};
+use crate::harness::{Answer, Api, BATCH, Fate, MESSAGES, message, posted};
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
@@ -19,9 +18,8 @@ fn zstd(body: &[u8]) -> Vec<u8> {
 }
 
 async fn post(api: &Api, path: &str, encoding: &str, body: Vec<u8>) -> Answer {
-    let mut request: Request<Body> = request(path, "application/json", body);
-    request.headers_mut().insert("content-encoding", encoding.parse().unwrap());
-    api.send(request).await
+    let headers = [("content-type", "application/json"), ("content-encoding", encoding)];
+    api.send(posted(path, &headers, body)).await
 }
 
 #[rstest]
@@ -57,8 +55,7 @@ async fn a_bomb_is_refused_on_every_route(
     let api = Api::new();
     // Small enough for the raw limit of its route.
     let bomb = encode(&vec![b' '; if path.ends_with("close") { 200_000 } else { 60 << 20 }]);
-    post(&api, path, encoding, bomb).await.assert_problem(413, "body_too_large");
-    api.assert_nothing_kept();
+    api.assert_refused(&post(&api, path, encoding, bomb).await, 413, "body_too_large");
 }
 
 #[tokio::test]
@@ -86,9 +83,8 @@ async fn an_unknown_coding_is_refused_with_those_that_are_known(
 ) {
     let api = Api::new();
     let answer = post(&api, path, encoding, gzip(b"{}")).await;
-    answer.assert_problem(415, "unsupported_content_encoding");
+    api.assert_refused(&answer, 415, "unsupported_content_encoding");
     assert_eq!(answer.header("accept-encoding"), Some("gzip, zstd"));
-    api.assert_nothing_kept();
 }
 
 #[rstest]
@@ -98,6 +94,5 @@ async fn an_unknown_coding_is_refused_with_those_that_are_known(
 #[tokio::test]
 async fn a_body_that_its_coding_does_not_fit_is_refused(#[case] encoding: &str, #[case] body: Vec<u8>) {
     let api = Api::new();
-    post(&api, MESSAGES, encoding, body).await.assert_problem(400, "body_not_decodable");
-    api.assert_nothing_kept();
+    api.assert_refused(&post(&api, MESSAGES, encoding, body).await, 400, "body_not_decodable");
 }

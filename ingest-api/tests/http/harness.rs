@@ -16,7 +16,7 @@ use std::{
 use axum::{
     Router,
     body::{Body, Bytes},
-    http::{HeaderMap, Request, StatusCode, header},
+    http::{HeaderMap, Request, StatusCode},
 };
 use clap::Parser as _;
 use http_body_util::BodyExt as _;
@@ -193,6 +193,13 @@ impl Api {
         assert_eq!(self.shared.metrics.ingest_bytes_in_flight.get(), 0);
     }
 
+    /// The answer is a refusal, and nothing of its request was kept.
+    #[track_caller]
+    pub fn assert_refused(&self, answer: &Answer, status: u16, code: &str) {
+        answer.assert_problem(status, code);
+        self.assert_nothing_kept();
+    }
+
     /// How often a route answered with a status and a code.
     pub fn answered(&self, route: &str, status: StatusCode, code: &str) -> u64 {
         let labels = [route, status.as_str(), code];
@@ -201,7 +208,15 @@ impl Api {
 }
 
 pub fn request(path: &str, content_type: &str, body: impl Into<Body>) -> Request<Body> {
-    Request::post(path).header(header::CONTENT_TYPE, content_type).body(body.into()).unwrap()
+    posted(path, &[("content-type", content_type)], body)
+}
+
+/// A POST with these headers.
+pub fn posted(path: &str, headers: &[(&str, impl AsRef<str>)], body: impl Into<Body>) -> Request<Body> {
+    let request = Request::post(path);
+    let request =
+        headers.iter().fold(request, |request, (name, value)| request.header(*name, value.as_ref()));
+    request.body(body.into()).unwrap()
 }
 
 pub fn message(client: &str, id: &str) -> Value {

@@ -13,7 +13,7 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::harness::{Api, message};
+use crate::harness::{Api, message, until};
 
 /// Longer than any deadline that a test sets.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -64,19 +64,10 @@ impl Server {
     }
 
     /// Waits until so many connections have ended so: the client sees the end before it is counted.
-    #[track_caller]
-    pub fn assert_ended(&self, cause: &str, count: u64) -> impl Future<Output = ()> {
-        let ended = &self.api.shared.metrics.ingest_connections_ended_total;
-        let ended = ended.with_label_values(&[cause]);
-        async move {
-            let reached = async {
-                while ended.get() < count {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                }
-            };
-            let _timed_out = timeout(Duration::from_secs(5), reached).await.is_err();
-            assert_eq!(ended.get(), count);
-        }
+    pub async fn assert_ended(&self, cause: &str, count: u64) {
+        let ended = self.api.shared.metrics.ingest_connections_ended_total.with_label_values(&[cause]);
+        until(cause, || ended.get() >= count).await;
+        assert_eq!(ended.get(), count, "{cause}");
     }
 
     /// Stops as at SIGTERM; completes when everything in flight is answered.

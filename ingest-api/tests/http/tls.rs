@@ -69,7 +69,9 @@ impl Files {
             arguments.push(file("client-ca", "client-ca.pem"));
         }
         let files = Config::parse_from(arguments).tls.files().unwrap();
-        Reloaded::new(files, api.shared.metrics.ingest_tls_reloads_total.clone()).map(Arc::new)
+        Reloaded::new(files, api.shared.metrics.ingest_tls_reloads_total.clone())
+            .map(Arc::new)
+            .map_err(|problems| problems.0)
     }
 }
 

@@ -35,8 +35,7 @@ async fn a_record_that_the_brokers_find_too_large_is_refused_for_good() {
 async fn an_instance_that_stops_refuses_new_requests() {
     let api = Api::new();
     api.shared.draining.store(true, Ordering::Release);
-    api.post(MESSAGES, message("shop", "m-1").to_string()).await.assert_problem(503, "draining");
-    api.assert_nothing_kept();
+    api.assert_refused(&api.post(MESSAGES, message("shop", "m-1").to_string()).await, 503, "draining");
 }
 
 #[rstest]

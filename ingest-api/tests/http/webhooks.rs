@@ -11,7 +11,7 @@ use ingest_api::{
 use rstest::rstest;
 use schemas::{EncodedRecord, Quarantined};
 
-use crate::harness::{Answer, Api, Fate, Temporary};
+use crate::harness::{Answer, Api, Fate, Temporary, posted};
 
 const SECRET: &str = "EXAMPLE-SECRET-OF-THIRTY-TWO-CHARS";
 const WHATSAPP: &str = "/v1/hooks/whatsapp";
@@ -48,11 +48,7 @@ impl Hooked {
     }
 
     pub async fn post(&self, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
-        let mut request = Request::post(path);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        self.api.send(request.body(Body::from(body.to_owned())).unwrap()).await
+        self.api.send(posted(path, headers, body.to_owned())).await
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -115,8 +111,7 @@ async fn a_webhook_of_somebody_else_is_refused_and_nothing_is_kept(
 ) {
     let hooked = Hooked::new(&whatsapp(""));
     let body = sample("whatsapp_cloud.json").replace("blue", "gold");
-    hooked.post(WHATSAPP, headers, &body).await.assert_problem(401, "unauthorized");
-    hooked.api.assert_nothing_kept();
+    hooked.api.assert_refused(&hooked.post(WHATSAPP, headers, &body).await, 401, "unauthorized");
     assert!(hooked.api.quarantine().is_empty());
     assert_eq!(hooked.refused(cause), 1);
 }
@@ -142,10 +137,8 @@ async fn a_bad_item_lies_in_quarantine_and_its_neighbours_are_kept() {
 
 #[tokio::test]
 async fn a_message_of_a_source_that_the_producer_may_not_write_lies_in_quarantine() {
-    let hooked =
-        Hooked::with("external_client_ids = [\"wa-1\"]", &open("whatsapp", "whatsapp-cloud", ""), |_| {
-            Fate::Kept
-        });
+    let hook = open("whatsapp", "whatsapp-cloud", "");
+    let hooked = Hooked::with("external_client_ids = [\"wa-1\"]", &hook, |_| Fate::Kept);
     assert_eq!(hooked.post(WHATSAPP, &[], &sample("dialog360.json")).await.status, 200);
     assert!(hooked.api.records().is_empty());
     let [record] = &hooked.api.quarantine()[..] else { panic!("one item") };
@@ -196,11 +189,9 @@ async fn a_rate_that_is_exceeded_is_answered_with_a_status_on_which_the_provider
         &open("whatsapp", "whatsapp-cloud", ""),
         |_| Fate::Kept,
     );
-    let statuses = [
-        hooked.post(WHATSAPP, &[], &sample("dialog360.json")).await.status,
-        hooked.post(WHATSAPP, &[], &sample("dialog360.json")).await.status,
-    ];
-    assert_eq!(statuses, [200, 503]);
+    for status in [200, 503] {
+        assert_eq!(hooked.post(WHATSAPP, &[], &sample("dialog360.json")).await.status, status);
+    }
     assert_eq!(hooked.api.records().len(), 1);
 }
 
@@ -210,8 +201,7 @@ async fn a_rate_that_is_exceeded_is_answered_with_a_status_on_which_the_provider
 #[tokio::test]
 async fn what_cannot_be_read_at_all_is_refused(#[case] body: &str, #[case] status: u16, #[case] code: &str) {
     let hooked = Hooked::new(&open("whatsapp", "whatsapp-cloud", ""));
-    hooked.post(WHATSAPP, &[], body).await.assert_problem(status, code);
-    hooked.api.assert_nothing_kept();
+    hooked.api.assert_refused(&hooked.post(WHATSAPP, &[], body).await, status, code);
 }
 
 #[tokio::test]
@@ -329,7 +319,7 @@ async fn a_changed_identity_takes_effect_only_if_it_is_wanted_by_name() {
         let text = text("all_external_client_ids = true", &open("whatsapp", "whatsapp-cloud", more));
         fs::write(hooked.file.path(), text).unwrap();
         producers.refresh(true);
-        format!("{:?}", producers.current().hook("whatsapp").unwrap().hook().identity())
+        format!("{:?}", producers.current().hook("whatsapp").unwrap().hook.identity())
     };
     let other = "change.identity = \"provider_id_first\"";
     assert_eq!(rewrite(other), "PhoneFirst", "the former file stays in force");

@@ -227,11 +227,8 @@ async fn one_connection_too_many_is_503_until_another_is_closed() {
     assert!(refused.0.contains("retry-after: 1"));
     assert_eq!(server.api.shared.metrics.ingest_connections_refused_total.get(), 1);
     let writing = [head().as_bytes(), b"content-length: 60000\r\n\r\n", &[b' '; 60_000]].concat();
-    assert_eq!(
-        server.exchange(&writing).await.code(),
-        "too_many_connections",
-        "it reaches who is writing, too"
-    );
+    let code = server.exchange(&writing).await.code();
+    assert_eq!(code, "too_many_connections", "it reaches who is writing, too");
     drop(second);
     until("one is gone", || server.api.shared.metrics.ingest_connections.get() <= 1).await;
     assert_eq!(ask(&mut server.connect().await, &good("")).await, 202);

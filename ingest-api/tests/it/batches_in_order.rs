@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     client::{Client, Ended, block_on},
-    harness::{Api, message},
+    harness::{Api, join_all, message},
 };
 
 /// Each is one client, whose next batch follows at once.
@@ -19,17 +19,13 @@ const LOAD: Duration = Duration::from_secs(2);
 fn batches_of_a_client_keep_their_order_and_none_is_left_at_a_stop() {
     let mut api = Api::new();
     let address = api.running.address.unwrap();
-    let acknowledged: Vec<usize> = block_on(async {
+    let acknowledged = block_on(async {
         let senders: Vec<_> = (0..CONNECTIONS)
             .map(|connection| service_kit::spawn("sender", send_to_the_end(address, connection)))
             .collect();
         tokio::time::sleep(LOAD).await;
         api.running.stop().unwrap();
-        let mut acknowledged = Vec::with_capacity(CONNECTIONS);
-        for sender in senders {
-            acknowledged.push(sender.await.unwrap());
-        }
-        acknowledged
+        join_all(senders).await
     });
     let mut found: HashMap<String, Vec<usize>> = HashMap::new();
     for record in api.topic() {

@@ -16,6 +16,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri},
 };
 use dev_env::{programs, workspace::Workspace};
+use rstest::rstest;
 use serde_json::json;
 
 use crate::{client::block_on, harness::Api};
@@ -31,27 +32,15 @@ struct Attempt {
     body: String,
 }
 
-#[test]
-fn the_sender_in_curl_signs_waits_as_asked_and_repeats_with_the_same_id() {
-    delivers("curl", &["examples/send.sh"]);
-}
-
-#[test]
-fn the_sender_in_python_signs_waits_as_asked_and_repeats_with_the_same_id() {
-    delivers("python3", &["python3", "examples/send.py"]);
-}
-
-#[test]
-fn the_sender_in_node_signs_waits_as_asked_and_repeats_with_the_same_id() {
-    delivers("node", &["node", "examples/send.mjs"]);
-}
-
-#[test]
-fn the_sender_in_go_signs_waits_as_asked_and_repeats_with_the_same_id() {
-    delivers("go", &["go", "run", "examples/send.go"]);
-}
-
-fn delivers(language: &str, sender: &[&str]) {
+#[rstest]
+#[case::curl("curl", &["examples/send.sh"])]
+#[case::python("python3", &["python3", "examples/send.py"])]
+#[case::node("node", &["node", "examples/send.mjs"])]
+#[case::go("go", &["go", "run", "examples/send.go"])]
+fn a_sender_signs_waits_as_asked_and_repeats_with_the_same_id(
+    #[case] language: &str,
+    #[case] sender: &[&str],
+) {
     if !is_here(language) {
         // A machine for Rust need not have four languages; CI has.
         assert!(!is_ci(), "{language} is not here");

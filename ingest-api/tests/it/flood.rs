@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     client::{Client, Ended, block_on, many_files, p99},
-    harness::Api,
+    harness::{Api, join_all},
 };
 
 const IDLE: u64 = 20_000;
@@ -66,9 +66,7 @@ async fn open_idle(address: SocketAddr, count: u64) -> Vec<Client> {
                 })
             })
             .collect();
-        for client in some {
-            idle.push(client.await.unwrap());
-        }
+        idle.extend(join_all(some).await);
     }
     idle
 }

@@ -25,6 +25,7 @@ use rdkafka::{
 };
 use schemas::{PartitionCount, Placement, placement};
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use crate::client::block_on;
 
@@ -87,11 +88,8 @@ impl Api {
     /// Starts the program again, on another port. It answers, and need not be ready.
     pub fn start_again(&mut self) {
         self.running = self.programs.ingest_api(&self.directories[0], "again", Port::Free, &[]).unwrap();
-        let started = Instant::now();
-        while get(self.running.admin, "/livez").is_none_or(|(status, _)| status != 200) {
-            assert!(started.elapsed() < Duration::from_secs(30), "it does not answer");
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        let is_live = || get(self.running.admin, "/livez").is_some_and(|(status, _)| status == 200);
+        wait_for("an answer", Duration::from_secs(30), is_live);
     }
 
     /// Says what processors say: over how many partitions they spread keys.
@@ -245,6 +243,24 @@ impl Drop for Api {
             }
         }
     }
+}
+
+#[track_caller]
+pub fn wait_for(what: &str, within: Duration, holds: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < within, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What each task has made, in their order.
+pub async fn join_all<T>(tasks: impl IntoIterator<Item = JoinHandle<T>>) -> Vec<T> {
+    let mut made = Vec::new();
+    for task in tasks {
+        made.push(task.await.unwrap());
+    }
+    made
 }
 
 pub fn message(client: &str, id: &str) -> Value {

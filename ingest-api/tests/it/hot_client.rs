@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     client::{Client, Ended, block_on, p99},
-    harness::Api,
+    harness::{Api, join_all},
 };
 
 /// As many as [`p99`] has: half of the traffic.
@@ -54,8 +54,6 @@ async fn beside(address: SocketAddr, name: &'static str, client: fn(usize) -> St
         .collect();
     let took = p99(address, name, 2_000).await;
     stop.store(true, Ordering::Relaxed);
-    for sender in senders {
-        sender.await.unwrap();
-    }
+    join_all(senders).await;
     took
 }

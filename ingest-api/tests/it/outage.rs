@@ -13,7 +13,7 @@ use std::{
 
 use crate::{
     client::{Client, Ended, block_on, many_files},
-    harness::{Api, resident_bytes},
+    harness::{Api, join_all, resident_bytes},
 };
 
 /// Requests a second, whatever becomes of them; fewer where not all their connections may be open.
@@ -108,11 +108,7 @@ impl Load {
                     let request = send(address, Arc::clone(&free), (number, due));
                     requests.push(service_kit::spawn("request", request));
                 }
-                let mut sent = Vec::with_capacity(requests.len());
-                for request in requests {
-                    sent.push(request.await.unwrap());
-                }
-                sent
+                join_all(requests).await
             })
         });
         Self { stop, thread }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use dev_env::programs::get;
 
-use crate::harness::{Api, message};
+use crate::harness::{Api, message, wait_for};
 
 /// A look at the topic may take five seconds, and they come every five.
 const NOTICED_WITHIN: Duration = Duration::from_secs(30);
@@ -22,22 +22,16 @@ fn while_kafka_is_away_it_stays_ready_and_answers_503_itself() {
         text.lines().find_map(|line| line.strip_prefix("ingest_kafka_reachable ").map(ToOwned::to_owned))
     };
     assert_eq!(gauge().as_deref(), Some("1"));
-    let wait_for = |value: &str| {
-        let since = Instant::now();
-        while gauge().as_deref() != Some(value) {
-            assert!(since.elapsed() < NOTICED_WITHIN, "the gauge does not become {value}");
-            std::thread::sleep(Duration::from_millis(200));
-        }
-    };
+    let becomes = |value: &str| wait_for(value, NOTICED_WITHIN, || gauge().as_deref() == Some(value));
     kafka.kill();
-    wait_for("0");
+    becomes("0");
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 200);
     let (status, problem) = api.post_json("/v1/messages", &message("readiness", "1"));
     assert_eq!(status, 503, "{problem}");
     assert_ne!(problem["code"].as_str(), None);
 
     kafka.start_again().unwrap();
-    wait_for("1");
+    becomes("1");
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 200);
 }
 
@@ -56,10 +50,6 @@ fn one_that_starts_while_kafka_is_away_takes_no_message_before_it_knows_over_how
     assert_eq!(get(api.running.admin, "/readyz").unwrap().0, 503);
 
     kafka.start_again().unwrap();
-    let since = Instant::now();
-    while get(api.running.admin, "/readyz").unwrap().0 != 200 {
-        assert!(since.elapsed() < NOTICED_WITHIN, "{}", api.running.server.log_text());
-        std::thread::sleep(Duration::from_millis(200));
-    }
+    wait_for("readiness", NOTICED_WITHIN, || get(api.running.admin, "/readyz").unwrap().0 == 200);
     assert_eq!(api.post_json("/v1/messages", &message("readiness", "2")).0, 202);
 }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     client::{Client, Ended, block_on},
-    harness::Api,
+    harness::{Api, join_all},
 };
 
 /// Requests that are certainly on their way to Kafka when the signal comes.
@@ -44,14 +44,7 @@ fn sigterm_under_load_cuts_no_accepted_request_and_loses_nothing_acknowledged() 
         let since = Instant::now();
         api.running.stop().unwrap();
         let took = since.elapsed();
-        let mut endings = (Vec::new(), Vec::new());
-        for each in held {
-            endings.0.push(each.await.unwrap());
-        }
-        for each in busy {
-            endings.1.extend(each.await.unwrap());
-        }
-        (endings.0, endings.1, took)
+        (join_all(held).await, join_all(busy).await.concat(), took)
     });
     assert!(took <= Duration::from_secs(10), "{took:?}");
     assert!(held.iter().all(|(_, ended)| *ended == Ended::Answered(202)), "{held:?}");

@@ -20,7 +20,7 @@ use tokio::{
 
 use crate::{
     client::{Client, Ended, block_on},
-    harness::{Api, message},
+    harness::{Api, join_all, message},
 };
 
 const KEY: [u8; 24] = [1; 24];
@@ -105,14 +105,11 @@ async fn producer(address: SocketAddr, name: &'static str) -> (usize, Duration) 
         }
         (refused, took)
     });
-    let (mut refused, mut took) = (0, Vec::new());
-    for sender in senders.map(|sender| service_kit::spawn("sender", sender)).collect::<Vec<_>>() {
-        let (more_refused, more_took) = sender.await.unwrap();
-        refused += more_refused;
-        took.extend(more_took);
-    }
+    let senders: Vec<_> = senders.map(|sender| service_kit::spawn("sender", sender)).collect();
+    let (refused, took): (Vec<usize>, Vec<Vec<Duration>>) = join_all(senders).await.into_iter().unzip();
+    let mut took = took.concat();
     took.sort();
-    (refused, took[took.len() * 99 / 100])
+    (refused.into_iter().sum(), took[took.len() * 99 / 100])
 }
 
 fn head(path: &str, length: usize) -> String {

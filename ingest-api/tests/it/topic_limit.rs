@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::harness::{Api, message};
+use crate::harness::{Api, message, wait_for};
 
 const LIMIT: &str = "20000";
 const MESSAGES: usize = 200;
@@ -50,11 +50,7 @@ fn a_limit_that_is_raised_again_is_noticed() {
         |limit: &str| api.running.metrics().contains(&format!("ingest_record_batch_bytes_max {limit}\n"));
     assert!(batches("1000000"), "the largest that is of use");
     api.alter_topic(&[("max.message.bytes", "900000")]);
-    let started = Instant::now();
-    while !batches("900000") {
-        assert!(started.elapsed() < Duration::from_secs(90), "still as before");
-        std::thread::sleep(Duration::from_millis(500));
-    }
+    wait_for("another limit", Duration::from_secs(90), || batches("900000"));
     assert_eq!(api.post_json("/v1/messages", &small(0)).0, 202);
 }
 

@@ -116,7 +116,7 @@ fn at((partition, offset): (i32, i64), topic_id: Option<Uuid>) -> Selection {
 pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     match command {
         Command::List { filter, json, limit } => {
-            list::list(database, &filter.selection(), (limit, json)).await?
+            list::list(database, &filter.selection(), limit, json).await?
         }
         Command::Show { place, topic_id, content } => {
             list::show(database, &at(place, topic_id), content).await?

@@ -52,9 +52,8 @@ async fn show(connection: &mut PgConnection, client_id: ClientId, limit: i64) ->
            limit $2"#,
         client_id.as_uuid(),
         limit
-    )
-    .fetch_all(connection)
-    .await?;
+    );
+    let messages = messages.fetch_all(connection).await?;
     if messages.is_empty() {
         bail!("client {} has no dialogs", client_id.as_uuid());
     }

@@ -129,7 +129,7 @@ impl Grow<'_> {
         let mut connection = self.database.writer().await?;
         let (now, to) = (identity.partition_count, self.to);
         let operations: &[Operation] = if now == to { &[] } else { &[Operation::Alter] };
-        rights::require_with_topic(&mut connection, self.kafka, (GROW, operations)).await?;
+        rights::require_with_topic(&mut connection, self.kafka, GROW, operations).await?;
         require_multiple(rules::count_in_force(&mut connection, self.topic).await?, to)?;
         ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
         if now != to {

@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use schemas::Partition;
-use service_kit::{confirmation::Confirmation, retry::Backoff};
+use service_kit::{confirmation::Confirmation, retry::Backoff, settings::seconds};
 use sqlx::PgConnection;
 
 use super::{halts::resume, output::say};
@@ -40,8 +40,8 @@ pub enum Command {
     /// Wait until every record that the topic holds now is applied. Exit code 1 if it takes too long.
     Wait {
         /// How long to wait, in seconds.
-        #[arg(long, default_value_t = 60)]
-        timeout_seconds: u64,
+        #[arg(long = "timeout-seconds", default_value = "60", value_parser = seconds)]
+        timeout: Duration,
     },
     /// Move a partition that is not halted. Says what would be skipped and repeated.
     ///
@@ -76,8 +76,8 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
             show::show(database, kafka, &inspector, json).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Wait { timeout_seconds } => {
-            let deadline = Instant::now() + Duration::from_secs(timeout_seconds);
+        Command::Wait { timeout } => {
+            let deadline = Instant::now() + timeout;
             let target = log_ends_by(&inspector, deadline).await?;
             wait(database, &inspector, &target, deadline).await
         }

@@ -80,7 +80,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     if args.baseline {
         rights::require(&mut database.writer().await?, BASELINE).await?;
         let decision = args.operator.decision("baseline".to_owned());
-        let recorded = baseline::record(database, kafka, (&decision, args.yes)).await?;
+        let recorded = baseline::record(database, kafka, &decision, args.yes).await?;
         if args.json {
             say_json(&recorded)?
         } else {

@@ -96,10 +96,8 @@ pub async fn run(args: Args, kafka: &KafkaConfig) -> anyhow::Result<ExitCode> {
     let kafka = KafkaConfig { topic: args.quarantine_topic, ..kafka.clone() };
     let command = args.command;
     let work = move || match command {
-        Command::List { filter, json, limit } => {
-            list::list(&kafka, &filter.selection(), (limit.into(), json))
-        }
-        Command::Show { partition, offset, document } => show::show(&kafka, (partition, offset), document),
+        Command::List { filter, json, limit } => list::list(&kafka, &filter.selection(), limit.into(), json),
+        Command::Show { partition, offset, document } => show::show(&kafka, partition, offset, document),
         Command::Export { filter } => export::export(&kafka, &filter.selection()),
     };
     tokio::task::spawn_blocking(work).await.context("the command panicked")??;

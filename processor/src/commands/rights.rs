@@ -27,7 +27,8 @@ pub async fn require(connection: &mut PgConnection, wanted: &Rights) -> anyhow::
 pub async fn require_with_topic(
     connection: &mut PgConnection,
     kafka: &KafkaConfig,
-    (wanted, operations): (&Rights, &[Operation]),
+    wanted: &Rights,
+    operations: &[Operation],
 ) -> anyhow::Result<()> {
     let mut lacks: Vec<String> =
         rights::lacking(connection, wanted).await?.iter().map(ToString::to_string).collect();

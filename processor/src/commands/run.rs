@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use clap::builder::TypedValueParser as _;
 use service_kit::spans::{SpanConfig, Spans};
 
 use crate::{
@@ -45,8 +46,8 @@ pub struct Args {
     spans: SpanConfig,
     /// Seconds between two audits of the topic's settings, and between two looks whether the ingest APIs have been told
     /// over how many partitions keys are spread.
-    #[arg(long, env = "PROCESSOR_TOPIC_AUDIT_SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
-    topic_audit_seconds: u64,
+    #[arg(long = "topic-audit-seconds", env = "PROCESSOR_TOPIC_AUDIT_SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..).map(Duration::from_secs))]
+    topic_audit: Duration,
 }
 
 /// Runs until SIGTERM or SIGINT.
@@ -70,7 +71,7 @@ pub async fn run(
         kafka,
         consumer: args.consumer,
         database,
-        audit: AuditConfig { profile, every: Duration::from_secs(args.topic_audit_seconds) },
+        audit: AuditConfig { profile, every: args.topic_audit },
         watchdog: args.watchdog,
         lanes: usize::from(args.lanes),
         lane,

@@ -77,13 +77,22 @@ pub struct Ended {
     pub outcome: Outcome,
 }
 
+/// What batches are applied with.
+#[derive(Clone)]
+pub struct Tools {
+    pub database: Database,
+    pub topic: Topic,
+    pub metrics: Arc<Metrics>,
+}
+
 /// Tries. `cached` is what is known of the batch's clients, `mode` how its messages are written. The connection comes
 /// back if it can be used again.
 pub async fn attempt(
-    (database, topic, metrics): (Database, Topic, Arc<Metrics>),
+    Tools { database, topic, metrics }: Tools,
     connection: Option<PgConnection>,
     work: Work,
-    (cached, mode): (Cached, Mode),
+    cached: Cached,
+    mode: Mode,
 ) -> (Option<PgConnection>, Ended) {
     let mut connection = match connection {
         Some(connection) => connection,
@@ -119,13 +128,10 @@ pub async fn attempt(
                 .map_err(ApplyError::from)
         }
     };
-    let result = match result {
-        Err(error) => Err(confirm(&mut connection, work.batch(), error).await),
-        Ok(outcome) => Ok(outcome),
-    };
     match result {
         Ok(outcome) => (Some(connection), Ended { is_cache_wrong, outcome }),
         Err(error) => {
+            let error = confirm(&mut connection, work.batch(), error).await;
             let connection = is_usable(&error).then_some(connection);
             (connection, Ended { is_cache_wrong, outcome: Outcome::Failed(error) })
         }

@@ -3,7 +3,6 @@
 //! is made. A gauge says when; nothing else depends on it.
 
 use std::{
-    io::Read as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -42,8 +41,7 @@ pub async fn watch(kafka: KafkaConfig, database: Database, metrics: Arc<Metrics>
 
 /// When the last authority of a file ends, in seconds since 1970: while one is replaced, a bundle holds both.
 fn expiration(file: &Path) -> Option<i64> {
-    let mut text = String::new();
-    std::fs::File::open(file).ok()?.take(FILE_BYTES_MAX).read_to_string(&mut text).ok()?;
+    let text = service_kit::files::read(file, FILE_BYTES_MAX).ok()?;
     certificates(&text).filter_map(|der| not_after(&der)).max()
 }
 

@@ -211,14 +211,11 @@ mod tests {
                 },
                 halt: None,
                 row: Some(Progress {
-                    partition: Partition(13),
-                    birth_offset: Offset(0),
                     next_offset: NextOffset(9),
                     owner_epoch: OwnerEpoch(4),
                     last_digest: Some(LastRecord { offset: Offset(8), digest: DIGEST }),
                     counters: Counters { messages: 9, ..Counters::default() },
-                    skipped: 0,
-                    repeated: 0,
+                    ..Progress::born(Partition(13), Offset(0))
                 }),
                 log: LogRange { start: Offset(0), end: Offset(12) },
                 last: Some(DIGEST),

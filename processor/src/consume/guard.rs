@@ -30,20 +30,16 @@ mod tests {
     use super::*;
     use crate::domain::{
         counters::Counters,
-        position::{LastRecord, NextOffset, OwnerEpoch},
+        position::{LastRecord, NextOffset},
     };
 
     fn row(birth: i64, next: i64, counted: i64) -> Progress {
+        let last = LastRecord { offset: Offset(next - 1), digest: RecordDigest([7; 32]) };
         Progress {
-            partition: Partition(1),
-            birth_offset: Offset(birth),
             next_offset: NextOffset(next),
-            owner_epoch: OwnerEpoch(1),
-            last_digest: (next > birth)
-                .then_some(LastRecord { offset: Offset(next - 1), digest: RecordDigest([7; 32]) }),
+            last_digest: (next > birth).then_some(last),
             counters: Counters { messages: counted, ..Counters::default() },
-            skipped: 0,
-            repeated: 0,
+            ..Progress::born(Partition(1), Offset(birth))
         }
     }
 
@@ -67,21 +63,14 @@ mod tests {
         let digest = RecordDigest([9; 32]);
         let marker_last =
             Progress { last_digest: Some(LastRecord { offset: Offset(6), digest }), ..row(0, 9, 9) };
-        assert_eq!(
-            guard(&marker_last, log(0, 9)),
-            Ok(Some((Offset(6), digest))),
-            "markers follow the record"
-        );
+        let last = Ok(Some((Offset(6), digest)));
+        assert_eq!(guard(&marker_last, log(0, 9)), last, "markers follow the record");
         assert_eq!(guard(&marker_last, log(7, 9)), Ok(None), "retention has left the markers alone");
         let next_offset = NextOffset(5);
-        assert_eq!(
-            guard(&row(0, 5, 5), log(6, 9)),
-            Err(StopReason::BelowLogStart { next_offset, log_start: Offset(6) })
-        );
-        assert_eq!(
-            guard(&row(0, 5, 5), log(0, 4)),
-            Err(StopReason::BeyondLogEnd { next_offset, log_end: Offset(4) })
-        );
+        let below = StopReason::BelowLogStart { next_offset, log_start: Offset(6) };
+        assert_eq!(guard(&row(0, 5, 5), log(6, 9)), Err(below));
+        let beyond = StopReason::BeyondLogEnd { next_offset, log_end: Offset(4) };
+        assert_eq!(guard(&row(0, 5, 5), log(0, 4)), Err(beyond));
         assert_eq!(guard(&row(0, 5, 6), log(0, 9)), Err(StopReason::NotConserved { applied: 5, counted: 6 }));
     }
 }

@@ -72,19 +72,26 @@ pub struct LaneConfig {
     pub spans: Spans,
 }
 
-/// What a lane tells the supervisor.
+/// What a lane tells the supervisor of a partition, in one stretch of ownership.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LaneReport {
-    /// A partition that had no records in hand has one now, appended at this time.
-    Arrived(Partition, AssignmentEpoch, Timestamp),
-    /// A partition is applied up to here; the next record in hand, if any, was appended at this time.
-    Advanced(Partition, AssignmentEpoch, NextOffset, Option<Timestamp>),
-    /// A partition is not where its owner believed it to be: the lane has forgotten it.
-    Fenced(Partition, AssignmentEpoch),
-    /// A partition takes in nothing more, and halts when what it has in hand is applied: nothing more is to be read.
-    Stops(Partition, AssignmentEpoch),
-    /// A partition must not go on: the lane has forgotten it.
-    Halted(Partition, AssignmentEpoch, StopReason),
+pub struct LaneReport {
+    pub partition: Partition,
+    pub epoch: AssignmentEpoch,
+    pub news: LaneNews,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneNews {
+    /// It had no records in hand and has one now, appended at this time.
+    Arrived(Timestamp),
+    /// It is applied up to here; the next record in hand, if any, was appended at this time.
+    Advanced(NextOffset, Option<Timestamp>),
+    /// It is not where its owner believed it to be: the lane has forgotten it.
+    Fenced,
+    /// It takes in nothing more, and halts when what it has in hand is applied: nothing more is to be read.
+    Stops,
+    /// It must not go on: the lane has forgotten it.
+    Halted(StopReason),
 }
 
 /// What a lane hears.
@@ -266,8 +273,8 @@ impl LaneMachine {
             }
             if state.oldest_in_hand.is_none() {
                 state.oldest_in_hand = Some(raw.appended_at);
-                let arrived = LaneReport::Arrived(partition, assignment_epoch, raw.appended_at);
-                self.acts.push(Act::Report(arrived));
+                let news = LaneNews::Arrived(raw.appended_at);
+                self.acts.push(Act::Report(LaneReport { partition, epoch: assignment_epoch, news }));
             }
             let record = Record::decode(raw, &state.rules);
             let limited = matches!(&record.content, Content::DeadLetter(reason) if reason.is_limited());
@@ -308,8 +315,12 @@ impl LaneMachine {
         }
     }
 
-    fn report(&mut self, report: LaneReport) {
-        self.acts.push(Act::Report(report));
+    /// Says something of a partition that is owned.
+    fn report(&mut self, partition: Partition, news: LaneNews) {
+        if let Some(state) = self.partitions.get(&partition) {
+            let report = LaneReport { partition, epoch: state.assignment_epoch, news };
+            self.acts.push(Act::Report(report));
+        }
     }
 
     fn count_failure(&self, action: &str) {

@@ -21,7 +21,7 @@ use self::{
     waiting::Waiting,
 };
 use crate::{
-    consume::{decide::Takeover, takeover::Answer, tickets::Ticket},
+    consume::{decide::Takeover, lane::LaneNews, takeover::Answer, tickets::Ticket},
     domain::{
         halt::StopReason,
         obstacle::Obstacle,
@@ -127,7 +127,9 @@ impl Ownerships {
                     (p, News::Answered(ticket, Box::new(answer)))
                 });
             }
-            Event::Lane(report) => self.each([report], now, &mut acts, News::of_lane),
+            Event::Lane(said) => {
+                self.each([said], now, &mut acts, |said| (said.partition, News::Lane(said.epoch, said.news)));
+            }
             Event::HaltRecorded(partition, ticket, recorded) => {
                 self.each([partition], now, &mut acts, |p| (p, News::Recorded(ticket, recorded)));
             }
@@ -156,7 +158,7 @@ impl Ownerships {
     ) {
         for (partition, news) in items.into_iter().map(news) {
             let before = self.partitions.remove(&partition);
-            if let Some(after) = self.step(partition, (before, news), now, acts) {
+            if let Some(after) = self.step(partition, before, news, now, acts) {
                 self.partitions.insert(partition, after);
             }
         }
@@ -167,12 +169,13 @@ impl Ownerships {
     fn step(
         &mut self,
         partition: Partition,
-        met: (Option<Ownership>, News),
+        before: Option<Ownership>,
+        news: News,
         now: Instant,
         acts: &mut Vec<Act>,
     ) -> Option<Ownership> {
         use Ownership::{Halted, Taking};
-        match met {
+        match (before, news) {
             (None, News::Assigned) => Some(self.take(partition, Duration::ZERO, acts)),
             // Nothing is given twice without being taken in between: what stands here is of a former assignment.
             (Some(former), News::Assigned) => Some(self.again(partition, former, Duration::ZERO, acts)),
@@ -197,36 +200,36 @@ impl Ownerships {
                 News::Answered(..),
             ) => before,
 
-            (Some(Ownership::Active(mut active)), News::Arrived(of, appended_at)) if active.epoch == of => {
-                active.waiting.appended_at = Some(appended_at);
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(mut active)), News::Advanced(of, to, next_appended_at))
-                if active.epoch == of =>
-            {
-                (active.next_offset, active.is_mirrored) = (to, false);
-                (active.waiting.appended_at, active.unreadable_since) = (next_appended_at, None);
-                acts.push(Act::Show(Shown::Advanced(partition)));
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(active)), News::Fenced(of)) if active.epoch == of => {
-                acts.push(Act::Show(Shown::Fenced(partition)));
-                Some(self.again(partition, Ownership::Active(active), RETAKE_DELAY, acts))
-            }
-            // It stays ours until what its lane has in hand is applied, which PostgreSQL may keep waiting.
-            (Some(Ownership::Active(active)), News::Stops(of)) if active.epoch == of => {
-                acts.push(Act::Order(Order::Halt(partition)));
-                Some(Ownership::Active(active))
-            }
-            (Some(Ownership::Active(active)), News::Stopped(of, reason)) if active.epoch == of => {
-                let seen = active.seen(&reason);
-                leave(partition, Ownership::Active(active), acts);
-                Some(self.halt(partition, reason, seen, acts))
-            }
+            (Some(Ownership::Active(mut active)), News::Lane(of, news)) if active.epoch == of => match news {
+                LaneNews::Arrived(appended_at) => {
+                    active.waiting.appended_at = Some(appended_at);
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Advanced(to, next_appended_at) => {
+                    (active.next_offset, active.is_mirrored) = (to, false);
+                    (active.waiting.appended_at, active.unreadable_since) = (next_appended_at, None);
+                    acts.push(Act::Show(Shown::Advanced(partition)));
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Fenced => {
+                    acts.push(Act::Show(Shown::Fenced(partition)));
+                    Some(self.again(partition, Ownership::Active(active), RETAKE_DELAY, acts))
+                }
+                // It stays ours until what its lane has in hand is applied, which PostgreSQL may keep waiting.
+                LaneNews::Stops => {
+                    acts.push(Act::Order(Order::Halt(partition)));
+                    Some(Ownership::Active(active))
+                }
+                LaneNews::Halted(reason) => {
+                    let seen = active.seen(&reason);
+                    leave(partition, Ownership::Active(active), acts);
+                    Some(self.halt(partition, reason, seen, acts))
+                }
+            },
             // A lane speaks of a stretch of ownership that has ended.
             (
                 before @ (None | Some(Taking { .. } | Ownership::Active(_) | Halted { .. })),
-                News::Arrived(..) | News::Advanced(..) | News::Fenced(_) | News::Stops(_) | News::Stopped(..),
+                News::Lane(..),
             ) => before,
 
             (Some(Halted { reason, record: Recording::Writing(ticket) }), News::Recorded(of, recorded))
@@ -272,7 +275,7 @@ impl Ownerships {
                 Some(self.again(partition, Ownership::Active(active), what.delay(), acts))
             }
             (Some(Ownership::Active(active)), News::Sighted(of, sighted)) if active.epoch == of => {
-                Some(self.sighted(partition, active, (sighted, now), acts))
+                Some(self.sighted(partition, active, sighted, now, acts))
             }
             // What was looked at has changed since.
             (

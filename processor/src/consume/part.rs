@@ -78,13 +78,15 @@ mod tests {
     };
 
     fn run(partition: i32, from: i64, records: i64) -> Run {
-        let rules = PartitionRules::new(Partition(partition), PartitionCount::new(12).unwrap());
+        let partition = Partition(partition);
+        let rules = PartitionRules::new(partition, PartitionCount::new(12).unwrap());
         let record = |offset| {
-            let place = (Partition(partition), Offset(offset), Timestamp::EPOCH);
-            Arc::new(Record::decode(RawRecord::new(place, None, None, std::iter::empty()), &rules))
+            let nothing = std::iter::empty();
+            let raw = RawRecord::new(partition, Offset(offset), Timestamp::EPOCH, None, None, nothing);
+            Arc::new(Record::decode(raw, &rules))
         };
         Run {
-            partition: Partition(partition),
+            partition,
             owner_epoch: OwnerEpoch(1),
             from: NextOffset(from),
             to: NextOffset(from + records),
@@ -94,7 +96,7 @@ mod tests {
 
     /// Partition, first and next offset of each run.
     fn stretches(batch: &Batch) -> Vec<(i32, i64, i64)> {
-        batch.runs.iter().map(|run| (run.partition.0, run.from.0, run.to().0)).collect()
+        batch.runs.iter().map(|run| (run.partition.0, run.from.0, run.to.0)).collect()
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::{
 };
 
 use schemas::Partition;
+use service_kit::settings::millis;
 
 use crate::{
     domain::{
@@ -29,8 +30,8 @@ pub struct BatchConfig {
     pub batch_kib_max: u32,
     /// How long a record waits for others at most, in milliseconds. It waits less while transactions are
     /// quick.
-    #[arg(long, env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value_t = 25)]
-    pub batch_age_ms_max: u64,
+    #[arg(long = "batch-age-ms-max", env = "PROCESSOR_BATCH_AGE_MS_MAX", default_value = "25", value_parser = millis)]
+    pub batch_age_max: Duration,
     /// From how many records on a transaction writes its messages by COPY, which costs less a message and more a
     /// transaction than an insert.
     #[arg(long, env = "PROCESSOR_COPY_RECORDS_MIN", default_value_t = 1_000)]
@@ -132,8 +133,7 @@ impl Pending {
     /// last one took, and what came during it soon goes into the next: quick transactions are small and often,
     /// and the slower they get, by their number or by somebody else's load, the more records share one.
     pub fn due_at(&self) -> Option<Instant> {
-        let age_max = Duration::from_millis(self.config.batch_age_ms_max);
-        let age = if self.has_room() { age_max.min(2 * self.pace) } else { Duration::ZERO };
+        let age = if self.has_room() { self.config.batch_age_max.min(2 * self.pace) } else { Duration::ZERO };
         self.since.map(|since| since + age)
     }
 
@@ -167,9 +167,10 @@ mod tests {
     }
 
     fn record(offset: i64) -> Record {
-        let place = (Partition(0), Offset(offset), Timestamp::EPOCH);
         let rules = PartitionRules::new(Partition(0), PartitionCount::new(1).unwrap());
-        Record::decode(RawRecord::new(place, None, None, std::iter::empty()), &rules)
+        let nothing = std::iter::empty();
+        let raw = RawRecord::new(Partition(0), Offset(offset), Timestamp::EPOCH, None, None, nothing);
+        Record::decode(raw, &rules)
     }
 
     #[test]

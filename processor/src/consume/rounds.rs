@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use schemas::Partition;
+use service_kit::Problems;
 use sqlx::PgConnection;
 
 use crate::{
@@ -72,7 +73,7 @@ pub enum Seen {
     /// found sound, as they were believed, and where they stood.
     Topic { differences: Vec<Differing>, sound: Vec<(Belief, NextOffset)> },
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
-    Audit(Option<Vec<String>>),
+    Audit(Option<Problems>),
     /// Of the partitions that were asked for, those that are not halted any more.
     Resumed(Vec<Partition>),
     /// Partitions whose next batch cannot be read: where, and what the client says.
@@ -192,7 +193,7 @@ pub async fn look(taker: Taker, profile: TopicProfile, round: Round, subject: Su
             Seen::Resumed(partitions.into_iter().filter(is_resumed).collect())
         }
         Round::Audit => Seen::Audit(match taker.inspector.audit(profile).await {
-            Ok(()) => Some(Vec::new()),
+            Ok(()) => Some(Problems::default()),
             Err(InspectError::Unsafe(problems)) => Some(problems),
             Err(error) => answered("the topic's settings", Err(error)),
         }),
@@ -309,7 +310,7 @@ fn answered<T, E: std::fmt::Display>(what: &'static str, answer: Result<T, E>) -
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{counters::Counters, position::OwnerEpoch};
+    use crate::domain::position::OwnerEpoch;
 
     #[test]
     fn a_look_is_begun_when_it_is_due_and_not_again_before_it_has_ended() {
@@ -350,14 +351,9 @@ mod tests {
             doubts: 0,
         };
         let row = |next_offset: i64, owner_epoch: i64| Progress {
-            partition: Partition(1),
-            birth_offset: Offset(0),
             next_offset: NextOffset(next_offset),
             owner_epoch: OwnerEpoch(owner_epoch),
-            last_digest: None,
-            counters: Counters::default(),
-            skipped: 0,
-            repeated: 0,
+            ..Progress::born(Partition(1), Offset(0))
         };
         let found = |rows: &[Progress], halted: &[Partition]| {
             differences(&[belief], rows, halted).first().map(|(_, _, difference)| *difference)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use schemas::Partition;
-use service_kit::clock::unix_time;
+use service_kit::{Problems, clock::unix_time, count::signed};
 
 use super::ownership::Shown;
 use crate::{
@@ -52,7 +52,7 @@ impl Screens {
             }
             Shown::NoLongerWaits(_, None) => {}
             Shown::Advanced(partition) => {
-                let now = i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX);
+                let now = signed(unix_time().as_secs());
                 let advanced = &self.metrics.processor_last_advance_timestamp_seconds;
                 advanced.with_label_values(&[&partition.to_string()]).set(now);
             }
@@ -85,7 +85,7 @@ impl Screens {
                 self.metrics.processor_lag_seconds.with_label_values(&[&label]).set(age_seconds);
             }
             Shown::Owned { active, is_settled } => {
-                self.metrics.processor_owned_partitions.set(i64::try_from(active).unwrap_or(i64::MAX));
+                self.metrics.processor_owned_partitions.set(signed(active));
                 if is_settled {
                     self.status.assigned();
                 }
@@ -123,13 +123,13 @@ impl Screens {
 
     /// How many lanes wait for PostgreSQL.
     pub fn lanes_waiting(&self, lanes: usize) {
-        self.metrics.processor_lanes_waiting_for_database.set(i64::try_from(lanes).unwrap_or(i64::MAX));
+        self.metrics.processor_lanes_waiting_for_database.set(signed(lanes));
     }
 
     /// For how long each partition stands still without an excuse.
     pub fn stalls(&self, stalls: impl Iterator<Item = (Partition, Duration)>) {
         for (partition, lasts) in stalls {
-            let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+            let seconds = signed(lasts.as_secs());
             self.metrics.processor_stalled_seconds.with_label_values(&[&partition.to_string()]).set(seconds);
         }
     }
@@ -150,11 +150,12 @@ impl Screens {
     }
 
     /// What is wrong with the topic's settings; `None`: the brokers do not answer.
-    pub fn audit(&self, problems: Option<Vec<String>>) {
+    pub fn audit(&self, problems: Option<Problems>) {
         let Some(problems) = problems else { return };
-        if !problems.is_empty() {
-            tracing::error!(problems = problems.join("; "), "the topic's settings are not safe any more");
+        let is_unsafe = !problems.0.is_empty();
+        if is_unsafe {
+            tracing::error!(%problems, "the topic's settings are not safe any more");
         }
-        self.metrics.processor_topic_unsafe.set(i64::from(!problems.is_empty()));
+        self.metrics.processor_topic_unsafe.set(i64::from(is_unsafe));
     }
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use schemas::Partition;
-use service_kit::clock::unix_time;
+use service_kit::{clock::unix_time, count::signed};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -226,7 +226,7 @@ impl<'a> Supervisor<'a> {
         if self.lanes.iter().any(|lane| lane.task.is_finished()) {
             return Err(RunError::PartEnded("a lane"));
         }
-        let unix_seconds = i64::try_from(unix_time().as_secs()).unwrap_or(i64::MAX);
+        let unix_seconds = signed(unix_time().as_secs());
         self.begin_rounds();
         self.happened(Event::Tick { unix_seconds })
     }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use schemas::record::header;
-use service_kit::{clock::unix_time, spans::Spans};
+use service_kit::{clock::unix_time, count::signed, spans::Spans};
 
 use crate::domain::{applied::Applied, batch::Batch, record::RawRecord};
 
@@ -18,7 +18,7 @@ pub fn applied(spans: &Spans, batch: &Batch, applied: &Applied, took: Duration) 
         .iter()
         .map(|(partition, offset, reason)| ((*partition, *offset), *reason))
         .collect();
-    let records = i64::try_from(batch.len()).unwrap_or(i64::MAX);
+    let records = signed(batch.len());
     for record in batch.records() {
         let raw = &record.raw;
         let span = text(raw, header::TRACE_PARENT)

@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use clap::builder::TypedValueParser as _;
 use schemas::Partition;
+use service_kit::settings::seconds;
 
 use crate::domain::position::{NextOffset, Offset};
 
@@ -25,16 +27,16 @@ use crate::domain::position::{NextOffset, Offset};
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct WatchdogConfig {
     /// Seconds without progress after which a partition with records to apply is reported.
-    #[arg(long, env = "PROCESSOR_STALL_REPORT_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(10..))]
-    pub stall_report_seconds: u64,
+    #[arg(long = "stall-report-seconds", env = "PROCESSOR_STALL_REPORT_SECONDS", default_value = "20", value_parser = clap::value_parser!(u64).range(10..).map(Duration::from_secs))]
+    pub stall_report: Duration,
     /// Seconds without progress after which the Kafka consumer is rebuilt. Must be above
     /// `--stall-report-seconds`.
-    #[arg(long, env = "PROCESSOR_STALL_REBUILD_SECONDS", default_value_t = 40)]
-    pub stall_rebuild_seconds: u64,
+    #[arg(long = "stall-rebuild-seconds", env = "PROCESSOR_STALL_REBUILD_SECONDS", default_value = "40", value_parser = seconds)]
+    pub stall_rebuild: Duration,
     /// Seconds without progress after which the process ends with an error. Must be above
     /// `--stall-rebuild-seconds`.
-    #[arg(long, env = "PROCESSOR_STALL_EXIT_SECONDS", default_value_t = 80)]
-    pub stall_exit_seconds: u64,
+    #[arg(long = "stall-exit-seconds", env = "PROCESSOR_STALL_EXIT_SECONDS", default_value = "80", value_parser = seconds)]
+    pub stall_exit: Duration,
 }
 
 /// The limits are not in their order.
@@ -44,9 +46,8 @@ pub struct LimitsOutOfOrder;
 
 impl WatchdogConfig {
     /// Checks that each step comes after the one before.
-    pub const fn validate(&self) -> Result<(), LimitsOutOfOrder> {
-        let ascend = self.stall_report_seconds < self.stall_rebuild_seconds
-            && self.stall_rebuild_seconds < self.stall_exit_seconds;
+    pub fn validate(&self) -> Result<(), LimitsOutOfOrder> {
+        let ascend = self.stall_report < self.stall_rebuild && self.stall_rebuild < self.stall_exit;
         if ascend { Ok(()) } else { Err(LimitsOutOfOrder) }
     }
 }
@@ -155,13 +156,12 @@ impl Watchdog {
 }
 
 impl WatchdogConfig {
-    const fn step(&self, lasts: Duration) -> Step {
-        let seconds = lasts.as_secs();
-        if seconds >= self.stall_exit_seconds {
+    fn step(&self, lasts: Duration) -> Step {
+        if lasts >= self.stall_exit {
             Step::Exited
-        } else if seconds >= self.stall_rebuild_seconds {
+        } else if lasts >= self.stall_rebuild {
             Step::Rebuilt
-        } else if seconds >= self.stall_report_seconds {
+        } else if lasts >= self.stall_report {
             Step::Reported
         } else {
             Step::None
@@ -184,8 +184,11 @@ impl Step {
 mod tests {
     use super::*;
 
-    const CONFIG: WatchdogConfig =
-        WatchdogConfig { stall_report_seconds: 20, stall_rebuild_seconds: 40, stall_exit_seconds: 80 };
+    const CONFIG: WatchdogConfig = WatchdogConfig {
+        stall_report: Duration::from_secs(20),
+        stall_rebuild: Duration::from_secs(40),
+        stall_exit: Duration::from_secs(80),
+    };
 
     fn sight(partition: i32, next: i64, end: i64) -> Sight {
         Sight {
@@ -268,7 +271,7 @@ mod tests {
     #[test]
     fn limits_must_ascend() {
         assert!(CONFIG.validate().is_ok());
-        assert!(WatchdogConfig { stall_rebuild_seconds: 20, ..CONFIG }.validate().is_err());
-        assert!(WatchdogConfig { stall_exit_seconds: 40, ..CONFIG }.validate().is_err());
+        assert!(WatchdogConfig { stall_rebuild: CONFIG.stall_report, ..CONFIG }.validate().is_err());
+        assert!(WatchdogConfig { stall_exit: CONFIG.stall_rebuild, ..CONFIG }.validate().is_err());
     }
 }

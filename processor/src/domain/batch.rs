@@ -26,11 +26,6 @@ pub struct Run {
 }
 
 impl Run {
-    /// How far the partition is applied afterwards.
-    pub const fn to(&self) -> NextOffset {
-        self.to
-    }
-
     /// The first `records` of them, with what is explained up to the next, and the others.
     pub fn split_at(mut self, records: usize) -> (Self, Self) {
         let rest = self.records.split_off(records.min(self.records.len()));

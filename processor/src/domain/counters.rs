@@ -12,6 +12,21 @@ pub struct Counters {
     pub control: i64,
 }
 
+/// Adds counts field by field.
+macro_rules! adds_up {
+    ($counts:ident { $($field:ident),+ }) => {
+        impl std::ops::AddAssign for $counts {
+            fn add_assign(&mut self, more: Self) {
+                $(self.$field += more.$field;)+
+            }
+        }
+    };
+}
+
+pub(crate) use adds_up;
+
+adds_up!(Counters { messages, duplicates, commands, dead_letters, control });
+
 impl Counters {
     pub const fn total(&self) -> i64 {
         self.messages + self.duplicates + self.commands + self.dead_letters + self.control

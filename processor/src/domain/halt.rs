@@ -18,10 +18,8 @@ pub enum StopReason {
     /// The topic was deleted and created again: its records are not those that were applied.
     TopicRecreated {
         /// The id in the registry.
-        #[serde(with = "as_text")]
         registered: Uuid,
         /// The id that the brokers answer with.
-        #[serde(with = "as_text")]
         found: Uuid,
     },
     /// The topic belongs to another cluster: staging's brokers with production's database, or a new cluster
@@ -32,7 +30,6 @@ pub enum StopReason {
         /// The cluster that the brokers answer with.
         found: String,
         /// The id of the topic there.
-        #[serde(with = "as_text")]
         topic_id: Uuid,
     },
     /// The partition had a row once, and has none now: nobody knows how far it is applied.
@@ -163,20 +160,6 @@ impl StopReason {
     pub fn from_stored(code: &str, mut numbers: Value) -> Option<Self> {
         numbers.as_object_mut()?.insert("reason".to_owned(), code.into());
         serde_json::from_value(numbers).ok()
-    }
-}
-
-/// A topic's id as text: the form in which people and Kafka's tools know it.
-mod as_text {
-    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
-    use uuid::Uuid;
-
-    pub(super) fn serialize<S: Serializer>(id: &Uuid, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(id)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Uuid, D::Error> {
-        Uuid::parse_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

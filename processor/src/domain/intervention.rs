@@ -86,19 +86,11 @@ mod tests {
     use schemas::Partition;
 
     use super::*;
-    use crate::domain::{counters::Counters, position::OwnerEpoch};
+    use crate::domain::counters::Counters;
 
     fn row(birth: i64, next: i64, counted: i64) -> Progress {
-        Progress {
-            partition: Partition(0),
-            birth_offset: Offset(birth),
-            next_offset: NextOffset(next),
-            owner_epoch: OwnerEpoch(1),
-            last_digest: None,
-            counters: Counters { messages: counted, ..Counters::default() },
-            skipped: 0,
-            repeated: 0,
-        }
+        let counters = Counters { messages: counted, ..Counters::default() };
+        Progress { next_offset: NextOffset(next), counters, ..Progress::born(Partition(0), Offset(birth)) }
     }
 
     fn plan(row: &Progress, (start, end): (i64, i64), (from, to): (i64, i64)) -> Result<Effect, Refusal> {

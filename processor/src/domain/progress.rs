@@ -26,6 +26,20 @@ pub struct Progress {
 }
 
 impl Progress {
+    /// A partition of which nothing is applied, and which nobody has owned.
+    pub fn born(partition: Partition, birth_offset: Offset) -> Self {
+        Self {
+            partition,
+            birth_offset,
+            next_offset: NextOffset(birth_offset.0),
+            owner_epoch: OwnerEpoch(0),
+            last_digest: None,
+            counters: Counters::default(),
+            skipped: 0,
+            repeated: 0,
+        }
+    }
+
     /// How many offsets are behind the partition.
     pub const fn applied(&self) -> i64 {
         self.next_offset.0 - self.birth_offset.0
@@ -70,16 +84,8 @@ mod tests {
     use super::*;
 
     fn row(next_offset: i64, owner_epoch: i64) -> Progress {
-        Progress {
-            partition: Partition(0),
-            birth_offset: Offset(0),
-            next_offset: NextOffset(next_offset),
-            owner_epoch: OwnerEpoch(owner_epoch),
-            last_digest: None,
-            counters: Counters::default(),
-            skipped: 0,
-            repeated: 0,
-        }
+        let (next_offset, owner_epoch) = (NextOffset(next_offset), OwnerEpoch(owner_epoch));
+        Progress { next_offset, owner_epoch, ..Progress::born(Partition(0), Offset(0)) }
     }
 
     #[test]

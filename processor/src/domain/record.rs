@@ -33,7 +33,9 @@ pub struct RawRecord {
 
 impl RawRecord {
     pub fn new<'a>(
-        (partition, offset, appended_at): (Partition, Offset, Timestamp),
+        partition: Partition,
+        offset: Offset,
+        appended_at: Timestamp,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         headers: impl Iterator<Item = Header<'a>>,
@@ -108,7 +110,7 @@ mod tests {
     fn a_copy_holds_every_part_apart() {
         let headers: [Header<'_>; 3] = [(b"a", Some(b"1")), (b"", None), (b"\xff", Some(b""))];
         let at = Timestamp::from_millis(1).unwrap();
-        let record = RawRecord::new((Partition(1), Offset(2), at), Some(b"key"), None, headers.into_iter());
+        let record = RawRecord::new(Partition(1), Offset(2), at, Some(b"key"), None, headers.into_iter());
         assert_eq!(record.key(), Some(b"key".as_slice()));
         assert_eq!(record.value(), None);
         assert_eq!(record.headers().collect::<Vec<_>>(), headers);

@@ -8,6 +8,8 @@
 use schemas::{Partition, PartitionCount, RecordFault, RecordView, record};
 use uuid::Uuid;
 
+use super::dead_letter::DeadLetterReason;
+
 /// The header that says whose replay a record is: `topic id/partition/offset`.
 pub const REPLAY_OF: &str = "x-telex-replay-of";
 /// The header with the number of the attempt, from 1 on. A letter that is itself a replay carries it on.
@@ -76,7 +78,7 @@ pub enum Refusal {
     #[error("its id belongs to another message forever: the first wins")]
     FirstWins,
     /// The row does not hold a record's headers.
-    #[error("its headers cannot be written again: a name is not text")]
+    #[error("its headers cannot be written again: a name is not text, or a value no hexadecimal")]
     Headers,
 }
 
@@ -85,7 +87,7 @@ pub fn judge(letter: &Letter, count: PartitionCount, attempts_max: i32) -> Resul
     if let Some(Replayed { partition, offset, .. }) = letter.replayed {
         return Err(Refusal::ReplayedBefore { partition, offset });
     }
-    if letter.reason == "conflicting_duplicate" {
+    if letter.reason == DeadLetterReason::ConflictingDuplicate.as_str() {
         return Err(Refusal::FirstWins);
     }
     let mut headers = read_headers(&letter.headers).ok_or(Refusal::Headers)?;
@@ -121,7 +123,7 @@ fn attempts_made(headers: &[OwnedHeader]) -> i32 {
     }
 }
 
-/// Reads what the column `headers` keeps. `None`: a name is not text.
+/// Reads what the column `headers` keeps. `None`: a name is not text, or a value no hexadecimal.
 fn read_headers(headers: &serde_json::Value) -> Option<Vec<OwnedHeader>> {
     let read = headers.as_array()?.iter().map(|header| {
         let name = header.get("name")?.as_str()?.to_owned();
@@ -129,17 +131,12 @@ fn read_headers(headers: &serde_json::Value) -> Option<Vec<OwnedHeader>> {
         let hex = header.get("value_hex").and_then(|value| value.as_str());
         let value = match (text, hex) {
             (Some(text), _) => Some(text.as_bytes().to_vec()),
-            (None, Some(hex)) => Some(read_hex(hex)?),
+            (None, Some(hex)) => Some(hex::decode(hex).ok()?),
             (None, None) => None,
         };
         Some((name, value))
     });
     read.collect()
-}
-
-fn read_hex(hex: &str) -> Option<Vec<u8>> {
-    let digits = hex.as_bytes().chunks_exact(2);
-    digits.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 #[cfg(test)]
@@ -235,5 +232,9 @@ mod tests {
     fn values_in_hexadecimal_come_back_as_bytes() {
         let headers = read_headers(&json!([{"name": "a", "value_hex": "fe01"}, {"name": "b"}]));
         assert_eq!(headers, Some(vec![("a".to_owned(), Some(vec![0xfe, 1])), ("b".to_owned(), None)]));
+        for cut in ["fe0", "f", "+f", "fg"] {
+            let headers = json!([{"name": "a", "value_hex": cut}]);
+            assert_eq!(judge(&Letter { headers, ..letter() }, count(), 3), Err(Refusal::Headers), "{cut}");
+        }
     }
 }

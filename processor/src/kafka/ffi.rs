@@ -188,7 +188,8 @@ pub type LogEdges = Vec<(Partition, Result<i64, RDKafkaErrorCode>)>;
 pub fn log_edges<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
-    (partitions, edge): (&[Partition], LogEdge),
+    partitions: &[Partition],
+    edge: LogEdge,
     timeout: Duration,
 ) -> Result<LogEdges, RDKafkaErrorCode> {
     let mut asked = TopicPartitionList::new();

@@ -21,6 +21,7 @@ use rdkafka::{
     message::BorrowedMessage,
 };
 use schemas::{Partition, PartitionCount, Timestamp};
+use service_kit::Problems;
 use uuid::Uuid;
 
 use super::{
@@ -60,8 +61,8 @@ pub enum InspectError {
     #[error("topic {0} does not exist, or has no partitions that can be counted")]
     NoTopic(String),
     /// The topic's settings put records at risk.
-    #[error("the topic's settings are not safe: {}", .0.join("; "))]
-    Unsafe(Vec<String>),
+    #[error("the topic's settings are not safe: {0}")]
+    Unsafe(Problems),
     /// The brokers did not say which cluster it is.
     #[error("the brokers did not name their cluster")]
     NoCluster,
@@ -194,15 +195,15 @@ impl Inspector {
         if partitions.is_empty() {
             return Ok(PerPartition::new());
         }
-        let edges =
-            match ffi::log_edges(self.reader.client(), &self.topic, (partitions, edge), RANGE_DEADLINE) {
-                Ok(edges) => edges,
-                // None of them has a leader that could be asked.
-                Err(code @ RDKafkaErrorCode::NoEnt) => {
-                    return Ok(partitions.iter().map(|partition| (*partition, Err(code))).collect());
-                }
-                Err(code) => return Err(InspectError::Kafka(KafkaError::OffsetFetch(code))),
-            };
+        let edges = match ffi::log_edges(self.reader.client(), &self.topic, partitions, edge, RANGE_DEADLINE)
+        {
+            Ok(edges) => edges,
+            // None of them has a leader that could be asked.
+            Err(code @ RDKafkaErrorCode::NoEnt) => {
+                return Ok(partitions.iter().map(|partition| (*partition, Err(code))).collect());
+            }
+            Err(code) => return Err(InspectError::Kafka(KafkaError::OffsetFetch(code))),
+        };
         Ok(edges.into_iter().map(|(partition, edge)| (partition, edge.map(Offset))).collect())
     }
 
@@ -306,8 +307,7 @@ impl Inspector {
         let policy = settings.get("cleanup.policy").and_then(|entry| entry.value.as_deref());
         self.is_compacted.store(policy != Some("delete"), Ordering::Release);
         let replicas = self.replicas()?;
-        let problems = problems(&settings, replicas, profile);
-        if problems.is_empty() { Ok(()) } else { Err(InspectError::Unsafe(problems)) }
+        problems(&settings, replicas, profile).or(()).map_err(InspectError::Unsafe)
     }
 
     /// The smallest number of replicas of a partition.
@@ -321,7 +321,9 @@ impl Inspector {
 /// Copies a record out of the Kafka client's memory.
 pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
     RawRecord::new(
-        (Partition(message.partition()), Offset(message.offset()), appended_at(message)),
+        Partition(message.partition()),
+        Offset(message.offset()),
+        appended_at(message),
         message.key(),
         message.payload(),
         ffi::Headers::of(message),
@@ -333,22 +335,16 @@ pub fn appended_at(message: &BorrowedMessage<'_>) -> Timestamp {
     message.timestamp().to_millis().and_then(Timestamp::from_millis).unwrap_or(Timestamp::EPOCH)
 }
 
-fn problems(settings: &ConfigResource, replicas: usize, profile: TopicProfile) -> Vec<String> {
+fn problems(settings: &ConfigResource, replicas: usize, profile: TopicProfile) -> Problems {
     // What the brokers say instead (an answer has a code for each resource) is left out by rust-rdkafka.
     if settings.entries.is_empty() {
-        return vec![
-            "the brokers show none of them: this user needs the right DescribeConfigs on the topic"
-                .to_owned(),
-        ];
+        let hidden = "the brokers show none of them: this user needs the right DescribeConfigs on the topic";
+        return hidden.to_owned().into();
     }
     let value = |name: &str| settings.get(name).and_then(|entry| entry.value.clone()).unwrap_or_default();
     let number = |name: &str| value(name).parse::<i64>().unwrap_or(0);
-    let mut problems = Vec::new();
-    let mut require = |holds: bool, what: &str| {
-        if !holds {
-            problems.push(what.to_owned());
-        }
-    };
+    let mut problems = Problems::default();
+    let mut require = |holds: bool, rule: &str| problems.require(holds, rule);
     require(value("cleanup.policy") == "delete", "cleanup.policy must be delete: the key is the client");
     require(
         value("message.timestamp.type") == "LogAppendTime",

@@ -4,7 +4,6 @@
 use std::{
     collections::{BTreeMap, HashSet},
     io,
-    path::Path,
 };
 
 use schemas::{ClientId, Message, Partition, Timestamp};
@@ -89,7 +88,7 @@ impl AliasRow {
 /// Keeps the aliases that a record names for the history of its client.
 pub fn keep(
     named: &mut Spill<NamedAlias>,
-    (keys, buckets, directory): (&Keys, usize, &Path),
+    proof: &Proof<'_>,
     record: &LogRecord<'_>,
     message: &Message,
 ) -> io::Result<()> {
@@ -100,9 +99,9 @@ pub fn keep(
             partition: record.partition,
             offset: record.offset,
             appended_at: record.appended_at(),
-            alias: keys.wide_digest(alias.as_str().as_bytes()),
+            alias: proof.keys.wide_digest(alias.as_str().as_bytes()),
         };
-        named.push(keys.bucket(client, buckets), &alias, directory)?;
+        named.push(proof.bucket(client), &alias, proof.directory)?;
     }
     Ok(())
 }
@@ -119,9 +118,8 @@ pub async fn of_clients(
             "select client_id, alias, named_at, topic_ref, partition, record_offset
              from client_aliases where client_id = any($1)",
             some,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        );
+        let rows = rows.fetch_all(&mut *connection).await?;
         found.extend(rows.into_iter().map(|row| AliasRow {
             client: ClientId::from_uuid(row.client_id),
             partition: Partition(row.partition),

@@ -41,7 +41,8 @@ pub struct Baseline {
 pub async fn record(
     database: &Database,
     kafka: &KafkaConfig,
-    (decision, is_meant): (&Decision, bool),
+    decision: &Decision,
+    is_meant: bool,
 ) -> anyhow::Result<Baseline> {
     let (started, inspector) = (Instant::now(), Arc::new(Inspector::new(kafka)?));
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;

@@ -43,9 +43,8 @@ pub async fn messages(
                         and messages.external_message_id = wanted.external_message_id"#,
         &clients,
         &ids as &[&str],
-    )
-    .fetch_all(connection)
-    .await?;
+    );
+    let rows = rows.fetch_all(connection).await?;
     let stored = rows.into_iter().filter_map(|row| {
         let sent_at = row.sent_at.and_then(|at| Timestamp::from_micros(at.timestamp_micros()));
         let own = own_hash(row.client_id, &row.external_message_id, &row.text, sent_at);
@@ -82,9 +81,8 @@ pub async fn clients(
         let rows = sqlx::query!(
             "select id, external_client_id, client_phone, created_at from clients where id = any($1)",
             some,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        );
+        let rows = rows.fetch_all(&mut *connection).await?;
         client_rows.extend(rows.into_iter().map(|row| ClientRow {
             id: ClientId::from_uuid(row.id),
             external_client_id: keys.digest(row.external_client_id.as_bytes()),
@@ -97,9 +95,8 @@ pub async fn clients(
                     opened_offset
              from dialogs where client_id = any($1)",
             some,
-        )
-        .fetch_all(&mut *connection)
-        .await?;
+        );
+        let rows = rows.fetch_all(&mut *connection).await?;
         dialog_rows.extend(rows.into_iter().map(|row| DialogRow {
             client_id: ClientId::from_uuid(row.client_id),
             id: row.id,
@@ -123,7 +120,8 @@ pub async fn clients(
 pub fn active(
     proof: &Proof<'_>,
     records: &[ClientRecord],
-    (earlier, later): (&[DialogRow], &[DialogRow]),
+    earlier: &[DialogRow],
+    later: &[DialogRow],
     latest: &HashMap<Uuid, Option<Timestamp>>,
 ) -> Option<Dialog> {
     let row = earlier.last()?;
@@ -152,7 +150,8 @@ pub fn active(
 pub async fn latest(
     connection: &mut PgConnection,
     proof: &Proof<'_>,
-    (records, dialogs): (&[ClientRecord], &[DialogRow]),
+    records: &[ClientRecord],
+    dialogs: &[DialogRow],
 ) -> anyhow::Result<HashMap<Uuid, Option<Timestamp>>> {
     let has_gap = |record: &ClientRecord| matches!(record.said, Said::Message { idle_gap: 1.., .. });
     let under_gap: HashSet<ClientId> =

@@ -60,7 +60,8 @@ impl Clients {
         &mut self,
         proof: &Proof<'_>,
         worker: &mut Worker,
-        (tables, read): (&[TableRows], &[Records]),
+        tables: &[TableRows],
+        read: &[Records],
         bucket: usize,
     ) -> anyhow::Result<()> {
         let mut records = Vec::new();
@@ -91,44 +92,32 @@ impl Clients {
         dialogs.sort_unstable_by_key(DialogRow::order);
         aliases.sort_unstable_by_key(|row| row.client);
         let latest = if proof.takes_anything() {
-            let latest = before::latest(&mut worker.connection, proof, (&records, &dialogs));
+            let latest = before::latest(&mut worker.connection, proof, &records, &dialogs);
             worker.runtime.block_on(latest)?
         } else {
             HashMap::new()
         };
 
-        let mut record_groups = records.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut dialog_groups = dialogs.chunk_by(|a, b| a.client_id == b.client_id).peekable();
-        let mut gone_groups = gone.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut named_groups = named.chunk_by(|a, b| a.client == b.client).peekable();
-        let mut alias_groups = aliases.chunk_by(|a, b| a.client == b.client).peekable();
+        let (mut records, mut dialogs, mut gone) = (&records[..], &dialogs[..], &gone[..]);
+        let (mut named, mut aliases) = (&named[..], &aliases[..]);
         let mut rows = rows.iter().peekable();
         loop {
             let first = [
-                record_groups.peek().and_then(|group| group.first()).map(|record| record.client),
-                dialog_groups.peek().and_then(|group| group.first()).map(|dialog| dialog.client_id),
+                records.first().map(|record| record.client),
+                dialogs.first().map(|dialog| dialog.client_id),
                 rows.peek().map(|row| row.id),
-                gone_groups.peek().and_then(|group| group.first()).map(|message| message.client),
-                alias_groups.peek().and_then(|group| group.first()).map(|row| row.client),
+                gone.first().map(|message| message.client),
+                aliases.first().map(|row| row.client),
             ];
             let Some(id) = first.into_iter().flatten().min() else { return Ok(()) };
-            let of_it = |client: Option<ClientId>| client == Some(id);
             let client = Client {
                 id,
-                records: record_groups
-                    .next_if(|group| of_it(group.first().map(|r| r.client)))
-                    .unwrap_or_default(),
-                dialogs: dialog_groups
-                    .next_if(|group| of_it(group.first().map(|d| d.client_id)))
-                    .unwrap_or_default(),
+                records: take_of(&mut records, |record| record.client == id),
+                dialogs: take_of(&mut dialogs, |dialog| dialog.client_id == id),
                 row: rows.next_if(|row| row.id == id),
-                gone: gone_groups.next_if(|group| of_it(group.first().map(|m| m.client))).unwrap_or_default(),
-                named: named_groups
-                    .next_if(|group| of_it(group.first().map(|n| n.client)))
-                    .unwrap_or_default(),
-                aliases: alias_groups
-                    .next_if(|group| of_it(group.first().map(|a| a.client)))
-                    .unwrap_or_default(),
+                gone: take_of(&mut gone, |message| message.client == id),
+                named: take_of(&mut named, |named| named.client == id),
+                aliases: take_of(&mut aliases, |row| row.client == id),
                 latest: &latest,
             };
             self.client(proof, read, &client);
@@ -147,7 +136,7 @@ impl Clients {
             structure::compare(proof, &rows, &mut self.findings);
         }
         let (earlier, later) = client.dialogs.split_at(earlier);
-        let active = before::active(proof, client.records, (earlier, later), client.latest);
+        let active = before::active(proof, client.records, earlier, later, client.latest);
         self.model.start(active);
         let (mut first, mut filed) = (None, HashSet::new());
         for record in client.records {
@@ -165,7 +154,7 @@ impl Clients {
         self.dialogs(proof, rows);
         let Client { named, aliases: rows, gone, .. } = *client;
         aliases::compare(proof, &Aliases { named, filed: &filed, rows, gone }, &mut self.findings);
-        self.row(proof, client, (first, !earlier.is_empty() || !client.gone.is_empty()));
+        self.row(proof, client, first, !earlier.is_empty() || !client.gone.is_empty());
     }
 
     /// A client that moved to another partition, of which the log holds older records than those that it lacks:
@@ -260,7 +249,7 @@ impl Clients {
     }
 
     /// Compares the client's own row. `first`: its first new message; `known`: it was there before.
-    fn row(&mut self, proof: &Proof<'_>, client: &Client<'_>, (first, known): (Option<&ClientRecord>, bool)) {
+    fn row(&mut self, proof: &Proof<'_>, client: &Client<'_>, first: Option<&ClientRecord>, known: bool) {
         let home = client.id.partition(proof.topic.partition_count).0;
         let place = |record: &ClientRecord| (record.partition.0, Some(record.offset.0));
         match (client.row, first) {
@@ -279,12 +268,8 @@ impl Clients {
                 self.findings.push(About::Client, place(first), "client_missing", detail);
             }
             (Some(_), None) if !known => {
-                self.findings.push(
-                    About::Nothing,
-                    (home, None),
-                    "client_unexpected",
-                    "no record speaks of it",
-                );
+                let detail = "no record speaks of it";
+                self.findings.push(About::Nothing, (home, None), "client_unexpected", detail);
             }
             (None, None) if known => {
                 self.findings.push(About::Client, (home, None), "client_missing", "it has dialogs");
@@ -292,6 +277,13 @@ impl Clients {
             (Some(_) | None, None) => {}
         }
     }
+}
+
+/// Takes the first rows off the front, as far as they are of a client.
+fn take_of<'r, T>(rows: &mut &'r [T], is_of_it: impl Fn(&T) -> bool) -> &'r [T] {
+    let (of_it, others) = rows.split_at(rows.iter().take_while(|row| is_of_it(row)).count());
+    *rows = others;
+    of_it
 }
 
 fn dialog_differences(proof: &Proof<'_>, row: &DialogRow, dialog: &Dialog) -> Vec<&'static str> {

@@ -1,14 +1,17 @@
 //! Which columns of a row differ from its record: looked up when the digests have already told that some
 //! do.
 
-use schemas::{Envelope, Message, Timestamp};
+use schemas::{Envelope, Message, Partition, Timestamp};
 use sqlx::PgConnection;
 
 use super::{
     entries::{Kind, Place, PlacedRow},
     report::{About, Findings},
 };
-use crate::{domain::record::RawRecord, store::statements::headers_as_json};
+use crate::{
+    domain::{position::Offset, record::RawRecord},
+    store::statements::headers_as_json,
+};
 
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
 pub async fn of_message(
@@ -23,9 +26,8 @@ pub async fn of_message(
         tid(row.tid),
         place.0.0,
         place.1.0,
-    )
-    .fetch_one(connection)
-    .await?;
+    );
+    let row = row.fetch_one(connection).await?;
     let request_id = envelope.request_id.as_ref().map(schemas::RequestId::as_str);
     Ok(failed([
         ("appended_at", row.appended_at == appended_at.to_utc()),
@@ -45,7 +47,8 @@ pub async fn of_dead_letter(
     connection: &mut PgConnection,
     row: &PlacedRow,
     topic_ref: i16,
-    (raw, reason): (&RawRecord, &str),
+    raw: &RawRecord,
+    reason: &str,
 ) -> anyhow::Result<Vec<&'static str>> {
     let row = sqlx::query!(
         "select reason, topic_ref, key, value, headers, appended_at
@@ -53,9 +56,8 @@ pub async fn of_dead_letter(
         tid(row.tid),
         raw.partition.0,
         raw.offset.0,
-    )
-    .fetch_one(connection)
-    .await?;
+    );
+    let row = row.fetch_one(connection).await?;
     let headers: Option<serde_json::Value> = serde_json::from_str(&headers_as_json(raw)).ok();
     Ok(failed([
         ("reason", row.reason == reason),
@@ -85,10 +87,10 @@ fn tid([p0, p1, p2, p3, l0, l1]: [u8; 6]) -> String {
 }
 
 /// Tells of a row that should not be.
-pub fn unexpected(findings: &mut Findings, kind: Kind, (partition, offset): (i32, i64), why: &str) {
+pub fn unexpected(findings: &mut Findings, kind: Kind, partition: Partition, offset: Offset, why: &str) {
     let kind = match kind {
         Kind::Message => "message_unexpected",
         Kind::DeadLetter | Kind::Rejected => "dead_letter_unexpected",
     };
-    findings.push(About::Record, (partition, Some(offset)), kind, why);
+    findings.push(About::Record, (partition.0, Some(offset.0)), kind, why);
 }

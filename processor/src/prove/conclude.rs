@@ -45,7 +45,7 @@ impl Conclusion {
         let mut conflicts = 0;
         for clients in clients {
             for (sum, more) in counted.iter_mut().zip(&clients.counters) {
-                add(sum, more);
+                *sum += *more;
                 conflicts += more.dead_letters;
             }
             findings.merge(clients.findings);
@@ -78,7 +78,7 @@ impl Conclusion {
         let mut proved = Vec::new();
         for ((span, counted), standing) in proof.spans.spans.iter().zip(&counted).zip(&standing) {
             if span.applied.is_former {
-                compare(proof, span, (counted, standing), &mut findings);
+                compare(proof, span, counted, standing, &mut findings);
                 continue;
             }
             let (partition, proved_to) = (span.partition(), span.progress().next_offset);
@@ -96,9 +96,9 @@ impl Conclusion {
                 None => span.proved.last_digest,
             };
             let mut counters = span.proved.counters;
-            add(&mut counters, counted);
+            counters += *counted;
             compare_last(span, last, last_offsets.contains_key(&partition), &mut findings);
-            compare(proof, span, (&counters, standing), &mut findings);
+            compare(proof, span, &counters, standing, &mut findings);
             // Of what the log no longer holds the row itself says what became of it.
             let counters = if span.is_trimmed { span.progress().counters } else { counters };
             let last_digest = last.or(span.progress().last_digest.filter(|_| span.is_trimmed));
@@ -106,14 +106,6 @@ impl Conclusion {
         }
         Self { findings, compared, proved }
     }
-}
-
-fn add(sum: &mut Counters, more: &Counters) {
-    sum.messages += more.messages;
-    sum.duplicates += more.duplicates;
-    sum.commands += more.commands;
-    sum.dead_letters += more.dead_letters;
-    sum.control += more.control;
 }
 
 /// Compares the last record that a row names with the last one that was read, if one was.
@@ -131,12 +123,7 @@ fn compare_last(span: &Span, last: Option<LastRecord>, was_read: bool, findings:
 }
 
 /// Compares the row of a partition with what its records have become, and with the log.
-fn compare(
-    proof: &Proof<'_>,
-    span: &Span,
-    (counted, standing): (&Counters, &Standing),
-    findings: &mut Findings,
-) {
+fn compare(proof: &Proof<'_>, span: &Span, counted: &Counters, standing: &Standing, findings: &mut Findings) {
     if span.applied.is_former && proof.scope == Scope::SinceLast {
         // Taken for granted, as everything that was there before.
         return;

@@ -269,6 +269,27 @@ entry! {
 }
 
 impl ClientRecord {
+    /// A record that tells no more, with nothing at its place.
+    pub const fn of(
+        client: ClientId,
+        (partition, offset): Place,
+        appended_at: Timestamp,
+        said: Said,
+    ) -> Self {
+        Self {
+            client,
+            partition,
+            offset,
+            appended_at,
+            said,
+            external_client_id: 0,
+            address: 0,
+            message: Found::Nothing,
+            dialog: Uuid::nil(),
+            dead_letter: Found::Nothing,
+        }
+    }
+
     /// The order in which the records of a client are folded: a client only moves to a higher partition.
     pub const fn order(&self) -> (ClientId, Partition, Offset) {
         (self.client, self.partition, self.offset)

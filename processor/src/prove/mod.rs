@@ -67,6 +67,7 @@ mod work;
 
 use std::path::{Path, PathBuf};
 
+use schemas::ClientId;
 use sqlx::PgConnection;
 use tokio::runtime::Runtime;
 
@@ -151,6 +152,11 @@ impl Proof<'_> {
         } else {
             format!("{detail} (topic_ref {topic_ref})")
         }
+    }
+
+    /// Where what is kept of a client lies.
+    fn bucket(&self, client: ClientId) -> usize {
+        self.keys.bucket(client, self.buckets)
     }
 
     /// Whether there may be such records.

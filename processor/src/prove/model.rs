@@ -143,21 +143,11 @@ pub fn is_same(first: &Body, later: &Body) -> bool {
 mod tests {
     use schemas::{BodyHash, ClientId};
 
-    use super::{super::entries::Found, *};
+    use super::*;
 
     fn record(offset: i64, said: Said) -> ClientRecord {
-        ClientRecord {
-            client: ClientId::from_uuid(Uuid::nil()),
-            partition: Partition(0),
-            offset: Offset(offset),
-            appended_at: Timestamp::from_millis(1_000 + offset).unwrap(),
-            said,
-            external_client_id: 0,
-            address: 0,
-            message: Found::Nothing,
-            dialog: Uuid::nil(),
-            dead_letter: Found::Nothing,
-        }
+        let (client, place) = (ClientId::from_uuid(Uuid::nil()), (Partition(0), Offset(offset)));
+        ClientRecord::of(client, place, Timestamp::from_millis(1_000 + offset).unwrap(), said)
     }
 
     const fn body_of(number: u8) -> Body {

@@ -3,6 +3,7 @@
 //! difference removes it, since what was proved before has changed. A baseline sets it by a person's decision.
 
 use schemas::{Partition, Timestamp};
+use service_kit::count::signed;
 use sqlx::PgConnection;
 
 use super::{
@@ -29,18 +30,15 @@ pub async fn last(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
 ) -> Result<Option<LastProof>, StoreError> {
-    let rows = within_deadline(
-        sqlx::query!(
-            "select proofs.proved_at, proofs.scope, partition, proved_to, last_digest, last_offset,
-                    messages, duplicates, commands, dead_letters, control
-             from proved_partitions join proofs using (proof_id)
-             where proved_partitions.topic_ref = $1
-             order by partition",
-            topic_ref.0,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        "select proofs.proved_at, proofs.scope, partition, proved_to, last_digest, last_offset,
+                messages, duplicates, commands, dead_letters, control
+         from proved_partitions join proofs using (proof_id)
+         where proved_partitions.topic_ref = $1
+         order by partition",
+        topic_ref.0,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let since = rows.iter().filter_map(|row| {
         let at = Timestamp::from_micros(row.proved_at.timestamp_micros())?;
         Some(Since { at, is_baseline: row.scope == BASELINE })
@@ -117,51 +115,48 @@ pub async fn record(
         proved.iter().map(|row| row.last_digest.map(|last| last.digest.0.to_vec())).collect();
     let last_offsets: Vec<Option<i64>> =
         proved.iter().map(|row| row.last_digest.map(|last| last.offset.0)).collect();
-    within_deadline(
-        sqlx::query!(
-            "with proof as (
-                 insert into proofs (topic_ref, proved_at, scope, verdict, records, findings, elapsed_seconds,
-                                     operator, note)
-                 values ($1, $2, $3, $4, $5, $6, $7, $18, $19)
-                 returning proof_id
-             ), forgotten as (
-                 delete from proved_partitions where topic_ref = $1 and $8
-             )
-             insert into proved_partitions (topic_ref, partition, proof_id, proved_to, last_digest, last_offset,
-                                            messages, duplicates, commands, dead_letters, control)
-             select $1, partition, proof_id, proved_to, last_digest, nullif(last_offset, proved_to - 1),
-                    messages, duplicates, commands, dead_letters, control
-             from proof, unnest($9::integer[], $10::bigint[], $11::bytea[], $12::bigint[],
-                                $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
-                  as proved (partition, proved_to, last_digest, last_offset,
-                             messages, duplicates, commands, dead_letters, control)
-             on conflict (topic_ref, partition) do update
-             set proof_id = excluded.proof_id, proved_to = excluded.proved_to,
-                 last_digest = excluded.last_digest, last_offset = excluded.last_offset,
-                 messages = excluded.messages, duplicates = excluded.duplicates, commands = excluded.commands,
-                 dead_letters = excluded.dead_letters, control = excluded.control",
-            topic_ref.0,
-            kept.at.to_utc(),
-            kept.scope,
-            kept.verdict,
-            kept.records,
-            i64::try_from(kept.findings).unwrap_or(i64::MAX),
-            kept.elapsed_seconds,
-            kept.forgets,
-            &partitions,
-            &column(|row| row.proved_to.0),
-            &digests as &[Option<Vec<u8>>],
-            &last_offsets as &[Option<i64>],
-            &column(|row| row.counters.messages),
-            &column(|row| row.counters.duplicates),
-            &column(|row| row.counters.commands),
-            &column(|row| row.counters.dead_letters),
-            &column(|row| row.counters.control),
-            kept.decision.map(|(operator, _)| operator),
-            kept.decision.map(|(_, note)| note),
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "with proof as (
+             insert into proofs (topic_ref, proved_at, scope, verdict, records, findings, elapsed_seconds,
+                                 operator, note)
+             values ($1, $2, $3, $4, $5, $6, $7, $18, $19)
+             returning proof_id
+         ), forgotten as (
+             delete from proved_partitions where topic_ref = $1 and $8
+         )
+         insert into proved_partitions (topic_ref, partition, proof_id, proved_to, last_digest, last_offset,
+                                        messages, duplicates, commands, dead_letters, control)
+         select $1, partition, proof_id, proved_to, last_digest, nullif(last_offset, proved_to - 1),
+                messages, duplicates, commands, dead_letters, control
+         from proof, unnest($9::integer[], $10::bigint[], $11::bytea[], $12::bigint[],
+                            $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
+              as proved (partition, proved_to, last_digest, last_offset,
+                         messages, duplicates, commands, dead_letters, control)
+         on conflict (topic_ref, partition) do update
+         set proof_id = excluded.proof_id, proved_to = excluded.proved_to,
+             last_digest = excluded.last_digest, last_offset = excluded.last_offset,
+             messages = excluded.messages, duplicates = excluded.duplicates, commands = excluded.commands,
+             dead_letters = excluded.dead_letters, control = excluded.control",
+        topic_ref.0,
+        kept.at.to_utc(),
+        kept.scope,
+        kept.verdict,
+        kept.records,
+        signed(kept.findings),
+        kept.elapsed_seconds,
+        kept.forgets,
+        &partitions,
+        &column(|row| row.proved_to.0),
+        &digests as &[Option<Vec<u8>>],
+        &last_offsets as &[Option<i64>],
+        &column(|row| row.counters.messages),
+        &column(|row| row.counters.duplicates),
+        &column(|row| row.counters.commands),
+        &column(|row| row.counters.dead_letters),
+        &column(|row| row.counters.control),
+        kept.decision.map(|(operator, _)| operator),
+        kept.decision.map(|(_, note)| note),
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }

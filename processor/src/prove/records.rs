@@ -97,7 +97,8 @@ impl Records {
         proof: &Proof<'_>,
         worker: &mut Worker,
         tables: &[TableRows],
-        (slice, stretch): (usize, Stretch),
+        slice: usize,
+        stretch: Stretch,
     ) -> anyhow::Result<()> {
         let Some((at, span)) = proof.spans.of_slice(slice) else {
             return Ok(());
@@ -107,7 +108,7 @@ impl Records {
         rows.sort_unstable_by_key(|row| (row.offset, row.kind));
         let mut rows = rows.as_slice();
         if stretch.to <= span.gone.to {
-            let standing = structure::count(proof, (span, stretch), rows, &mut self.findings);
+            let standing = structure::count(proof, span, stretch, rows, &mut self.findings);
             if let Some(sum) = self.standing_of.get_mut(at) {
                 *sum += standing;
             }
@@ -119,7 +120,7 @@ impl Records {
             if span.is_skipped(record.offset) {
                 return Ok(());
             }
-            self.without_record(proof, (at, span), next, record.offset.0);
+            self.without_record(proof, at, span, next, record.offset.0);
             next = span.applied.skipped.next(record.offset.next().0);
             let last = self.last_offsets.entry(stretch.partition).or_insert(record.offset);
             *last = record.offset.max(*last);
@@ -133,14 +134,14 @@ impl Records {
             proof.advance(1);
             Ok(())
         })?;
-        self.without_record(proof, (at, span), next, stretch.to.0);
+        self.without_record(proof, at, span, next, stretch.to.0);
         self.pass(rows, stretch);
         self.look_up(proof, runtime, connection)
     }
 
     /// Offsets before `offset`, from `expected` on, that no record of the log has. Kafka's own transactions explain
     /// them, unless the topic is compacted.
-    fn without_record(&mut self, proof: &Proof<'_>, (at, span): (usize, &Span), expected: i64, offset: i64) {
+    fn without_record(&mut self, proof: &Proof<'_>, at: usize, span: &Span, expected: i64, offset: i64) {
         if expected >= offset {
             return;
         }
@@ -155,8 +156,8 @@ impl Records {
     /// Rows that no record stands for.
     fn pass(&mut self, rows: &[PlacedRow], stretch: Stretch) {
         for row in rows {
-            let place = (stretch.partition.0, row.offset.0);
-            unexpected(&mut self.findings, row.kind, place, "no record stands for it");
+            let why = "no record stands for it";
+            unexpected(&mut self.findings, row.kind, stretch.partition, row.offset, why);
         }
     }
 
@@ -166,7 +167,7 @@ impl Records {
         let rejected = letters.iter().any(|row| row.kind == Kind::Rejected);
         match at.record.decode(at.span.1.applied.rules.count_at(at.record.offset)) {
             Ok((Event::MessageReceived(message), envelope)) if !rejected => {
-                self.message(at, (&message, &envelope), (messages, letters))
+                self.message(at, &message, &envelope, messages, letters)
             }
             Ok((Event::DialogClose(close), _)) if !rejected => {
                 self.unwanted(at, here);
@@ -187,12 +188,13 @@ impl Records {
     fn message(
         &mut self,
         at: &mut At<'_>,
-        (message, envelope): (&Message, &Envelope),
-        (messages, letters): (&[PlacedRow], &[PlacedRow]),
+        message: &Message,
+        envelope: &Envelope,
+        messages: &[PlacedRow],
+        letters: &[PlacedRow],
     ) -> anyhow::Result<()> {
         let (proof, place, body) = (at.proof, at.place(), message.body());
-        let to = (&proof.keys, proof.buckets, proof.directory);
-        aliases::keep(&mut self.aliases, to, at.record, message)?;
+        aliases::keep(&mut self.aliases, proof, at.record, message)?;
         let digest = self.message_digest(at, message, envelope);
         let row = self.chosen(at, messages, digest);
         if let Some(row) = row.filter(|row| row.digest != digest && self.differing.len() < NAMED_MAX) {
@@ -262,7 +264,7 @@ impl Records {
 
     fn unwanted(&mut self, at: &At<'_>, rows: &[PlacedRow]) {
         for row in rows {
-            unexpected(&mut self.findings, row.kind, (at.record.partition.0, row.offset.0), UNWANTED);
+            unexpected(&mut self.findings, row.kind, at.record.partition, row.offset, UNWANTED);
         }
     }
 
@@ -275,7 +277,7 @@ impl Records {
         if self.differing.len() < NAMED_MAX {
             let (place, raw) = (at.place(), topic::copy(at.record.message));
             let topic_ref = at.proof.topic.topic_ref.0;
-            let columns = columns::of_dead_letter(at.connection, row, topic_ref, (&raw, reason));
+            let columns = columns::of_dead_letter(at.connection, row, topic_ref, &raw, reason);
             self.differing.insert((place, Kind::DeadLetter), at.runtime.block_on(columns)?);
         }
         Ok(())
@@ -318,8 +320,7 @@ impl Records {
 
     /// Leaves a record to the history of its client.
     fn keep(&mut self, proof: &Proof<'_>, record: &ClientRecord) -> anyhow::Result<()> {
-        let bucket = proof.keys.bucket(record.client, proof.buckets);
-        Ok(self.clients.push(bucket, record, proof.directory)?)
+        Ok(self.clients.push(proof.bucket(record.client), record, proof.directory)?)
     }
 
     /// Finds out which of the messages without a row repeat one whose record is not looked at.
@@ -362,18 +363,7 @@ impl At<'_> {
     }
 
     fn of_client(&self, client: ClientId, said: Said) -> ClientRecord {
-        ClientRecord {
-            client,
-            partition: self.record.partition,
-            offset: self.record.offset,
-            appended_at: self.record.appended_at(),
-            said,
-            external_client_id: 0,
-            address: 0,
-            message: Found::Nothing,
-            dialog: Uuid::nil(),
-            dead_letter: Found::Nothing,
-        }
+        ClientRecord::of(client, self.place(), self.record.appended_at(), said)
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 use schemas::Timestamp;
 use serde::Serialize;
 
+use crate::domain::counters::adds_up;
+
 /// Differences that are reported one by one; all are counted.
 pub const FINDINGS_MAX: usize = 100;
 
@@ -94,16 +96,7 @@ pub struct Rows {
     pub client_aliases: i64,
 }
 
-impl std::ops::AddAssign for Rows {
-    fn add_assign(&mut self, more: Self) {
-        self.clients += more.clients;
-        self.dialogs += more.dialogs;
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-        self.active_dialogs += more.active_dialogs;
-        self.client_aliases += more.client_aliases;
-    }
-}
+adds_up!(Rows { clients, dialogs, messages, dead_letters, active_dialogs, client_aliases });
 
 /// Rows of former topics, by table.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -115,14 +108,7 @@ pub struct FormerRows {
     pub client_aliases: i64,
 }
 
-impl std::ops::AddAssign for FormerRows {
-    fn add_assign(&mut self, more: Self) {
-        self.dialogs += more.dialogs;
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-        self.client_aliases += more.client_aliases;
-    }
-}
+adds_up!(FormerRows { dialogs, messages, dead_letters, client_aliases });
 
 /// What was compared, and what came out.
 #[derive(Debug, Serialize)]
@@ -268,7 +254,8 @@ impl Findings {
 
     pub fn into_report(
         mut self,
-        (scope, since): (Scope, Option<Since>),
+        scope: Scope,
+        since: Option<Since>,
         compared: Compared,
         elapsed: Duration,
     ) -> Report {
@@ -315,7 +302,7 @@ mod tests {
     #[test]
     fn a_clean_verdict_names_what_is_not_applied_and_what_no_record_tells() {
         let line = |compared: Compared| {
-            Findings::default().into_report((Scope::Full, None), compared, Duration::ZERO).line
+            Findings::default().into_report(Scope::Full, None, compared, Duration::ZERO).line
         };
         assert!(line(Compared::default()).ends_with("or out of order"));
         let one = line(Compared { not_applied: 1, ..Compared::default() });
@@ -344,7 +331,7 @@ mod tests {
         }
         other.push(About::Progress, (0, None), "counter_differs", "");
         all.merge(other);
-        let report = all.into_report((Scope::Full, None), Compared::default(), Duration::ZERO);
+        let report = all.into_report(Scope::Full, None, Compared::default(), Duration::ZERO);
         assert_eq!((report.verdict, report.findings_total), (Verdict::Differs, 1_002));
         let kept: Vec<_> = report.findings.iter().map(|f| (f.kind, f.offset)).collect();
         assert_eq!(kept.len(), FINDINGS_MAX);

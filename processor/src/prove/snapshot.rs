@@ -77,9 +77,8 @@ impl Snapshot {
             r#"select pg_relation_size(name::regclass) as "size!" from unnest($1::text[]) with ordinality as t (name, n)
                order by n"#,
             &names,
-        )
-        .fetch_all(&mut self.connection)
-        .await?;
+        );
+        let sizes = sizes.fetch_all(&mut self.connection).await?;
         Ok(sizes.into_iter().map(|size| size / PAGE_BYTES).collect())
     }
 }

@@ -16,7 +16,10 @@ use super::{
     report::{About, Findings},
     scope::{Span, Stretch},
 };
-use crate::domain::position::{Offset, TopicRef, dialog_id};
+use crate::domain::{
+    counters::adds_up,
+    position::{Offset, TopicRef, dialog_id},
+};
 
 /// The rows of a client.
 pub struct Rows<'a> {
@@ -42,18 +45,14 @@ pub struct Standing {
     pub dead_letters: i64,
 }
 
-impl std::ops::AddAssign for Standing {
-    fn add_assign(&mut self, more: Self) {
-        self.messages += more.messages;
-        self.dead_letters += more.dead_letters;
-    }
-}
+adds_up!(Standing { messages, dead_letters });
 
 /// Counts the rows of a slice that is gone, in the order of their offsets. Of two at one place the second is one
 /// too many.
 pub fn count(
     proof: &Proof<'_>,
-    (span, stretch): (&Span, Stretch),
+    span: &Span,
+    stretch: Stretch,
     rows: &[PlacedRow],
     findings: &mut Findings,
 ) -> Standing {
@@ -61,9 +60,8 @@ pub fn count(
     let mut before: Option<Offset> = None;
     for row in rows {
         if before.replace(row.offset) == Some(row.offset) {
-            let place = (stretch.partition.0, row.offset.0);
             let why = proof.of_topic(span.topic_ref(), "another row stands for the same record");
-            unexpected(findings, row.kind, place, &why);
+            unexpected(findings, row.kind, stretch.partition, row.offset, &why);
         }
         match row.kind {
             Kind::Message => standing.messages += 1,
@@ -80,7 +78,7 @@ pub fn compare(proof: &Proof<'_>, client: &Rows<'_>, findings: &mut Findings) {
     }
     for (at, dialog) in client.dialogs.iter().enumerate() {
         if proof.is_taken(dialog.coordinates()) {
-            compare_dialog(proof, client, (at, dialog), findings);
+            compare_dialog(proof, client, at, dialog, findings);
         }
     }
     let first = client.dialogs.first().filter(|dialog| proof.is_taken(dialog.coordinates()));
@@ -118,7 +116,8 @@ fn compare_message(proof: &Proof<'_>, client: &Rows<'_>, message: &GoneMessage, 
 fn compare_dialog(
     proof: &Proof<'_>,
     client: &Rows<'_>,
-    (at, dialog): (usize, &DialogRow),
+    at: usize,
+    dialog: &DialogRow,
     findings: &mut Findings,
 ) {
     let (topic_ref, partition, offset) = dialog.coordinates();

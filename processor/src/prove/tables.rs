@@ -163,7 +163,7 @@ impl TableRows {
                 let (topic_ref, client) = (TopicRef(row.i16()?), ClientId::from_uuid(row.uuid()?));
                 let place = (topic_ref, partition, offset);
                 self.former.messages += i64::from(proof.is_former(topic_ref));
-                self.gone(proof, place, (client, dialog))?;
+                self.gone(proof, place, client, dialog)?;
                 self.placed(proof, place, (Kind::Message, tid, dialog, digest))
             }
             Table::DeadLetters => {
@@ -182,21 +182,18 @@ impl TableRows {
                 self.rows.dialogs += 1;
                 self.rows.active_dialogs += i64::from(dialog.closed_at == NULL);
                 self.former.dialogs += i64::from(proof.is_former(TopicRef(dialog.topic_ref)));
-                let bucket = proof.keys.bucket(dialog.client_id, proof.buckets);
-                Ok(self.dialogs.push(bucket, &dialog, proof.directory)?)
+                Ok(self.dialogs.push(proof.bucket(dialog.client_id), &dialog, proof.directory)?)
             }
             Table::Clients => {
                 self.rows.clients += 1;
                 let client = client(proof, row)?;
-                let bucket = proof.keys.bucket(client.id, proof.buckets);
-                Ok(self.clients.push(bucket, &client, proof.directory)?)
+                Ok(self.clients.push(proof.bucket(client.id), &client, proof.directory)?)
             }
             Table::Aliases => {
                 self.rows.client_aliases += 1;
                 let alias = AliasRow::of(&proof.keys, row)?;
                 self.former.client_aliases += i64::from(proof.is_former(TopicRef(alias.topic_ref)));
-                let bucket = proof.keys.bucket(alias.client, proof.buckets);
-                Ok(self.aliases.push(bucket, &alias, proof.directory)?)
+                Ok(self.aliases.push(proof.bucket(alias.client), &alias, proof.directory)?)
             }
         }
     }
@@ -206,14 +203,15 @@ impl TableRows {
         &mut self,
         proof: &Proof<'_>,
         place: Coordinates,
-        (client, dialog): (ClientId, Uuid),
+        client: ClientId,
+        dialog: Uuid,
     ) -> anyhow::Result<()> {
         if !matches!(proof.spans.locate(place), Location::Gone(_)) {
             return Ok(());
         }
         let (topic_ref, partition, offset) = place;
         let message = GoneMessage { client, topic_ref, partition, offset, dialog };
-        Ok(self.gone.push(proof.keys.bucket(client, proof.buckets), &message, proof.directory)?)
+        Ok(self.gone.push(proof.bucket(client), &message, proof.directory)?)
     }
 
     fn placed(
@@ -231,7 +229,7 @@ impl TableRows {
             Location::Outside => {}
             Location::Nowhere => {
                 let why = proof.of_topic(topic_ref, "no record stands for it");
-                unexpected(&mut self.findings, kind, (partition.0, offset.0), &why);
+                unexpected(&mut self.findings, kind, partition, offset, &why);
             }
         }
         Ok(())

@@ -85,7 +85,7 @@ pub fn prove(
         other => Err(other),
     })?;
     let proof = Proof {
-        spans: spans(&snapshot, (options.scope, last.as_ref()), &inspector)?,
+        spans: spans(&snapshot, options.scope, last.as_ref(), &inspector)?,
         is_compacted: inspector.is_compacted().load(Ordering::Acquire),
         topic,
         keys: Keys::default(),
@@ -104,9 +104,9 @@ pub fn prove(
     let Conclusion { findings, mut compared, proved } = compare(&proof, &mut workers, &pages)?;
     compared.not_applied = count_beyond(&proof, &mut workers)?;
     let since = last.map(|last| last.since);
-    let report = findings.into_report((options.scope, since), compared, started.elapsed());
+    let report = findings.into_report(options.scope, since, compared, started.elapsed());
     drop(workers);
-    if let Err(error) = runtime.block_on(keep(database, topic, &report, (snapshot.at, &proved))) {
+    if let Err(error) = runtime.block_on(keep(database, topic, &report, snapshot.at, &proved)) {
         // A reader's account, or a server that cannot be written to: the verdict is none the worse.
         tracing::warn!(
             error = format!("{error:#}"),
@@ -131,7 +131,8 @@ async fn keep(
     database: &Database,
     topic: Topic,
     report: &Report,
-    (at, proved): (Timestamp, &[Proved]),
+    at: Timestamp,
+    proved: &[Proved],
 ) -> anyhow::Result<()> {
     let mut connection = database.writer().await?;
     // A proof that is not clean moves nothing.
@@ -178,7 +179,8 @@ fn still_holds(
 
 fn spans(
     snapshot: &Snapshot,
-    (scope, last): (Scope, Option<&LastProof>),
+    scope: Scope,
+    last: Option<&LastProof>,
     inspector: &Inspector,
 ) -> anyhow::Result<Spans> {
     let deadline = Instant::now() + LEADERS_WITHIN;
@@ -255,8 +257,8 @@ fn compare(proof: &Proof<'_>, workers: &mut [Worker], pages: &[i64]) -> anyhow::
     proof.progress.begin(Step::Records, proof.spans.records(), runs.len());
     let records = on_all(proof, workers, &runs, |worker, runs| {
         let mut records = Records::new(proof);
-        for slice in runs.flatten() {
-            records.compare(proof, worker, &tables, *slice)?;
+        for (slice, stretch) in runs.flatten() {
+            records.compare(proof, worker, &tables, *slice, *stretch)?;
         }
         Ok(records)
     })?;
@@ -266,7 +268,7 @@ fn compare(proof: &Proof<'_>, workers: &mut [Worker], pages: &[i64]) -> anyhow::
     let clients = on_all(proof, workers, &buckets, |worker, buckets| {
         let mut clients = Clients::new(proof);
         for bucket in buckets {
-            clients.compare(proof, worker, (&tables, &records), *bucket)?;
+            clients.compare(proof, worker, &tables, &records, *bucket)?;
         }
         Ok(clients)
     })?;

@@ -23,21 +23,18 @@ pub async fn insert(
     let partitions: Vec<i32> = raw().map(|raw| raw.partition.0).collect();
     let clients: Vec<Uuid> = aliases.iter().map(|alias| alias.client_id.as_uuid()).collect();
     let texts: Vec<&str> = aliases.iter().map(|alias| alias.alias.as_str()).collect();
-    within_deadline(
-        sqlx::query!(
-            "insert into client_aliases (record_offset, named_at, partition, topic_ref, client_id, alias)
-             select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::integer[]), $1, unnest($5::uuid[]),
-                    unnest($6::text[])
-             on conflict (client_id, alias) do nothing",
-            topic_ref.0,
-            &offsets,
-            &named_at,
-            &partitions,
-            &clients,
-            &texts as &[&str],
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "insert into client_aliases (record_offset, named_at, partition, topic_ref, client_id, alias)
+         select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::integer[]), $1, unnest($5::uuid[]),
+                unnest($6::text[])
+         on conflict (client_id, alias) do nothing",
+        topic_ref.0,
+        &offsets,
+        &named_at,
+        &partitions,
+        &clients,
+        &texts as &[&str],
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }

@@ -77,7 +77,7 @@ pub async fn apply(
     statements::close_dialogs(&mut transaction, &mut folded.closed).await?;
     statements::open_dialogs(&mut transaction, topic.topic_ref, &mut folded.opened).await?;
     failpoint!("after_dialogs");
-    let inserted = write_messages(&mut transaction, topic, &mut folded, (mode, are_clients_new)).await?;
+    let inserted = write_messages(&mut transaction, topic, &mut folded, mode, are_clients_new).await?;
     failpoint!("after_messages");
     let refused = folded.messages.iter().filter(|message| !inserted.holds(message.record));
     let mut stored =
@@ -129,7 +129,8 @@ async fn write_messages(
     connection: &mut PgConnection,
     topic: Topic,
     folded: &mut Folded<'_>,
-    (mode, are_clients_new): (Mode, bool),
+    mode: Mode,
+    are_clients_new: bool,
 ) -> Result<Inserted, StoreError> {
     match mode {
         Mode::Copy => {
@@ -156,7 +157,7 @@ fn steps(batch: &Batch, counters: impl Fn(Partition) -> Counters) -> Vec<Advance
         partition: run.partition,
         owner_epoch: run.owner_epoch,
         from: run.from,
-        to: run.to(),
+        to: run.to,
         last_digest: run.last_record(),
         counters: counters(run.partition),
     });

@@ -21,16 +21,13 @@ pub async fn standing(
     partitions: &[Partition],
 ) -> Result<Vec<(Partition, Option<StopReason>)>, StoreError> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select partition, reason, numbers::text as "numbers!" from halts
-               where topic_ref = $1 and partition = any($2) and resumed_at is null"#,
-            topic_ref.0,
-            &partitions,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select partition, reason, numbers::text as "numbers!" from halts
+           where topic_ref = $1 and partition = any($2) and resumed_at is null"#,
+        topic_ref.0,
+        &partitions,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let reasons =
         rows.into_iter().map(|row| (Partition(row.partition), read_reason(&row.reason, &row.numbers)));
     Ok(reasons.collect())
@@ -88,30 +85,27 @@ pub async fn record(
     owner: &str,
 ) -> Result<Recorded, StoreError> {
     let (next_offset, owner_epoch) = halt.seen.columns();
-    within_deadline(
-        sqlx::query!(
-            "with seen as materialized (
-                 select next_offset, owner_epoch from partition_progress
-                 where topic_ref = $1 and partition = $2
-                 for update
-             )
-             insert into halts (topic_ref, partition, reason, numbers, detail, owner)
-             select $1, $2, $3, $4::text::jsonb, $5, $6
-             where ($8::bigint is null and not exists (select from seen))
-                or exists (select from seen where owner_epoch = $8 and next_offset = coalesce($7, next_offset))
-             on conflict (topic_ref, partition) where resumed_at is null do nothing",
-            topic_ref.0,
-            halt.partition.0,
-            halt.reason.as_str(),
-            halt.reason.numbers().to_string(),
-            halt.reason.to_string(),
-            owner,
-            next_offset,
-            owner_epoch,
-        )
-        .execute(&mut *connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "with seen as materialized (
+             select next_offset, owner_epoch from partition_progress
+             where topic_ref = $1 and partition = $2
+             for update
+         )
+         insert into halts (topic_ref, partition, reason, numbers, detail, owner)
+         select $1, $2, $3, $4::text::jsonb, $5, $6
+         where ($8::bigint is null and not exists (select from seen))
+            or exists (select from seen where owner_epoch = $8 and next_offset = coalesce($7, next_offset))
+         on conflict (topic_ref, partition) where resumed_at is null do nothing",
+        topic_ref.0,
+        halt.partition.0,
+        halt.reason.as_str(),
+        halt.reason.numbers().to_string(),
+        halt.reason.to_string(),
+        owner,
+        next_offset,
+        owner_epoch,
+    );
+    within_deadline(statement.execute(&mut *connection)).await?;
     let stands = !standing(connection, topic_ref, &[halt.partition]).await?.is_empty();
     Ok(if stands { Recorded::Standing } else { Recorded::Fenced })
 }
@@ -132,17 +126,14 @@ pub async fn find(
     topic_ref: TopicRef,
     partition: Partition,
 ) -> Result<Option<StandingHalt>, StoreError> {
-    within_deadline(
-        sqlx::query_as!(
-            StandingHalt,
-            "select halt_id, reason, detail, owner from halts
-             where topic_ref = $1 and partition = $2 and resumed_at is null",
-            topic_ref.0,
-            partition.0,
-        )
-        .fetch_optional(connection),
-    )
-    .await
+    let statement = sqlx::query_as!(
+        StandingHalt,
+        "select halt_id, reason, detail, owner from halts
+         where topic_ref = $1 and partition = $2 and resumed_at is null",
+        topic_ref.0,
+        partition.0,
+    );
+    within_deadline(statement.fetch_optional(connection)).await
 }
 
 /// Who decided, and why.
@@ -197,38 +188,32 @@ pub async fn intervene(
 ) -> Result<(), InterventionError> {
     let mut transaction = connection.begin().await.map_err(StoreError::from)?;
     if let Some(halt_id) = intervention.halt_id {
-        let ended = within_deadline(
-            sqlx::query!(
-                "update halts set resumed_at = now() where halt_id = $1 and resumed_at is null",
-                halt_id
-            )
-            .execute(&mut *transaction),
-        )
-        .await?;
+        let ended = sqlx::query!(
+            "update halts set resumed_at = now() where halt_id = $1 and resumed_at is null",
+            halt_id
+        );
+        let ended = within_deadline(ended.execute(&mut *transaction)).await?;
         if ended.rows_affected() != 1 {
             return Err(InterventionError::Resumed);
         }
     }
     write_down(&mut transaction, intervention).await?;
     let Intervention { topic_ref, seen, to, last_digest, effect, .. } = intervention;
-    let moved = within_deadline(
-        sqlx::query!(
-            "update partition_progress
-             set next_offset = $5, owner_epoch = owner_epoch + 1, last_digest = $6, last_offset = null,
-                 skipped = skipped + $7, repeated = repeated + $8, updated_at = now()
-             where topic_ref = $1 and partition = $2 and next_offset = $3 and owner_epoch = $4",
-            topic_ref.0,
-            seen.partition.0,
-            seen.next_offset.0,
-            seen.owner_epoch.0,
-            to.0,
-            last_digest.as_ref().map(|digest| digest.0.as_slice()),
-            effect.skipped_in_all(),
-            effect.repeated_in_all(),
-        )
-        .execute(&mut *transaction),
-    )
-    .await?;
+    let moved = sqlx::query!(
+        "update partition_progress
+         set next_offset = $5, owner_epoch = owner_epoch + 1, last_digest = $6, last_offset = null,
+             skipped = skipped + $7, repeated = repeated + $8, updated_at = now()
+         where topic_ref = $1 and partition = $2 and next_offset = $3 and owner_epoch = $4",
+        topic_ref.0,
+        seen.partition.0,
+        seen.next_offset.0,
+        seen.owner_epoch.0,
+        to.0,
+        last_digest.as_ref().map(|digest| digest.0.as_slice()),
+        effect.skipped_in_all(),
+        effect.repeated_in_all(),
+    );
+    let moved = within_deadline(moved.execute(&mut *transaction)).await?;
     if moved.rows_affected() != 1 {
         return Err(InterventionError::Moved);
     }
@@ -242,25 +227,22 @@ pub async fn end_awaiting_switch(
     topic_ref: TopicRef,
     decision: &Decision,
 ) -> Result<u64, StoreError> {
-    let written = within_deadline(
-        sqlx::query!(
-            "with ended as (
-                 update halts set resumed_at = now()
-                 where topic_ref = $1 and reason = 'awaits_switch' and resumed_at is null
-                 returning halt_id, topic_ref, partition
-             )
-             insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
-                                        skipped, repeated, skipped_in_log, note, operator)
-             select topic_ref, partition, halt_id, $2, next_offset, next_offset, 0, 0, 0, $3, $4
-             from ended join partition_progress using (topic_ref, partition)",
-            topic_ref.0,
-            decision.reason,
-            decision.note,
-            decision.operator,
-        )
-        .execute(connection),
-    )
-    .await?;
+    let written = sqlx::query!(
+        "with ended as (
+             update halts set resumed_at = now()
+             where topic_ref = $1 and reason = 'awaits_switch' and resumed_at is null
+             returning halt_id, topic_ref, partition
+         )
+         insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                    skipped, repeated, skipped_in_log, note, operator)
+         select topic_ref, partition, halt_id, $2, next_offset, next_offset, 0, 0, 0, $3, $4
+         from ended join partition_progress using (topic_ref, partition)",
+        topic_ref.0,
+        decision.reason,
+        decision.note,
+        decision.operator,
+    );
+    let written = within_deadline(written.execute(connection)).await?;
     Ok(written.rows_affected())
 }
 
@@ -269,25 +251,22 @@ async fn write_down(
     intervention: &Intervention<'_>,
 ) -> Result<(), StoreError> {
     let Intervention { topic_ref, seen, to, effect, halt_id, decision, .. } = intervention;
-    within_deadline(
-        sqlx::query!(
-            "insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
-                                        skipped, repeated, skipped_in_log, note, operator)
-             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-            topic_ref.0,
-            seen.partition.0,
-            *halt_id,
-            decision.reason,
-            seen.next_offset.0,
-            to.0,
-            effect.skipped_in_all(),
-            effect.repeated_in_all(),
-            effect.skipped_in_log,
-            decision.note,
-            decision.operator,
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                    skipped, repeated, skipped_in_log, note, operator)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        topic_ref.0,
+        seen.partition.0,
+        *halt_id,
+        decision.reason,
+        seen.next_offset.0,
+        to.0,
+        effect.skipped_in_all(),
+        effect.repeated_in_all(),
+        effect.skipped_in_log,
+        decision.note,
+        decision.operator,
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }

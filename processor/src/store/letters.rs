@@ -39,37 +39,34 @@ pub async fn page(
     limit: i64,
 ) -> Result<Vec<Letter>, StoreError> {
     let key = selection.client_id.map(|client_id| client_id.key().into_bytes());
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select topic_ref, topics.name as topic, topics.topic_id, partition, record_offset, reason, detail,
-                      key, value, headers::text as "headers!",
-                      to_char(appended_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "appended_at!",
-                      to_char(replayed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as replayed_at,
-                      replayed_partition, replayed_offset, replay_attempt
-               from dead_letters join topics using (topic_ref)
-               where (topic_ref, partition, record_offset) > ($1, $2, $3)
-                 and ($4::text is null or reason = $4)
-                 and ($5::bytea is null or key = $5)
-                 and ($6::integer is null or partition = $6)
-                 and ($7::bigint is null or record_offset = $7)
-                 and ($8::uuid is null or topics.topic_id = $8)
-                 and (not $9 or replayed_at is null)
-               order by topic_ref, partition, record_offset
-               limit $10"#,
-            after.0,
-            after.1,
-            after.2,
-            selection.reason,
-            key,
-            selection.partition.map(|partition| partition.0),
-            selection.offset.map(|offset| offset.0),
-            selection.topic_id,
-            selection.not_replayed,
-            limit,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select topic_ref, topics.name as topic, topics.topic_id, partition, record_offset, reason, detail,
+                  key, value, headers::text as "headers!",
+                  to_char(appended_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as "appended_at!",
+                  to_char(replayed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as replayed_at,
+                  replayed_partition, replayed_offset, replay_attempt
+           from dead_letters join topics using (topic_ref)
+           where (topic_ref, partition, record_offset) > ($1, $2, $3)
+             and ($4::text is null or reason = $4)
+             and ($5::bytea is null or key = $5)
+             and ($6::integer is null or partition = $6)
+             and ($7::bigint is null or record_offset = $7)
+             and ($8::uuid is null or topics.topic_id = $8)
+             and (not $9 or replayed_at is null)
+           order by topic_ref, partition, record_offset
+           limit $10"#,
+        after.0,
+        after.1,
+        after.2,
+        selection.reason,
+        key,
+        selection.partition.map(|partition| partition.0),
+        selection.offset.map(|offset| offset.0),
+        selection.topic_id,
+        selection.not_replayed,
+        limit,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let letters = rows.into_iter().map(|row| Letter {
         topic_ref: row.topic_ref,
         topic: row.topic,
@@ -96,32 +93,26 @@ pub async fn page(
 
 /// The last letter of each partition.
 pub async fn ends(connection: &mut PgConnection) -> Result<HashMap<(i16, i32), i64>, StoreError> {
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select topic_ref, partition, max(record_offset) as "record_offset!"
-               from dead_letters group by topic_ref, partition"#
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select topic_ref, partition, max(record_offset) as "record_offset!"
+           from dead_letters group by topic_ref, partition"#
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     Ok(rows.into_iter().map(|row| ((row.topic_ref, row.partition), row.record_offset)).collect())
 }
 
 /// Takes a letter for its replay: until the end of the transaction nobody else can. `false`: somebody
 /// has replayed it meanwhile. Index: `dead_letters_pkey`.
 pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool, StoreError> {
-    let free = within_deadline(
-        sqlx::query_scalar!(
-            "select partition from dead_letters
-             where topic_ref = $1 and partition = $2 and record_offset = $3 and replayed_at is null
-             for update",
-            letter.topic_ref,
-            letter.partition,
-            letter.offset,
-        )
-        .fetch_optional(connection),
-    )
-    .await?;
+    let free = sqlx::query_scalar!(
+        "select partition from dead_letters
+         where topic_ref = $1 and partition = $2 and record_offset = $3 and replayed_at is null
+         for update",
+        letter.topic_ref,
+        letter.partition,
+        letter.offset,
+    );
+    let free = within_deadline(free.fetch_optional(connection)).await?;
     Ok(free.is_some())
 }
 
@@ -129,23 +120,21 @@ pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool
 pub async fn mark_replayed(
     connection: &mut PgConnection,
     letter: &Letter,
-    (partition, offset): (Partition, Offset),
+    partition: Partition,
+    offset: Offset,
     attempt: i32,
 ) -> Result<(), StoreError> {
-    within_deadline(
-        sqlx::query!(
-            "update dead_letters
-             set replayed_at = now(), replayed_partition = $4, replayed_offset = $5, replay_attempt = $6
-             where topic_ref = $1 and partition = $2 and record_offset = $3",
-            letter.topic_ref,
-            letter.partition,
-            letter.offset,
-            partition.0,
-            offset.0,
-            attempt,
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "update dead_letters
+         set replayed_at = now(), replayed_partition = $4, replayed_offset = $5, replay_attempt = $6
+         where topic_ref = $1 and partition = $2 and record_offset = $3",
+        letter.topic_ref,
+        letter.partition,
+        letter.offset,
+        partition.0,
+        offset.0,
+        attempt,
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }

@@ -66,36 +66,33 @@ pub async fn copy(
 /// blame the record. Without a row, but with the lock of a statement that writes one: until the end of the transaction
 /// nobody changes the table.
 async fn hold_table(connection: &mut PgConnection) -> Result<(), StoreError> {
-    let other = within_deadline(
-        sqlx::query_scalar!(
-            r#"with held as (
-                   insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
-                                         client_id, dialog_id, body_hash, external_message_id, request_id, text)
-                   select null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null::integer,
-                          null::smallint, null::uuid, null::uuid, null::bytea, null::text, null::text, null::text
-                   where false
-                   on conflict (client_id, external_message_id) do nothing
-               )
-               select asked.name as "name!"
-               from (values ('record_offset', pg_typeof((null::messages).record_offset), 'bigint'::regtype),
-                            ('appended_at', pg_typeof((null::messages).appended_at), 'timestamptz'),
-                            ('received_at', pg_typeof((null::messages).received_at), 'timestamptz'),
-                            ('sent_at', pg_typeof((null::messages).sent_at), 'timestamptz'),
-                            ('partition', pg_typeof((null::messages).partition), 'integer'),
-                            ('topic_ref', pg_typeof((null::messages).topic_ref), 'smallint'),
-                            ('client_id', pg_typeof((null::messages).client_id), 'uuid'),
-                            ('dialog_id', pg_typeof((null::messages).dialog_id), 'uuid'),
-                            ('body_hash', pg_typeof((null::messages).body_hash), 'bytea'),
-                            ('external_message_id', pg_typeof((null::messages).external_message_id), 'text'),
-                            ('request_id', pg_typeof((null::messages).request_id), 'text'),
-                            ('text', pg_typeof((null::messages).text), 'text'))
-                    as asked (name, found, written)
-               where asked.found <> asked.written
-               limit 1"#
-        )
-        .fetch_optional(connection),
-    )
-    .await?;
+    let other = sqlx::query_scalar!(
+        r#"with held as (
+               insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
+                                     client_id, dialog_id, body_hash, external_message_id, request_id, text)
+               select null::bigint, null::timestamptz, null::timestamptz, null::timestamptz, null::integer,
+                      null::smallint, null::uuid, null::uuid, null::bytea, null::text, null::text, null::text
+               where false
+               on conflict (client_id, external_message_id) do nothing
+           )
+           select asked.name as "name!"
+           from (values ('record_offset', pg_typeof((null::messages).record_offset), 'bigint'::regtype),
+                        ('appended_at', pg_typeof((null::messages).appended_at), 'timestamptz'),
+                        ('received_at', pg_typeof((null::messages).received_at), 'timestamptz'),
+                        ('sent_at', pg_typeof((null::messages).sent_at), 'timestamptz'),
+                        ('partition', pg_typeof((null::messages).partition), 'integer'),
+                        ('topic_ref', pg_typeof((null::messages).topic_ref), 'smallint'),
+                        ('client_id', pg_typeof((null::messages).client_id), 'uuid'),
+                        ('dialog_id', pg_typeof((null::messages).dialog_id), 'uuid'),
+                        ('body_hash', pg_typeof((null::messages).body_hash), 'bytea'),
+                        ('external_message_id', pg_typeof((null::messages).external_message_id), 'text'),
+                        ('request_id', pg_typeof((null::messages).request_id), 'text'),
+                        ('text', pg_typeof((null::messages).text), 'text'))
+                as asked (name, found, written)
+           where asked.found <> asked.written
+           limit 1"#
+    );
+    let other = within_deadline(other.fetch_optional(connection)).await?;
     other.map_or(Ok(()), |column| {
         Err(StoreError::Tables(Box::new(SchemaFault {
             sqlstate: DATATYPE_MISMATCH.to_owned(),
@@ -168,30 +165,27 @@ pub async fn insert(
     let request_ids: Vec<Option<&str>> =
         received().map(|one| one.request_id.as_ref().map(RequestId::as_str)).collect();
     let texts: Vec<&str> = received().map(|one| one.message.text().as_str()).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
-                                   client_id, dialog_id, body_hash, external_message_id, request_id, text)
-             select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::timestamptz[]),
-                    unnest($5::timestamptz[]), unnest($6::integer[]), $1, unnest($7::uuid[]), unnest($8::uuid[]),
-                    unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[])
-             on conflict (client_id, external_message_id) do nothing
-             returning partition, record_offset",
-            topic_ref.0,
-            &offsets,
-            &appended_at,
-            &received_at,
-            &sent_at as &[Option<DateTime<Utc>>],
-            &partitions,
-            &clients,
-            &dialogs,
-            &hashes as &[&[u8]],
-            &ids as &[&str],
-            &request_ids as &[Option<&str>],
-            &texts as &[&str],
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        "insert into messages (record_offset, appended_at, received_at, sent_at, partition, topic_ref,
+                               client_id, dialog_id, body_hash, external_message_id, request_id, text)
+         select unnest($2::bigint[]), unnest($3::timestamptz[]), unnest($4::timestamptz[]),
+                unnest($5::timestamptz[]), unnest($6::integer[]), $1, unnest($7::uuid[]), unnest($8::uuid[]),
+                unnest($9::bytea[]), unnest($10::text[]), unnest($11::text[]), unnest($12::text[])
+         on conflict (client_id, external_message_id) do nothing
+         returning partition, record_offset",
+        topic_ref.0,
+        &offsets,
+        &appended_at,
+        &received_at,
+        &sent_at as &[Option<DateTime<Utc>>],
+        &partitions,
+        &clients,
+        &dialogs,
+        &hashes as &[&[u8]],
+        &ids as &[&str],
+        &request_ids as &[Option<&str>],
+        &texts as &[&str],
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     Ok(rows.into_iter().map(|row| (Partition(row.partition), Offset(row.record_offset))).collect())
 }

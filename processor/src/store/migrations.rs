@@ -9,11 +9,8 @@ pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../migrations");
 
 /// The number of the first migration that the database lacks.
 pub async fn first_missing(connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
-    let table = within_deadline(
-        sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#)
-            .fetch_one(&mut *connection),
-    )
-    .await?;
+    let table = sqlx::query_scalar!(r#"select to_regclass('_sqlx_migrations') is not null as "exists!""#);
+    let table = within_deadline(table.fetch_one(&mut *connection)).await?;
     let applied = if table {
         connection.list_applied_migrations("_sqlx_migrations").await.unwrap_or_default()
     } else {

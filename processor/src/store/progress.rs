@@ -21,19 +21,16 @@ pub async fn load(
     partitions: &[Partition],
 ) -> Result<Vec<Progress>, StoreError> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            "select partition, birth_offset, next_offset, owner_epoch, last_digest, last_offset,
-                    messages, duplicates, commands, dead_letters, control, skipped, repeated
-             from partition_progress
-             where topic_ref = $1 and partition = any($2)
-             order by partition",
-            topic_ref.0,
-            &partitions,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        "select partition, birth_offset, next_offset, owner_epoch, last_digest, last_offset,
+                messages, duplicates, commands, dead_letters, control, skipped, repeated
+         from partition_progress
+         where topic_ref = $1 and partition = any($2)
+         order by partition",
+        topic_ref.0,
+        &partitions,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let progress = rows.into_iter().map(|row| Progress {
         partition: Partition(row.partition),
         birth_offset: Offset(row.birth_offset),
@@ -73,18 +70,15 @@ pub async fn written(
     partitions: &[Partition],
 ) -> Result<HashMap<Partition, Written>, StoreError> {
     let partitions: Vec<i32> = partitions.iter().map(|partition| partition.0).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select partition, owner,
-                      greatest(extract(epoch from now() - updated_at)::bigint, 0) as "seconds_ago!"
-               from partition_progress
-               where topic_ref = $1 and partition = any($2)"#,
-            topic_ref.0,
-            &partitions,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select partition, owner,
+                  greatest(extract(epoch from now() - updated_at)::bigint, 0) as "seconds_ago!"
+           from partition_progress
+           where topic_ref = $1 and partition = any($2)"#,
+        topic_ref.0,
+        &partitions,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let written = rows
         .into_iter()
         .map(|row| (Partition(row.partition), Written { owner: row.owner, seconds_ago: row.seconds_ago }));
@@ -104,33 +98,30 @@ pub async fn take(
     let partitions: Vec<i32> = seen.iter().map(|row| row.partition.0).collect();
     let next_offsets: Vec<i64> = seen.iter().map(|row| row.next_offset.0).collect();
     let epochs: Vec<i64> = seen.iter().map(|row| row.owner_epoch.0).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            "with free as materialized (
-                 select row.partition
-                 from partition_progress as row
-                 join unnest($2::integer[], $3::bigint[], $4::bigint[]) as seen (partition, next_offset, owner_epoch)
-                   on row.partition = seen.partition and row.next_offset = seen.next_offset
-                      and row.owner_epoch = seen.owner_epoch
-                 where row.topic_ref = $1
-                 for update of row skip locked
-             )
-             update partition_progress as row
-             set owner_epoch = row.owner_epoch + 1, owner = $5, updated_at = now()
-             from free
-             where row.topic_ref = $1 and row.partition = free.partition
-               and not exists (select from halts where halts.topic_ref = $1 and halts.partition = row.partition
-                               and halts.resumed_at is null)
-             returning row.partition, row.owner_epoch",
-            topic_ref.0,
-            &partitions,
-            &next_offsets,
-            &epochs,
-            owner,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        "with free as materialized (
+             select row.partition
+             from partition_progress as row
+             join unnest($2::integer[], $3::bigint[], $4::bigint[]) as seen (partition, next_offset, owner_epoch)
+               on row.partition = seen.partition and row.next_offset = seen.next_offset
+                  and row.owner_epoch = seen.owner_epoch
+             where row.topic_ref = $1
+             for update of row skip locked
+         )
+         update partition_progress as row
+         set owner_epoch = row.owner_epoch + 1, owner = $5, updated_at = now()
+         from free
+         where row.topic_ref = $1 and row.partition = free.partition
+           and not exists (select from halts where halts.topic_ref = $1 and halts.partition = row.partition
+                           and halts.resumed_at is null)
+         returning row.partition, row.owner_epoch",
+        topic_ref.0,
+        &partitions,
+        &next_offsets,
+        &epochs,
+        owner,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     Ok(rows.into_iter().map(|row| (Partition(row.partition), OwnerEpoch(row.owner_epoch))).collect())
 }
 
@@ -160,35 +151,32 @@ pub async fn advance(
         steps.iter().map(|step| step.last_digest.as_ref().map(|last| last.digest.0.as_slice())).collect();
     let last_offsets: Vec<Option<i64>> =
         steps.iter().map(|step| step.last_digest.map(|last| last.offset.0)).collect();
-    let done = within_deadline(
-        sqlx::query!(
-            "update partition_progress as row
-             set next_offset = step.next_offset, last_digest = coalesce(step.last_digest, row.last_digest),
-                 last_offset = nullif(coalesce(step.last_offset, row.last_offset, row.next_offset - 1), step.next_offset - 1),
-                 messages = row.messages + step.messages, duplicates = row.duplicates + step.duplicates,
-                 commands = row.commands + step.commands, dead_letters = row.dead_letters + step.dead_letters,
-                 control = row.control + step.control, updated_at = now()
-             from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[],
-                         $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
-                  as step (partition, owner_epoch, from_offset, next_offset, last_digest, last_offset,
-                           messages, duplicates, commands, dead_letters, control)
-             where row.topic_ref = $1 and row.partition = step.partition
-               and row.next_offset = step.from_offset and row.owner_epoch = step.owner_epoch",
-            topic_ref.0,
-            &partitions,
-            &column(|step| step.owner_epoch.0),
-            &column(|step| step.from.0),
-            &column(|step| step.to.0),
-            &digests as &[Option<&[u8]>],
-            &last_offsets as &[Option<i64>],
-            &column(|step| step.counters.messages),
-            &column(|step| step.counters.duplicates),
-            &column(|step| step.counters.commands),
-            &column(|step| step.counters.dead_letters),
-            &column(|step| step.counters.control),
-        )
-        .execute(connection),
-    )
-    .await?;
+    let done = sqlx::query!(
+        "update partition_progress as row
+         set next_offset = step.next_offset, last_digest = coalesce(step.last_digest, row.last_digest),
+             last_offset = nullif(coalesce(step.last_offset, row.last_offset, row.next_offset - 1), step.next_offset - 1),
+             messages = row.messages + step.messages, duplicates = row.duplicates + step.duplicates,
+             commands = row.commands + step.commands, dead_letters = row.dead_letters + step.dead_letters,
+             control = row.control + step.control, updated_at = now()
+         from unnest($2::integer[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[],
+                     $7::bigint[], $8::bigint[], $9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[])
+              as step (partition, owner_epoch, from_offset, next_offset, last_digest, last_offset,
+                       messages, duplicates, commands, dead_letters, control)
+         where row.topic_ref = $1 and row.partition = step.partition
+           and row.next_offset = step.from_offset and row.owner_epoch = step.owner_epoch",
+        topic_ref.0,
+        &partitions,
+        &column(|step| step.owner_epoch.0),
+        &column(|step| step.from.0),
+        &column(|step| step.to.0),
+        &digests as &[Option<&[u8]>],
+        &last_offsets as &[Option<i64>],
+        &column(|step| step.counters.messages),
+        &column(|step| step.counters.duplicates),
+        &column(|step| step.counters.commands),
+        &column(|step| step.counters.dead_letters),
+        &column(|step| step.counters.control),
+    );
+    let done = within_deadline(done.execute(connection)).await?;
     Ok(done.rows_affected())
 }

@@ -24,26 +24,23 @@ pub async fn last(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
 ) -> Result<Option<LastProofs>, StoreError> {
-    within_deadline(
-        sqlx::query_as!(
-            LastProofs,
-            r#"with recent as materialized (
-                   select proof_id, proved_at, scope, verdict, findings from proofs
-                   where topic_ref = $1 and scope <> 'baseline'
-                   order by proof_id desc
-                   limit 10000
-               ), newest as (
-                   select scope, verdict, findings from recent order by proof_id desc limit 1
-               )
-               select scope as "scope!", verdict as "verdict!", findings as "findings!",
-                      (select extract(epoch from max(proved_at))::bigint from recent
-                       where scope = 'full' and verdict = 'clean') as "full_at?",
-                      (select extract(epoch from max(proved_at))::bigint from recent
-                       where scope = 'since_last' and verdict = 'clean') as "since_last_at?"
-               from newest"#,
-            topic_ref.0,
-        )
-        .fetch_optional(connection),
-    )
-    .await
+    let last = sqlx::query_as!(
+        LastProofs,
+        r#"with recent as materialized (
+               select proof_id, proved_at, scope, verdict, findings from proofs
+               where topic_ref = $1 and scope <> 'baseline'
+               order by proof_id desc
+               limit 10000
+           ), newest as (
+               select scope, verdict, findings from recent order by proof_id desc limit 1
+           )
+           select scope as "scope!", verdict as "verdict!", findings as "findings!",
+                  (select extract(epoch from max(proved_at))::bigint from recent
+                   where scope = 'full' and verdict = 'clean') as "full_at?",
+                  (select extract(epoch from max(proved_at))::bigint from recent
+                   where scope = 'since_last' and verdict = 'clean') as "since_last_at?"
+           from newest"#,
+        topic_ref.0,
+    );
+    within_deadline(last.fetch_optional(connection)).await
 }

@@ -62,21 +62,18 @@ pub async fn find(
     connection: &mut PgConnection,
     identity: &TopicIdentity,
 ) -> Result<Registration, StoreError> {
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select topic_ref, topic_id, partition_count,
-                      coalesce(known_partitions, partition_count) as "known_partitions!"
-               from topics
-             where name = $2
-             order by (topic_id = $3 and cluster_id = $1) desc, topic_ref desc
-             limit 1"#,
-            identity.cluster_id,
-            identity.name,
-            identity.topic_id,
-        )
-        .fetch_optional(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select topic_ref, topic_id, partition_count,
+                  coalesce(known_partitions, partition_count) as "known_partitions!"
+           from topics
+         where name = $2
+         order by (topic_id = $3 and cluster_id = $1) desc, topic_ref desc
+         limit 1"#,
+        identity.cluster_id,
+        identity.name,
+        identity.topic_id,
+    );
+    let rows = within_deadline(rows.fetch_optional(connection)).await?;
     let registered = rows.and_then(|row| {
         Some(Topic {
             topic_ref: TopicRef(row.topic_ref),
@@ -99,20 +96,17 @@ pub async fn others(
     topic: Topic,
     name: &str,
 ) -> Result<Vec<(Topic, bool)>, StoreError> {
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select topic_ref, topic_id, partition_count,
-                      coalesce(known_partitions, partition_count) as "known_partitions!",
-                      topic_ref < $1 and name = $2 as "is_former!"
-               from topics
-               where topic_ref <> $1
-               order by topic_ref"#,
-            topic.topic_ref.0,
-            name,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select topic_ref, topic_id, partition_count,
+                  coalesce(known_partitions, partition_count) as "known_partitions!",
+                  topic_ref < $1 and name = $2 as "is_former!"
+           from topics
+           where topic_ref <> $1
+           order by topic_ref"#,
+        topic.topic_ref.0,
+        name,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let others = rows.into_iter().filter_map(|row| {
         let other = Topic {
             topic_ref: TopicRef(row.topic_ref),
@@ -143,32 +137,26 @@ pub async fn register(
         log_starts.iter().map(|(partition, start)| (partition.0, start.0)).unzip();
     let mut transaction = connection.begin().await?;
     within_deadline(sqlx::query!("lock table topics in exclusive mode").execute(&mut *transaction)).await?;
-    let registered = within_deadline(
-        sqlx::query_scalar!(
-            "insert into topics (topic_ref, cluster_id, name, topic_id, partition_count)
-             select coalesce(max(topic_ref), 0) + 1, $1, $2, $3, $4 from topics
-             on conflict (cluster_id, topic_id) do nothing
-             returning topic_ref",
-            identity.cluster_id,
-            identity.name,
-            identity.topic_id,
-            identity.partition_count.get(),
-        )
-        .fetch_optional(&mut *transaction),
-    )
-    .await?;
+    let registered = sqlx::query_scalar!(
+        "insert into topics (topic_ref, cluster_id, name, topic_id, partition_count)
+         select coalesce(max(topic_ref), 0) + 1, $1, $2, $3, $4 from topics
+         on conflict (cluster_id, topic_id) do nothing
+         returning topic_ref",
+        identity.cluster_id,
+        identity.name,
+        identity.topic_id,
+        identity.partition_count.get(),
+    );
+    let registered = within_deadline(registered.fetch_optional(&mut *transaction)).await?;
     if let Some(topic_ref) = registered {
-        within_deadline(
-            sqlx::query!(
-                "insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
-                 select $1, partition, birth, birth from unnest($2::integer[], $3::bigint[]) as born (partition, birth)",
-                topic_ref,
-                &partitions,
-                &births,
-            )
-            .execute(&mut *transaction),
-        )
-        .await?;
+        let statement = sqlx::query!(
+            "insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
+             select $1, partition, birth, birth from unnest($2::integer[], $3::bigint[]) as born (partition, birth)",
+            topic_ref,
+            &partitions,
+            &births,
+        );
+        within_deadline(statement.execute(&mut *transaction)).await?;
     }
     transaction.commit().await?;
     Ok(())
@@ -190,32 +178,29 @@ pub async fn register_more(
         log_starts.iter().map(|(partition, start)| (partition.0, start.0)).unzip();
     let mut transaction = connection.begin().await?;
     lock(&mut transaction, topic_ref).await?;
-    within_deadline(
-        sqlx::query!(
-            r#"with topic as (
-                   select topic_ref, coalesce(known_partitions, partition_count) as known
-                   from topics where topic_ref = $1
-               ), born as (
-                   insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
-                   select topic_ref, partition, birth, birth
-                   from topic, unnest($2::integer[], $3::bigint[]) as born (partition, birth)
-                   where partition >= known
-                   returning partition, birth_offset
-               ), ruled as (
-                   insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
-                   select $1, partition, version, birth_offset
-                   from born, (select max(version) from dialog_rule_starts where topic_ref = $1) as latest (version)
-                   where version is not null
-               )
-               update topics set known_partitions = (select max(partition) + 1 from born)
-               where topic_ref = $1 and exists (select from born)"#,
-            topic_ref.0,
-            &partitions,
-            &births,
-        )
-        .execute(&mut *transaction),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        r#"with topic as (
+               select topic_ref, coalesce(known_partitions, partition_count) as known
+               from topics where topic_ref = $1
+           ), born as (
+               insert into partition_progress (topic_ref, partition, birth_offset, next_offset)
+               select topic_ref, partition, birth, birth
+               from topic, unnest($2::integer[], $3::bigint[]) as born (partition, birth)
+               where partition >= known
+               returning partition, birth_offset
+           ), ruled as (
+               insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
+               select $1, partition, version, birth_offset
+               from born, (select max(version) from dialog_rule_starts where topic_ref = $1) as latest (version)
+               where version is not null
+           )
+           update topics set known_partitions = (select max(partition) + 1 from born)
+           where topic_ref = $1 and exists (select from born)"#,
+        topic_ref.0,
+        &partitions,
+        &births,
+    );
+    within_deadline(statement.execute(&mut *transaction)).await?;
     transaction.commit().await?;
     Ok(())
 }

@@ -118,21 +118,18 @@ impl fmt::Display for Lack {
 pub async fn lacking(connection: &mut PgConnection, wanted: &Rights) -> Result<Option<Lack>, StoreError> {
     let pairs = wanted.iter().flat_map(|(table, rights)| rights.iter().map(move |right| (*table, *right)));
     let (tables, rights): (Vec<&str>, Vec<&str>) = pairs.unzip();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select current_user::text as "role!", wanted.table_name as "table!", wanted.right_name as "right!"
-               from unnest($1::text[], $2::text[]) with ordinality as wanted (table_name, right_name, place)
-               where not case wanted.right_name
-                             when 'delete' then has_table_privilege(wanted.table_name, 'delete')
-                             else has_any_column_privilege(wanted.table_name, wanted.right_name)
-                         end
-               order by wanted.place"#,
-            &tables as &[&str],
-            &rights as &[&str],
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select current_user::text as "role!", wanted.table_name as "table!", wanted.right_name as "right!"
+           from unnest($1::text[], $2::text[]) with ordinality as wanted (table_name, right_name, place)
+           where not case wanted.right_name
+                         when 'delete' then has_table_privilege(wanted.table_name, 'delete')
+                         else has_any_column_privilege(wanted.table_name, wanted.right_name)
+                     end
+           order by wanted.place"#,
+        &tables as &[&str],
+        &rights as &[&str],
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let role = rows.first().map(|row| row.role.clone());
     let missing = rows.into_iter().map(|row| (row.right, row.table)).collect();
     Ok(role.map(|role| Lack { role, missing }))

@@ -34,34 +34,28 @@ pub async fn load(
         .iter()
         .map(|partition| (*partition, PartitionRules::new(*partition, topic.partition_count)))
         .collect();
-    let placements = within_deadline(
-        sqlx::query!(
-            "select partition, partition_count, from_offset from placements
-             where topic_ref = $1 and partition = any($2)
-             order by partition, partition_count",
-            topic.topic_ref.0,
-            &ids,
-        )
-        .fetch_all(&mut *connection),
-    )
-    .await?;
+    let placements = sqlx::query!(
+        "select partition, partition_count, from_offset from placements
+         where topic_ref = $1 and partition = any($2)
+         order by partition, partition_count",
+        topic.topic_ref.0,
+        &ids,
+    );
+    let placements = within_deadline(placements.fetch_all(&mut *connection)).await?;
     for row in placements {
         let partition = rules.get_mut(&Partition(row.partition));
         if let Some((partition, count)) = partition.zip(PartitionCount::new(row.partition_count)) {
             partition.place_from(Offset(row.from_offset), count);
         }
     }
-    let starts = within_deadline(
-        sqlx::query!(
-            "select partition, version, from_offset from dialog_rule_starts
-             where topic_ref = $1 and partition = any($2)
-             order by partition, version",
-            topic.topic_ref.0,
-            &ids,
-        )
-        .fetch_all(&mut *connection),
-    )
-    .await?;
+    let starts = sqlx::query!(
+        "select partition, version, from_offset from dialog_rule_starts
+         where topic_ref = $1 and partition = any($2)
+         order by partition, version",
+        topic.topic_ref.0,
+        &ids,
+    );
+    let starts = within_deadline(starts.fetch_all(&mut *connection)).await?;
     if starts.is_empty() {
         return Ok(rules);
     }
@@ -80,15 +74,12 @@ pub async fn dialog_rules(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
 ) -> Result<BTreeMap<i32, Arc<DialogRules>>, StoreError> {
-    let rows = within_deadline(
-        sqlx::query!(
-            "select version, external_client_id_prefix, idle_gap_seconds from dialog_rules
-             where topic_ref = $1",
-            topic_ref.0,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        "select version, external_client_id_prefix, idle_gap_seconds from dialog_rules
+         where topic_ref = $1",
+        topic_ref.0,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let mut versions: BTreeMap<i32, Vec<DialogRule>> = BTreeMap::new();
     for row in rows {
         let idle_gap = row.idle_gap_seconds.and_then(IdleGap::from_seconds);
@@ -127,16 +118,13 @@ pub async fn counts_awaited(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
 ) -> Result<Vec<PartitionCount>, StoreError> {
-    let counts = within_deadline(
-        sqlx::query_scalar!(
-            "select distinct partition_count
-             from placements join partition_progress using (topic_ref, partition)
-             where topic_ref = $1 and next_offset < from_offset",
-            topic_ref.0,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let counts = sqlx::query_scalar!(
+        "select distinct partition_count
+         from placements join partition_progress using (topic_ref, partition)
+         where topic_ref = $1 and next_offset < from_offset",
+        topic_ref.0,
+    );
+    let counts = within_deadline(counts.fetch_all(connection)).await?;
     Ok(counts.into_iter().filter_map(PartitionCount::new).collect())
 }
 
@@ -155,17 +143,14 @@ impl<'c> Change<'c> {
     pub async fn begin(connection: &'c mut PgConnection, topic_ref: TopicRef) -> Result<Self, StoreError> {
         let mut transaction = connection.begin().await?;
         registry::lock(&mut transaction, topic_ref).await?;
-        let rows = within_deadline(
-            sqlx::query!(
-                "select partition, next_offset from partition_progress
-                 where topic_ref = $1
-                 order by partition
-                 for update",
-                topic_ref.0,
-            )
-            .fetch_all(&mut *transaction),
-        )
-        .await?;
+        let rows = sqlx::query!(
+            "select partition, next_offset from partition_progress
+             where topic_ref = $1
+             order by partition
+             for update",
+            topic_ref.0,
+        );
+        let rows = within_deadline(rows.fetch_all(&mut *transaction)).await?;
         let next_offsets =
             rows.into_iter().map(|row| (Partition(row.partition), NextOffset(row.next_offset))).collect();
         Ok(Self { transaction, topic_ref, next_offsets })
@@ -174,17 +159,14 @@ impl<'c> Change<'c> {
     /// From here on, keys are spread over `count` partitions. Says how many partitions that were halted
     /// until then go on, by whose decision.
     pub async fn place(mut self, count: PartitionCount, decision: &Decision) -> Result<u64, StoreError> {
-        within_deadline(
-            sqlx::query!(
-                "insert into placements (topic_ref, partition, partition_count, from_offset)
-                 select topic_ref, partition, $2, next_offset from partition_progress
-                 where topic_ref = $1 and partition < $2",
-                self.topic_ref.0,
-                count.get(),
-            )
-            .execute(&mut *self.transaction),
-        )
-        .await?;
+        let statement = sqlx::query!(
+            "insert into placements (topic_ref, partition, partition_count, from_offset)
+             select topic_ref, partition, $2, next_offset from partition_progress
+             where topic_ref = $1 and partition < $2",
+            self.topic_ref.0,
+            count.get(),
+        );
+        within_deadline(statement.execute(&mut *self.transaction)).await?;
         let resumed = halts::end_awaiting_switch(&mut self.transaction, self.topic_ref, decision).await?;
         self.commit().await?;
         Ok(resumed)
@@ -197,36 +179,30 @@ impl<'c> Change<'c> {
         let prefixes: Vec<&str> = rules.as_slice().iter().map(|rule| rule.prefix.as_str()).collect();
         let gaps: Vec<Option<i64>> =
             rules.as_slice().iter().map(|rule| rule.idle_gap.map(IdleGap::as_seconds)).collect();
-        within_deadline(
-            sqlx::query!(
-                "with rules as (
-                     insert into dialog_rules (topic_ref, version, external_client_id_prefix, idle_gap_seconds)
-                     select $1, $2, prefix, gap from unnest($3::text[], $4::bigint[]) as rule (prefix, gap)
-                 )
-                 insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
-                 select topic_ref, partition, $2, next_offset from partition_progress where topic_ref = $1",
-                self.topic_ref.0,
-                version,
-                &prefixes as &[&str],
-                &gaps as &[Option<i64>],
-            )
-            .execute(&mut *self.transaction),
-        )
-        .await?;
+        let statement = sqlx::query!(
+            "with rules as (
+                 insert into dialog_rules (topic_ref, version, external_client_id_prefix, idle_gap_seconds)
+                 select $1, $2, prefix, gap from unnest($3::text[], $4::bigint[]) as rule (prefix, gap)
+             )
+             insert into dialog_rule_starts (topic_ref, partition, version, from_offset)
+             select topic_ref, partition, $2, next_offset from partition_progress where topic_ref = $1",
+            self.topic_ref.0,
+            version,
+            &prefixes as &[&str],
+            &gaps as &[Option<i64>],
+        );
+        within_deadline(statement.execute(&mut *self.transaction)).await?;
         self.commit().await?;
         Ok(version)
     }
 
     async fn commit(mut self) -> Result<(), StoreError> {
-        within_deadline(
-            sqlx::query!(
-                "update partition_progress set owner_epoch = owner_epoch + 1, updated_at = now()
-                 where topic_ref = $1",
-                self.topic_ref.0,
-            )
-            .execute(&mut *self.transaction),
-        )
-        .await?;
+        let statement = sqlx::query!(
+            "update partition_progress set owner_epoch = owner_epoch + 1, updated_at = now()
+             where topic_ref = $1",
+            self.topic_ref.0,
+        );
+        within_deadline(statement.execute(&mut *self.transaction)).await?;
         Ok(self.transaction.commit().await?)
     }
 }

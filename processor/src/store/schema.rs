@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use service_kit::Problems;
 use sqlx::PgConnection;
 
 use super::{
@@ -16,8 +17,8 @@ use super::{
 
 /// What is not as it must be, in words that name the object and the rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the tables are not those of the migrations: {}", .0.join("; "))]
-pub struct Mismatch(pub Vec<String>);
+#[error("the tables are not those of the migrations: {0}")]
+pub struct Mismatch(pub Problems);
 
 /// The server cannot hold every text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,8 +51,8 @@ pub async fn encoding(connection: &mut PgConnection) -> Result<Result<(), Encodi
 /// # Errors
 /// [`StoreError`]; the inner result says what differs.
 pub async fn compare(connection: &mut PgConnection) -> Result<Result<(), Mismatch>, StoreError> {
-    let problems = problems(&look(connection).await?);
-    Ok(if problems.is_empty() { Ok(()) } else { Err(Mismatch(problems)) })
+    let problems = Problems(problems(&look(connection).await?));
+    Ok(problems.or(()).map_err(Mismatch))
 }
 
 /// The tables as they are, in the form of the list that they are compared with.
@@ -63,45 +64,42 @@ pub async fn describe(connection: &mut PgConnection) -> Result<String, StoreErro
 
 async fn look(connection: &mut PgConnection) -> Result<BTreeMap<String, Found>, StoreError> {
     let tables: Vec<String> = tables().map(str::to_owned).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"with relation as (
-                   select name, to_regclass(name) as id from unnest($1::text[]) as wanted (name)
-               )
-               select 'table ' || name as "object!", 'present' as "definition!", false as "is_required!"
-               from relation where id is not null
-               union all
-               select 'column ' || name || '.' || attname,
-                      format_type(atttypid, atttypmod)
-                          || case when collname = 'C' then ' collate "C"' else '' end
-                          || case when attnotnull then ' not null' else '' end,
-                      attnotnull and not atthasdef and attidentity = ''
-               from relation join pg_attribute on attrelid = id
-               left join pg_collation on pg_collation.oid = attcollation
-               where attnum > 0 and not attisdropped
-               union all
-               select 'index ' || relname,
-                      'on ' || name || ' ('
-                          || (select string_agg(pg_get_indexdef(indexrelid, at, true), ', ' order by at)
-                              from generate_series(1, indnkeyatts) as at)
-                          || ')' || coalesce(' where ' || pg_get_expr(indpred, indrelid, true), '')
-                          || case when exists (select from pg_attribute, generate_series(0, indnkeyatts - 1) as at
-                                               where attrelid = indrelid and attnum = indkey[at]
-                                                 and attcollation <> indcollation[at])
-                                  then ' in another collation' else '' end
-                          || case when indisunique then '' else ' not unique' end
-                          || case when indisvalid and indisready and indimmediate then '' else ' not valid' end,
-                      false
-               from relation join pg_index on indrelid = id join pg_class on pg_class.oid = indexrelid
-               union all
-               select 'constraint ' || conname, 'on ' || name || ' ' || pg_get_constraintdef(pg_constraint.oid, true), false
-               from relation join pg_constraint on conrelid = id
-               where contype in ('c', 'f')"#,
-            &tables,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"with relation as (
+               select name, to_regclass(name) as id from unnest($1::text[]) as wanted (name)
+           )
+           select 'table ' || name as "object!", 'present' as "definition!", false as "is_required!"
+           from relation where id is not null
+           union all
+           select 'column ' || name || '.' || attname,
+                  format_type(atttypid, atttypmod)
+                      || case when collname = 'C' then ' collate "C"' else '' end
+                      || case when attnotnull then ' not null' else '' end,
+                  attnotnull and not atthasdef and attidentity = ''
+           from relation join pg_attribute on attrelid = id
+           left join pg_collation on pg_collation.oid = attcollation
+           where attnum > 0 and not attisdropped
+           union all
+           select 'index ' || relname,
+                  'on ' || name || ' ('
+                      || (select string_agg(pg_get_indexdef(indexrelid, at, true), ', ' order by at)
+                          from generate_series(1, indnkeyatts) as at)
+                      || ')' || coalesce(' where ' || pg_get_expr(indpred, indrelid, true), '')
+                      || case when exists (select from pg_attribute, generate_series(0, indnkeyatts - 1) as at
+                                           where attrelid = indrelid and attnum = indkey[at]
+                                             and attcollation <> indcollation[at])
+                              then ' in another collation' else '' end
+                      || case when indisunique then '' else ' not unique' end
+                      || case when indisvalid and indisready and indimmediate then '' else ' not valid' end,
+                  false
+           from relation join pg_index on indrelid = id join pg_class on pg_class.oid = indexrelid
+           union all
+           select 'constraint ' || conname, 'on ' || name || ' ' || pg_get_constraintdef(pg_constraint.oid, true), false
+           from relation join pg_constraint on conrelid = id
+           where contype in ('c', 'f')"#,
+        &tables,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let found = rows
         .into_iter()
         .map(|row| (row.object, Found { definition: row.definition, is_required: row.is_required }));

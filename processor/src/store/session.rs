@@ -98,20 +98,17 @@ impl Database {
             ("tcp_keepalives_count", "3"),
         ]);
         let mut connection = connect(&options).await?;
-        let server = within_deadline(
-            sqlx::query!(
-                r#"select pg_is_in_recovery() as "in_recovery!",
-                          current_setting('statement_timeout') = '5s'
-                              and current_setting('lock_timeout') = '2s'
-                              and current_setting('idle_in_transaction_session_timeout') = '10s'
-                              as "keeps_settings!",
-                          case when current_setting('transaction_timeout', true) is not null
-                               then set_config('transaction_timeout', '25s', false)
-                          end as transaction_timeout"#
-            )
-            .fetch_one(&mut connection),
-        )
-        .await?;
+        let server = sqlx::query!(
+            r#"select pg_is_in_recovery() as "in_recovery!",
+                      current_setting('statement_timeout') = '5s'
+                          and current_setting('lock_timeout') = '2s'
+                          and current_setting('idle_in_transaction_session_timeout') = '10s'
+                          as "keeps_settings!",
+                      case when current_setting('transaction_timeout', true) is not null
+                           then set_config('transaction_timeout', '25s', false)
+                      end as transaction_timeout"#
+        );
+        let server = within_deadline(server.fetch_one(&mut connection)).await?;
         match (server.keeps_settings, server.in_recovery) {
             (false, _) => Err(StoreError::Pooled),
             (true, true) => Err(StoreError::NotWritable),

@@ -29,17 +29,14 @@ pub async fn client_states(
     clients: &[ClientId],
 ) -> Result<ClientStates, StoreError> {
     let ids: Vec<Uuid> = clients.iter().map(|client| client.as_uuid()).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select clients.id, dialogs.id as "active?", dialogs.last_message_at as "last_message_at?"
-               from unnest($1::uuid[]) as wanted (id)
-               join clients on clients.id = wanted.id
-               left join dialogs on dialogs.client_id = clients.id and dialogs.closed_at is null"#,
-            &ids,
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select clients.id, dialogs.id as "active?", dialogs.last_message_at as "last_message_at?"
+           from unnest($1::uuid[]) as wanted (id)
+           join clients on clients.id = wanted.id
+           left join dialogs on dialogs.client_id = clients.id and dialogs.closed_at is null"#,
+        &ids,
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let mut states: ClientStates = clients.iter().map(|client| (*client, ClientState::default())).collect();
     states.extend(rows.into_iter().map(|row| {
         let last_message_at =
@@ -58,26 +55,23 @@ pub async fn bodies<'a>(
 ) -> Result<Bodies<'a>, StoreError> {
     let clients: Vec<Uuid> = keys.iter().map(|(client, _)| client.as_uuid()).collect();
     let ids: Vec<&str> = keys.iter().map(|(_, id)| *id).collect();
-    let rows = within_deadline(
-        sqlx::query!(
-            r#"select wanted.position as "position!", messages.body_hash,
-                      substring(sha256(
-                          convert_to('telex.message.received.v2', 'utf8')
-                          || '\x00' || convert_to(messages.client_id::text, 'utf8')
-                          || '\x00' || convert_to(messages.external_message_id, 'utf8')
-                          || '\x00' || convert_to(messages.text, 'utf8')
-                          || '\x00' || convert_to(coalesce(to_char(
-                              messages.sent_at at time zone 'utc', 'yyyy-mm-dd"T"hh24:mi:ss.us"Z"'), ''), 'utf8')
-                      ) for 16) as "own!"
-               from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
-               join messages on messages.client_id = wanted.client_id
-                            and messages.external_message_id = wanted.external_message_id"#,
-            &clients,
-            &ids as &[&str],
-        )
-        .fetch_all(connection),
-    )
-    .await?;
+    let rows = sqlx::query!(
+        r#"select wanted.position as "position!", messages.body_hash,
+                  substring(sha256(
+                      convert_to('telex.message.received.v2', 'utf8')
+                      || '\x00' || convert_to(messages.client_id::text, 'utf8')
+                      || '\x00' || convert_to(messages.external_message_id, 'utf8')
+                      || '\x00' || convert_to(messages.text, 'utf8')
+                      || '\x00' || convert_to(coalesce(to_char(
+                          messages.sent_at at time zone 'utc', 'yyyy-mm-dd"T"hh24:mi:ss.us"Z"'), ''), 'utf8')
+                  ) for 16) as "own!"
+           from unnest($1::uuid[], $2::text[]) with ordinality as wanted (client_id, external_message_id, position)
+           join messages on messages.client_id = wanted.client_id
+                        and messages.external_message_id = wanted.external_message_id"#,
+        &clients,
+        &ids as &[&str],
+    );
+    let rows = within_deadline(rows.fetch_all(connection)).await?;
     let found = rows.into_iter().filter_map(|row| {
         let key = usize::try_from(row.position - 1).ok().and_then(|at| keys.get(at))?;
         let hash = BodyHash(row.body_hash.try_into().ok()?);
@@ -100,19 +94,16 @@ pub async fn insert_clients(
     let external: Vec<&str> = messages().map(|message| message.external_client_id().as_str()).collect();
     let phones: Vec<&str> = messages().map(|message| message.address().as_str()).collect();
     let created_at: Vec<DateTime<Utc>> = clients.iter().map(|client| client.created_at.to_utc()).collect();
-    let done = within_deadline(
-        sqlx::query!(
-            "insert into clients (id, external_client_id, client_phone, created_at)
-             select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[])
-             on conflict (id) do nothing",
-            &ids,
-            &external as &[&str],
-            &phones as &[&str],
-            &created_at,
-        )
-        .execute(connection),
-    )
-    .await?;
+    let done = sqlx::query!(
+        "insert into clients (id, external_client_id, client_phone, created_at)
+         select unnest($1::uuid[]), unnest($2::text[]), unnest($3::text[]), unnest($4::timestamptz[])
+         on conflict (id) do nothing",
+        &ids,
+        &external as &[&str],
+        &phones as &[&str],
+        &created_at,
+    );
+    let done = within_deadline(done.execute(connection)).await?;
     Ok(done.rows_affected())
 }
 
@@ -142,19 +133,16 @@ pub async fn close_dialogs(
     let ids: Vec<Uuid> = closed.iter().map(|dialog| dialog.id).collect();
     let closed_at: Vec<DateTime<Utc>> = closed.iter().map(|dialog| dialog.closed_at.to_utc()).collect();
     let reasons: Vec<&str> = closed.iter().map(|dialog| dialog.reason.as_str()).collect();
-    within_deadline(
-        sqlx::query!(
-            "update dialogs set closed_at = closed.at, close_reason = closed.reason
-             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[]) as closed (client_id, id, at, reason)
-             where dialogs.client_id = closed.client_id and dialogs.id = closed.id and dialogs.closed_at is null",
-            &clients,
-            &ids,
-            &closed_at,
-            &reasons as &[&str],
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "update dialogs set closed_at = closed.at, close_reason = closed.reason
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[], $4::text[]) as closed (client_id, id, at, reason)
+         where dialogs.client_id = closed.client_id and dialogs.id = closed.id and dialogs.closed_at is null",
+        &clients,
+        &ids,
+        &closed_at,
+        &reasons as &[&str],
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }
 
@@ -172,18 +160,15 @@ pub async fn touch_dialogs(
     let ids: Vec<Uuid> = touched.iter().map(|dialog| dialog.id).collect();
     let last: Vec<Option<DateTime<Utc>>> =
         touched.iter().map(|dialog| dialog.last_message_at.map(Timestamp::to_utc)).collect();
-    within_deadline(
-        sqlx::query!(
-            "update dialogs set last_message_at = touched.at
-             from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as touched (client_id, id, at)
-             where dialogs.client_id = touched.client_id and dialogs.id = touched.id",
-            &clients,
-            &ids,
-            &last as &[Option<DateTime<Utc>>],
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "update dialogs set last_message_at = touched.at
+         from unnest($1::uuid[], $2::uuid[], $3::timestamptz[]) as touched (client_id, id, at)
+         where dialogs.client_id = touched.client_id and dialogs.id = touched.id",
+        &clients,
+        &ids,
+        &last as &[Option<DateTime<Utc>>],
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }
 
@@ -208,25 +193,22 @@ pub async fn open_dialogs(
         opened.iter().map(|dialog| dialog.last_message_at.map(Timestamp::to_utc)).collect();
     let partitions: Vec<i32> = opened.iter().map(|dialog| dialog.partition.0).collect();
     let offsets: Vec<i64> = opened.iter().map(|dialog| dialog.opened_offset.0).collect();
-    within_deadline(
-        sqlx::query!(
-            "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset,
-                                  last_message_at)
-             select unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]), unnest($5::timestamptz[]),
-                    unnest($6::text[]), $1, unnest($7::integer[]), unnest($8::bigint[]), unnest($9::timestamptz[])",
-            topic_ref.0,
-            &clients,
-            &ids,
-            &opened_at,
-            &closed_at as &[Option<DateTime<Utc>>],
-            &reasons as &[Option<&str>],
-            &partitions,
-            &offsets,
-            &last as &[Option<DateTime<Utc>>],
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "insert into dialogs (client_id, id, opened_at, closed_at, close_reason, topic_ref, partition, opened_offset,
+                              last_message_at)
+         select unnest($2::uuid[]), unnest($3::uuid[]), unnest($4::timestamptz[]), unnest($5::timestamptz[]),
+                unnest($6::text[]), $1, unnest($7::integer[]), unnest($8::bigint[]), unnest($9::timestamptz[])",
+        topic_ref.0,
+        &clients,
+        &ids,
+        &opened_at,
+        &closed_at as &[Option<DateTime<Utc>>],
+        &reasons as &[Option<&str>],
+        &partitions,
+        &offsets,
+        &last as &[Option<DateTime<Utc>>],
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }
 
@@ -249,28 +231,25 @@ pub async fn insert_dead_letters(
     let values: Vec<Option<&[u8]>> = raw().map(RawRecord::value).collect();
     let headers: Vec<String> = raw().map(headers_as_json).collect();
     let appended_at: Vec<DateTime<Utc>> = raw().map(|raw| raw.appended_at.to_utc()).collect();
-    within_deadline(
-        sqlx::query!(
-            "insert into dead_letters (topic_ref, partition, record_offset, reason, detail, key, value, headers, appended_at)
-             select $1, unnest($2::integer[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]),
-                    unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::text[])::jsonb, unnest($9::timestamptz[])
-             on conflict (topic_ref, partition, record_offset) do update
-             set reason = excluded.reason, detail = excluded.detail, key = excluded.key, value = excluded.value,
-                 headers = excluded.headers, appended_at = excluded.appended_at, replayed_at = null,
-                 replayed_partition = null, replayed_offset = null, replay_attempt = null",
-            topic_ref.0,
-            &partitions,
-            &offsets,
-            &reasons as &[&str],
-            &details,
-            &keys as &[Option<&[u8]>],
-            &values as &[Option<&[u8]>],
-            &headers,
-            &appended_at,
-        )
-        .execute(connection),
-    )
-    .await?;
+    let statement = sqlx::query!(
+        "insert into dead_letters (topic_ref, partition, record_offset, reason, detail, key, value, headers, appended_at)
+         select $1, unnest($2::integer[]), unnest($3::bigint[]), unnest($4::text[]), unnest($5::text[]),
+                unnest($6::bytea[]), unnest($7::bytea[]), unnest($8::text[])::jsonb, unnest($9::timestamptz[])
+         on conflict (topic_ref, partition, record_offset) do update
+         set reason = excluded.reason, detail = excluded.detail, key = excluded.key, value = excluded.value,
+             headers = excluded.headers, appended_at = excluded.appended_at, replayed_at = null,
+             replayed_partition = null, replayed_offset = null, replay_attempt = null",
+        topic_ref.0,
+        &partitions,
+        &offsets,
+        &reasons as &[&str],
+        &details,
+        &keys as &[Option<&[u8]>],
+        &values as &[Option<&[u8]>],
+        &headers,
+        &appended_at,
+    );
+    within_deadline(statement.execute(connection)).await?;
     Ok(())
 }
 
@@ -295,10 +274,7 @@ pub fn headers_as_json(raw: &RawRecord) -> String {
 pub fn put_text_or_hex(header: &mut serde_json::Map<String, serde_json::Value>, part: &str, bytes: &[u8]) {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => header.insert(part.to_owned(), text.into()),
-        Ok(_) | Err(_) => {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            header.insert(format!("{part}_hex"), hex.into())
-        }
+        Ok(_) | Err(_) => header.insert(format!("{part}_hex"), hex::encode(bytes).into()),
     };
 }
 
@@ -313,8 +289,7 @@ mod tests {
     fn headers_that_are_not_text_are_kept_in_hexadecimal() {
         let headers: [Header<'_>; 4] =
             [(b"ce_type", Some(b"x")), (b"\xff", Some(b"\xfe\x01")), (b"none", None), (b"nul", Some(b"a\0"))];
-        let raw =
-            RawRecord::new((Partition(0), Offset(0), Timestamp::EPOCH), None, None, headers.into_iter());
+        let raw = RawRecord::new(Partition(0), Offset(0), Timestamp::EPOCH, None, None, headers.into_iter());
         assert_eq!(
             headers_as_json(&raw),
             r#"[{"name":"ce_type","value":"x"},{"name_hex":"ff","value_hex":"fe01"},{"name":"none"},{"name":"nul","value_hex":"6100"}]"#

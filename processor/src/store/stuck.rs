@@ -11,16 +11,13 @@ use super::{classify::StoreError, session::within_deadline};
 /// Ends sessions of processors that have waited longer than a living one may (`within_deadline`), and says how many.
 /// They are of our own role, so no right is needed.
 pub async fn end(connection: &mut PgConnection) -> Result<i64, StoreError> {
-    within_deadline(
-        sqlx::query_scalar!(
-            r#"select count(*) filter (where pg_terminate_backend(pid)) as "ended!"
-               from pg_stat_activity
-               where datname = current_database() and usename = current_user
-                 and application_name = 'telex-processor'
-                 and state = 'active' and wait_event = 'ClientRead'
-                 and query_start < clock_timestamp() - interval '10 seconds'"#
-        )
-        .fetch_one(connection),
-    )
-    .await
+    let statement = sqlx::query_scalar!(
+        r#"select count(*) filter (where pg_terminate_backend(pid)) as "ended!"
+           from pg_stat_activity
+           where datname = current_database() and usename = current_user
+             and application_name = 'telex-processor'
+             and state = 'active' and wait_event = 'ClientRead'
+             and query_start < clock_timestamp() - interval '10 seconds'"#
+    );
+    within_deadline(statement.fetch_one(connection)).await
 }

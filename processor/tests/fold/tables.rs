@@ -91,12 +91,8 @@ impl Tables {
         for run in &batch.runs {
             let (next_offset, counted) = tables.progress.entry(run.partition).or_default();
             assert_eq!(*next_offset, run.from.0, "the compare-and-set");
-            *next_offset = run.to().0;
-            let more = counters.get(&run.partition).copied().unwrap_or_default();
-            counted.messages += more.messages;
-            counted.duplicates += more.duplicates;
-            counted.commands += more.commands;
-            counted.dead_letters += more.dead_letters;
+            *next_offset = run.to.0;
+            *counted += counters.get(&run.partition).copied().unwrap_or_default();
         }
         (tables, after)
     }

@@ -182,7 +182,7 @@ fn written(partition: Partition, offset: i64, entry: &Entry, rules: &PartitionRu
     let value = if matches!(entry.says, Says::Nothing) { b"{".as_slice() } else { encoded.value.as_slice() };
     let headers: Vec<Header<'_>> =
         encoded.headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes()))).collect();
-    let place = (partition, Offset(offset), appended_at);
-    let raw = RawRecord::new(place, Some(encoded.key.as_bytes()), Some(value), headers.into_iter());
+    let (offset, key) = (Offset(offset), Some(encoded.key.as_bytes()));
+    let raw = RawRecord::new(partition, offset, appended_at, key, Some(value), headers.into_iter());
     Record::decode(raw, rules)
 }

@@ -35,8 +35,36 @@ impl Telex {
         self.number("select coalesce(sum(next_offset), 0)::bigint from partition_progress")
     }
 
+    /// A number of a partition's row.
+    pub fn progress(&self, number: &str, partition: i32) -> i64 {
+        self.number(&format!("select {number} from partition_progress where partition = {partition}"))
+    }
+
     pub fn next_offset(&self, partition: i32) -> i64 {
-        self.number(&format!("select next_offset from partition_progress where partition = {partition}"))
+        self.progress("next_offset", partition)
+    }
+
+    /// A clean proof says these numbers at these places (JSON pointers).
+    #[track_caller]
+    pub fn assert_counts<T: Into<Value>, const N: usize>(&self, counts: [(&str, T); N]) -> Value {
+        let report = self.assert_clean();
+        assert_says(&report, counts.map(|(place, count)| (place, count.into())));
+        report
+    }
+
+    /// Applies the topic once more from its start, with an empty memory: a query answers as before.
+    #[track_caller]
+    pub fn assert_replayed(&mut self, query: &str) -> Value {
+        let before = self.number(query);
+        self.execute(
+            "truncate client_aliases, messages, dialogs, clients, dead_letters;
+             update partition_progress set next_offset = birth_offset, last_digest = null, last_offset = null,
+                 messages = 0, duplicates = 0, commands = 0, dead_letters = 0",
+        );
+        let _processor = self.processor();
+        let report = self.assert_clean();
+        assert_eq!(self.number(query), before);
+        report
     }
 
     /// What a command says as JSON.

@@ -7,8 +7,7 @@ use crate::harness::{SOON, Telex, wait_for};
 #[test]
 fn a_processor_killed_20_times_under_load_leaves_clean_tables() {
     const KILLS: u64 = 20;
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let mut load = telex.load(&api, 60_000, 400);
     let mut processors = [telex.processor(), telex.processor()];
     wait_for("the first rows", SOON, || telex.applied_offsets() > 0);

@@ -19,8 +19,7 @@ use crate::harness::{SOON, Telex, block_on, wait_for};
 
 #[test]
 fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let mut load = telex.load(&api, 60_000, 400);
     let frozen = telex.processor();
     wait_for("the first rows", SOON, || telex.applied_offsets() > 400);
@@ -42,8 +41,7 @@ fn a_frozen_processor_that_wakes_up_after_its_partitions_moved_cannot_commit() {
 /// With rows that somebody owned once.
 fn registered() -> Telex {
     let mut telex = Telex::new();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     wait_for("the registration", SOON, || {
         telex.number("select count(*) from partition_progress where owner_epoch > 0") == 12
     });

@@ -8,6 +8,7 @@ use sqlx::{Connection as _, PgConnection};
 
 use crate::{
     harness::{SOON, Telex, block_on, keep, message, wait_for},
+    placement::switch_to_24,
     topic,
 };
 
@@ -64,12 +65,8 @@ fn a_topic_grows_from_12_to_24_partitions_at_2000_messages_a_second() {
     for client in &clients {
         numbered(&apis[1], client, 3..6);
     }
-    assert_eq!(
-        telex.number(
-            "select coalesce(sum(next_offset), 0)::bigint from partition_progress where partition >= 12"
-        ),
-        0
-    );
+    let of_new = "select coalesce(sum(next_offset), 0)::bigint from partition_progress where partition >= 12";
+    assert_eq!(telex.number(of_new), 0);
     let refused = telex.programs.run_processor(&["partitions", "switch", "--to=24", "--yes"]).unwrap();
     assert!(!refused.status.success(), "a switch under load is refused");
 
@@ -94,8 +91,7 @@ fn a_topic_grows_from_12_to_24_partitions_at_2000_messages_a_second() {
     std::thread::sleep(Duration::from_secs(5));
     load.stop(Duration::from_secs(30)).unwrap();
 
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["dead_letters"], 0, "{report:#}");
+    assert_eq!(telex.assert_clean()["rows"]["dead_letters"], 0);
     assert!(telex.number("select count(*) from messages where partition >= 12") > 1_000, "keys have moved");
     assert_eq!(telex.number(OUT_OF_ORDER), 0);
     assert_eq!(telex.number("select count(*) from messages where text like 'number %'"), 24 * 12);
@@ -111,8 +107,7 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
     // Where it is told the count, it does not start.
     let mut telex = Telex::without_placement();
     let early = api_with(&mut telex, 12);
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let processor = telex.ready_processor();
     let moving = (0..).map(|n| format!("client-{n}")).find(|client| partition_of(client, 24) >= 12).unwrap();
     numbered(&early, &moving, 0..2);
     telex.wait_until_applied();
@@ -128,11 +123,10 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
     assert_eq!(telex.messages(), 2);
     telex.programs.require_processor(&["partitions", "switch", "--to=24", "--yes"]).unwrap();
     // The switch has ended the halt: no further command, and no restart.
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["messages"], 4);
+    // One dialog, opened before the move and continued after it.
+    telex.assert_counts([("/rows/messages", 4), ("/rows/dialogs", 1)]);
     let history: serde_json::Value = telex.json(&["halts", "history", "--json"]);
     assert_eq!(history[0]["reason"], "awaits_switch", "{history:#}");
-    assert_eq!(report["rows"]["dialogs"], 1, "one dialog, opened before the move and continued after it");
     assert_eq!(telex.number(OUT_OF_ORDER), 0);
 }
 
@@ -142,41 +136,31 @@ fn a_forgotten_api_with_the_old_count_after_the_switch_is_seen_and_its_letter_is
     // Where it is told the count, it ends.
     let mut telex = Telex::without_placement();
     let forgotten = api_with(&mut telex, 12);
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let _processor = telex.ready_processor();
     let moving = (0..).map(|n| format!("client-{n}")).find(|client| partition_of(client, 24) >= 12).unwrap();
     numbered(&forgotten, &moving, 0..1);
-    telex.programs.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
-    telex.wait_until_applied();
-    telex.programs.require_processor(&["partitions", "switch", "--to=24", "--yes"]).unwrap();
+    switch_to_24(&telex);
     numbered(&forgotten, &moving, 1..2);
     let current = api_with(&mut telex, 24);
     numbered(&current, &moving, 2..3);
-    let report = telex.assert_clean();
-    assert_eq!(report["dead_letters"]["wrong_partition"], 1, "{report:#}");
-    assert_eq!(report["rows"]["messages"], 2);
-    assert_eq!(report["rows"]["active_dialogs"], 1);
+    let wrong = ("/dead_letters/wrong_partition", 1);
+    telex.assert_counts([wrong, ("/rows/messages", 2), ("/rows/active_dialogs", 1)]);
 
     // Its replay goes where the client's messages go now.
     let said = telex.say(&["dead-letters", "replay", "--reason", "wrong_partition", "--yes"]);
     assert!(said.contains(&format!("replayed to partition {} ", partition_of(&moving, 24))), "{said}");
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["dead_letters"], 1, "{report:#}");
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["active_dialogs"]), (&3.into(), &1.into()));
+    telex.assert_counts([("/rows/dead_letters", 1), ("/rows/messages", 3), ("/rows/active_dialogs", 1)]);
 }
 
 #[test]
 fn a_topic_that_has_grown_folds_into_an_empty_database_with_the_same_dialogs() {
     let mut telex = Telex::new();
     let mut old = api_with(&mut telex, 12);
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     let clients: Vec<String> = (0..20).map(|n| format!("client-{n}")).collect();
     clients.iter().for_each(|client| numbered(&old, client, 0..3));
     old.stop().unwrap();
-    telex.programs.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
-    telex.wait_until_applied();
-    telex.programs.require_processor(&["partitions", "switch", "--to=24", "--yes"]).unwrap();
+    switch_to_24(&telex);
     let new = api_with(&mut telex, 24);
     clients.iter().for_each(|client| numbered(&new, client, 3..6));
     telex.assert_clean();
@@ -209,8 +193,7 @@ fn a_topic_that_has_grown_folds_into_an_empty_database_with_the_same_dialogs() {
 #[test]
 fn a_partition_that_has_lost_its_row_stops_and_is_not_taken_for_a_new_one() {
     let mut telex = Telex::new();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     processor.stop().unwrap();
     telex.execute("delete from partition_progress where partition = 11");
     let processor = telex.processor();

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     harness::{SOON, Telex, metric, readiness, wait_for},
-    topic::{Writer, client_id, partition_of},
+    topic::{client_id, partition_of},
 };
 
 fn wait_for_halt(telex: &Telex, reason: &str) -> Value {
@@ -17,9 +17,8 @@ fn wait_for_halt(telex: &Telex, reason: &str) -> Value {
 
 #[test]
 fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of("client");
-    let writer = Writer::new(&telex);
     for _ in 0..20 {
         writer.garbage(partition);
     }
@@ -42,11 +41,7 @@ fn too_many_dead_letters_halt_a_partition_across_restarts_until_it_is_resumed() 
     wait_for("the halt after a restart", SOON, || readiness(&processor).1.contains("dead_letter_limit"));
     assert_eq!(telex.next_offset(partition), at);
     telex.resume(partition, at, at, "dead_letter_limit");
-    let report = telex.assert_clean();
-    assert_eq!(
-        (report["rows"]["dead_letters"].as_i64(), report["rows"]["messages"].as_i64()),
-        (Some(20), Some(6))
-    );
+    telex.assert_counts([("/rows/dead_letters", 20), ("/rows/messages", 6)]);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     let history: Value = telex.json(&["halts", "history", "--json"]);
     assert_eq!(history[0]["reason"], "dead_letter_limit");
@@ -74,8 +69,8 @@ fn a_last_record_that_differs_and_counters_that_do_not_add_up_stop_a_partition_a
         wait_for("the next record", SOON, || telex.next_offset(partition) == at + 1);
         processor.stop().unwrap();
     }
-    let settled = "select skipped * 10 + repeated from partition_progress where partition = ";
-    assert_eq!(telex.number(&format!("{settled}{partition}")), 12, "each error of the sum is written down");
+    let settled = telex.progress("skipped * 10 + repeated", partition);
+    assert_eq!(settled, 12, "each error of the sum is written down");
 }
 
 #[test]
@@ -92,8 +87,7 @@ fn a_foreign_writers_message_stops_the_partition_while_it_runs() {
     assert_eq!(telex.number("select count(*) from clients"), 0);
     telex.execute("delete from messages");
     telex.resume(partition, 0, 0, "foreign_write");
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["messages"], 3);
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 3);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
 }
 
@@ -105,19 +99,16 @@ fn progress_set_moves_a_partition_under_its_owner_and_says_what_that_means() {
     writer.messages("client", 0..5);
     telex.assert_clean();
     let p = partition.to_string();
-    let set = |from: &str, to: &str, mode: &str| {
-        ["progress", "set", "--partition", &p, "--from", from, "--to", to, mode].map(str::to_owned)
-    };
-    let said = telex.say(&set("5", "3", "--dry-run").each_ref().map(String::as_str));
+    let set = ["progress", "set", "--partition", &p, "--from", "5", "--to", "3"];
+    let said = telex.say(&[&set[..], &["--dry-run"]].concat());
     assert!(said.contains("repeats 2 offsets, 3 to 4"), "{said}");
     assert_eq!(telex.next_offset(partition), 5);
-    telex.say(&set("5", "3", "--yes").each_ref().map(String::as_str));
+    telex.say(&[&set[..], &["--yes"]].concat());
     // The owner meets the new place with its next record: it is fenced and reads on from there.
     writer.messages("client", 5..6);
     wait_for("the repeated records", SOON, || telex.next_offset(partition) == 6);
     assert_eq!(telex.messages(), 6);
-    let row = "select duplicates * 10 + repeated from partition_progress where partition = ";
-    assert_eq!(telex.number(&format!("{row}{partition}")), 22);
+    assert_eq!(telex.progress("duplicates * 10 + repeated", partition), 22);
     assert_eq!(telex.prove()["verdict"], "not_provable", "records were counted twice");
     wait_for("the gap's gauge", SOON, || {
         metric(&processor, &format!("processor_conservation_gap{{partition=\"{p}\"}}")) == Some(0)

@@ -101,10 +101,17 @@ impl Telex {
         api
     }
 
-    /// With an ingest API that is ready and a processor that was started.
-    pub fn at_work() -> (Self, Running, Running) {
+    /// With an ingest API that is ready.
+    pub fn with_api() -> (Self, Running) {
         let mut telex = Self::new();
-        let (api, processor) = (telex.ingest_api(), telex.processor());
+        let api = telex.ingest_api();
+        (telex, api)
+    }
+
+    /// The same and a processor that was started.
+    pub fn at_work() -> (Self, Running, Running) {
+        let (mut telex, api) = Self::with_api();
+        let processor = telex.processor();
         (telex, api, processor)
     }
 
@@ -128,7 +135,14 @@ impl Telex {
         self.processor_with(&[])
     }
 
-    /// The same with more settings.
+    /// Starts a processor and waits for it.
+    pub fn ready_processor(&mut self) -> Running {
+        let mut processor = self.processor();
+        processor.wait_until_ready().unwrap();
+        processor
+    }
+
+    /// As [`Self::processor`], with more settings.
     pub fn processor_with(&mut self, more: &[&str]) -> Running {
         let programs = self.programs.clone();
         self.start_processor(&programs, more)

@@ -146,11 +146,9 @@ fn batch(records: &[Value], partition_count: PartitionCount) -> Batch {
 
 fn raw(record: &Value) -> RawRecord {
     let number = |name: &str| record[name].as_i64().unwrap();
-    let place = (
-        Partition(number("partition").try_into().unwrap()),
-        Offset(number("offset")),
-        Timestamp::from_millis(number("appended_ms")).unwrap(),
-    );
+    let partition = Partition(number("partition").try_into().unwrap());
+    let (offset, appended_at) =
+        (Offset(number("offset")), Timestamp::from_millis(number("appended_ms")).unwrap());
     let headers: Vec<_> = record["headers"]
         .as_array()
         .unwrap()
@@ -158,7 +156,8 @@ fn raw(record: &Value) -> RawRecord {
         .map(|header| (bytes(&header[0]), bytes(&header[1])))
         .collect();
     let headers = headers.iter().map(|(name, value)| (name.as_deref().unwrap(), value.as_deref()));
-    RawRecord::new(place, bytes(&record["key"]).as_deref(), bytes(&record["value"]).as_deref(), headers)
+    let (key, value) = (bytes(&record["key"]), bytes(&record["value"]));
+    RawRecord::new(partition, offset, appended_at, key.as_deref(), value.as_deref(), headers)
 }
 
 /// Text, or what is none in hexadecimal, or nothing.
@@ -166,6 +165,5 @@ fn bytes(part: &Value) -> Option<Vec<u8>> {
     if let Some(text) = part.as_str() {
         return Some(text.as_bytes().to_vec());
     }
-    let hex = part.get("hex")?.as_str().unwrap();
-    Some((0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect())
+    Some(hex::decode(part.get("hex")?.as_str().unwrap()).unwrap())
 }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use dev_env::programs::{PARTITIONS, TOPIC_SETTINGS};
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::{
@@ -17,32 +18,25 @@ const RESUME: &[&str] = &["halts", "resume", "--reason-code", "topic_recreated"]
 
 /// Everything that must not change for a halted partition.
 fn rows(telex: &Telex, partition: i32) -> [i64; 4] {
-    let progress = |column: &str| {
-        telex.number(&format!(
-            "select {column} from partition_progress where partition = {partition} and topic_ref = 1"
-        ))
-    };
+    let progress = |column: &str| telex.progress(column, partition);
     let messages = telex.number(&format!("select count(*) from messages where partition = {partition}"));
-    [
-        progress("next_offset"),
-        progress("owner_epoch"),
-        progress("messages + duplicates + dead_letters"),
-        messages,
-    ]
+    let accounted = progress("messages + duplicates + dead_letters");
+    [progress("next_offset"), progress("owner_epoch"), accounted, messages]
 }
 
-#[test]
-fn a_recreated_topic_that_is_shorter_stops_until_it_is_accepted() {
-    recreated_with(3);
+/// The halts, as soon as all partitions are written down as halted.
+fn all_halted(telex: &Telex, reason: &str) -> Vec<Value> {
+    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
+    let halts = telex.halts();
+    assert!(halts.iter().all(|halt| halt["reason"] == reason), "{halts:#?}");
+    halts
 }
 
-/// The silent one: the stored offset lies inside the new log.
-#[test]
-fn a_recreated_topic_that_is_longer_stops_until_it_is_accepted() {
-    recreated_with(30);
-}
-
-fn recreated_with(records: u32) {
+/// The longer one is the silent one: the stored offset lies inside the new log.
+#[rstest]
+#[case::that_is_shorter(3)]
+#[case::that_is_longer(30)]
+fn a_recreated_topic_stops_until_it_is_accepted(#[case] records: u32) {
     let mut telex = Telex::new();
     Writer::new(&telex).messages("client", 0..10);
     telex.applied();
@@ -56,11 +50,9 @@ fn recreated_with(records: u32) {
     let partition = partition_of("client");
     let before = rows(&telex, partition);
     let mut processor = telex.processor();
-    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
+    let halts = all_halted(&telex, "topic_recreated");
     let (status, body) = readiness(&processor);
     assert_eq!((status, body.contains("topic_recreated")), (503, true), "{body}");
-    let halts = telex.halts();
-    assert!(halts.iter().all(|halt| halt["reason"] == "topic_recreated"), "{halts:#?}");
     let found = halts[0]["numbers"]["found"].as_str().unwrap().to_owned();
     assert_ne!(halts[0]["numbers"]["registered"], found);
     processor.stop().unwrap();
@@ -87,15 +79,13 @@ fn recreated_with(records: u32) {
     assert_eq!(telex.number("select count(*) from dialogs"), 1, "the client's dialog goes on");
     assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
     assert_eq!(rules(&telex), rules_before, "the dialogs of the new topic end as those of the former did");
-    let report = telex.assert_clean();
-    assert_says(&report, [("/records", json!(records)), ("/former/messages", json!(10))]);
+    telex.assert_counts([("/records", records), ("/former/messages", 10)]);
 }
 
 #[test]
 fn a_retention_overrun_stops_with_the_size_of_the_gap_and_the_others_go_on() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let (partition, beside) = (partition_of("client"), topic::client_beside("client"));
-    let writer = Writer::new(&telex);
     writer.messages("client", 0..5);
     telex.applied();
     writer.messages("client", 5..20);
@@ -105,56 +95,46 @@ fn a_retention_overrun_stops_with_the_size_of_the_gap_and_the_others_go_on() {
     let before = rows(&telex, partition);
     let processor = telex.processor();
     wait_for("the others", SOON, || telex.messages() == 12);
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = &telex.halts()[0];
-    assert_eq!(halt["reason"], "below_log_start");
-    assert_eq!(halt["numbers"], json!({"next_offset": 5, "log_start": 12}));
+    let overrun = json!({"next_offset": 5, "log_start": 12});
+    assert_says(&telex.halted(), [("/reason", json!("below_log_start")), ("/numbers", overrun)]);
     let gauge = format!("processor_partition_halted{{partition=\"{partition}\",reason=\"below_log_start\"}}");
     assert_eq!(metric(&processor, &gauge), Some(1));
     assert_eq!(metric(&processor, &format!("processor_lag_records{{partition=\"{partition}\"}}")), None);
     assert_eq!(rows(&telex, partition), before);
 
     let p = partition.to_string();
-    let resume = |from: &str, to: &str, code: &str, mode: &str| {
-        let words =
-            ["halts", "resume", "--partition", &p, "--from", from, "--to", to, "--reason-code", code, mode];
-        words.map(str::to_owned)
-    };
-    let refuse = |words: [String; 11]| telex.refuse(&words.each_ref().map(String::as_str));
-    let say = |words: [String; 11]| telex.say(&words.each_ref().map(String::as_str));
-    for (words, expected) in [
-        (resume("4", "12", "below_log_start", "--yes"), "next offset is 5"),
-        (resume("5", "11", "below_log_start", "--yes"), "the log starts at 12"),
-        (resume("5", "21", "below_log_start", "--yes"), "the log ends at 20"),
-        (resume("5", "12", "offset_gap", "--yes"), "below_log_start"),
-    ] {
-        let refused = refuse(words);
+    let halts = ["halts", "resume", "--partition", &p];
+    let assert_refused = |place: [&str; 4], code: &str, expected: &str| {
+        let refused = telex.refuse(&[&halts[..], &place, &["--reason-code", code, "--yes"]].concat());
         assert!(refused.contains(expected), "{refused}");
-    }
-    let said = say(resume("5", "14", "below_log_start", "--dry-run"));
+    };
+    assert_refused(["--from", "4", "--to", "12"], "below_log_start", "next offset is 5");
+    assert_refused(["--from", "5", "--to", "11"], "below_log_start", "the log starts at 12");
+    assert_refused(["--from", "5", "--to", "21"], "below_log_start", "the log ends at 20");
+    assert_refused(["--from", "5", "--to", "12"], "offset_gap", "below_log_start");
+    let dry = ["--from", "5", "--to", "14", "--reason-code", "below_log_start", "--dry-run"];
+    let said = telex.say(&[&halts[..], &dry].concat());
     assert!(said.contains("skips 9 offsets, 5 to 13: 2 records are in the log"), "{said}");
     assert_eq!(telex.number("select count(*) from interventions"), 0, "a dry run writes nothing");
     assert_eq!(rows(&telex, partition), before, "a dry run writes nothing");
 
-    say(resume("5", "12", "below_log_start", "--yes"));
+    telex.resume(partition, 5, 12, "below_log_start");
     wait_for("the rest", SOON, || telex.messages() == 20);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
     assert_eq!(metric(&processor, &gauge), None);
     let audit = "select count(*) from interventions where from_offset = 5 and to_offset = 12 and skipped = 7
                  and skipped_in_log = 0 and repeated = 0 and reason = 'below_log_start' and halt_id is not null";
     assert_eq!(telex.number(audit), 1);
-    let gap = "select next_offset - birth_offset - messages - duplicates - commands - dead_letters - skipped + repeated
-               from partition_progress where partition = ";
-    assert_eq!(telex.number(&format!("{gap}{partition}")), 0, "the sum closes");
-    let refused = refuse(resume("20", "20", "below_log_start", "--yes"));
-    assert!(refused.contains("is not halted"), "{refused}");
+    let gap =
+        "next_offset - birth_offset - messages - duplicates - commands - dead_letters - skipped + repeated";
+    assert_eq!(telex.progress(gap, partition), 0, "the sum closes");
+    assert_refused(["--from", "20", "--to", "20"], "below_log_start", "is not halted");
 }
 
 #[test]
 fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_it() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of("client");
-    let writer = Writer::new(&telex);
     writer.messages("client", 0..5);
     telex.applied();
     // As after an unclean election that has lost three records.
@@ -162,9 +142,8 @@ fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_
         "update partition_progress set next_offset = 8, messages = 8 where partition = {partition}"
     ));
     let mut processor = telex.processor();
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    assert_eq!(telex.halts()[0]["reason"], "beyond_log_end");
-    assert_eq!(telex.halts()[0]["numbers"], json!({"next_offset": 8, "log_end": 5}));
+    let beyond = json!({"next_offset": 8, "log_end": 5});
+    assert_says(&telex.halted(), [("/reason", json!("beyond_log_end")), ("/numbers", beyond)]);
     processor.stop().unwrap();
     writer.messages("client", 5..15);
     let before = rows(&telex, partition);
@@ -173,17 +152,13 @@ fn an_offset_beyond_the_log_stops_and_stays_stopped_when_the_log_has_grown_past_
     assert_eq!(rows(&telex, partition), before);
 
     let p = partition.to_string();
-    let resume =
-        ["halts", "resume", "--partition", &p, "--from", "8", "--to", "5", "--reason-code", "beyond_log_end"];
-    let said = telex.say(&[&resume[..], &["--dry-run"]].concat());
+    let place = ["halts", "resume", "--partition", &p, "--from", "8", "--to", "5"];
+    let said = telex.say(&[&place[..], &["--reason-code", "beyond_log_end", "--dry-run"]].concat());
     assert!(said.contains("repeats 3 offsets, 5 to 7"), "{said}");
-    telex.say(&[&resume[..], &["--yes"]].concat());
+    telex.resume(partition, 8, 5, "beyond_log_end");
     wait_for("the rest", SOON, || telex.messages() == 15);
     wait_for("readiness", SOON, || readiness(&processor).0 == 200);
-    assert_eq!(
-        telex.number(&format!("select repeated from partition_progress where partition = {partition}")),
-        3
-    );
+    assert_eq!(telex.progress("repeated", partition), 3);
 }
 
 #[test]
@@ -209,9 +184,8 @@ fn a_topic_with_unsafe_settings_is_refused_at_start_and_reported_while_running()
 
 #[test]
 fn a_retention_overrun_under_a_running_processor_halts_that_partition_alone() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let (partition, beside) = (partition_of("client"), topic::client_beside("client"));
-    let writer = Writer::new(&telex);
     let processor = telex.processor();
     writer.messages("client", 0..5);
     telex.assert_clean();
@@ -220,9 +194,8 @@ fn a_retention_overrun_under_a_running_processor_halts_that_partition_alone() {
     writer.messages("client", 5..20);
     topic::trim(&telex, partition, 12);
     processor.server.thaw();
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    assert_eq!(telex.halts()[0]["reason"], "below_log_start");
-    assert_eq!(telex.halts()[0]["numbers"], json!({"next_offset": 5, "log_start": 12}));
+    let overrun = json!({"next_offset": 5, "log_start": 12});
+    assert_says(&telex.halted(), [("/reason", json!("below_log_start")), ("/numbers", overrun)]);
     writer.messages(&beside, 0..7);
     wait_for("the others", SOON, || telex.messages() == 12);
     assert!(processor.server.is_running());
@@ -238,9 +211,7 @@ fn a_topic_that_is_created_again_under_a_running_processor_halts_without_a_resta
     let before = rows(&telex, partition_of("client"));
     topic::recreate(&telex);
     Writer::new(&telex).messages("client", 100..130);
-    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
-    let halts = telex.halts();
-    assert!(halts.iter().all(|halt| halt["reason"] == "topic_recreated"), "{halts:#?}");
+    all_halted(&telex, "topic_recreated");
     assert!(processor.server.is_running());
     Writer::new(&telex).messages("client", 200..203);
     std::thread::sleep(Duration::from_secs(5));
@@ -258,9 +229,7 @@ fn a_topic_of_another_cluster_is_not_filed_until_a_person_accepts_it() {
     telex.programs.kafka = servers.kafka.bootstrap();
     Writer::new(&telex).messages("client", 10..14);
     let mut processor = telex.processor();
-    wait_for("all partitions to be written down as halted", SOON, || telex.halts().len() == 12);
-    let halts = telex.halts();
-    assert!(halts.iter().all(|halt| halt["reason"] == "other_cluster"), "{halts:#?}");
+    let halts = all_halted(&telex, "other_cluster");
     assert_ne!(halts[0]["numbers"]["registered"], halts[0]["numbers"]["found"]);
     assert_eq!(telex.number("select count(*) from topics"), 1, "it is not registered in silence");
     assert_eq!(telex.messages(), 3);

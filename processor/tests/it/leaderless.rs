@@ -49,10 +49,8 @@ fn a_partition_without_a_leader_waits_by_name_and_the_others_go_on() {
     wait_for("the others", SOON, || telex.messages() == applied);
     wait_for("each partition that waits, by name", SOON, || {
         let (status, body) = readiness(&processor);
-        status == 503
-            && away
-                .iter()
-                .all(|partition| body.contains(&format!("partition {partition} not taken up: log_range")))
+        let names = |partition| body.contains(&format!("partition {partition} not taken up: log_range"));
+        status == 503 && away.iter().all(names)
     });
     let waits = |partition: &i32| {
         let labels = format!("partition=\"{partition}\",reason=\"log_range\"");
@@ -89,8 +87,7 @@ fn log_ends(telex: &Telex) -> BTreeSet<i32> {
 #[test]
 fn a_new_partition_without_a_leader_waits_with_those_behind_it_and_halts_none() {
     let (mut telex, _servers, mut second) = with_two_brokers();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     telex.wait_until_applied();
     processor.stop().unwrap();
     topic::raise_in_place(&telex, 24);
@@ -143,21 +140,14 @@ fn a_partition_that_loses_its_leader_excuses_itself_alone() {
 #[test]
 fn a_takeover_that_must_wait_does_not_stop_what_is_owned_already() {
     let (mut telex, writer) = Telex::with_writer();
-    let mut first = telex.processor();
-    first.wait_until_ready().unwrap();
+    let first = telex.ready_processor();
     let mut second = telex.processor();
     wait_for("the second's half", SOON, || {
         [&first, &second].iter().all(|one| metric(one, "processor_owned_partitions") == Some(6))
     });
-    let owned_by = |pid: u32| format!("owner like '%:{pid}'");
-    let partitions: Vec<i32> = (0..PARTITIONS)
-        .filter(|partition| {
-            let theirs = owned_by(first.server.pid());
-            telex.number(&format!(
-                "select count(*) from partition_progress where partition = {partition} and {theirs}"
-            )) == 1
-        })
-        .collect();
+    let of_first = format!("count(*) filter (where owner like '%:{}')", first.server.pid());
+    let partitions: Vec<i32> =
+        (0..PARTITIONS).filter(|partition| telex.progress(&of_first, *partition) == 1).collect();
     assert_eq!(partitions.len(), 6);
     let lock = telex.hold("lock table halts in access exclusive mode");
     second.stop().unwrap();

@@ -4,7 +4,7 @@ use std::{thread::sleep, time::Duration};
 
 use crate::{
     harness::{SOON, Telex, metric, wait_for},
-    topic::{Writer, client_beside, partition_of},
+    topic::{client_beside, partition_of},
 };
 
 const SLOW_TRIGGER: &str = "
@@ -17,16 +17,15 @@ fn slow(seconds: &str, condition: &str) -> String {
 
 #[test]
 fn a_full_batch_that_the_server_does_not_take_in_time_is_halved_and_the_backlog_goes_on() {
-    let mut telex = Telex::new();
-    let (writer, other) = (Writer::new(&telex), client_beside("client"));
+    let (mut telex, writer) = Telex::with_writer();
+    let other = client_beside("client");
     for ids in (0..25).map(|part| part * 100..(part + 1) * 100) {
         writer.messages("client", ids.clone());
         writer.messages(&other, ids);
     }
     telex.execute(&slow("0.003", "true"));
     let processor = telex.processor_with(&["--lanes=1"]);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&5_000.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 5_000), ("/rows/dead_letters", 0)]);
     let less = metric(&processor, r#"processor_apply_failures_total{action="less"}"#);
     assert!(less.is_some_and(|less| less >= 1), "{less:?}: no batch was too much");
     // Whole batches again, once there is time.
@@ -50,8 +49,7 @@ fn a_session_that_the_server_ends_within_a_copy_because_of_its_length_leads_to_l
     telex.execute(&slow("0.01", "true"));
     writer.messages("client", 0..1_000);
     let processor = telex.processor_with(&["--lanes=1"]);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&1_000.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 1_000), ("/rows/dead_letters", 0)]);
     let less = metric(&processor, r#"processor_apply_failures_total{action="less"}"#);
     assert!(less.is_some_and(|less| less >= 1), "{less:?}: no batch was too much");
 }
@@ -67,22 +65,18 @@ fn a_record_that_alone_takes_too_long_is_tried_again_seen_and_never_a_dead_lette
     wait_for("the record alone", Duration::from_secs(90), || {
         processor.server.log_text().contains("a single record is too much")
     });
-    let place =
-        format!("select next_offset from partition_progress where partition = {}", partition_of("client"));
-    assert_eq!(telex.number(&place), 3, "those before it are applied");
-    let waiting = metric(&processor, "processor_lanes_waiting_for_database");
-    assert_eq!(waiting, Some(1));
+    assert_eq!(telex.next_offset(partition_of("client")), 3, "those before it are applied");
+    assert_eq!(metric(&processor, "processor_lanes_waiting_for_database"), Some(1));
     sleep(Duration::from_secs(8));
     assert_eq!(telex.number("select count(*) from dead_letters"), 0);
     telex.execute("drop function slow() cascade");
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&7.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 7), ("/rows/dead_letters", 0)]);
 }
 
 #[test]
 fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
-    let mut telex = Telex::new();
-    let (writer, other) = (Writer::new(&telex), client_beside("client"));
+    let (mut telex, writer) = Telex::with_writer();
+    let other = client_beside("client");
     // In the transaction of somebody else the client is being made.
     let client = crate::topic::client_id("client").as_uuid();
     let held =
@@ -92,7 +86,6 @@ fn a_lock_on_one_clients_row_holds_up_its_own_records_and_blames_none() {
     let processor = telex.processor_with(&["--lanes=2"]);
     wait_for("SQLSTATE 55P03", SOON, || processor.server.log_text().contains("55P03"));
     drop(held);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 6), ("/rows/dead_letters", 0)]);
     assert_eq!(telex.number("select count(*) from halts"), 0);
 }

@@ -4,6 +4,7 @@ use std::{path::PathBuf, process::Command, time::Duration};
 
 use dev_env::programs::Running;
 use rdkafka::producer::Producer as _;
+use rstest::rstest;
 use schemas::record::EncodedRecord;
 
 use crate::{
@@ -15,24 +16,18 @@ const RECORDS: u32 = 2_000;
 const HARD_LIMIT: u64 = 512 << 20;
 const RESIDENT_MAX: u64 = 200 << 20;
 
-#[test]
-fn a_backlog_of_odd_members_fits_into_a_pod() {
+#[rstest]
+#[case::of_version_2(std::convert::identity::<EncodedRecord>)]
+#[case::of_version_1(fill::as_version_1)]
+fn a_backlog_of_odd_members_fits_into_a_pod(#[case] as_version: fn(EncodedRecord) -> EncodedRecord) {
     let mut telex = Telex::new();
-    write(&telex, |record| record);
-    let peak = applied_within_the_limit(&mut telex);
-    assert!(peak < RESIDENT_MAX, "{} MiB", peak >> 20);
-}
-
-#[test]
-fn a_backlog_of_odd_members_of_version_1_fits_into_a_pod() {
-    let mut telex = Telex::new();
-    write(&telex, fill::as_version_1);
+    write(&telex, as_version);
     let peak = applied_within_the_limit(&mut telex);
     assert!(peak < RESIDENT_MAX, "{} MiB", peak >> 20);
 }
 
 /// Messages of 63 KB that would be some 9,000 objects each as a tree.
-fn write(telex: &Telex, as_version: impl Fn(EncodedRecord) -> EncodedRecord) {
+fn write(telex: &Telex, as_version: fn(EncodedRecord) -> EncodedRecord) {
     let odd = vec![r#"{"":0}"#; 9_000].join(",");
     let producer = fill::producer(telex);
     for number in 0..RECORDS {

@@ -27,8 +27,7 @@ fn kafka_away_for_30_s_is_503_and_then_recovers_by_itself() {
     }
     servers.kafka.start_again().unwrap();
     wait_for("202 again", SOON, || post(api.address.unwrap(), &message("client", "after", "Hello")).0 == 202);
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["dialogs"], 1);
+    assert_eq!(telex.assert_clean()["rows"]["dialogs"], 1);
     assert!(processor.server.is_running());
 }
 
@@ -48,7 +47,6 @@ fn postgresql_away_for_30_s_is_202_all_the_time_and_then_catches_up() {
         sleep(Duration::from_millis(20));
     }
     servers.postgres.start_again().unwrap();
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["messages"], kept);
+    assert_eq!(telex.assert_clean()["rows"]["messages"], kept);
     assert!(processor.server.is_running());
 }

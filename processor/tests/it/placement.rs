@@ -59,13 +59,12 @@ fn in_force(telex: &Telex) -> Option<i32> {
 
 /// A processor that works, and has said over how many partitions keys are spread.
 fn first_processor(telex: &mut Telex) -> Running {
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let processor = telex.ready_processor();
     wait_for("the first word", SOON, || counts(telex) == [12]);
     processor
 }
 
-fn switch_to_24(telex: &Telex) -> String {
+pub fn switch_to_24(telex: &Telex) -> String {
     telex.say(&["partitions", "grow", "--to=24", "--yes"]);
     telex.wait_until_applied();
     telex.say(&["partitions", "switch", "--to=24", "--yes"])
@@ -111,8 +110,7 @@ fn an_api_with_another_count_than_the_processors_is_refused_by_both_numbers_and_
     let mut api = api_with(&mut telex, 12);
     api.wait_until_ready().unwrap();
     keep(&api, &message("client", "m-1", "Hello"));
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&1.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 1), ("/rows/dead_letters", 0)]);
 }
 
 #[test]
@@ -129,8 +127,7 @@ fn an_api_that_was_not_stopped_before_the_switch_ends_by_itself_and_does_not_sta
     let mut current = api_with(&mut telex, 24);
     current.wait_until_ready().unwrap();
     keep(&current, &message("client", "m-2", "Hello"));
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&2.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 2), ("/rows/dead_letters", 0)]);
 }
 
 #[test]
@@ -165,8 +162,7 @@ fn a_late_word_does_not_put_an_older_count_back() {
 
 #[test]
 fn a_processor_with_an_empty_database_does_not_speak_against_what_was_said() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let _processor = first_processor(&mut telex);
     topic::raise_in_place(&telex, 24);
     let other = format!("{}_other", telex.group());

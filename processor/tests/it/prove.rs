@@ -1,9 +1,11 @@
 //! `processor prove` finds what was planted, and says where.
 
 use dev_env::programs::Running;
+use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::{
+    asked::assert_says,
     fill,
     harness::{SOON, Telex, close_dialog, keep, message, metric, wait_for},
 };
@@ -54,18 +56,34 @@ fn found(kind: &str, partition: i64, offset: i64) -> (String, i64, Option<i64>) 
     (kind.to_owned(), partition, Some(offset))
 }
 
-#[test]
-fn a_deleted_message_is_missed() {
+#[rstest]
+#[case::a_deleted_message(
+    "delete from messages where record_offset = 1",
+    &[("message_missing", Some(1))],
+)]
+#[case::the_last_message_of_a_partition(
+    "delete from messages where record_offset = 3",
+    &[("message_missing", Some(3))],
+)]
+#[case::two_swapped_messages(
+    "update messages set record_offset = 3 - record_offset where record_offset in (1, 2)",
+    &[("message_differs", Some(1)), ("message_differs", Some(2))],
+)]
+#[case::a_dialog_split_in_two(
+    "insert into dialogs
+     select client_id, '00000000-0000-8000-8000-000000000000', opened_at, opened_at, 'command', topic_ref, partition, 2
+     from dialogs;
+     update messages set dialog_id = '00000000-0000-8000-8000-000000000000' where record_offset >= 2",
+    &[("message_differs", Some(2)), ("message_differs", Some(3)), ("dialog_unexpected", Some(2))],
+)]
+#[case::a_raised_counter(
+    "update partition_progress set duplicates = duplicates + 1 where messages > 0",
+    &[("counter_differs", None), ("not_conserved", None)],
+)]
+fn what_is_planted_is_noticed_and_named(#[case] statements: &str, #[case] expected: &[(&str, Option<i64>)]) {
     let (telex, partition) = telex_with_messages();
-    let findings = planted(&telex, "delete from messages where record_offset = 1");
-    assert_eq!(findings, [found("message_missing", partition, 1)]);
-}
-
-#[test]
-fn the_last_message_of_a_partition_is_missed() {
-    let (telex, partition) = telex_with_messages();
-    let findings = planted(&telex, "delete from messages where record_offset = 3");
-    assert_eq!(findings, [found("message_missing", partition, 3)]);
+    let expected = expected.iter().map(|(kind, offset)| ((*kind).to_owned(), partition, *offset));
+    assert_eq!(planted(&telex, statements), expected.collect::<Vec<_>>());
 }
 
 #[test]
@@ -83,45 +101,6 @@ fn an_inserted_message_is_noticed_wherever_it_claims_to_come_from() {
         assert!(kinds.contains(&"message_unexpected"), "{findings:?}");
         assert!(findings.iter().all(|(_, p, o)| (*p, *o) == (partition, Some(offset))), "{findings:?}");
     }
-}
-
-#[test]
-fn two_swapped_messages_are_both_named() {
-    let (telex, partition) = telex_with_messages();
-    let findings = planted(
-        &telex,
-        "update messages set record_offset = 3 - record_offset where record_offset in (1, 2)",
-    );
-    assert_eq!(findings, [found("message_differs", partition, 1), found("message_differs", partition, 2)]);
-}
-
-#[test]
-fn a_dialog_split_in_two_is_noticed_with_its_messages() {
-    let (telex, partition) = telex_with_messages();
-    let findings = planted(
-        &telex,
-        "insert into dialogs
-         select client_id, '00000000-0000-8000-8000-000000000000', opened_at, opened_at, 'command', topic_ref, partition, 2
-         from dialogs;
-         update messages set dialog_id = '00000000-0000-8000-8000-000000000000' where record_offset >= 2",
-    );
-    let expected = [
-        found("message_differs", partition, 2),
-        found("message_differs", partition, 3),
-        found("dialog_unexpected", partition, 2),
-    ];
-    assert_eq!(findings, expected);
-}
-
-#[test]
-fn a_raised_counter_is_noticed() {
-    let (telex, partition) = telex_with_messages();
-    let findings = planted(
-        &telex,
-        &format!("update partition_progress set duplicates = duplicates + 1 where partition = {partition}"),
-    );
-    let expected = ["counter_differs", "not_conserved"].map(|kind| (kind.to_owned(), partition, None));
-    assert_eq!(findings, expected);
 }
 
 #[test]
@@ -146,11 +125,7 @@ fn a_proof_that_spills_to_disk_on_many_workers_says_what_one_in_memory_says() {
     telex.applied();
     let small = ["--jobs=5", "--memory-mib=1"];
     let report = telex.prove_with(&small);
-    assert_eq!(
-        (&report["verdict"], report["records"].as_u64()),
-        (&json!("clean"), Some(60_000)),
-        "{report:#}"
-    );
+    assert_says(&report, [("/verdict", json!("clean")), ("/records", json!(60_000))]);
     assert_eq!(report["duplicates"], filled.duplicates);
     assert_eq!(report["commands"], filled.closes);
     assert_eq!(report["dead_letters"]["conflicting_duplicate"], filled.conflicts);
@@ -189,7 +164,7 @@ fn a_proof_since_the_last_looks_at_what_came_since_and_says_so() {
     assert_eq!(since_last(&telex)["verdict"], "not_provable", "nothing was proved yet");
     assert_eq!(telex.prove()["verdict"], "clean");
     let report = since_last(&telex);
-    assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(0)), "{report:#}");
+    assert_says(&report, [("/verdict", json!("clean")), ("/records", json!(0))]);
 
     // A dialog that was open then is continued and closed; ids from before are repeated and reused.
     keep(&api, &message("client", "m-4", "text"));
@@ -200,8 +175,8 @@ fn a_proof_since_the_last_looks_at_what_came_since_and_says_so() {
     keep(&api, &message("client", "m-5", "text"));
     keep(&api, &message("another client", "m-0", "text"));
     let report = since_last(&telex);
-    assert_eq!((&report["verdict"], &report["records"]), (&json!("clean"), &json!(7)), "{report:#}");
-    assert_eq!((&report["scope"], &report["duplicates"]), (&json!("since_last"), &json!(2)));
+    assert_says(&report, [("/verdict", json!("clean")), ("/records", json!(7))]);
+    assert_says(&report, [("/scope", json!("since_last")), ("/duplicates", json!(2))]);
     assert_eq!(report["dead_letters"], json!({"conflicting_duplicate": 1}));
     assert!(report["line"].as_str().unwrap().starts_with("clean since 20"), "{report:#}");
 
@@ -224,8 +199,7 @@ fn a_proof_since_the_last_looks_at_what_came_since_and_says_so() {
 
 #[test]
 fn a_proof_under_load_sees_one_moment() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let _processors = [telex.processor(), telex.processor()];
     let load = telex.load(&api, 20_000, 2_000);
     let mut seen = Vec::new();

@@ -202,9 +202,8 @@ fn a_chain_of_proofs_that_retention_broke_begins_again_at_a_baseline() {
 /// A topic that was created again and accepted, with records that repeat, contradict and go on with those of the
 /// former one; and the processor that has applied them. `client` goes on with its dialog, `beside` closes one.
 fn accepted() -> (Telex, Running) {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let beside = client_beside("client");
-    let writer = Writer::new(&telex);
     writer.messages("client", 0..3);
     writer.message("client", "m-0", "Another text");
     writer.garbage(partition_of("client"));

@@ -94,8 +94,7 @@ fn metric(of: &Running, name: &str) -> i64 {
 #[case::classic("classic")]
 #[case::consumer("consumer")]
 fn processors_scale_1_3_6_1_under_load_and_every_partition_goes_on(#[case] protocol: &str) {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let mut load = telex.load(&api, 200_000, 600);
     let mut processors = Vec::new();
     scale(&mut telex, &mut processors, protocol, 1);
@@ -147,8 +146,7 @@ fn processors_scale_1_3_6_1_under_load_and_every_partition_goes_on(#[case] proto
 
 #[test]
 fn a_paused_partition_that_leaves_and_comes_back_is_read_again() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let mut load = telex.load(&api, 400_000, 2_500);
     // Little room, so that the poller soon has to pause.
     let small = ["--batch-records-max=50", "--lanes=1"];
@@ -176,8 +174,7 @@ fn a_paused_partition_that_leaves_and_comes_back_is_read_again() {
 
 #[test]
 fn a_processor_whose_partitions_were_lost_does_not_hand_them_back() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (mut telex, api) = Telex::with_api();
     let mut load = telex.load(&api, 100_000, 300);
     let frozen = telex.processor();
     wait_for("the first rows", SOON, || telex.applied_offsets() > 300);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     harness::{SOON, Telex, metric, readiness, wait_for},
-    topic::{Writer, client_beside, partition_of},
+    topic::{client_beside, partition_of},
 };
 
 /// Twice the time between two looks, and a takeover.
@@ -52,15 +52,15 @@ fn an_older_database_under_a_running_processor_is_filled_up_although_no_record_c
 
 #[test]
 fn progress_set_acts_on_an_idle_partition_although_no_record_comes() {
-    let mut telex = Telex::new();
-    let (partition, writer) = (partition_of("client").to_string(), Writer::new(&telex));
+    let (mut telex, writer) = Telex::with_writer();
+    let partition = partition_of("client");
     let processor = telex.processor();
     writer.messages("client", 0..5);
     telex.assert_clean();
-    telex.say(&["progress", "set", "--partition", &partition, "--from", "5", "--to", "3", "--yes"]);
-    let row =
-        format!("select next_offset * 10 + duplicates from partition_progress where partition = {partition}");
-    wait_for("the repeated records", NOTICED, || telex.number(&row) == 52);
+    let p = partition.to_string();
+    telex.say(&["progress", "set", "--partition", &p, "--from", "5", "--to", "3", "--yes"]);
+    let row = || telex.progress("next_offset * 10 + duplicates", partition);
+    wait_for("the repeated records", NOTICED, || row() == 52);
     assert_eq!(metric(&processor, &differences("owner_epoch")), Some(1));
 }
 
@@ -87,8 +87,7 @@ fn a_changed_rule_is_taken_up_by_idle_partitions_although_no_record_comes() {
 #[test]
 fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_by_name() {
     let mut telex = Telex::new();
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let processor = telex.ready_processor();
     telex.execute("delete from partition_progress where partition = 4");
     telex.execute(
         "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
@@ -109,8 +108,7 @@ fn a_row_that_is_gone_and_a_halt_that_somebody_wrote_stop_their_idle_partitions_
 fn a_halt_of_another_version_holds_up_its_partition_alone() {
     let (mut telex, writer) = Telex::with_writer();
     let partition = partition_of(&client_beside("client"));
-    let mut processor = telex.processor();
-    processor.wait_until_ready().unwrap();
+    let mut processor = telex.ready_processor();
     processor.stop().unwrap();
     telex.execute(&format!(
         "insert into halts (topic_ref, partition, reason, numbers, detail, owner)

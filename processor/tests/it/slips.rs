@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use crate::{
     asked::assert_says,
     harness::{SOON, Telex, block_on, readiness, wait_for},
-    topic::{Writer, client_beside, client_id, partition_of},
+    topic::{client_beside, client_id, partition_of},
 };
 
 struct Slip {
@@ -86,9 +86,8 @@ fn resume_all(telex: &Telex) {
 
 #[test]
 fn tables_that_somebody_changes_halt_by_name_and_no_good_message_becomes_a_dead_letter() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let (client, other) = ("client", client_beside("client"));
-    let writer = Writer::new(&telex);
     let processor = telex.processor();
     writer.messages(client, 0..3);
     telex.assert_clean();
@@ -110,9 +109,7 @@ fn tables_that_somebody_changes_halt_by_name_and_no_good_message_becomes_a_dead_
         resume_all(&telex);
         telex.wait_until_applied();
     }
-    let report = telex.assert_clean();
-    let messages = 3 + 6 * slips().len();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&messages.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 3 + 6 * slips().len()), ("/rows/dead_letters", 0)]);
     assert!(
         !processor.server.log_text().contains("not this one"),
         "what a trigger says may be what a client wrote"
@@ -121,22 +118,19 @@ fn tables_that_somebody_changes_halt_by_name_and_no_good_message_becomes_a_dead_
 
 #[test]
 fn a_check_that_refuses_one_message_halts_its_partition_and_the_others_go_on() {
-    let mut telex = Telex::new();
+    let (mut telex, writer) = Telex::with_writer();
     let other = client_beside("client");
-    let writer = Writer::new(&telex);
     telex.execute("alter table messages add constraint no_poison check (text <> 'POISON')");
     writer.messages(&other, 0..20);
     writer.message("client", "poisoned", "POISON");
     writer.messages(&other, 20..40);
     writer.messages("client", 0..20);
     let _processor = telex.processor();
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    assert_eq!(telex.halts()[0]["partition"], partition_of("client"));
+    assert_eq!(telex.halted()["partition"], partition_of("client"));
     wait_for("the other partition", SOON, || telex.messages() == 40);
     telex.execute("alter table messages drop constraint no_poison");
     resume_all(&telex);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&61.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 61), ("/rows/dead_letters", 0)]);
 }
 
 #[test]
@@ -159,8 +153,7 @@ fn a_server_that_takes_no_writes_for_a_while_halts_nothing() {
         let reset = format!("alter database {database} reset default_transaction_read_only");
         sqlx::raw_sql(AssertSqlSafe(reset)).execute(&mut connection).await.unwrap();
     });
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 6), ("/rows/dead_letters", 0)]);
     assert_eq!(telex.number("select count(*) from halts"), 0);
 }
 
@@ -181,14 +174,13 @@ fn a_pair_that_a_foreign_writer_gave_to_another_id_is_the_one_record_to_be_kept_
     assert_eq!((messages, refused, telex.halts().len()), (10, 1, 0));
     telex.execute("delete from clients where external_client_id = 'client'");
     telex.say(&["dead-letters", "replay", "--reason", "rejected_by_database", "--yes"]);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&11.into(), &1.into()));
+    telex.assert_counts([("/rows/messages", 11), ("/rows/dead_letters", 1)]);
 }
 
 #[test]
 fn an_active_dialog_that_a_foreign_writer_made_halts_its_partition_and_blames_no_message() {
-    let mut telex = Telex::new();
-    let (writer, client) = (Writer::new(&telex), client_id("client").as_uuid());
+    let (mut telex, writer) = Telex::with_writer();
+    let client = client_id("client").as_uuid();
     telex.execute(&format!(
         "insert into dialogs values ('{client}', gen_random_uuid(), now(), null, null, 1, 0, 0, null)"
     ));
@@ -201,6 +193,5 @@ fn an_active_dialog_that_a_foreign_writer_made_halts_its_partition_and_blames_no
     wait_for("the other partition", SOON, || telex.messages() == 3);
     telex.execute(&format!("delete from dialogs where client_id = '{client}'"));
     resume_all(&telex);
-    let report = telex.assert_clean();
-    assert_eq!((&report["rows"]["messages"], &report["rows"]["dead_letters"]), (&6.into(), &0.into()));
+    telex.assert_counts([("/rows/messages", 6), ("/rows/dead_letters", 0)]);
 }

@@ -7,24 +7,24 @@ use crate::{
     topic::{Writer, committed_by},
 };
 
+const ALL: [&str; 3] = ["tail", "--from-beginning", "--no-follow"];
+
 fn lines(said: &str) -> Vec<Value> {
     said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 #[test]
 fn the_stream_is_told_by_client_source_place_and_time() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (telex, api) = Telex::with_api();
     let kept: Vec<Value> = [("tail-a", "1"), ("tail-a", "2"), ("tail-b", "1")]
         .map(|(client, id)| keep(&api, &message(client, id, "secret words")))
         .into();
     let client_id = kept[0]["client_id"].as_str().unwrap();
     let closed = close_dialog(&api, &kept[0]["client_id"]);
-    let all = lines(&telex.say(&["tail", "--from-beginning", "--no-follow", "--json"]));
+    let all = lines(&telex.say(&[&ALL[..], &["--json"]].concat()));
     assert_eq!(all.len(), 4);
 
-    let of_client =
-        telex.say(&["tail", "--from-beginning", "--no-follow", "--json", "--client-id", client_id]);
+    let of_client = telex.say(&[&ALL[..], &["--json", "--client-id", client_id]].concat());
     let shown: Vec<_> =
         lines(&of_client).iter().map(|line| (line["type"].clone(), line["offset"].clone())).collect();
     let (first, last) = (kept[0]["record"]["offset"].clone(), closed["record"]["offset"].clone());
@@ -32,9 +32,8 @@ fn the_stream_is_told_by_client_source_place_and_time() {
     assert_eq!(shown[0], (Value::from("telex.message.received.v2"), first.clone()));
     assert_eq!(shown[2], (Value::from("telex.dialog.close.v1"), last));
     let by_pair = ["--external-client-id", "tail-a", "--client-phone", "+7 (000) 000-00-00"];
-    let begin = ["tail", "--from-beginning", "--no-follow", "--json"];
-    assert_eq!(telex.say(&[&begin[..], &by_pair].concat()), of_client);
-    let of_source = telex.say(&[&begin[..], &["--external-client-id", "tail-b"]].concat());
+    assert_eq!(telex.say(&[&ALL[..], &["--json"], &by_pair].concat()), of_client);
+    let of_source = telex.say(&[&ALL[..], &["--json", "--external-client-id", "tail-b"]].concat());
     assert_eq!(lines(&of_source).len(), 1);
 
     let partition = kept[1]["record"]["partition"].to_string();
@@ -59,20 +58,18 @@ fn the_stream_is_told_by_client_source_place_and_time() {
 
 #[test]
 fn words_and_phones_are_told_only_if_asked_for_and_garbage_by_its_reason() {
-    let mut telex = Telex::new();
-    let api = telex.ingest_api();
+    let (telex, api) = Telex::with_api();
     keep(&api, &message("tail", "1", "secret words"));
     let writer = Writer::new(&telex);
     writer.garbage(5);
     writer.flush();
-    let begin = ["tail", "--from-beginning", "--no-follow"];
-    for form in [&begin[..], &[&begin[..], &["--json"]].concat()] {
-        let said = telex.say(form);
+    for form in [&["--json"][..], &[]] {
+        let said = telex.say(&[&ALL[..], form].concat());
         assert!(!said.contains("secret") && !said.contains("70000000000"), "{said}");
         assert!(said.contains("null_key"), "{said}");
     }
-    for form in [[&begin[..], &["--content"]].concat(), [&begin[..], &["--content", "--json"]].concat()] {
-        let said = telex.say(&form);
+    for form in [&["--content"][..], &["--content", "--json"]] {
+        let said = telex.say(&[&ALL[..], form].concat());
         assert!(said.contains("secret words") && said.contains("+70000000000"), "{said}");
     }
 }
@@ -83,7 +80,7 @@ fn whoever_looks_takes_no_partition_from_a_processor_and_commits_nothing() {
     processor.wait_until_ready().unwrap();
     keep(&api, &message("tail", "1", "Hello"));
     telex.wait_until_applied();
-    assert_eq!(telex.say(&["tail", "--from-beginning", "--no-follow"]).lines().count(), 1);
+    assert_eq!(telex.say(&ALL).lines().count(), 1);
     let owned = crate::harness::metric(&processor, "processor_owned_partitions");
     assert_eq!(owned, Some(i64::from(dev_env::programs::PARTITIONS)));
     assert_eq!(crate::harness::metric(&processor, "processor_rebalances_total{event=\"revoked\"}"), None);

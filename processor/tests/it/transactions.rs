@@ -13,7 +13,7 @@ use crate::{
 };
 
 fn control(telex: &Telex, partition: i32) -> i64 {
-    telex.number(&format!("select control from partition_progress where partition = {partition}"))
+    telex.progress("control", partition)
 }
 
 /// How many sessions of the processor wait for somebody else's lock.
@@ -41,15 +41,11 @@ fn ends_of_transactions_and_aborted_records_are_counted_wherever_they_lie() {
     transactional.commit(|writer| writer.messages("client", 5..6));
     wait_for_end(&telex, partition, 11);
 
-    let report = telex.assert_clean();
-    assert_eq!((&report["records"], &report["rows"]["messages"]), (&json!(6), &json!(6)), "{report:#}");
+    let report = telex.assert_counts([("/records", 6), ("/rows/messages", 6)]);
     assert_eq!(report["control"], json!({partition.to_string(): 5}), "three ends and two aborted records");
     assert!(report["line"].as_str().unwrap().contains(&format!("5 of partition {partition}")), "{report:#}");
-    assert_eq!(
-        (telex.next_offset(partition), control(&telex, partition)),
-        (11, 5),
-        "also behind the last record"
-    );
+    let place = (telex.next_offset(partition), control(&telex, partition));
+    assert_eq!(place, (11, 5), "also behind the last record");
     assert_eq!(metric(&processor, "processor_records_total{outcome=\"control\"}"), Some(5));
     let lag = format!("processor_lag_records{{partition=\"{partition}\"}}");
     wait_for("the lag to be gone", SOON, || metric(&processor, &lag) == Some(0));
@@ -128,8 +124,7 @@ fn records_behind_an_open_transaction_are_lag_under_its_name_and_no_stall() {
     assert!(row["stands_still"].as_str().unwrap().starts_with("open_transaction: from 2 on"), "{row}");
 
     transactional.end();
-    let report = telex.assert_clean();
-    assert_eq!(report["rows"]["messages"], 5);
+    assert_eq!(telex.assert_clean()["rows"]["messages"], 5);
     wait_for("the end of the transaction", SOON, || of("processor_transaction_open_seconds") == Some(0));
     wait_for("the end of the lag", SOON, || of("processor_lag_records") == Some(0));
 }

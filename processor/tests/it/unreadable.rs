@@ -41,6 +41,14 @@ impl Batch {
         Self { path, log, at, end }
     }
 
+    /// Breaks it on the disk, and gives back what was there.
+    fn broken(telex: &Telex, partition: i32, break_it: fn(&mut Self)) -> Self {
+        let (sound, mut broken) = (Self::second(telex, partition), Self::second(telex, partition));
+        break_it(&mut broken);
+        broken.write();
+        sound
+    }
+
     /// Writes the log as it is now, in place: the broker has the file open.
     fn write(&self) {
         use std::os::unix::fs::FileExt as _;
@@ -85,10 +93,7 @@ fn a_partition_whose_last_applied_record_does_not_come_waits_by_name_until_it_do
     writer.messages("client", 3..5);
     telex.assert_clean();
     processor.stop().unwrap();
-    let sound = Batch::second(&telex, partition);
-    let mut broken = Batch::second(&telex, partition);
-    broken.has_a_wrong_checksum();
-    broken.write();
+    let sound = Batch::broken(&telex, partition, Batch::has_a_wrong_checksum);
 
     let processor = telex.processor();
     let by_name = format!("partition {partition} not taken up: no_record");
@@ -120,17 +125,11 @@ fn what_was_stepped_over_before_a_sound_batch_halts_its_partition_and_is_not_exp
     std::thread::sleep(Duration::from_millis(200));
     writer.messages("client", 3..4);
     writer.messages("client", 4..6);
-    let sound = Batch::second(&telex, partition);
-    let mut broken = Batch::second(&telex, partition);
-    broken.has_an_unknown_format();
-    broken.write();
+    let sound = Batch::broken(&telex, partition, Batch::has_an_unknown_format);
     processor.server.thaw();
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = &telex.halts()[0];
-    assert_says(halt, [("/partition", partition.into()), ("/numbers/expected", 3.into())]);
-    let counted =
-        format!("select next_offset * 10 + control from partition_progress where partition = {partition}");
-    assert_eq!(telex.number(&counted), 30);
+    let halt = telex.halted();
+    assert_says(&halt, [("/partition", partition.into()), ("/numbers/expected", 3.into())]);
+    assert_eq!(telex.progress("next_offset * 10 + control", partition), 30);
 
     sound.write();
     telex.resume(partition, 3, 3, halt["reason"].as_str().unwrap());
@@ -154,15 +153,11 @@ fn a_batch_that_no_client_can_read_halts_its_partition_and_the_others_go_on(
     processor.server.freeze();
     std::thread::sleep(Duration::from_millis(200));
     writer.messages("client", 3..5);
-    let sound = Batch::second(&telex, partition);
-    let mut broken = Batch::second(&telex, partition);
-    break_it(&mut broken);
-    broken.write();
+    let sound = Batch::broken(&telex, partition, break_it);
     processor.server.thaw();
     writer.messages(&beside, 0..4);
     wait_for("the others", SOON, || telex.messages() == 7);
-    wait_for("the halt", SOON, || telex.halts().len() == 1);
-    let halt = &telex.halts()[0];
+    let halt = telex.halted();
     assert_eq!((&halt["reason"], &halt["partition"]), (&"unreadable_batch".into(), &partition.into()));
     assert_eq!(halt["numbers"]["offset"], 3);
     assert!(readiness(&processor).1.contains("unreadable_batch"));

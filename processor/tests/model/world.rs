@@ -149,8 +149,6 @@ fn answer(state: &mut State, owner: usize, of: Step, with: Answer) {
 
 pub fn progress(database: &Database) -> Progress {
     Progress {
-        partition: Partition(0),
-        birth_offset: Offset(0),
         next_offset: NextOffset(i64::from(database.next)),
         owner_epoch: OwnerEpoch(i64::from(database.epoch)),
         last_digest: database.last.map(|(topic, offset)| {
@@ -158,8 +156,7 @@ pub fn progress(database: &Database) -> Progress {
             LastRecord { offset: Offset(offset), digest: record(topic, offset) }
         }),
         counters: Counters { messages: i64::from(database.next), ..Counters::default() },
-        skipped: 0,
-        repeated: 0,
+        ..Progress::born(Partition(0), Offset(0))
     }
 }
 

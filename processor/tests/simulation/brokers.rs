@@ -221,11 +221,12 @@ impl Brokers {
     /// A record as a consumer reads it.
     pub fn raw(&self, serial: Serial) -> RawRecord {
         let Link { partition, offset, client, appended_at, .. } = *self.link(serial);
-        let (place, key) = ((partition, Offset(offset), appended_at), client.key());
+        let key = client.key();
         let value = format!(r#"{{"client_id":"{client}","serial":{serial}}}"#);
         let headers = [(header::TYPE, DIALOG_CLOSE), (header::TIME, "2026-01-01T00:00:00Z")];
         let headers = headers.iter().map(|(name, value)| (name.as_bytes(), Some(value.as_bytes())));
-        RawRecord::new(place, Some(key.as_bytes()), Some(value.as_bytes()), headers)
+        let (key, value) = (Some(key.as_bytes()), Some(value.as_bytes()));
+        RawRecord::new(partition, Offset(offset), appended_at, key, value, headers)
     }
 }
 

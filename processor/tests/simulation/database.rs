@@ -10,7 +10,6 @@ use std::{
 use processor::{
     domain::{
         batch::Batch,
-        counters::Counters,
         halt::StopReason,
         position::{NextOffset, Offset, OwnerEpoch},
         progress::Progress,
@@ -72,16 +71,7 @@ pub struct Database {
 impl Database {
     pub fn new(partitions: usize, twin: Twin) -> Self {
         let row = |at: usize| Row {
-            progress: Progress {
-                partition: partition(at),
-                birth_offset: Offset(0),
-                next_offset: NextOffset(0),
-                owner_epoch: OwnerEpoch(0),
-                last_digest: None,
-                counters: Counters::default(),
-                skipped: 0,
-                repeated: 0,
-            },
+            progress: Progress::born(partition(at), Offset(0)),
             tail: None,
             clients: BTreeSet::new(),
         };

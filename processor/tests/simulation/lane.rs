@@ -11,7 +11,7 @@ use processor::{
     consume::{
         attempt::{Ended, Outcome},
         dialogs::CacheBudget,
-        lane::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneReport},
+        lane::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneNews},
         pending::BatchConfig,
     },
     domain::{dead_letter::DeadLetterConfig, fold::ClientStates},
@@ -47,7 +47,7 @@ impl Lane {
             batch: BatchConfig {
                 batch_records_max: 6,
                 batch_kib_max: 64,
-                batch_age_ms_max: 25,
+                batch_age_max: Duration::from_millis(25),
                 copy_records_min: 1,
             },
             dead_letters: DeadLetterConfig {
@@ -87,11 +87,14 @@ impl World {
             let node = &mut self.nodes[process.node];
             let worker = &mut node.lanes[lane];
             match act {
-                Act::Report(LaneReport::Stops(partition, epoch)) if self.twin == Twin::HaltsAtOnce => {
-                    let state = worker.machine.partition(partition);
-                    let reason = state.and_then(|state| state.stopping().cloned()).unwrap();
-                    worker.machine.on(Event::Release(0, vec![partition]), now);
-                    node.reports.push_back(LaneReport::Halted(partition, epoch, reason));
+                Act::Report(mut report)
+                    if report.news == LaneNews::Stops && self.twin == Twin::HaltsAtOnce =>
+                {
+                    let state = worker.machine.partition(report.partition);
+                    report.news =
+                        LaneNews::Halted(state.and_then(|state| state.stopping().cloned()).unwrap());
+                    worker.machine.on(Event::Release(0, vec![report.partition]), now);
+                    node.reports.push_back(report);
                 }
                 Act::Report(report) => node.reports.push_back(report),
                 Act::Start(work, mut cached) => {

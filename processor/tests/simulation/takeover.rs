@@ -18,6 +18,7 @@ use processor::{
     store::halts::Halt,
 };
 use schemas::Partition;
+use service_kit::Problems;
 
 use crate::{
     brokers::index,
@@ -287,7 +288,7 @@ impl World {
                 let is_resumed = |partition: &Partition| is_up && database.halt(*partition).is_none();
                 Seen::Resumed(partitions.into_iter().filter(is_resumed).collect())
             }
-            Round::Audit => Seen::Audit(Some(Vec::new())),
+            Round::Audit => Seen::Audit(Some(Problems::default())),
             Round::Batches => Seen::Batches(Vec::new()),
         }
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde::Deserialize;
-use service_kit::Secret;
+use service_kit::{Problems, Secret};
 
 use crate::files::Files;
 
@@ -24,16 +24,10 @@ pub(super) struct Reader<'a, V> {
     pub directory: &'a Path,
     pub files: &'a mut Files,
     pub variable: V,
-    pub problems: Vec<String>,
+    pub problems: Problems,
 }
 
 impl<V: Fn(&str) -> Option<String>> Reader<'_, V> {
-    pub fn require(&mut self, holds: bool, rule: &str) {
-        if !holds {
-            self.problems.push(rule.to_owned());
-        }
-    }
-
     /// The text of a secret, wherever it stands.
     pub fn secret_text(&mut self, raw: &RawSecret) -> Result<Secret, String> {
         let text = match (&raw.secret, &raw.secret_file, &raw.secret_env) {

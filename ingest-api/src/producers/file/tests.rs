@@ -17,7 +17,7 @@ fn read_text(text: &str) -> Result<Vec<Entry>, Vec<String>> {
     };
     let read = read(&path, &mut Files::default(), variable);
     std::fs::remove_dir_all(&directory).unwrap();
-    read
+    read.map_err(|problems| problems.0)
 }
 
 fn random() -> u128 {

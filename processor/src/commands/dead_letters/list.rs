@@ -22,11 +22,7 @@ struct Line {
 }
 
 /// Lists letters, the newest first, without their content.
-pub async fn list(
-    database: &Database,
-    selection: &Selection,
-    (limit, json): (i64, bool),
-) -> anyhow::Result<()> {
+pub async fn list(database: &Database, selection: &Selection, limit: i64, json: bool) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let key = selection.client_id.map(|client_id| client_id.key().into_bytes());
     let letters = sqlx::query_as!(
@@ -47,9 +43,8 @@ pub async fn list(
         selection.partition.map(|partition| partition.0),
         selection.not_replayed,
         limit
-    )
-    .fetch_all(&mut connection)
-    .await?;
+    );
+    let letters = letters.fetch_all(&mut connection).await?;
     if json {
         return say_json(&letters);
     }

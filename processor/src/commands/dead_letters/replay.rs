@@ -65,7 +65,7 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    rights::require_with_topic(&mut connection, kafka, (REPLAY, &[Operation::Write])).await?;
+    rights::require_with_topic(&mut connection, kafka, REPLAY, &[Operation::Write]).await?;
     let is_dry_run = args.confirmation.is_dry_run();
     let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
     let mut replayer =
@@ -161,11 +161,11 @@ impl Replayer {
         let written = tokio::task::spawn_blocking(move || {
             producer.write(&Outgoing { partition, key: &key, value: &value, headers: &replay.headers })
         });
-        let at = written.await?.context(
+        let (new_partition, offset) = written.await?.context(
             "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
         )?;
-        letters::mark_replayed(&mut transaction, letter, at, attempt).await?;
+        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt).await?;
         transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
-        Ok(Some((format!("partition {} offset {}", at.0, at.1), attempt)))
+        Ok(Some((format!("partition {new_partition} offset {offset}"), attempt)))
     }
 }

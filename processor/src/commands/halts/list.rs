@@ -37,9 +37,8 @@ pub async fn halts(database: &Database, all: bool, json: bool) -> anyhow::Result
            order by resumed_at desc nulls first, halts.topic_ref, halts.partition
            limit 10000"#,
         all
-    )
-    .fetch_all(&mut connection)
-    .await?;
+    );
+    let rows = rows.fetch_all(&mut connection).await?;
     let halts: Vec<Halt> = rows
         .into_iter()
         .map(|row| Halt {
@@ -136,9 +135,8 @@ pub async fn history(database: &Database, limit: i64, json: bool) -> anyhow::Res
            order by intervention_id desc
            limit $1"#,
         limit
-    )
-    .fetch_all(&mut connection)
-    .await?;
+    );
+    let interventions = interventions.fetch_all(&mut connection).await?;
     if json {
         return say_json(&interventions);
     }

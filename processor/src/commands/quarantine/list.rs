@@ -113,7 +113,7 @@ impl Overview {
 ///
 /// # Errors
 /// There is no such topic, or the brokers did not answer.
-pub fn list(kafka: &KafkaConfig, selection: &Selection, (limit, json): (usize, bool)) -> anyhow::Result<()> {
+pub fn list(kafka: &KafkaConfig, selection: &Selection, limit: usize, json: bool) -> anyhow::Result<()> {
     let mut overview = Overview::of(limit);
     let others = read(kafka, selection, |found| {
         overview.add(line(&found));

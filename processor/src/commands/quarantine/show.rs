@@ -16,7 +16,7 @@ use crate::{
 ///
 /// # Errors
 /// There is no such topic or place, the brokers did not answer, or standard output cannot be written.
-pub fn show(kafka: &KafkaConfig, (partition, offset): (i32, i64), document_only: bool) -> anyhow::Result<()> {
+pub fn show(kafka: &KafkaConfig, partition: i32, offset: i64, document_only: bool) -> anyhow::Result<()> {
     let inspector = Inspector::new(kafka)?;
     let count = inspector.identity().map_err(|error| explain(error, kafka))?.partition_count.get();
     ensure!(partition < count, "partition {partition}: {} has {count} partitions, from 0 on", kafka.topic);
@@ -32,7 +32,7 @@ pub fn show(kafka: &KafkaConfig, (partition, offset): (i32, i64), document_only:
     let mut found = inspector.records_at(&[place])?;
     let record = found.remove(&place.0).context("the record did not arrive")?;
     let mut output = io::stdout().lock();
-    let text = shown(&record, &kafka.topic, (document_only, output.is_terminal()));
+    let text = shown(&record, &kafka.topic, document_only, output.is_terminal());
     match output.write_all(&text).and_then(|()| output.flush()) {
         // `| head` has seen enough.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -42,7 +42,7 @@ pub fn show(kafka: &KafkaConfig, (partition, offset): (i32, i64), document_only:
 
 /// What is printed of a record. Headers are always text of one line; the document is as it came, unless it goes to a
 /// terminal, which its control characters could command.
-fn shown(record: &RawRecord, topic: &str, (document_only, to_terminal): (bool, bool)) -> Vec<u8> {
+fn shown(record: &RawRecord, topic: &str, document_only: bool, to_terminal: bool) -> Vec<u8> {
     let mut shown = Vec::new();
     if !document_only {
         let mut say = |line: String| shown.extend_from_slice((line + "\n").as_bytes());
@@ -80,17 +80,17 @@ mod tests {
         let headers: [Header<'_>; 2] = [(b"ce_type", Some(b"a\x1b[2J")), (b"empty", None)];
         let at = Timestamp::parse("2026-11-24T04:35:00Z").unwrap();
         let document = b"{\n\"a\x1b[2J\":1}\xff";
-        RawRecord::new((Partition(1), Offset(42), at), Some(b"whatsapp"), Some(document), headers.into_iter())
+        RawRecord::new(Partition(1), Offset(42), at, Some(b"whatsapp"), Some(document), headers.into_iter())
     }
 
     #[test]
     fn a_document_goes_to_a_file_as_it_came() {
-        assert_eq!(shown(&record(), "t", (true, false)), b"{\n\"a\x1b[2J\":1}\xff");
+        assert_eq!(shown(&record(), "t", true, false), b"{\n\"a\x1b[2J\":1}\xff");
     }
 
     #[test]
     fn a_document_cannot_command_the_terminal() {
-        let said = String::from_utf8(shown(&record(), "t", (false, true))).unwrap();
+        let said = String::from_utf8(shown(&record(), "t", false, true)).unwrap();
         let expected = "\
 partition 1 offset 42 of t
 appended_at: 2026-11-24T04:35:00.000000Z

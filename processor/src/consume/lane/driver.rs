@@ -18,15 +18,10 @@ use tokio::{
 
 use super::{Act, AttemptClock, Event, LaneConfig, LaneMachine, LaneReport};
 use crate::{
-    consume::attempt::{Ended, Outcome, attempt},
+    consume::attempt::{Ended, Outcome, Tools, attempt},
     domain::{position::OwnerEpoch, rules::PartitionRules, seat::Start},
     kafka::poller::Chunk,
-    metrics::Metrics,
-    store::{
-        Database,
-        apply::{ApplyError, Mode},
-        registry::Topic,
-    },
+    store::apply::{ApplyError, Mode},
 };
 
 /// What the supervisor tells a lane.
@@ -40,9 +35,7 @@ pub enum Control {
 
 pub struct Lane {
     machine: LaneMachine,
-    database: Database,
-    topic: Topic,
-    metrics: Arc<Metrics>,
+    tools: Tools,
     /// From how many records on a batch is copied.
     copy_records_min: usize,
     reports: mpsc::Sender<LaneReport>,
@@ -58,18 +51,17 @@ pub struct Lane {
 impl Lane {
     /// A lane without partitions.
     pub fn new(
-        (database, topic): (Database, Topic),
+        mut tools: Tools,
         config: LaneConfig,
-        (metrics, clock): (Arc<Metrics>, Arc<AttemptClock>),
+        clock: Arc<AttemptClock>,
         reports: mpsc::Sender<LaneReport>,
     ) -> Self {
         let backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(3));
+        tools.database = tools.database.for_batches(config.commit);
         Self {
-            database: database.for_batches(config.commit),
             copy_records_min: config.batch.copy_records_min,
-            machine: LaneMachine::new(config, backoff, Arc::clone(&metrics), clock),
-            topic,
-            metrics,
+            machine: LaneMachine::new(config, backoff, Arc::clone(&tools.metrics), clock),
+            tools,
             reports,
             connection: None,
             attempt: None,
@@ -122,10 +114,9 @@ impl Lane {
                     let _ended = self.reports.send(report).await.is_err();
                 }
                 Act::Start(work, cached) => {
-                    let owned = (self.database.clone(), self.topic, Arc::clone(&self.metrics));
                     let mode =
                         if work.batch().len() < self.copy_records_min { Mode::Insert } else { Mode::Copy };
-                    let attempt = attempt(owned, self.connection.take(), work, (cached, mode));
+                    let attempt = attempt(self.tools.clone(), self.connection.take(), work, cached, mode);
                     self.attempt = Some(service_kit::spawn("attempt", attempt));
                 }
                 Act::LeaveBehind => self.attempt = None,

@@ -4,7 +4,7 @@
 
 use schemas::Partition;
 
-use super::{Act, LaneMachine, LaneReport, Phase};
+use super::{Act, LaneMachine, LaneNews, Phase};
 use crate::domain::{batch::Batch, halt::StopReason};
 
 impl LaneMachine {
@@ -52,10 +52,9 @@ impl LaneMachine {
     }
 
     pub(super) fn fenced(&mut self, partition: Partition) {
-        if let Some(state) = self.partitions.get(&partition) {
-            let report = LaneReport::Fenced(partition, state.assignment_epoch);
+        if self.partitions.contains_key(&partition) {
+            self.report(partition, LaneNews::Fenced);
             self.forget(partition);
-            self.report(report);
         }
     }
 
@@ -64,9 +63,8 @@ impl LaneMachine {
     pub(super) fn stop(&mut self, partition: Partition, reason: StopReason) {
         let Some(state) = self.partitions.get_mut(&partition) else { return };
         state.stop(reason);
-        let assignment_epoch = state.assignment_epoch;
         if self.has_in_hand(partition) {
-            self.report(LaneReport::Stops(partition, assignment_epoch));
+            self.report(partition, LaneNews::Stops);
         }
         self.halt_if_stopped(partition);
     }
@@ -93,11 +91,10 @@ impl LaneMachine {
     }
 
     pub(super) fn halt(&mut self, partition: Partition, reason: StopReason) {
-        if let Some(state) = self.partitions.get(&partition) {
+        if self.partitions.contains_key(&partition) {
             self.count_failure("halt");
-            let report = LaneReport::Halted(partition, state.assignment_epoch, reason);
+            self.report(partition, LaneNews::Halted(reason));
             self.forget(partition);
-            self.report(report);
         }
     }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use schemas::{Partition, Timestamp};
 
-use super::{LaneMachine, LaneReport, Phase};
+use super::{LaneMachine, LaneNews, Phase};
 use crate::{
     consume::{
         attempt::{Ended, Outcome, Work},
@@ -100,11 +100,11 @@ impl LaneMachine {
         let mut redo = Batch::default();
         for run in &batch.runs {
             let row = rows.iter().find(|row| row.partition == run.partition);
-            let verdict = judge(row, run.from, run.to(), run.owner_epoch);
+            let verdict = judge(row, run.from, run.to, run.owner_epoch);
             tracing::warn!(
                 partition = run.partition.0,
                 from = run.from.0,
-                to = run.to().0,
+                to = run.to.0,
                 ?verdict,
                 "outcome read from the row"
             );
@@ -146,8 +146,7 @@ impl LaneMachine {
         let oldest = self.oldest_in_hand(run.partition);
         let Some(state) = self.partitions.get_mut(&run.partition) else { return };
         state.oldest_in_hand = oldest;
-        let assignment_epoch = state.assignment_epoch;
-        self.report(LaneReport::Advanced(run.partition, assignment_epoch, run.to(), oldest));
+        self.report(run.partition, LaneNews::Advanced(run.to, oldest));
         self.halt_if_stopped(run.partition);
     }
 

@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     consume::attempt::Outcome,
     domain::{
-        applied::Applied, counters::Counters, fold::ForeignWrite, halt::SchemaFault, position::Offset,
-        progress::Progress, record::RawRecord,
+        applied::Applied, fold::ForeignWrite, halt::SchemaFault, position::Offset, progress::Progress,
+        record::RawRecord,
     },
     store::{StoreError, apply::ApplyError},
 };
@@ -22,7 +22,7 @@ fn lane() -> (LaneMachine, Instant) {
         batch: BatchConfig {
             batch_records_max: 100,
             batch_kib_max: 64,
-            batch_age_ms_max: 25,
+            batch_age_max: Duration::from_millis(25),
             copy_records_min: 1,
         },
         dead_letters: DeadLetterConfig { dead_letters_per_minute_max: 100, dead_letters_percent_max: 1 },
@@ -44,7 +44,7 @@ fn adopt(next_offset: i64) -> Event {
 }
 
 fn chunk(offsets: std::ops::Range<i64>) -> Event {
-    let raw = |offset| RawRecord::new((P, Offset(offset), Timestamp::EPOCH), None, None, std::iter::empty());
+    let raw = |offset| RawRecord::new(P, Offset(offset), Timestamp::EPOCH, None, None, std::iter::empty());
     Event::Chunk(offsets.map(|offset| (EPOCH, Entry::Record(raw(offset)))).collect())
 }
 
@@ -62,16 +62,8 @@ fn applied() -> Event {
 
 /// The row as it was read.
 fn read(next_offset: i64) -> Event {
-    let row = Progress {
-        partition: P,
-        birth_offset: Offset(0),
-        next_offset: NextOffset(next_offset),
-        owner_epoch: OWNER,
-        last_digest: None,
-        counters: Counters::default(),
-        skipped: 0,
-        repeated: 0,
-    };
+    let next_offset = NextOffset(next_offset);
+    let row = Progress { next_offset, owner_epoch: OWNER, ..Progress::born(P, Offset(0)) };
     Event::Ended(Ended { is_cache_wrong: false, outcome: Outcome::Read(vec![row]) })
 }
 
@@ -87,11 +79,13 @@ fn hear(lane: &mut LaneMachine, event: Event, now: Instant) -> Vec<String> {
         Act::Start(work @ Work::Settle(_), _) => ["read ".to_owned(), span(work)].concat(),
         Act::LeaveBehind => "leave".to_owned(),
         Act::Released(number) => format!("released {number}"),
-        Act::Report(LaneReport::Arrived(..)) => "arrived".to_owned(),
-        Act::Report(LaneReport::Advanced(_, _, to, _)) => format!("advanced {to}"),
-        Act::Report(LaneReport::Stops(..)) => "stops".to_owned(),
-        Act::Report(LaneReport::Fenced(..)) => "fenced".to_owned(),
-        Act::Report(LaneReport::Halted(_, _, reason)) => format!("halted {}", reason.as_str()),
+        Act::Report(report) => match &report.news {
+            LaneNews::Arrived(_) => "arrived".to_owned(),
+            LaneNews::Advanced(to, _) => format!("advanced {to}"),
+            LaneNews::Stops => "stops".to_owned(),
+            LaneNews::Fenced => "fenced".to_owned(),
+            LaneNews::Halted(reason) => format!("halted {}", reason.as_str()),
+        },
     };
     acts.iter().map(in_words).collect()
 }

@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use schemas::{Partition, Timestamp};
+use schemas::Partition;
 
 use crate::{
-    consume::{lane::LaneReport, takeover::Answer, tickets::Ticket},
+    consume::{
+        lane::{LaneNews, LaneReport},
+        takeover::Answer,
+        tickets::Ticket,
+    },
     domain::{
         halt::StopReason,
         obstacle::Obstacle,
@@ -194,27 +198,11 @@ pub(super) enum News {
     Assigned,
     Revoked,
     Answered(Ticket, Box<Answer>),
-    Arrived(AssignmentEpoch, Timestamp),
-    Advanced(AssignmentEpoch, NextOffset, Option<Timestamp>),
-    Fenced(AssignmentEpoch),
-    Stops(AssignmentEpoch),
-    Stopped(AssignmentEpoch, StopReason),
+    Lane(AssignmentEpoch, LaneNews),
     Recorded(Ticket, Recorded),
     Resumed,
     Differs(AssignmentEpoch, Difference),
     Sighted(AssignmentEpoch, Sighted),
-}
-
-impl News {
-    pub(super) fn of_lane(report: LaneReport) -> (Partition, Self) {
-        match report {
-            LaneReport::Arrived(partition, of, at) => (partition, Self::Arrived(of, at)),
-            LaneReport::Advanced(partition, of, to, next) => (partition, Self::Advanced(of, to, next)),
-            LaneReport::Stops(partition, of) => (partition, Self::Stops(of)),
-            LaneReport::Fenced(partition, of) => (partition, Self::Fenced(of)),
-            LaneReport::Halted(partition, of, reason) => (partition, Self::Stopped(of, reason)),
-        }
-    }
 }
 
 /// Takeovers that begin at the same time are tried together, but for those that are to be tried alone. What is to
@@ -225,17 +213,9 @@ pub(super) fn together(acts: Vec<Act>) -> Vec<Act> {
         match act {
             Act::Order(Order::Assign(more)) => starts.extend(more),
             Act::Take { asked: more, after: at, alone: false } => {
-                let earlier = joined.iter_mut().find_map(|earlier| match earlier {
-                    Act::Take { asked, after, alone: false } if *after == at => Some(asked),
-                    Act::Take { .. }
-                    | Act::Forget(_)
-                    | Act::Adopt { .. }
-                    | Act::Release(..)
-                    | Act::Drain { .. }
-                    | Act::Order(_)
-                    | Act::Record(..)
-                    | Act::Show(_)
-                    | Act::Rebuild(_) => None,
+                let earlier = joined.iter_mut().find_map(|earlier| {
+                    let Act::Take { asked, after, alone: false } = earlier else { return None };
+                    (*after == at).then_some(asked)
                 });
                 match earlier {
                     Some(asked) => asked.extend(more),

@@ -22,7 +22,8 @@ impl Ownerships {
         &mut self,
         partition: Partition,
         mut active: Active,
-        (sighted, now): (Sighted, Instant),
+        sighted: Sighted,
+        now: Instant,
         acts: &mut Vec<Act>,
     ) -> Ownership {
         match sighted {

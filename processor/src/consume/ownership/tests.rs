@@ -24,6 +24,11 @@ fn recreated() -> StopReason {
     StopReason::TopicRecreated { registered: uuid::Uuid::from_u128(1), found: uuid::Uuid::from_u128(2) }
 }
 
+/// What a lane says of a partition.
+fn lane(partition: Partition, epoch: AssignmentEpoch, news: LaneNews) -> Event {
+    Event::Lane(LaneReport { partition, epoch, news })
+}
+
 fn tickets(acts: &[Act]) -> Vec<(Partition, Ticket)> {
     let asked = acts.iter().filter_map(|act| match act {
         Act::Take { asked, .. } => Some(asked.clone()),
@@ -94,7 +99,7 @@ fn an_answer_that_comes_after_the_partition_has_left_is_dropped() {
 fn a_fenced_partition_is_not_read_until_it_is_taken_up_again() {
     let mut ownerships = Ownerships::new(1);
     let epoch = active(&mut ownerships);
-    let acts = ownerships.on(Event::Lane(LaneReport::Fenced(P, epoch)), Instant::now());
+    let acts = ownerships.on(lane(P, epoch, LaneNews::Fenced), Instant::now());
     assert!(orders(&acts).contains(&Order::Halt(P)), "{acts:?}");
     let ticket = tickets(&acts)[0].1;
     let still = Answer::Taken(Takeover::StillHalted(recreated()));
@@ -118,7 +123,7 @@ fn a_row_that_is_elsewhere_has_its_partition_taken_up_again() {
 fn a_halt_that_came_too_late_is_no_halt() {
     let mut ownerships = Ownerships::new(1);
     let epoch = active(&mut ownerships);
-    let acts = ownerships.on(Event::Lane(LaneReport::Halted(P, epoch, recreated())), Instant::now());
+    let acts = ownerships.on(lane(P, epoch, LaneNews::Halted(recreated())), Instant::now());
     let (ticket, _) = recorded(&acts).unwrap();
     let acts = ownerships.on(Event::HaltRecorded(P, ticket, Recorded::Fenced), Instant::now());
     assert_eq!(tickets(&acts).len(), 1);
@@ -131,7 +136,7 @@ fn a_gap_halts_only_a_row_that_stands_before_it() {
         let mut ownerships = Ownerships::new(1);
         let epoch = active(&mut ownerships);
         let gap = StopReason::OffsetGap { expected: NextOffset(12), found: Offset(found) };
-        let acts = ownerships.on(Event::Lane(LaneReport::Halted(P, epoch, gap)), Instant::now());
+        let acts = ownerships.on(lane(P, epoch, LaneNews::Halted(gap)), Instant::now());
         acts.iter().find_map(|act| match act {
             Act::Record(_, halt) => Some(halt.seen),
             _ => None,
@@ -168,13 +173,11 @@ fn a_batch_that_cannot_be_read_halts_its_partition_when_it_has_had_its_time() {
 fn a_partition_that_stops_is_read_no_more_and_stays_ours_until_it_halts() {
     let mut ownerships = Ownerships::new(1);
     let epoch = active(&mut ownerships);
-    let mut hear = |report| ownerships.on(Event::Lane(report), Instant::now());
-    assert_eq!(orders(&hear(LaneReport::Stops(P, epoch))), [Order::Halt(P)]);
-    assert!(orders(&hear(LaneReport::Advanced(P, epoch, NextOffset(11), None))).is_empty());
-    assert_eq!(
-        recorded(&hear(LaneReport::Halted(P, epoch, recreated()))).map(|(_, reason)| reason),
-        Some(recreated())
-    );
+    let mut hear = |news| ownerships.on(lane(P, epoch, news), Instant::now());
+    assert_eq!(orders(&hear(LaneNews::Stops)), [Order::Halt(P)]);
+    assert!(orders(&hear(LaneNews::Advanced(NextOffset(11), None))).is_empty());
+    let halted = recorded(&hear(LaneNews::Halted(recreated())));
+    assert_eq!(halted.map(|(_, reason)| reason), Some(recreated()));
 }
 
 #[test]
@@ -246,12 +249,10 @@ impl World {
                     _ => Answer::Taken(Takeover::Halted(recreated(), SeenRow::Absent)),
                 },
             )]),
-            4 => Event::Lane(LaneReport::Fenced(ep, epoch)),
-            5 => Event::Lane(LaneReport::Advanced(ep, epoch, NextOffset(i64::from(how)), None)),
-            6 => Event::Lane(match how % 2 {
-                0 => LaneReport::Halted(ep, epoch, recreated()),
-                _ => LaneReport::Arrived(ep, epoch, Timestamp::EPOCH),
-            }),
+            4 => lane(ep, epoch, LaneNews::Fenced),
+            5 => lane(ep, epoch, LaneNews::Advanced(NextOffset(i64::from(how)), None)),
+            6 if how % 2 == 0 => lane(ep, epoch, LaneNews::Halted(recreated())),
+            6 => lane(ep, epoch, LaneNews::Arrived(Timestamp::EPOCH)),
             7 => {
                 let recorded = if how % 3 == 0 { Recorded::Fenced } else { Recorded::Standing };
                 Event::HaltRecorded(p, t, recorded)

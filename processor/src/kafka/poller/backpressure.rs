@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::{consumer::Consumer as _, error::KafkaResult};
 use schemas::Partition;
+use service_kit::count::signed;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::Poller;
@@ -85,6 +86,6 @@ impl Poller {
     }
 
     fn count_paused(&self) {
-        self.metrics.processor_paused_partitions.set(i64::try_from(self.paused.len()).unwrap_or(i64::MAX));
+        self.metrics.processor_paused_partitions.set(signed(self.paused.len()));
     }
 }

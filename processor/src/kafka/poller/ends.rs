@@ -4,6 +4,7 @@ use std::{collections::HashSet, time::Instant};
 
 use rdkafka::{Offset as KafkaOffset, consumer::Consumer as _, error::KafkaResult};
 use schemas::Partition;
+use service_kit::count::signed;
 
 use super::{Entry, Poller};
 use crate::{domain::position::NextOffset, kafka::transactions::LogEnds};
@@ -30,7 +31,7 @@ impl Poller {
                     "a kafka transaction stays open and holds back the records behind it"
                 );
             }
-            let seconds = i64::try_from(lasts.as_secs()).unwrap_or(i64::MAX);
+            let seconds = signed(lasts.as_secs());
             let open = &self.metrics.processor_transaction_open_seconds;
             open.with_label_values(&[&partition.to_string()]).set(seconds);
         }

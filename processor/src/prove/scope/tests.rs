@@ -1,7 +1,6 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::position::OwnerEpoch;
 
 fn topic(topic_ref: i16) -> Topic {
     Topic {
@@ -19,16 +18,7 @@ fn here(partition: i32, offset: i64) -> Coordinates {
 
 fn applied(partition: i32, birth: i64, next: i64) -> Applied {
     let partition = Partition(partition);
-    let progress = Progress {
-        partition,
-        birth_offset: Offset(birth),
-        next_offset: NextOffset(next),
-        owner_epoch: OwnerEpoch(1),
-        last_digest: None,
-        counters: Counters::default(),
-        skipped: 0,
-        repeated: 0,
-    };
+    let progress = Progress { next_offset: NextOffset(next), ..Progress::born(partition, Offset(birth)) };
     let rules = PartitionRules::new(partition, PartitionCount::new(4).unwrap());
     Applied { topic: topic(2), is_former: false, progress, rules, skipped: Skipped::default() }
 }

@@ -108,14 +108,10 @@ mod tests {
 
     fn row(owner_epoch: i64) -> Progress {
         Progress {
-            partition: Partition(3),
-            birth_offset: Offset(0),
             next_offset: NextOffset(7),
             owner_epoch: OwnerEpoch(owner_epoch),
-            last_digest: None,
             counters: Counters { messages: 7, ..Counters::default() },
-            skipped: 0,
-            repeated: 0,
+            ..Progress::born(Partition(3), Offset(0))
         }
     }
 
