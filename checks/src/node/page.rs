@@ -13,7 +13,7 @@ pub fn page(result: &str) -> String {
     let of = |kind: &'static str| lines.iter().filter(move |(it, _)| *it == kind).map(|(_, text)| *text);
     let seconds: u64 = of("took").filter_map(|text| text.parse::<u64>().ok()).sum();
     let mut page = HEAD.to_owned();
-    match (result.lines().any(|line| line == "held"), of("step").last()) {
+    match (result.lines().any(|line| line == "held"), of("step").next_back()) {
         (true, _) => {
             page.push_str(&format!("**Everything held**, in {seconds} s after the node was there.\n\n"))
         }

@@ -66,8 +66,7 @@ impl Replay {
     pub async fn run(self) -> anyhow::Result<()> {
         let metrics = Arc::new(Metrics::new()?);
         let file = ProducersFile::new(self.producers_file.clone(), true, Arc::clone(&metrics));
-        let producers = Reloaded::new(file, metrics.ingest_producers_reloads_total.clone());
-        let producers = producers.map_err(|problems| anyhow::anyhow!(problems.join("\n")))?.current();
+        let producers = Reloaded::new(file, metrics.ingest_producers_reloads_total.clone())?.current();
         let hook = producers.hook(&self.hook).with_context(|| format!("there is no hook {:?}", self.hook))?;
         let publisher = open(KafkaPublisher::new(&self.kafka, 0, metrics)?, &self.kafka).await?;
         let (send, items) = mpsc::channel(ITEMS_WAITING);
