@@ -229,16 +229,13 @@ mod tests {
 
     #[test]
     fn what_a_program_would_not_take_is_named() {
-        let brokers = ("INGEST_KAFKA_BROKERS", "k:9092");
-        assert_eq!(refused("ingest-api", "", &[brokers]), [""; 0]);
-        assert_eq!(refused("ingest-api", "", &[]), ["ingest-api needs --kafka-brokers"]);
-        let mode = ("INGEST_INSECURE_DEVELOPMENT_MODE", "yes");
-        assert_eq!(refused("ingest-api", "", &[brokers, mode]).len(), 1);
-        assert_eq!(refused("ingest-api", "", &[brokers, ("INGEST_SHARDS", "many")]).len(), 1);
-        assert_eq!(
-            refused("ingest-api", "", &[brokers, ("NAME", "x")]),
-            ["ingest-api reads no variable NAME"]
-        );
+        let needed = [("INGEST_KAFKA_BROKERS", "k:9092"), ("INGEST_PARTITION_COUNT", "12")];
+        let refused_with = |more| refused("ingest-api", "", &[&needed[..], &[more]].concat());
+        assert_eq!(refused("ingest-api", "", &needed), [""; 0]);
+        assert_eq!(refused("ingest-api", "", &needed[1..]), ["ingest-api needs --kafka-brokers"]);
+        assert_eq!(refused_with(("INGEST_INSECURE_DEVELOPMENT_MODE", "yes")).len(), 1);
+        assert_eq!(refused_with(("INGEST_SHARDS", "many")).len(), 1);
+        assert_eq!(refused_with(("NAME", "x")), ["ingest-api reads no variable NAME"]);
         assert_eq!(refused("loadtest", "run --seed=$(NAME)", &[("NAME", "")]), [""; 0]);
         assert_eq!(refused("processor", "runs", &[]), ["`processor runs` is no command"]);
     }

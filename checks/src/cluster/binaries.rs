@@ -82,13 +82,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_staged_modules_are_of_the_version_that_is_built() {
-        let staged = kubernetes().unwrap().replacen("v1.", "v0.", 1);
+    fn the_staged_modules_are_of_the_minor_version_that_is_built() {
+        // Not every patch of each was released: the last digits may differ.
+        let built = kubernetes().unwrap().replacen("v1.", "v0.", 1);
+        let minor = built.rsplit_once('.').unwrap().0;
         let replaced: Vec<&str> =
             MODULE.lines().filter_map(|line| line.split_once(" => ")).map(|(_, to)| to).collect();
         assert!(replaced.len() > 20, "{replaced:?}");
         for module in replaced {
-            assert!(module.ends_with(&format!(" {staged}")), "{module}");
+            assert_eq!(module.split_once(' ').unwrap().1.rsplit_once('.').unwrap().0, minor, "{module}");
         }
     }
 }
