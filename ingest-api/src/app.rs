@@ -267,14 +267,23 @@ mod tests {
     }
 
     #[rstest]
-    #[case::files(|application: &mut Application| application.files = service_kit::spawn("files", break_down()))]
-    #[case::admin(|application: &mut Application| application.admin = service_kit::spawn("admin", break_down()))]
+    #[case::files(
+        |application: &mut Application| application.files = service_kit::spawn("files", break_down()),
+        "files are not watched any more"
+    )]
+    #[case::admin(
+        |application: &mut Application| application.admin = service_kit::spawn("admin", break_down()),
+        "the admin port is not served any more"
+    )]
     #[tokio::test]
-    async fn a_panic_of_what_has_no_end_ends_the_process_with_an_error(#[case] plant: fn(&mut Application)) {
+    async fn a_panic_of_what_has_no_end_ends_the_process_with_an_error(
+        #[case] plant: fn(&mut Application),
+        #[case] error: &str,
+    ) {
         let mut application = application().await;
         plant(&mut application);
         let ended = timeout(Duration::from_secs(20), application.run_until_stopped(pending())).await;
-        assert!(ended.unwrap().unwrap_err().to_string().ends_with(" any more"));
+        assert_eq!(ended.unwrap().unwrap_err().to_string(), error);
     }
 
     #[tokio::test]

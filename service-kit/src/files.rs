@@ -15,3 +15,18 @@ pub fn read(path: &Path, bytes_max: u64) -> Result<String, String> {
         Err(error) => Err(format!("{} cannot be read: {error}", path.display())),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_whole_or_refused() {
+        let path = std::env::temp_dir().join(format!("telex-file-{}", std::process::id()));
+        std::fs::write(&path, "whole").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), "whole");
+        assert!(read(&path, 4).unwrap_err().ends_with("larger than 4 bytes"));
+        std::fs::remove_file(&path).unwrap();
+        assert!(read(&path, 5).unwrap_err().contains("cannot be read"));
+    }
+}

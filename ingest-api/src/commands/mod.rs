@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use hooks::presets;
+use service_kit::Problems;
 
 /// Hooks, the descriptions of providers' webhooks: list and show the presets, check a hook against a sample,
 /// and replay what is in quarantine.
@@ -43,7 +44,10 @@ impl Hooks {
         match outcome {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => {
-                eprintln!("ingest-api hooks: {error:#}");
+                match error.downcast_ref() {
+                    Some(Problems(all)) => all.iter().for_each(|one| eprintln!("ingest-api hooks: {one}")),
+                    None => eprintln!("ingest-api hooks: {error:#}"),
+                }
                 ExitCode::FAILURE
             }
         }

@@ -12,12 +12,13 @@ pub struct Counters {
     pub control: i64,
 }
 
-/// Adds counts field by field.
+/// Adds counts field by field. With a field that is not named it does not compile.
 macro_rules! adds_up {
     ($counts:ident { $($field:ident),+ }) => {
         impl std::ops::AddAssign for $counts {
             fn add_assign(&mut self, more: Self) {
-                $(self.$field += more.$field;)+
+                let Self { $($field),+ } = more;
+                $(self.$field += $field;)+
             }
         }
     };

@@ -16,8 +16,9 @@ use crate::{
 /// Accepts another topic of the same name.
 const RESUME: &[&str] = &["halts", "resume", "--reason-code", "topic_recreated"];
 
-/// Everything that must not change for a halted partition.
+/// Everything that must not change for a halted partition, whose topic is the only one.
 fn rows(telex: &Telex, partition: i32) -> [i64; 4] {
+    assert_eq!(telex.number("select count(*) from topics"), 1, "another topic is registered in silence");
     let progress = |column: &str| telex.progress(column, partition);
     let messages = telex.number(&format!("select count(*) from messages where partition = {partition}"));
     let accounted = progress("messages + duplicates + dead_letters");
