@@ -84,7 +84,7 @@ fn uuid_v5(namespace: &Uuid, name: &[&[u8]]) -> Uuid {
 }
 
 /// The number of partitions that keys are spread over, pinned on both sides (R13).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PartitionCount(NonZeroU16);
 
 impl PartitionCount {

@@ -22,7 +22,7 @@ pub fn topic_of(messages: &str) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placement {
     /// The number of the topic in the tables. A topic that a person has accepted in the place of a former one has a
-    /// higher number than that.
+    /// higher number than that; in tables that were built again, a topic may have a lower one than before.
     pub topic_ref: i16,
     /// The topic's id in its cluster, for people.
     pub topic_id: Uuid,
@@ -65,10 +65,19 @@ impl Placement {
         })
     }
 
-    /// The one that is in force, of this and what was read before.
+    /// The one that is in force, of this and what was read before: of one topic the highest count, whoever says it; of
+    /// two topics the one with the higher number.
     pub fn highest(self, before: Option<Self>) -> Self {
-        let rank = |placement: &Self| (placement.topic_ref, placement.partition_count.get());
-        before.filter(|before| rank(before) > rank(&self)).unwrap_or(self)
+        match before {
+            Some(before) if before.topic_id == self.topic_id => Self {
+                topic_ref: before.topic_ref.max(self.topic_ref),
+                partition_count: before.partition_count.max(self.partition_count),
+                ..self
+            },
+            Some(before) if before.topic_ref > self.topic_ref => before,
+            // The same number for two topics comes from two databases: the later is the one in use.
+            Some(_) | None => self,
+        }
     }
 }
 
@@ -76,10 +85,12 @@ impl Placement {
 mod tests {
     use super::*;
 
+    /// Each number has a topic of its own.
     fn placement(topic_ref: i16, count: i32) -> Placement {
+        let topic = u128::try_from(topic_ref).unwrap();
         Placement {
             topic_ref,
-            topic_id: Uuid::from_u128(0xfb_ef_be_00_00_00_00_00_00_00_00_00_00_00_00_01),
+            topic_id: Uuid::from_u128(0xfb_ef_be_00_00_00_00_00_00_00_00_00_00_00_00_00 | topic),
             partition_count: PartitionCount::new(count).unwrap(),
         }
     }
@@ -112,14 +123,28 @@ mod tests {
         }
     }
 
+    fn heard(words: &[Placement]) -> Option<Placement> {
+        words.iter().fold(None, |before, word| Some(word.highest(before)))
+    }
+
     #[test]
     fn whatever_the_order_of_words_the_highest_count_of_the_newest_topic_is_in_force() {
-        let heard = |words: &[Placement]| words.iter().fold(None, |before, word| Some(word.highest(before)));
         let (first, grown, accepted) = (placement(1, 12), placement(1, 24), placement(2, 12));
         assert_eq!(heard(&[]), None);
         assert_eq!(heard(&[first, grown, first]), Some(grown), "a late word changes nothing");
         assert_eq!(heard(&[grown, accepted]), Some(accepted));
         assert_eq!(heard(&[accepted, grown, first]), Some(accepted));
+    }
+
+    #[test]
+    fn tables_that_were_built_again_are_heard_although_their_numbers_begin_anew() {
+        let numbered = |topic_ref, placement| Placement { topic_ref, ..placement };
+        // In the lost tables the topic was the second, in these it is the first.
+        let (former, lost, switched) = (placement(1, 12), placement(2, 12), numbered(1, placement(2, 24)));
+        assert_eq!(heard(&[former, lost, switched]), Some(placement(2, 24)));
+        assert_eq!(heard(&[former, switched, lost]), Some(placement(2, 24)), "a late word changes nothing");
+        let accepted = numbered(2, placement(3, 12));
+        assert_eq!(heard(&[former, lost, switched, accepted]), Some(accepted));
     }
 
     #[test]
