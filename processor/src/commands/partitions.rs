@@ -247,7 +247,7 @@ async fn tell(
     let told = tokio::task::spawn_blocking(move || say_it(&announcer)).await;
     if let Err(error) = told.unwrap_or(Err(AnnounceError::Panicked)) {
         say(&format!("the ingest APIs cannot be told: {error}"))?;
-        say("the processors that run go on trying")?;
+        say("the processors that run go on trying; until then an ingest API may be told another count")?;
     }
     Ok(())
 }

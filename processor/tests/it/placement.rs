@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// What was said so far, oldest first.
-fn said(telex: &Telex) -> Vec<Placement> {
+pub fn said(telex: &Telex) -> Vec<Placement> {
     let name = topic_of(&telex.programs.topic);
     let consumer: BaseConsumer = topic::config(telex)
         .set("group.id", "telex.test")
