@@ -84,7 +84,8 @@ impl Application {
         let inspector = Arc::new(Inspector::new(&config.kafka)?);
         let announcer = Arc::new(Announcer::new(&config.kafka));
         let metrics = Arc::clone(&instruments.metrics);
-        let trusted = authorities::watch(config.kafka.clone(), config.database.clone(), metrics);
+        let (kafka, postgresql) = (config.kafka.authority_file(), config.database.authority_file());
+        let trusted = authorities::watch(kafka, postgresql, metrics);
         let trusted = service_kit::spawn("authorities", trusted);
         let mut watchdog = Watchdog::new(config.watchdog);
         let mut shutdown = std::pin::pin!(shutdown);

@@ -75,7 +75,7 @@ service_kit::metrics! {
         processor_proof_verdict: IntGaugeVec = &["scope", "verdict"],
         /// Differences that the newest proof has found.
         processor_proof_findings: IntGauge = (),
-        /// When the certificates end of those who may sign a server's, in seconds since 1970, by server: kafka, postgresql. As the files hold them that `ssl.ca.location` and `PGSSLROOTCERT` name.
+        /// When the certificates end of those who may sign a server's, in seconds since 1970, by server: kafka, postgresql. As the file held them that `ssl.ca.location` names when the processor started, and as that holds them now that `PGSSLROOTCERT` names.
         processor_authority_expiration_timestamp_seconds: IntGaugeVec = &["server"],
     }
 }

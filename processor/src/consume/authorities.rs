@@ -1,5 +1,5 @@
-//! Until when the authorities are valid that this process trusts: those of the brokers and of PostgreSQL, as the files hold
-//! them that the connections read. Whoever renews them (an operator, a person) may fail to, and afterwards no connection
+//! Until when the authorities are valid that this process trusts: those of the brokers and of PostgreSQL, as its connections
+//! have read them. Whoever renews them (an operator, a person) may fail to, and afterwards no connection
 //! is made. A gauge says when; nothing else depends on it.
 
 use std::{
@@ -11,30 +11,28 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::NaiveDateTime;
 
-use crate::{kafka::client::KafkaConfig, metrics::Metrics, store::Database};
+use crate::metrics::Metrics;
 
 /// A mounted Secret changes within a minute or two.
 const EVERY: Duration = Duration::from_secs(60);
 /// A bundle of authorities is small; a wrong path must not fill the memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Reads the files and shows what they say, until the task is ended.
-pub async fn watch(kafka: KafkaConfig, database: Database, metrics: Arc<Metrics>) {
-    let files = [("kafka", kafka.authority_file()), ("postgresql", database.authority_file())];
-    let files: Vec<(&str, PathBuf)> =
-        files.into_iter().filter_map(|(server, file)| Some((server, file?))).collect();
-    loop {
-        for (server, file) in &files {
-            match expiration(file) {
-                Some(at) => {
-                    metrics
-                        .processor_authority_expiration_timestamp_seconds
-                        .with_label_values(&[server])
-                        .set(at);
-                }
-                None => tracing::debug!(server, "the authority's file holds no certificate that can be read"),
-            }
+/// Shows what the files say. That of Kafka is read once, as its clients have read it when they were made: they go on with
+/// what it held then. PostgreSQL's is read for each connection, so here until the task is ended.
+pub async fn watch(kafka: Option<PathBuf>, postgresql: Option<PathBuf>, metrics: Arc<Metrics>) {
+    let show = |server: &str, file: &Path| match expiration(file) {
+        Some(at) => {
+            metrics.processor_authority_expiration_timestamp_seconds.with_label_values(&[server]).set(at);
         }
+        None => tracing::debug!(server, "the authority's file holds no certificate that can be read"),
+    };
+    if let Some(file) = kafka {
+        show("kafka", &file);
+    }
+    let Some(file) = postgresql else { return };
+    loop {
+        show("postgresql", &file);
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -115,6 +113,18 @@ mod tests {
     fn the_end_of_a_certificate_is_read_before_and_after_2050() {
         let bundle = format!("# the former, and the new\n{}\n{}", authority(2031), authority(2061));
         assert_eq!(ends(&bundle), [1_924_992_000, 2_871_763_200]);
+    }
+
+    #[tokio::test]
+    async fn kafkas_file_is_read_once_as_its_clients_read_it() {
+        let file = std::env::temp_dir().join(format!("telex-authority-{}.pem", std::process::id()));
+        std::fs::write(&file, authority(2031)).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let read = watch(Some(file.clone()), None, Arc::clone(&metrics));
+        tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
+        std::fs::remove_file(file).unwrap();
+        let shown = metrics.processor_authority_expiration_timestamp_seconds.with_label_values(&["kafka"]);
+        assert_eq!(shown.get(), 1_924_992_000);
     }
 
     #[test]
