@@ -10,7 +10,9 @@ use dev_env::{
     ports::Port,
     programs::get,
 };
+use processor::kafka::{client::KafkaConfig, placement::Announcer};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use schemas::{PartitionCount, Placement, placement::topic_of};
 
 use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
 
@@ -134,4 +136,34 @@ fn a_right_on_the_topic_that_is_missing_is_named_by_the_dry_run_as_by_the_comman
         [&grow[..], &replay[..]].into_iter().all(|command| run(command, "--dry-run").status.success())
     });
     assert_eq!(telex.number("select coalesce(known_partitions, 0)::bigint from topics"), 0);
+}
+
+#[test]
+fn an_api_that_may_not_read_what_processors_say_believes_its_setting_and_says_so() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let topic = telex.programs.topic.clone();
+    let allow = |user: &str, operation: Operation| {
+        admin::allow(servers.kafka.address(), user, &topic_of(&topic), &[operation]).unwrap();
+    };
+    // From now on it is nobody else's.
+    allow("somebody", Operation::Read);
+    let by_the_other_way =
+        KafkaConfig { brokers: servers.kafka.bootstrap(), connection: None, topic: topic.clone() };
+    let partition_count = PartitionCount::new(24).unwrap();
+    let said = Placement { topic_ref: 1, topic_id: uuid::Uuid::nil(), partition_count };
+    Announcer::new(&by_the_other_way).announce(said).unwrap();
+
+    let believes = |name: &str| {
+        let mut api = telex.programs.ingest_api(&telex.directory, name, Port::Free, &[&right]).unwrap();
+        api.wait_until_ready().unwrap();
+        keep(&api, &message("client", name, "Hello"));
+        let log = api.server.log_text();
+        assert!(log.contains("the brokers do not let this user read"), "{log}");
+    };
+    believes("unseen");
+    // As a right to write to all topics that begin with a name: the topic can be seen, its records cannot.
+    allow(USER, Operation::Write);
+    believes("unread");
 }
