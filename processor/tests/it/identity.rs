@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     asked::assert_says,
     harness::{SOON, Telex, metric, readiness, wait_for},
-    placement::said,
+    placement,
     topic::{self, Writer, partition_of},
 };
 
@@ -82,7 +82,7 @@ fn a_recreated_topic_stops_until_it_is_accepted(#[case] records: u32) {
     assert_eq!(telex.number("select count(distinct topic_ref) from messages"), 2);
     assert_eq!(rules(&telex), rules_before, "the dialogs of the new topic end as those of the former did");
     wait_for("the word about the new topic", SOON, || {
-        said(&telex).iter().any(|word| word.topic_id.to_string() == found)
+        placement::said(&telex).iter().any(|word| word.topic_id.to_string() == found)
     });
     telex.assert_counts([("/records", records), ("/former/messages", 10)]);
 }
