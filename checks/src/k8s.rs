@@ -65,6 +65,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "value: \"10000\"", "value: ten", "command"),
     (PROD, "sasl.mechanism=SCRAM", "acks=1", "command"),
     (PROD, "name: INGEST_PARTITION_COUNT", "name: INGEST_LINGER_MS", "command"),
+    (PROD, "name: INGEST_QUARANTINE_TOPIC", "name: INGEST_TOPIC", "command"),
     (LOAD, "--rate=2500", "--speed=2500", "command"),
     (LOAD, "$(SEED)", "$(NUMBER)", "command"),
     (PROD, "value: /etc/telex/database/dsn", "value: /etc/telex/database/url", "mounts"),
