@@ -147,6 +147,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROGRAMS, "kind: HorizontalPodAutoscaler", "kind: KafkaTopic", "halves"),
     (PROD, "port: tcp-prometheus", "port: metrics", "monitored"),
     ("docs/scaling.md", "partitions grow --to 24 --yes", "partitions grow --by 24 --yes", "documented"),
+    ("docs/scaling.md", "partitions grow --to 24 --yes", "partitions grow --to 24", "documented"),
     ("docs/scaling.md", "k8s/operate partitions switch", IN_THE_POD, "documented"),
     ("docs/runbooks.md", "k8s/operate halts resume", "k8s/operate halts go", "documented"),
     ("docs/upgrades.md", "progress wait --timeout-seconds", "progress wait --seconds", "documented"),
