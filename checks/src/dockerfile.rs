@@ -215,7 +215,8 @@ fn health(findings: &mut Findings, file: &Dockerfile, target: &str) -> Result<()
     let invocation = Invocation { arguments, ..Invocation::default() };
     // What it needs besides, a container gives; here only the command or flag has to exist.
     let refusals = refusals(target, &invocation)?;
-    let refusals: Vec<_> = refusals.into_iter().filter(|it| !it.contains(" needs --")).collect();
+    let is_needed = |it: &String| it.contains("required arguments were not provided");
+    let refusals: Vec<_> = refusals.into_iter().filter(|it| !is_needed(it)).collect();
     findings.require(refusals.is_empty(), "health", target, refusals.join("; "));
     Ok(())
 }

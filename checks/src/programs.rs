@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use clap::error::ErrorKind;
 use clap::{Arg, Command, CommandFactory as _};
 use dev_env::workspace::Workspace;
 use ingest_api::app::FLUSH_DEADLINE;
@@ -101,20 +100,17 @@ pub fn refusals(program: &str, invocation: &Invocation) -> Result<Vec<String>> {
             None => refusals.push(format!("{program} reads no variable {name}")),
         }
     }
-    for flag in settings.iter().filter(|it| it.is_required_set()).map(flag) {
-        let is_it = |rest: &str| rest.is_empty() || rest.starts_with('=');
-        if !arguments.iter().any(|argument| argument.strip_prefix(&flag).is_some_and(is_it)) {
-            refusals.push(format!("{program} needs {flag}"));
-        }
-    }
     let laid = lay_down(&invocation.files)?;
     let filled = arguments.iter().map(|argument| filled(&laid(argument)));
-    // Help comes last: by then every value has been looked at, and what is left out is not asked for.
-    let words = [program.to_owned()].into_iter().chain(filled).chain(["--help".to_owned()]);
-    if let Err(error) = described(program, &arguments)?.try_get_matches_from(words)
-        && error.kind() != ErrorKind::DisplayHelp
+    let words = [program.to_owned()].into_iter().chain(filled);
+    let read = without_environment(described(program, &arguments)?).try_get_matches_from(words);
+    // Who asks for help gets it.
+    if let Err(error) = read
+        && error.use_stderr()
     {
-        refusals.push(error.to_string().lines().take(3).collect::<Vec<_>>().join(" "));
+        let said = error.to_string();
+        let said = said.lines().take_while(|line| !line.is_empty()).map(str::trim);
+        refusals.push(said.collect::<Vec<_>>().join(" "));
     }
     Ok(refusals)
 }
@@ -137,7 +133,9 @@ fn lay_down(files: &BTreeMap<String, String>) -> Result<impl Fn(&str) -> String>
 
 /// The settings of a command that have flags, those of all commands included.
 pub fn settings(program: &str, command: &[String]) -> Result<Vec<Arg>> {
-    let described = described(program, command)?;
+    let mut described = described(program, command)?;
+    // Settings of all commands come to each of them.
+    described.build();
     let (mut at, mut rest) = (&described, command);
     while let [word, others @ ..] = rest
         && let Some(below) = at.find_subcommand(word)
@@ -150,9 +148,9 @@ pub fn settings(program: &str, command: &[String]) -> Result<Vec<Arg>> {
     Ok(at.get_arguments().filter(|it| it.get_long().is_some() && !it.is_hide_set()).cloned().collect())
 }
 
-/// The command line of a program, complete; of the ingest API with these arguments.
+/// The command line of a program; of the ingest API with these arguments.
 fn described(program: &str, arguments: &[String]) -> Result<Command> {
-    let mut command = match (program, arguments.first().map(String::as_str)) {
+    Ok(match (program, arguments.first().map(String::as_str)) {
         // Its main function parts them, too.
         ("ingest-api", Some("hooks")) => {
             Command::new("ingest-api").subcommand(Hooks::command().name("hooks"))
@@ -161,10 +159,11 @@ fn described(program: &str, arguments: &[String]) -> Result<Command> {
         ("processor", _) => processor::cli::Cli::command(),
         ("loadtest", _) => loadtest::cli::Cli::command(),
         _ => bail!("there is no program {program}"),
-    };
-    // Settings of all commands come to each of them.
-    command.build();
-    Ok(command)
+    })
+}
+
+fn without_environment(command: Command) -> Command {
+    command.mut_args(|it| it.env(None::<&'static str>)).mut_subcommands(without_environment)
 }
 
 fn reads(setting: &Arg, variable: &str) -> bool {
@@ -232,7 +231,12 @@ mod tests {
         let needed = [("INGEST_KAFKA_BROKERS", "k:9092"), ("INGEST_PARTITION_COUNT", "12")];
         let refused_with = |more| refused("ingest-api", "", &[&needed[..], &[more]].concat());
         assert_eq!(refused("ingest-api", "", &needed), [""; 0]);
-        assert_eq!(refused("ingest-api", "", &needed[1..]), ["ingest-api needs --kafka-brokers"]);
+        let needs =
+            |refusals: Vec<String>, what: &str| refusals.len() == 1 && refusals.concat().contains(what);
+        assert!(needs(refused("ingest-api", "", &needed[1..]), "--kafka-brokers"));
+        let resume = "halts resume --partition=1 --from=2 --to=2 --reason-code=r";
+        assert!(needs(refused("processor", resume, &[]), "<--dry-run|--yes>"));
+        assert_eq!(refused("ingest-api", "--help", &[]), [""; 0]);
         assert_eq!(refused_with(("INGEST_INSECURE_DEVELOPMENT_MODE", "yes")).len(), 1);
         assert_eq!(refused_with(("INGEST_SHARDS", "many")).len(), 1);
         assert_eq!(refused_with(("NAME", "x")), ["ingest-api reads no variable NAME"]);

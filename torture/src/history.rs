@@ -30,7 +30,7 @@ pub struct Attempt {
     /// The request's `x-request-id`: of several messages, if it was a batch.
     pub id: String,
     pub sent: Arc<Sent>,
-    /// When its first byte was written.
+    /// Before its first byte was written, and before a connection was opened for it.
     pub invoked: Duration,
     /// When its answer had been read.
     pub returned: Duration,

@@ -1,8 +1,7 @@
 //! Identities and hashes of the contract, written a second time: what the product computes is compared with
-//! what stands here.
+//! what stands here, so no hash here is of a crate that the product computes these with.
 
-use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
-use sha2::{Digest as _, Sha256};
+use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, SHA256, digest};
 
 /// `UUIDv5(URL namespace, "urn:telex:client")`, as the contract states it.
 const CLIENT_NAMESPACE: u128 = 0xc4c0_de32_8e8c_5362_978a_eb38_93fb_468e;
@@ -13,7 +12,6 @@ pub fn client_id(external_client_id: &str, address: &str) -> String {
     name.extend(external_client_id.as_bytes());
     name.push(0);
     name.extend(address.as_bytes());
-    // Not by the crate that the product computes ids with.
     let sha1 = digest(&SHA1_FOR_LEGACY_USE_ONLY, &name);
     uuid(sha1.as_ref().first_chunk().copied().unwrap_or_default(), 5)
 }
@@ -25,7 +23,7 @@ pub fn dialog_id(topic_id: [u8; 16], partition: i32, offset: i64, appended_ms: i
     place.extend(offset.to_be_bytes());
     let mut bytes = [0; 16];
     let time = appended_ms.to_be_bytes();
-    for (byte, source) in bytes.iter_mut().zip(time.iter().skip(2).chain(&Sha256::digest(&place))) {
+    for (byte, source) in bytes.iter_mut().zip(time.iter().skip(2).chain(digest(&SHA256, &place).as_ref())) {
         *byte = *source;
     }
     uuid(bytes, 8)
@@ -36,7 +34,9 @@ pub fn dialog_id(topic_id: [u8; 16], partition: i32, offset: i64, appended_ms: i
 pub fn body_hash(client_id: &str, external_message_id: &str, text: &str, sent_at: Option<&str>) -> String {
     let said =
         ["telex.message.received.v2", client_id, external_message_id, text, sent_at.unwrap_or_default()];
-    Sha256::digest(said.join("\0")).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    let mut hash = hex::encode(digest(&SHA256, said.join("\0").as_bytes()));
+    hash.truncate(32);
+    hash
 }
 
 /// What a progress row keeps of the last applied record, in hexadecimal.
@@ -47,7 +47,7 @@ pub fn record_digest(key: Option<&[u8]>, value: Option<&[u8]>, appended_ms: i64)
         bytes.extend(part.unwrap_or_default());
     }
     bytes.extend((appended_ms * 1_000).to_be_bytes());
-    hex::encode(Sha256::digest(&bytes))
+    hex::encode(digest(&SHA256, &bytes))
 }
 
 /// Where Java's default partitioner puts a key.

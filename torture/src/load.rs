@@ -208,7 +208,7 @@ fn agent() -> Agent {
     settings.http_status_as_error(false).max_redirects(0).proxy(None).build().new_agent()
 }
 
-/// Sends messages in one request; says what became of each. `None`: nobody is there.
+/// Sends messages in one request; says what became of each. `None`: nobody is there, so nobody has got a byte.
 fn exchange(
     agent: &Agent,
     target: SocketAddr,
@@ -256,5 +256,50 @@ fn class(status: u16, body: &Value) -> Class {
         (400..500, _) => Class::Fail(status),
         (503, _) => Class::Info("503"),
         _ => Class::Info("another status"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read as _, Write as _},
+        net::{Ipv4Addr, TcpListener},
+    };
+
+    use super::*;
+
+    fn outcome(agent: &Agent, target: SocketAddr) -> Option<Vec<Class>> {
+        let sent = Arc::new(plan::message(Plan { seed: 1, clients: 1 }, 0));
+        exchange(agent, target, "a", Variant::Single, &[sent])
+    }
+
+    #[test]
+    fn what_is_sent_and_not_answered_whole_is_unknown_and_is_not_sent_again_by_itself() {
+        let answers = ["", "HTTP/1.1 202 Acc", "HTTP/1.1 202 Accepted\r\ncontent-length: 9\r\n\r\n{"];
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let target = listener.local_addr().unwrap();
+        let server = thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 4_096]).unwrap() > 0);
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+            listener
+        });
+        let agent = agent();
+        for answer in answers {
+            assert_eq!(outcome(&agent, target), Some(vec![Class::Info(NO_ANSWER)]), "{answer}");
+        }
+        let listener = server.join().unwrap();
+        listener.set_nonblocking(true).unwrap();
+        assert_eq!(listener.accept().unwrap_err().kind(), ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_connection_that_is_refused_is_no_attempt() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let target = listener.local_addr().unwrap();
+        drop(listener);
+        assert_eq!(outcome(&agent(), target), None);
     }
 }

@@ -117,7 +117,7 @@ impl Run<'_> {
                 Err(error) if failures == FAILURES_MAX => return Err(error),
                 Err(error) => {
                     failures += 1;
-                    self.report().invalid("start", &error);
+                    self.report().invalid("start", &format!("{error:#}"));
                     continue;
                 }
             };
@@ -148,8 +148,9 @@ impl Run<'_> {
                 }
                 Err(error) => {
                     interrupt::check()?;
-                    say(&format!("{:<5} invalid: {error:#}", fault.id));
-                    self.report().invalid(fault.id, &error);
+                    let why = format!("{error:#}");
+                    say(&format!("{:<5} invalid: {why}", fault.id));
+                    self.report().invalid(fault.id, &why);
                     bag.put_back(fault);
                     return Ok(());
                 }
@@ -162,15 +163,14 @@ impl Run<'_> {
     fn retire(&self, mut world: World, name: &str) {
         let variant = world.options.variant;
         let place = format!("{name} {:x}", world.options.seed);
-        match world.finish(Strike::default()) {
-            Ok(outcome) => {
+        match Verdict::of(world.finish(Strike::default())) {
+            Verdict::Held(outcome) => {
                 self.report().world(&place, variant, &outcome);
-                // What is left of one that did not hold is looked at later.
-                if outcome.violations.is_empty() {
-                    world.retire();
-                }
+                world.retire();
             }
-            Err(error) => self.report().invalid(&place, &error),
+            // What is left of it is looked at later.
+            Verdict::Violated(outcome) => self.report().world(&place, variant, &outcome),
+            Verdict::Invalid(why) => self.report().invalid(&place, &why),
         }
         say(&self.report().line(self.start.elapsed()));
     }
@@ -193,7 +193,7 @@ impl Run<'_> {
                     report.strike(fault, outcome.rate, &strike);
                     report.world(fault.id, fault.variant, &outcome);
                 }
-                Verdict::Invalid(why) => self.report().invalid(fault.id, &anyhow::anyhow!(why)),
+                Verdict::Invalid(why) => self.report().invalid(fault.id, &why),
             }
         }
         Ok(())

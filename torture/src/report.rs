@@ -105,9 +105,9 @@ impl Report {
     }
 
     /// Counts a fault that says nothing.
-    pub fn invalid(&mut self, fault: &str, why: &anyhow::Error) {
+    pub fn invalid(&mut self, fault: &str, why: &str) {
         if self.invalid.len() < TOLD_MAX {
-            self.invalid.push(format!("{fault}: {why:#}"));
+            self.invalid.push(format!("{fault}: {why}"));
         }
     }
 

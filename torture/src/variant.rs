@@ -6,8 +6,7 @@ use std::{fs, path::Path, time::UNIX_EPOCH};
 use anyhow::Result;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::Sha256;
+use ring::hmac::{HMAC_SHA256, Key, sign};
 
 /// Of a request, beside those that each has.
 pub type Headers = Vec<(&'static str, String)>;
@@ -95,10 +94,8 @@ impl Variant {
         std::io::Write::write_all(&mut encoder, body.as_bytes())?;
         let bytes = encoder.finish()?;
         let seconds = UNIX_EPOCH.elapsed()?.as_secs();
-        let mut mac = Hmac::<Sha256>::new_from_slice(KEY)?;
-        mac.update(format!("{id}.{seconds}.").as_bytes());
-        mac.update(&bytes);
-        let signature = STANDARD.encode(mac.finalize().into_bytes());
+        let signed = [format!("{id}.{seconds}.").as_bytes(), &bytes].concat();
+        let signature = STANDARD.encode(sign(&Key::new(HMAC_SHA256, KEY), &signed));
         let headers = vec![
             ("content-encoding", "gzip".to_owned()),
             ("webhook-id", id.to_owned()),

@@ -26,7 +26,7 @@ impl Strike {
 }
 
 /// A run that came to its end.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Outcome {
     /// How the fault was seen to bite.
     pub evidence: String,
@@ -48,15 +48,16 @@ pub struct Outcome {
 pub enum Verdict {
     Held(Outcome),
     Violated(Outcome),
-    /// Nothing: the fault did not bite, or the load was too small.
+    /// Nothing: the fault did not bite, the load was too small, or nobody looked.
     Invalid(String),
 }
 
 impl Verdict {
     pub fn of(run: anyhow::Result<Outcome>) -> Self {
         match run {
-            Ok(outcome) if outcome.violations.is_empty() => Self::Held(outcome),
-            Ok(outcome) => Self::Violated(outcome),
+            Ok(outcome) if !outcome.violations.is_empty() => Self::Violated(outcome),
+            Ok(Outcome { looks: 0, .. }) => Self::Invalid("nobody looked at the tables meanwhile".to_owned()),
+            Ok(outcome) => Self::Held(outcome),
             Err(error) => Self::Invalid(format!("{error:#}")),
         }
     }
@@ -114,4 +115,19 @@ fn told(outcome: &Outcome) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_whose_tables_nobody_looked_at_has_not_held() {
+        let run = |looks| Verdict::of(Ok(Outcome { looks, ..Outcome::default() }));
+        assert!(matches!(run(0), Verdict::Invalid(_)));
+        assert!(matches!(run(1), Verdict::Held(_)));
+        let violations = vec![Violation::new("I1", "")];
+        let violated = Verdict::of(Ok(Outcome { violations, ..Outcome::default() }));
+        assert_eq!(violated.violated(), ["I1"]);
+    }
 }

@@ -100,6 +100,8 @@ pub fn program(
     let argument = invocation.arguments.iter().find_map(|it| it.split_once("$(")?.1.split_once(')'));
     let is_known = argument.is_none_or(|(name, _)| invocation.variables.contains_key(name));
     findings.require(is_known, "command", &place, "an argument names a variable that is not there");
+    let is_clear = workload.container.list("/env").len() == invocation.variables.len();
+    findings.require(is_clear, "command", &place, "a variable has two values");
     let refusals = refusals(program, &invocation)?;
     let is_refused = !refusals.is_empty();
     findings.note_all("command", &place, refusals);

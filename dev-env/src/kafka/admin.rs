@@ -169,12 +169,14 @@ fn string(from: &mut &[u8]) -> Option<Option<String>> {
 mod tests {
     use super::*;
 
+    /// How an answer about so many things begins.
+    fn begun_answer(things: i32) -> Vec<u8> {
+        [CORRELATION, 0, things].into_iter().flat_map(i32::to_be_bytes).collect()
+    }
+
     #[test]
     fn a_refusal_is_read_with_its_reason() {
-        let mut response = Vec::new();
-        response.extend(CORRELATION.to_be_bytes());
-        response.extend(0_i32.to_be_bytes());
-        put_length(&mut response, 1).unwrap();
+        let mut response = begun_answer(1);
         put_string(&mut response, "orders").unwrap();
         response.extend(37_i16.to_be_bytes());
         put_string(&mut response, "too few").unwrap();
@@ -183,10 +185,7 @@ mod tests {
 
     #[test]
     fn the_right_that_is_not_given_is_read_with_its_reason() {
-        let mut response = Vec::new();
-        response.extend(CORRELATION.to_be_bytes());
-        response.extend(0_i32.to_be_bytes());
-        put_length(&mut response, 2).unwrap();
+        let mut response = begun_answer(2);
         response.extend(0_i16.to_be_bytes());
         response.extend((-1_i16).to_be_bytes());
         response.extend(54_i16.to_be_bytes());
