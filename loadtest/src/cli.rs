@@ -24,6 +24,7 @@ use crate::{
     ledger::Ledger,
     plan::Plan,
     progress,
+    reach::reach,
     report::{Facts, Report, Summary, html},
     run::{Ended, Options, run},
     stats::Stats,
@@ -150,7 +151,7 @@ async fn watched(
     let (mut probes, mut watching) = (None, None);
     if let Some(database) = database {
         // A wrong address should say so before anything is sent.
-        drop(database.lookout().await?);
+        drop(reach(|| database.lookout()).await?);
         let (sender, watch) = watch(database.clone(), stats.clone(), args.rate.map(|rate| rate.mean()));
         (probes, watching) = (Some(sender), Some(service_kit::spawn("watch", watch.run())));
     }

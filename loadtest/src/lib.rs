@@ -3,7 +3,7 @@
 //!
 //! Read in the order of a request's life: [`cli`] (what was asked for), [`plan`] (what is sent: a
 //! pure function of seed and settings), [`schedule`] (when), [`run`] (requests to connections, the end),
-//! [`send`] (one request, or a batch, until it is settled), [`sign`] and [`provider`], [`connection`] and [`wire`]
+//! [`send`] (one request, or a batch, until it is settled), [`sign`] and [`provider`], [`reach`], [`connection`] and [`wire`]
 //! (HTTP/1.1 on one socket), [`answer`] (what a reply says), [`stats`], [`timeline`] and [`ledger`] (what came back),
 //! [`watch`] (when it is in the tables), [`verify`] (whether all of it is, and nothing else), [`database`]
 //! (what a reader asks), [`progress`], [`report`] and [`plot`] (what people and machines are told). [`tick`] is the
@@ -20,6 +20,7 @@ pub mod plan;
 pub mod plot;
 pub mod progress;
 pub mod provider;
+pub mod reach;
 pub mod report;
 pub mod run;
 pub mod schedule;

@@ -14,6 +14,7 @@ use crate::{
     connection::{Connection, Target},
     plan::{Plan, Request},
     provider::Provider,
+    reach::reach,
     schedule::Schedule,
     send::{GaveUp, Manner, Policy, Worker},
     sign::Signer,
@@ -51,10 +52,6 @@ const BLOCK: usize = 4096;
 /// How many blocks may wait in front of a connection: 65,000 requests in all.
 const BLOCKS_WAITING: usize = 16;
 
-/// A network may need a moment until it lets a new pod through; a wrong address should not cost more than this.
-const REACHED_WITHIN: Duration = Duration::from_secs(5);
-const REACHED_AGAIN: Duration = Duration::from_millis(200);
-
 /// Sends the plan; `stats` tells meanwhile and afterwards how far it came.
 ///
 /// # Errors
@@ -66,7 +63,8 @@ pub async fn run(
     probes: Option<Probes>,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<(Ended, Duration)> {
-    reach(&options.target).await?;
+    let target = || async { Ok(options.target.connect().await?) };
+    drop(reach(target).await.context("the target does not accept connections")?);
 
     let start = Instant::now();
     let manner = Manner {
@@ -105,21 +103,6 @@ async fn all_settled(tasks: &mut JoinSet<Result<(), GaveUp>>) -> anyhow::Result<
         }
     }
     Ok(Ended::Complete)
-}
-
-/// Waits until the target takes a connection.
-async fn reach(target: &Target) -> anyhow::Result<()> {
-    let give_up = Instant::now() + REACHED_WITHIN;
-    let refused = loop {
-        let again = Instant::now() + REACHED_AGAIN;
-        match tokio::time::timeout_at(give_up, target.connect()).await {
-            Ok(Ok(_)) => return Ok(()),
-            Ok(Err(_)) if again < give_up => tokio::time::sleep_until(again).await,
-            Ok(Err(error)) => break error,
-            Err(_) => break std::io::ErrorKind::TimedOut.into(),
-        }
-    };
-    Err(refused).context("the target does not accept connections")
 }
 
 /// Deals the plan out to the connections, by client. Low client numbers are the busy ones: taking

@@ -74,6 +74,12 @@ enum Command {
     Prove(prove::Args),
 }
 
+impl Command {
+    const fn asks_database(&self) -> bool {
+        !matches!(self, Self::Health(_) | Self::Quarantine(_) | Self::Tail(_))
+    }
+}
+
 impl Cli {
     /// Does what was asked.
     pub async fn run(self) -> anyhow::Result<ExitCode> {
@@ -85,6 +91,9 @@ impl Cli {
                 return Ok(ExitCode::from(2));
             }
         };
+        if self.command.asks_database() {
+            database.reach().await;
+        }
         match self.command {
             Command::Migrate => migrate::run(&database).await?,
             Command::Run(args) => run::run(*args, self.kafka, database, self.topic_profile).await?,

@@ -6,11 +6,17 @@ use std::{future::Future, path::PathBuf, str::FromStr as _, time::Duration};
 
 use service_kit::Secret;
 use sqlx::{ConnectOptions as _, Connection as _, PgConnection, postgres::PgConnectOptions};
+use tokio::time::Instant;
 
 use super::classify::StoreError;
 
 /// How long a connection may take to be made.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+
+/// A network may need a moment until it lets a new pod through (kube-router: two seconds); a wrong address should not cost
+/// more than this.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
+const REACHED_AGAIN: Duration = Duration::from_millis(200);
 
 /// How long a client waits for a statement: more than the server's own `statement_timeout`, which
 /// answers first unless the server or the network is frozen.
@@ -59,6 +65,16 @@ impl Database {
         let url = config.database_url_file.as_ref().unwrap_or(&config.database_url);
         let options = PgConnectOptions::from_str(url.expose()).map_err(|_| InvalidUrl)?;
         Ok(Self { options: options.application_name("telex-processor").disable_statement_logging() })
+    }
+
+    /// Waits for a moment while nobody takes a connection. Whoever asks afterwards says what is wrong.
+    pub async fn reach(&self) {
+        let give_up = Instant::now() + REACHED_WITHIN;
+        while let Err(StoreError::Retry(sqlx::Error::Io(_))) = connect(&self.options).await
+            && Instant::now() < give_up
+        {
+            tokio::time::sleep(REACHED_AGAIN).await;
+        }
     }
 
     /// The file with the authorities that the server's certificate is checked by, where the driver's variable names it.
@@ -152,5 +168,27 @@ pub async fn within_deadline<T>(
     match tokio::time::timeout(STATEMENT_DEADLINE, statement).await {
         Ok(result) => Ok(result?),
         Err(_elapsed) => Err(StoreError::Deadline),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_takes_no_connection_at_first_is_tried_again() {
+        let place = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let database_url = Secret::from(format!("postgres://telex@{place}/telex"));
+        let database = Database::new(&DatabaseConfig { database_url, database_url_file: None }).unwrap();
+        let late = async {
+            tokio::time::sleep(REACHED_AGAIN * 2).await;
+            TcpListener::bind(place).await.unwrap().accept().await.unwrap()
+        };
+        tokio::select! {
+            _ = late => {}
+            () = database.reach() => panic!("it was given up"),
+        }
     }
 }
