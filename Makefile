@@ -20,6 +20,14 @@ PROGRAMS = --release $(PACKAGES)
 DEV_ENV = cargo build --quiet $(PROGRAMS) --bin dev-env && $(TARGET)/dev-env
 CHECKS = cargo build --quiet --release $(CHECKED) --bin checks && $(TARGET)/checks
 
+# Debian's packages, where root may install them. Elsewhere the try itself says what this machine lacks.
+define packages
+	@if ! docker info >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& ! dpkg --status $(1) >/dev/null 2>&1; then \
+		apt-get update >/dev/null && apt-get install --yes --no-install-recommends $(1) >/dev/null; \
+	fi
+endef
+
 .PHONY: help
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -54,6 +62,7 @@ compose-check: tools ## Check Dockerfile and docker-compose.yml against the prog
 
 .PHONY: compose-try
 compose-try: tools ## Start docker-compose.yml on a Docker engine and break it (REQUIRE_ENGINE=1: or fail)
+	$(call packages,docker.io debootstrap jq)
 	@$(CHECKS) compose-try
 
 .PHONY: contract-check
@@ -70,6 +79,7 @@ cluster-check: tools ## Ask a real Kubernetes API server about the manifests (bu
 
 .PHONY: cluster-try
 cluster-try: tools ## Start a node of Kubernetes and break the overlay dev on it (REQUIRE_ENGINE=1: or fail)
+	$(call packages,docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq)
 	@$(CHECKS) cluster-try $(ARGS)
 
 .PHONY: cluster-page
