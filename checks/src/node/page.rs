@@ -27,7 +27,7 @@ pub fn page(result: &str) -> String {
     let flows: Vec<&str> = of("flow").collect();
     if !flows.is_empty() {
         page.push_str(
-            "\n## Network flows\nTried from inside the pods. *open*: a connection was made; *shut*: none was, within 3 s.\n\n",
+            "\n## Network flows\nTried from inside the pods. *open*: a connection was made; *shut*: none was, within 3 s; empty: the pod itself.\n\n",
         );
         flows.iter().for_each(|row| page.push_str(&format!("{row}\n")));
     }
