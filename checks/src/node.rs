@@ -47,7 +47,7 @@ impl Node {
     pub fn start(workspace: &Workspace, programs: Programs, directory: &Path) -> Result<Self> {
         let cgroups = Cgroups::make()?;
         let root = workspace.root().to_owned();
-        let space = Space::open(directory, &root.join("checks/cluster/space"))?;
+        let space = Space::open(directory, &root)?;
         let mut node =
             Self { space, servers: Vec::new(), cgroups, programs, directory: directory.to_owned(), root };
         node.write_settings()?;

@@ -20,31 +20,32 @@ const OPEN_WITHIN: Duration = Duration::from_secs(15);
 #[derive(Debug)]
 pub struct Space {
     holder: Server,
-    directory: PathBuf,
+    root: PathBuf,
 }
 
 impl Space {
-    /// What is written goes into this directory.
-    pub fn open(directory: &Path, script: &Path) -> Result<Self> {
+    /// What is written goes into this directory; `root` is that of the clone.
+    pub fn open(directory: &Path, root: &Path) -> Result<Self> {
         let mut command = Command::new("unshare");
         command.args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]);
-        command.arg("bash").arg(script).arg(directory).args([NODE_ADDRESS, GATEWAY]);
+        command.arg("bash").arg(root.join("checks/cluster/space"));
+        command.arg(directory).args([NODE_ADDRESS, GATEWAY]);
         let spec = Spec { name: "space", directory, command, stop_signal: Signal::SIGKILL };
         let mut holder = Server::spawn(spec)?;
         let sign = directory.join("space-is-open");
         holder.wait_until_ready(OPEN_WITHIN, |_| sign.exists())?;
-        Ok(Self { holder, directory: directory.to_owned() })
+        Ok(Self { holder, root: root.to_owned() })
     }
 
-    /// A program as it is started in here.
+    /// A program as it is started in here, in the root of the clone.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let of = |kind: &str| format!("/proc/{}/ns/{kind}", self.holder.pid());
         let mut command = Command::new("nsenter");
         command.arg(format!("--net={}", of("net"))).arg(format!("--mount={}", of("mnt")));
         // The holder is its parent: the one in there is its child.
         command.arg(format!("--pid={}", of("pid_for_children")));
-        // Entering the mounts leads to the root.
-        command.args(["--", "env"]).arg(in_directory(&self.directory)).arg(program);
+        // Entering the mounts leads to the machine's root.
+        command.args(["--", "env"]).arg(in_directory(&self.root)).arg(program);
         command
     }
 
