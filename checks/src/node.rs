@@ -1,7 +1,7 @@
 //! A node of Kubernetes and its control plane on this machine, from packages alone, for as long as a command runs: pods that
 //! run, volumes that bind, names that resolve and network policies that are enforced.
 //!
-//! Invariant: it is a guest. Its network, mounts and processes are its own ([`space`]), its pods' control groups too
+//! Invariant: it is a guest. Its network, mounts and processes are its own (`space`), its pods' control groups too
 //! ([`cgroups`]), and what it writes is in one directory. When it is dropped, or its start fails, all of that is gone.
 
 pub mod cgroups;
