@@ -1,5 +1,5 @@
 //! `checks cluster-try`: a real node of Kubernetes on this machine ([`crate::node`]), and on it the overlay `dev`, tried as the
-//! platform team uses it by `.ci/try-cluster`. `checks cluster-page` writes docs/deployment-report.md from what came out.
+//! platform team uses it by `.ci/try-cluster`, and the programs of `prod`. `checks cluster-page` writes docs/deployment-report.md from what came out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
 use super::compose_try::skip;
+use crate::cluster::definitions::NEWEST;
 use crate::engine::Engine;
 use crate::node::page::page;
 use crate::node::programs::{self, Programs};
@@ -32,6 +33,8 @@ pub fn run(workspace: &Workspace, instead: &[String]) -> Result<ExitCode> {
     build::servers(workspace)?;
     let binaries = build::programs(workspace)?;
     let programs = Programs::ensure(workspace)?;
+    // What the operators define, for the overlay `prod`: no operator is there to bring it.
+    let definitions = std::env::join_paths(NEWEST.files(workspace)?)?;
     let archive = directory.join("images.tar");
     step("images, made of packages", || {
         let engine = Engine::own(&directory).map_err(|why| anyhow!(why))?;
@@ -51,6 +54,7 @@ pub fn run(workspace: &Workspace, instead: &[String]) -> Result<ExitCode> {
             command
         }
     };
+    script.env("TELEX_DEFINITIONS", definitions);
     if instead.is_empty() {
         let result = result(workspace);
         fs::create_dir_all(result.parent().unwrap_or(workspace.root()))
