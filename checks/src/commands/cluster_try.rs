@@ -1,5 +1,6 @@
 //! `checks cluster-try`: a real node of Kubernetes on this machine ([`crate::node`]), and on it the overlay `dev`, tried as the
-//! platform team uses it by `.ci/try-cluster`, and the programs of `prod`. `checks cluster-page` writes docs/deployment-report.md from what came out.
+//! platform team uses it by `.ci/try-cluster`, then `prod` with stand-ins for its operators. `checks cluster-page` writes
+//! docs/deployment-report.md from what came out.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 
 const HEAD: &str = "# Deployment report\n\n\
     `make cluster-page` writes this page from the result of `make cluster-try`: one real node of Kubernetes on one machine, \
-    the overlay `dev` as it stands, and what a platform team does with it. Its images are stand-ins, made of Debian's \
+    the overlay `dev` as it stands, and what a platform team does with it; then, in its place, the overlay `prod`. Its images are stand-ins, made of Debian's \
     packages, under the names that the manifests give them; the programs are those that are shipped. \
     [Kubernetes](kubernetes.md#what-was-tried) says what else was tried.\n\n";
 
@@ -27,7 +27,7 @@ pub fn page(result: &str) -> String {
     let flows: Vec<&str> = of("flow").collect();
     if !flows.is_empty() {
         page.push_str(
-            "\n## Network flows\nTried from inside the pods. *open*: a connection was made; *shut*: none was, within 3 s; empty: the pod itself.\n\n",
+            "\n## Network flows\nTried from inside the pods. *open*: a connection was made; *shut*: none was, within 3 s; empty: the pod itself.\n",
         );
         flows.iter().for_each(|row| page.push_str(&format!("{row}\n")));
     }
