@@ -8,8 +8,8 @@ ifeq ($(origin OPENSSL_NO_VENDOR) $(shell pkg-config --exists 'openssl >= 3' 2>/
 export OPENSSL_NO_VENDOR = 1
 endif
 FUZZ_SECONDS ?= 60
-# Tests that need the real Kafka and PostgreSQL.
-BROKER_TESTS = ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests
+# Those that need the real Kafka and PostgreSQL are no part of `cargo test`, unless they are named.
+ALL_TESTS = --lib --bins --test '*'
 TARGETS = $${CARGO_TARGET_DIR:-$(CURDIR)/target}
 TARGET = $(TARGETS)/release
 # Selected out of the workspace: a package by itself asks for fewer features of the dependencies, and they would be
@@ -46,7 +46,7 @@ demo: tools ## Run the main job from end to end, with a verdict
 test: tools ## Run all tests, against a Kafka and a PostgreSQL of their own
 	cargo build $(PROGRAMS) --bins
 	export TELEX_BIN_DIR=$(TARGET) && \
-		$(DEV_ENV) with-services -- cargo test --release --locked --workspace --features $(BROKER_TESTS)
+		$(DEV_ENV) with-services -- cargo test --release --locked --workspace $(ALL_TESTS)
 
 .PHONY: test-api
 test-api: tools ## Send the API thousands of requests made from its own contract
@@ -132,6 +132,7 @@ lint: tools ## Check planted bugs, format, clippy, documentation, queries, depen
 	@for patch in torture/mutants/*.patch; do git apply --check "$$patch" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
+	cargo clippy --release --locked --workspace --test '*' --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --document-private-items
 	$(DEV_ENV) sqlx-prepare --check
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny

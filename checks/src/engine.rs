@@ -1,14 +1,19 @@
 //! A Docker engine for docker-compose.yml: the one that answers, or one of our own for as long as a command runs, whose images
 //! stay in the user's cache.
 //!
-//! Invariant: an engine of our own is asked to stop before it is given up, because it alone ends its containers.
+//! Invariant: an engine of our own is asked to stop before it is given up, because it alone ends its containers. One command
+//! at a time has its data, and finds no container there: what a run that was cut off has left goes first.
 
+use std::cell::Cell;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use dev_env::commands::steps::say;
+use dev_env::install::lock;
 use dev_env::process::{Server, Spec, require};
 use dev_env::workspace::Workspace;
 use nix::sys::signal::Signal;
@@ -28,8 +33,15 @@ const COMPOSE_MODULE: &str = include_str!("../containers/compose/go.mod");
 /// Dropping it stops what was started.
 #[derive(Debug)]
 pub struct Engine {
-    own: Option<Server>,
+    own: Option<Own>,
     environment: Vec<(&'static str, OsString)>,
+}
+
+/// A server, and the lock of its data.
+#[derive(Debug)]
+struct Own {
+    server: Server,
+    _data: File,
 }
 
 impl Engine {
@@ -90,31 +102,44 @@ impl Engine {
     }
 }
 
-impl Drop for Engine {
+impl Drop for Own {
     fn drop(&mut self) {
-        if let Some(mut own) = self.own.take() {
-            // One that does not stop is killed with the handle.
-            own.stop(STOP_WITHIN).ok();
-        }
+        // One that does not stop is killed with the handle.
+        self.server.stop(STOP_WITHIN).ok();
     }
 }
 
 fn start(directory: &Path) -> Result<Engine> {
+    let data = Workspace::cache()?.join("docker");
+    let said = Cell::new(false);
+    let lock = lock(&data.with_extension("lock"), &|| {
+        if !said.replace(true) {
+            say("  another command has the engine's data: waiting for it");
+        }
+    })?;
     let mut socket = OsString::from("unix://");
     socket.push(directory.join("docker.sock"));
     let mut command = Command::new("dockerd");
     command.arg("--host").arg(&socket).arg("--log-level=warn");
-    command.arg("--data-root").arg(Workspace::cache()?.join("docker"));
+    command.arg("--data-root").arg(data);
     command.arg("--exec-root").arg(directory.join("exec"));
     command.arg("--pidfile").arg(directory.join("docker.pid"));
     let spec = Spec { name: "dockerd", directory, command, stop_signal: Signal::SIGTERM };
-    let server = Server::spawn(spec)?;
-    let mut engine = Engine { own: Some(server), environment: vec![("DOCKER_HOST", socket.clone())] };
-    let ready = |_: &Server| succeeds(Command::new("docker").arg("info").env("DOCKER_HOST", &socket));
-    if let Some(server) = &mut engine.own {
-        server.wait_until_ready(READY_WITHIN, ready)?;
+    let mut own = Own { server: Server::spawn(spec)?, _data: lock };
+    let client = |arguments: &[&str]| {
+        let mut docker = Command::new("docker");
+        docker.args(arguments).env("DOCKER_HOST", &socket);
+        docker
+    };
+    own.server.wait_until_ready(READY_WITHIN, |_| succeeds(&mut client(&["info"])))?;
+    let left = require(&mut client(&["ps", "--all", "--quiet"]), "")?;
+    if !left.trim().is_empty() {
+        require(client(&["rm", "--force", "--volumes"]).args(left.split_whitespace()), "")?;
     }
-    Ok(engine)
+    // Images that a later build has replaced, networks, and volumes without a name.
+    require(&mut client(&["system", "prune", "--force", "--volumes"]), "")?;
+    let environment = vec![("DOCKER_HOST", socket)];
+    Ok(Engine { own: Some(own), environment })
 }
 
 fn build_compose(workspace: &Workspace, directory: &Path, version: &str) -> Result<()> {

@@ -38,7 +38,7 @@ impl Installation {
         }
         fs::create_dir_all(&installation.dev)
             .with_context(|| format!("{} cannot be made", installation.dev.display()))?;
-        let lock = lock(&installation.dev.join("install.lock"), note)?;
+        let lock = lock(&installation.dev.join("install.lock"), &|| note("another command is installing"))?;
         if !installation.is_complete(&stamp) {
             installation.install(&stamp, note)?;
         }
@@ -148,13 +148,14 @@ fn platform() -> Result<String> {
     Ok(format!("{system}-{processor}"))
 }
 
-/// The operating system frees the lock when its holder ends, however it ends.
-fn lock(path: &Path, note: &dyn Fn(&str)) -> Result<File> {
+/// Takes the lock of this file, and says `busy` ten times a second as long as another process has it. The operating system
+/// frees the lock when its holder ends, however it ends.
+pub fn lock(path: &Path, busy: &dyn Fn()) -> Result<File> {
     let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => note("another command is installing"),
+            Err(TryLockError::WouldBlock) => busy(),
             Err(TryLockError::Error(error)) => {
                 return Err(error).with_context(|| format!("{} cannot be locked", path.display()));
             }

@@ -248,14 +248,13 @@ impl Copy {
 /// All packages at once, as everywhere: a part of them asks for fewer features of the dependencies, and these
 /// would be built twice.
 fn cargo_test(target: &str) -> Result<Vec<&str>> {
-    let features = "ingest-api/broker-tests,loadtest/broker-tests,processor/broker-tests";
     let target: &[&str] = match target {
         "lib" => &["--lib"],
         "it" => &["--test", "it"],
         "http" => &["--test", "http"],
         other => bail!("no target {other}"),
     };
-    let command = ["cargo", "test", "--locked", "--workspace", "--features", features];
+    let command = ["cargo", "test", "--locked", "--workspace"];
     Ok([&command, target].concat())
 }
 
