@@ -22,9 +22,9 @@ pub enum Receipt {
     Refused,
     /// A 202.
     Kept {
-        /// No attempt before was left open: this is the first and only record.
+        /// No attempt before was left open: only Kafka's client can have written it before.
         at_once: bool,
-        /// Where, if the reply says.
+        /// Where, if the reply says. Of several copies that Kafka's client wrote it is the last.
         place: Option<Place>,
     },
 }

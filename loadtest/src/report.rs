@@ -110,6 +110,9 @@ pub struct Verification {
     pub rows: u64,
     /// Clients whose rows were compared.
     pub clients: u64,
+    /// Messages that Kafka's client wrote twice: the row is of an earlier record than the one that the 202 named.
+    /// That is allowed, and has no effect.
+    pub written_twice: u64,
     /// What is wrong, by kind.
     pub findings: BTreeMap<String, u64>,
     /// The first few of each kind.
@@ -220,6 +223,7 @@ impl Verification {
             promised: verdict.promised,
             rows: verdict.rows,
             clients: verdict.clients,
+            written_twice: verdict.written_twice,
             findings: kinds.iter().map(|(kind, count)| ((*kind).to_owned(), *count)).collect(),
             examples: verdict.findings.examples().iter().map(ToString::to_string).collect(),
         }

@@ -136,7 +136,12 @@ fn tables(report: &Report) -> Markup {
     let counts = counts.map(|(name, count)| (name.to_owned(), grouped(count)));
     let replies = report.replies.iter().map(|(status, count)| (format!("replies {status}"), grouped(*count)));
     let verified = report.verification.as_ref().map(|it| {
-        let rows = [("promised", it.promised), ("rows", it.rows), ("clients", it.clients)];
+        let rows = [
+            ("promised", it.promised),
+            ("rows", it.rows),
+            ("clients", it.clients),
+            ("written twice", it.written_twice),
+        ];
         let found = it.findings.iter().map(|(kind, count)| (format!("wrong: {kind}"), grouped(*count)));
         rows.map(|(name, count)| (name.to_owned(), grouped(count))).into_iter().chain(found)
     });

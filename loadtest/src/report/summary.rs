@@ -75,8 +75,12 @@ fn latency(f: &mut fmt::Formatter<'_>, name: &str, latency: Latency) -> fmt::Res
 }
 
 fn verdict(f: &mut fmt::Formatter<'_>, verification: &Verification) -> fmt::Result {
-    let Verification { applied, promised, rows, clients, findings, examples, .. } = verification;
+    let Verification { applied, promised, rows, clients, written_twice, findings, examples, .. } =
+        verification;
     row(f, "rows", *rows, &format!("for {} promised, of {} clients", grouped(*promised), grouped(*clients)))?;
+    if *written_twice > 0 {
+        row(f, "written twice", *written_twice, "by Kafka's client, without an effect")?;
+    }
     if !applied {
         writeln!(f, "not everything that was acknowledged was applied in time")?;
     }
@@ -129,6 +133,18 @@ mod tests {
         let ending = |ended| summary(ended, None).lines().last().unwrap_or_default().to_owned();
         assert_eq!(ending(Ended::Complete), "every reply was as expected");
         assert_eq!(ending(Ended::Interrupted), "interrupted: 0 of 5,000 sent");
+    }
+
+    #[test]
+    fn what_was_written_twice_is_said_and_is_not_wrong() {
+        let twice = |written_twice| {
+            let verdict = Verdict { written_twice, ..Verdict::default() };
+            summary(Ended::Complete, Some((&verdict, true)))
+        };
+        let said = twice(6);
+        assert!(said.contains("\nwritten twice            6  by Kafka's client"), "{said}");
+        assert!(said.contains("\nverified: each 202 is a row") && !said.contains("WRONG"), "{said}");
+        assert!(!twice(0).contains("written twice"));
     }
 
     #[test]

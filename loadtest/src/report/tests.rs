@@ -127,6 +127,17 @@ fn a_verification_that_is_not_clean_found_at_least_one_thing() {
 }
 
 #[test]
+fn what_was_written_twice_is_a_figure_and_no_finding() {
+    let verdict = Verdict { written_twice: 6, ..Verdict::default() };
+    let tally = Stats::new().unwrap().tally();
+    let report = Report::new(Facts { verdict: Some((&verdict, true)), ..facts(&tally, Ended::Complete) });
+    assert!(report.is_clean());
+    assert_eq!(serde_json::to_value(&report).unwrap()["verification"]["written_twice"], 6);
+    let page = html::page(&report);
+    assert!(page.contains("<th>written twice</th><td>6</td>"), "{page}");
+}
+
+#[test]
 fn what_the_load_tester_costs_is_said_by_request() {
     let stats = Stats::new().unwrap();
     let (client, kind) = (crate::plan::ClientIndex(0), crate::plan::Kind::Valid);

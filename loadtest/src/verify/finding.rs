@@ -22,7 +22,8 @@ pub enum Finding {
     /// A row with an id that no request of this run carried.
     #[error("{message} has a row and is in no request")]
     Unknown { message: String },
-    /// The row is not of the record that its 202 named: a duplicate had an effect, or there were two.
+    /// The row is not of the record that its 202 named, nor of an earlier one that Kafka's client can have written
+    /// of the same message: a duplicate had an effect, or another message is there.
     #[error(
         "{message} was kept at {}/{}, and its row is of {}/{}",
         .promised.partition, .promised.offset, .found.partition, .found.offset

@@ -27,7 +27,8 @@ fn well() -> Case {
     let client = plan.client(WHO);
     let client_id = client.client_id().unwrap().as_uuid();
     let dialog = StoredDialog { client_id, id: Uuid::from_u128(7), is_active: true };
-    for (offset, request) in (100..).zip(plan.requests()) {
+    // Between two of them there is room for copies.
+    for (offset, request) in (100..).step_by(4).zip(plan.requests()) {
         let place = Place { partition: 4, offset };
         match request.kind {
             Kind::Invalid(_) => ledger.set(request.index, Receipt::Refused),
@@ -55,12 +56,16 @@ fn well() -> Case {
 }
 
 impl Case {
-    fn findings(self, in_batches: bool) -> Findings {
+    fn verdict(self, in_batches: bool) -> Verdict {
         let receipts = Receipts { plan: &self.plan, ledger: &self.ledger, in_batches };
         let expected = by_client(&receipts, |client| client == WHO).pop().unwrap();
-        let mut findings = Findings::default();
-        judge(&receipts, &expected, self.rows, &mut findings);
-        findings
+        let mut verdict = Verdict::default();
+        judge(&receipts, &expected, self.rows, &mut verdict);
+        verdict
+    }
+
+    fn findings(self, in_batches: bool) -> Findings {
+        self.verdict(in_batches).findings
     }
 
     fn kinds(self) -> Vec<&'static str> {
@@ -98,6 +103,17 @@ fn rows_that_are_right_have_nothing_wrong() {
     let Receipt::Kept { place: Some(place), .. } = case.ledger.get(duplicate) else { panic!() };
     case.rows.messages.iter_mut().find(|row| row.external_message_id == id).unwrap().place = place;
 })]
+#[case::behind_what_the_202_named("elsewhere", |case: &mut Case| case.rows.messages[5].place.offset += 1)]
+#[case::in_another_partition("elsewhere", |case: &mut Case| {
+    let place = case.rows.messages[5].place;
+    case.rows.messages[5].place = Place { partition: place.partition + 1, offset: place.offset - 1 };
+})]
+#[case::of_the_message_before("elsewhere", |case: &mut Case| {
+    case.rows.messages[6].place = case.rows.messages[5].place;
+})]
+#[case::before_the_answer_that_was_waited_for("elsewhere", |case: &mut Case| {
+    case.rows.messages[6].place.offset = case.rows.messages[5].place.offset - 1;
+})]
 #[case::invalid("not_allowed", |case: &mut Case| {
     let invalid = case.nth(0, |kind| matches!(kind, Kind::Invalid(_)));
     let text = case.plan.text(&case.plan.request(invalid));
@@ -119,6 +135,40 @@ fn what_is_wrong_is_named(#[case] name: &str, #[case] plant: fn(&mut Case)) {
     plant(&mut case);
     let kinds = case.kinds();
     assert!(kinds.contains(&name), "{kinds:?}");
+}
+
+#[test]
+fn a_row_of_an_earlier_copy_is_counted_and_is_not_wrong() {
+    let mut case = well();
+    for copied in [5, 9] {
+        case.rows.messages[copied].place.offset -= 1;
+    }
+    let verdict = case.verdict(false);
+    assert_eq!((verdict.findings.total(), verdict.written_twice), (0, 2), "{:?}", verdict.findings);
+    assert_eq!(well().verdict(false).written_twice, 0);
+}
+
+#[test]
+fn an_earlier_copy_excuses_no_row_that_is_wrong_otherwise() {
+    let mut case = well();
+    case.rows.messages[5].place.offset -= 1;
+    case.rows.messages[5].text.push('!');
+    assert_eq!(case.kinds(), ["altered"]);
+}
+
+#[test]
+fn messages_of_a_batch_may_be_written_twice_together_and_messages_that_waited_for_an_answer_may_not() {
+    let together = |in_batches: bool| {
+        let mut case = well();
+        let named = case.rows.messages[5].place.offset;
+        case.rows.messages[5].place.offset = named - 2;
+        case.rows.messages[6].place.offset = named - 1;
+        let verdict = case.verdict(in_batches);
+        let kinds: Vec<&str> = verdict.findings.kinds().keys().copied().collect();
+        (kinds, verdict.written_twice)
+    };
+    assert_eq!(together(true), (vec![], 2));
+    assert_eq!(together(false), (vec!["elsewhere"], 1));
 }
 
 #[test]
