@@ -39,7 +39,8 @@ pub(super) fn schemas() -> Value {
         },
         "Coordinates": {
             "type": "object",
-            "description": "Where the record lies; the order of a client's records is the order of their offsets.",
+            "description": "Where the record lies, in its client's partition; the last copy, if Kafka's client wrote it twice. The \
+                order of a client's records is the order of their offsets.",
             "required": ["topic", "partition", "offset"],
             "properties": {
                 "topic": { "type": "string" },

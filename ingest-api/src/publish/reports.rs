@@ -22,6 +22,9 @@ use crate::{
     metrics::Metrics,
 };
 
+/// How a delivery without a place is counted: a 202 could not say where its record lies.
+const NO_OFFSET: &str = "NoOffset";
+
 /// Gets the delivery reports, on the producer's thread.
 pub struct Reports {
     pub metrics: Arc<Metrics>,
@@ -63,11 +66,14 @@ impl ProducerContext for Reports {
         let ticket = Ticket(ticket);
         let desk = self.desks.of(ticket);
         let answer = match report {
-            Ok(record) => Ok(Delivered { partition: record.partition(), offset: record.offset() }),
+            Ok(record) => Delivered::at(record.partition(), record.offset()).ok_or_else(|| {
+                self.count_failure(NO_OFFSET);
+                ApiError::Unavailable(Unavailable::Kafka)
+            }),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code();
                 let label = code.map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
-                self.metrics.ingest_delivery_failures_total.with_label_values(&[&label]).inc();
+                self.count_failure(&label);
                 Err(self.refusal(code, desk.batch_bytes(ticket).unwrap_or_default()))
             }
         };
@@ -76,6 +82,10 @@ impl ProducerContext for Reports {
 }
 
 impl Reports {
+    fn count_failure(&self, label: &str) {
+        self.metrics.ingest_delivery_failures_total.with_label_values(&[label]).inc();
+    }
+
     /// Everything but the size of this very record is "not known" (R1): whether a record that timed out is in the log
     /// cannot be told. Too large is the whole batch, and who is in it with others may fit alone.
     pub fn refusal(&self, code: Option<RDKafkaErrorCode>, batch_bytes: usize) -> ApiError {

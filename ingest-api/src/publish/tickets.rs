@@ -23,11 +23,19 @@ const DESK_BITS: u32 = u8::BITS;
 const _: () =
     assert!(PLACE_BITS + GENERATION_BITS + DESK_BITS <= usize::BITS, "a ticket is a pointer's size");
 
-/// Where a record lies in its topic.
+/// Where a record lies in its topic; of several copies that the Kafka client wrote, the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Delivered {
     pub partition: i32,
     pub offset: i64,
+}
+
+impl Delivered {
+    /// `None` without an offset: librdkafka also reports a record whose acknowledgement was lost, if that of a later one
+    /// says that the brokers have it.
+    pub fn at(partition: i32, offset: i64) -> Option<Self> {
+        (offset >= 0).then_some(Self { partition, offset })
+    }
 }
 
 /// What the brokers say of a record.
@@ -206,6 +214,14 @@ mod tests {
 
     fn poll(tickets: &mut Tickets, ticket: Ticket) -> Poll<Answer> {
         tickets.poll(ticket, Waker::noop())
+    }
+
+    #[test]
+    fn a_record_without_an_offset_lies_nowhere() {
+        // What librdkafka has before it knows one.
+        const OFFSET_INVALID: i64 = -1_001;
+        assert!([OFFSET_INVALID, -1].into_iter().all(|offset| Delivered::at(3, offset).is_none()));
+        assert_eq!(Delivered::at(3, 0), Some(Delivered { partition: 3, offset: 0 }));
     }
 
     #[test]
