@@ -49,3 +49,4 @@ mod transactions;
 mod unreadable;
 mod watchdog;
 mod writers;
+mod written_twice;
