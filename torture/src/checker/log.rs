@@ -100,8 +100,8 @@ fn check_attempt(
     violations.push(Violation::new(violation.0, violation.1));
 }
 
-/// A producer gives a record up after 8 s. It then renumbers what else is on its way to the partition, and the
-/// brokers cannot tell a record that they have from one that is sent again.
+/// A producer gives a record up after 8 s. It then renumbers what else is on its way, to whichever partition, and the
+/// brokers cannot tell a record that they have from one that is sent again (ADR 0027).
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(7);
 /// What is on its way then was sent at most so long before or after.
 const ON_ITS_WAY: Duration = Duration::from_secs(20);
