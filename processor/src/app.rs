@@ -8,10 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use rdkafka::consumer::Consumer as _;
 use service_kit::{admin, retry::Backoff};
-use tokio::{net::TcpListener, sync::mpsc};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 use crate::{
     consume::{
@@ -57,8 +57,11 @@ pub struct Config {
 
 pub struct Application {
     config: Config,
-    listener: TcpListener,
     instruments: Instruments,
+    /// Answers on the admin port.
+    admin: JoinHandle<std::io::Result<()>>,
+    /// Shows until when authorities are valid.
+    authorities: JoinHandle<()>,
 }
 
 impl Application {
@@ -68,56 +71,111 @@ impl Application {
             .await
             .with_context(|| format!("cannot listen on --admin-listen {admin_listen}"))?;
         let instruments = Instruments { metrics: Arc::new(Metrics::new()?), status: Arc::default() };
-        Ok(Self { config, listener, instruments })
-    }
-
-    /// Where the admin port listens.
-    pub fn admin_addr(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        let admin = admin::serve(listener, Arc::new(instruments.clone()), std::future::pending());
+        let (kafka, postgresql) = (config.kafka.authority_file(), config.database.authority_file());
+        let authorities = authorities::watch(kafka, postgresql, Arc::clone(&instruments.metrics));
+        Ok(Self {
+            config,
+            instruments,
+            admin: service_kit::spawn("admin", admin),
+            authorities: service_kit::spawn("authorities", authorities),
+        })
     }
 
     /// Works until `shutdown` completes or a part of it fails.
+    ///
+    /// # Errors
+    /// What failed, or what has no end has ended: the process has to end, too.
     pub async fn run_until_stopped(self, shutdown: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { config, listener, instruments } = self;
-        let health = Arc::new(instruments.clone());
-        let admin = service_kit::spawn("admin", admin::serve(listener, health, std::future::pending()));
-        let inspector = Arc::new(Inspector::new(&config.kafka)?);
-        let announcer = Arc::new(Announcer::new(&config.kafka));
-        let metrics = Arc::clone(&instruments.metrics);
-        let (kafka, postgresql) = (config.kafka.authority_file(), config.database.authority_file());
-        let trusted = authorities::watch(kafka, postgresql, metrics);
-        let trusted = service_kit::spawn("authorities", trusted);
-        let mut watchdog = Watchdog::new(config.watchdog);
-        let mut shutdown = std::pin::pin!(shutdown);
-        let result = loop {
-            let registered = tokio::select! {
-                registered = prepare(&config, &inspector) => registered?,
-                () = &mut shutdown => break Ok(()),
-            };
-            let keeper = Keeper {
-                database: config.database.clone(),
-                inspector: Arc::clone(&inspector),
-                registered: registered.clone(),
-                announcer: Arc::clone(&announcer),
-            };
-            let keeper = service_kit::spawn("placement", keeper.run(config.audit.every));
-            let parts = Parts { registered, inspector: Arc::clone(&inspector), watchdog: &mut watchdog };
-            let ended = work(&config, parts, &instruments, shutdown.as_mut()).await;
-            keeper.abort();
-            match ended {
-                Ok(End::Stopped) => break Ok(()),
-                Ok(End::Rebuild(cause)) => {
-                    tracing::warn!(cause = cause.as_str(), "rebuilding the consumer");
-                    let rebuilds = &instruments.metrics.processor_rebuilds_total;
-                    rebuilds.with_label_values(&[cause.as_str()]).inc();
-                    instruments.status.unassigned();
-                }
-                Err(error) => break Err(error),
+        let Self { config, instruments, mut admin, mut authorities } = self;
+        let stop = async {
+            tokio::select! {
+                () = shutdown => None,
+                // Nobody could ask how the process is.
+                _ended = &mut admin => Some("the admin port is not served any more"),
+                // Their gauge would go on showing what was true before.
+                _ended = &mut authorities => Some("authorities are not watched any more"),
             }
         };
-        trusted.abort();
+        let result = serve(&config, &instruments, stop).await;
+        authorities.abort();
         admin.abort();
         result
+    }
+}
+
+/// Works with one consumer after the other until `stop` completes: with what is not done any more, if that is why.
+async fn serve(
+    config: &Config,
+    instruments: &Instruments,
+    stop: impl Future<Output = Option<&'static str>>,
+) -> anyhow::Result<()> {
+    let inspector = Arc::new(Inspector::new(&config.kafka)?);
+    let announcer = Arc::new(Announcer::new(&config.kafka));
+    let mut watchdog = Watchdog::new(config.watchdog);
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let registered = tokio::select! {
+            registered = prepare(config, &inspector) => registered?,
+            missing = &mut stop => return end(missing),
+        };
+        let keeper = Keeper {
+            database: config.database.clone(),
+            inspector: Arc::clone(&inspector),
+            registered: registered.clone(),
+            announcer: Arc::clone(&announcer),
+        };
+        let (database, metrics) = (config.database.clone(), Arc::clone(&instruments.metrics));
+        let proofs = proved::watch(database, registered.topic.topic_ref, metrics);
+        let beside = Beside {
+            placement: service_kit::spawn("placement", keeper.run(config.audit.every)),
+            proofs: service_kit::spawn("proofs", proofs),
+        };
+        let inspector = Arc::clone(&inspector);
+        let parts = Parts { registered, inspector, beside, watchdog: &mut watchdog };
+        match work(config, parts, instruments, stop.as_mut()).await? {
+            End::Stopped => return Ok(()),
+            End::Rebuild(cause) => {
+                tracing::warn!(cause = cause.as_str(), "rebuilding the consumer");
+                instruments.metrics.processor_rebuilds_total.with_label_values(&[cause.as_str()]).inc();
+                instruments.status.unassigned();
+            }
+        }
+    }
+}
+
+/// Why the process ends: something is not done any more, or it was asked to.
+fn end(missing: Option<&'static str>) -> anyhow::Result<()> {
+    match missing {
+        None => Ok(()),
+        Some(missing) => bail!(missing),
+    }
+}
+
+/// What works beside a consumer, without an end of its own, until that one is rebuilt.
+struct Beside {
+    placement: JoinHandle<()>,
+    proofs: JoinHandle<()>,
+}
+
+impl Beside {
+    /// Completes if one of them has ended nevertheless, with what is not done any more.
+    async fn ended(&mut self) -> &'static str {
+        tokio::select! {
+            // An API with the former count would go on after a switch that could not tell it.
+            _ended = &mut self.placement => {
+                "the ingest APIs are not told any more over how many partitions keys are spread"
+            }
+            // Their gauges would go on showing what was found before.
+            _ended = &mut self.proofs => "the last proofs are not looked at any more",
+        }
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.placement.abort();
+        self.proofs.abort();
     }
 }
 
@@ -125,15 +183,17 @@ impl Application {
 struct Parts<'a> {
     registered: RegisteredTopic,
     inspector: Arc<Inspector>,
+    beside: Beside,
     watchdog: &'a mut Watchdog,
 }
 
-/// Makes the lanes, the poll thread and the supervisor, and works until one of them ends.
+/// Makes the lanes, the poll thread and the supervisor, and works until one of them or what works beside them ends, or
+/// `stop` completes.
 async fn work(
     config: &Config,
-    Parts { registered, inspector, watchdog }: Parts<'_>,
+    Parts { registered, inspector, mut beside, watchdog }: Parts<'_>,
     instruments: &Instruments,
-    shutdown: impl Future<Output = ()>,
+    stop: impl Future<Output = Option<&'static str>>,
 ) -> anyhow::Result<End> {
     let (lane_reports, lane_reports_rx) = mpsc::channel(4_096);
     let (mut lanes, mut outlets) = (Vec::new(), Vec::new());
@@ -158,17 +218,20 @@ async fn work(
     let poller = Poller::new(consumer, topic, orders_rx, reports, outlets, instruments.clone());
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
-    let proofs = service_kit::spawn(
-        "proofs",
-        proved::watch(config.database.clone(), registered.topic.topic_ref, Arc::clone(&instruments.metrics)),
-    );
     let taker =
         Taker { database: config.database.clone(), inspector, registered: Arc::new(registered), owner };
     let poller = PollerHandle { orders, thread };
     let supervisor = Supervisor::new(taker, config.audit, watchdog, poller, lanes, instruments.clone());
-    let end = supervisor.run(reports_rx, lane_reports_rx, shutdown).await;
-    proofs.abort();
-    Ok(end?)
+    let mut missing = None;
+    let shutdown = async {
+        missing = tokio::select! {
+            missing = stop => missing,
+            missing = beside.ended() => Some(missing),
+        };
+    };
+    let ended = supervisor.run(reports_rx, lane_reports_rx, shutdown).await;
+    end(missing)?;
+    Ok(ended?)
 }
 
 /// A broker may name the defaults as the settings of a topic that was just created: they are believed unsafe only
@@ -246,3 +309,6 @@ fn hostname() -> String {
     std::fs::read_to_string("/etc/hostname")
         .map_or_else(|_| "unknown".to_owned(), |name| name.trim().to_owned())
 }
+
+#[cfg(test)]
+mod tests;

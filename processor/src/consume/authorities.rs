@@ -18,8 +18,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// A bundle of authorities is small; a wrong path must not fill the memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Shows what the files say. That of Kafka is read once, as its clients have read it when they were made: they go on with
-/// what it held then. PostgreSQL's is read for each connection, so here until the task is ended.
+/// Shows what the files say, forever. That of Kafka is read once, as its clients have read it when they were made: they go on
+/// with what it held then. PostgreSQL's is read for each connection, so here again and again.
 pub async fn watch(kafka: Option<PathBuf>, postgresql: Option<PathBuf>, metrics: Arc<Metrics>) {
     let show = |server: &str, file: &Path| match expiration(file) {
         Some(at) => {
@@ -30,9 +30,10 @@ pub async fn watch(kafka: Option<PathBuf>, postgresql: Option<PathBuf>, metrics:
     if let Some(file) = kafka {
         show("kafka", &file);
     }
-    let Some(file) = postgresql else { return };
     loop {
-        show("postgresql", &file);
+        if let Some(file) = &postgresql {
+            show("postgresql", file);
+        }
         tokio::time::sleep(EVERY).await;
     }
 }
@@ -120,9 +121,10 @@ mod tests {
         let file = std::env::temp_dir().join(format!("telex-authority-{}.pem", std::process::id()));
         std::fs::write(&file, authority(2031)).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
-        let read = watch(Some(file.clone()), None, Arc::clone(&metrics));
-        tokio::time::timeout(Duration::from_secs(10), read).await.unwrap();
+        let watching = watch(Some(file.clone()), None, Arc::clone(&metrics));
+        let has_ended = tokio::time::timeout(Duration::from_millis(100), watching).await.is_ok();
         std::fs::remove_file(file).unwrap();
+        assert!(!has_ended, "the process would end with it");
         let shown = metrics.processor_authority_expiration_timestamp_seconds.with_label_values(&["kafka"]);
         assert_eq!(shown.get(), 1_924_992_000);
     }
