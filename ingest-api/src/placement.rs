@@ -24,8 +24,7 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// What was heard.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Heard {
-    /// This, in a log that ended there.
-    Placement(Placement, i64),
+    Placement(Placement),
     /// Nothing; why, for a person.
     Nothing(String),
 }
@@ -34,7 +33,7 @@ impl Heard {
     /// What is wrong with spreading keys over so many partitions.
     pub fn objection(&self, partition_count: PartitionCount) -> Option<String> {
         match self {
-            Self::Placement(said, _) if said.partition_count != partition_count => Some(format!(
+            Self::Placement(said) if said.partition_count != partition_count => Some(format!(
                 "--partition-count (INGEST_PARTITION_COUNT) is {partition_count}, and the processors spread keys over \
                  {} partitions: set that number; docs/growing-partitions.md says why",
                 said.partition_count
@@ -44,15 +43,12 @@ impl Heard {
     }
 }
 
-/// What is said of the topic of messages; it is read only if its log has changed since `before`. Blocks.
+/// What is said of the topic of messages. The whole log is read each time: it has a few records, and one that somebody has
+/// deleted and made again may end where the former did. Blocks.
 ///
 /// # Errors
 /// Not known: the brokers do not answer.
-pub fn listen(
-    publisher: &KafkaPublisher,
-    kafka: &KafkaConfig,
-    before: Option<&Heard>,
-) -> Result<Heard, KafkaError> {
+pub fn listen(publisher: &KafkaPublisher, kafka: &KafkaConfig) -> Result<Heard, KafkaError> {
     let (topic, deadline) = (placement::topic_of(&kafka.topic), Instant::now() + DEADLINE);
     let is_forbidden =
         |error: &KafkaError| error.rdkafka_error_code() == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
@@ -65,20 +61,16 @@ pub fn listen(
         Err(error) if is_forbidden(&error) => return Ok(forbidden()),
         Err(error) => return Err(error),
     };
-    if let Some(Heard::Placement(said, at)) = before
-        && *at == end
-    {
-        return Ok(Heard::Placement(*said, end));
-    }
     match read(kafka, &topic, (start, end), deadline) {
-        Ok(Some(said)) => Ok(Heard::Placement(said, end)),
+        Ok(Some(said)) => Ok(Heard::Placement(said)),
         Ok(None) => Ok(Heard::Nothing(format!("the topic {topic} is empty"))),
         Err(error) if is_forbidden(&error) => Ok(forbidden()),
         Err(error) => Err(error),
     }
 }
 
-/// The placement that is in force, of all between the ends of the log.
+/// The placement that is in force, of all between the ends of the log. Each time by another client: none goes on where it
+/// stood in a topic that is gone.
 fn read(
     kafka: &KafkaConfig,
     topic: &str,
@@ -136,7 +128,7 @@ mod tests {
     fn another_count_is_refused_by_both_numbers_and_none_that_nobody_has_said() {
         let count = |count| PartitionCount::new(count).unwrap();
         let said = Placement { topic_ref: 1, topic_id: uuid::Uuid::nil(), partition_count: count(24) };
-        let heard = Heard::Placement(said, 2);
+        let heard = Heard::Placement(said);
         assert_eq!(heard.objection(count(24)), None);
         for other in [12, 48] {
             let objection = heard.objection(count(other)).unwrap();

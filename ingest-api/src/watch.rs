@@ -87,9 +87,9 @@ impl Spread {
         shared: &Arc<Shared<KafkaPublisher>>,
         kafka: &KafkaConfig,
     ) -> Result<Look, String> {
-        let (asked, kafka, before) = (Arc::clone(shared), kafka.clone(), self.heard.clone());
+        let (asked, kafka) = (Arc::clone(shared), kafka.clone());
         let (topic, partition_count) = (kafka.topic.clone(), kafka.partition_count);
-        let question = move || placement::listen(&asked.publisher, &kafka, before.as_ref());
+        let question = move || placement::listen(&asked.publisher, &kafka);
         let answer = match tokio::task::spawn_blocking(question).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_panic) => Err("the question panicked".to_owned()),

@@ -177,7 +177,7 @@ fn read_again(
 async fn open(publisher: KafkaPublisher, kafka: &KafkaConfig) -> anyhow::Result<KafkaPublisher> {
     let (kafka, partition_count) = (kafka.clone(), kafka.partition_count);
     let question = move || {
-        let heard = placement::listen(&publisher, &kafka, None);
+        let heard = placement::listen(&publisher, &kafka);
         (publisher, heard)
     };
     let (publisher, heard) = tokio::task::spawn_blocking(question).await?;

@@ -12,7 +12,7 @@ use rdkafka::{
     Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
 };
-use schemas::{Placement, placement::topic_of};
+use schemas::{PartitionCount, Placement, placement::topic_of};
 
 use crate::{
     harness::{SOON, Telex, keep, message, post, wait_for},
@@ -86,6 +86,12 @@ fn assert_ends(api: &mut Running, given: i32, told: i32) {
     assert!(log.contains(&words) && log.contains("docs/growing-partitions.md"), "{log}");
 }
 
+/// Who writes placements as a processor does.
+fn announcer(telex: &Telex) -> Announcer {
+    let (brokers, topic) = (telex.programs.kafka.clone(), telex.programs.topic.clone());
+    Announcer::new(&KafkaConfig { brokers, connection: None, topic })
+}
+
 /// An API with this count does not start, and takes nothing until it has ended.
 #[track_caller]
 fn assert_refused(telex: &mut Telex, given: i32, told: i32) {
@@ -153,11 +159,30 @@ fn a_late_word_does_not_put_an_older_count_back() {
     let _processor = first_processor(&mut telex);
     let older = said(&telex)[0];
     switch_to_24(&telex);
-    let (brokers, topic) = (telex.programs.kafka.clone(), telex.programs.topic.clone());
-    Announcer::new(&KafkaConfig { brokers, connection: None, topic }).announce(older).unwrap();
+    announcer(&telex).announce(older).unwrap();
     assert_eq!(counts(&telex).iter().filter(|count| **count == 12).count(), 2);
     assert_refused(&mut telex, 12, 24);
     api_with(&mut telex, 24).wait_until_ready().unwrap();
+}
+
+#[test]
+fn a_topic_that_was_made_again_between_two_looks_is_read_again_although_it_ends_where_the_former_did() {
+    let mut telex = Telex::new();
+    let processor = first_processor(&mut telex);
+    let mut api = api_with(&mut telex, 12);
+    api.wait_until_ready().unwrap();
+    let former = said(&telex)[0];
+    // It would write what its tables hold.
+    drop(processor);
+    api.server.freeze();
+    topic::recreate_placement(&telex);
+    let count = PartitionCount::new(24).unwrap();
+    wait_for("the word in the new topic", SOON, || {
+        announcer(&telex).announce(Placement { partition_count: count, ..former }).is_ok()
+    });
+    assert_eq!(counts(&telex), [24], "as many records as the former topic had");
+    api.server.thaw();
+    assert_ends(&mut api, 12, 24);
 }
 
 #[test]

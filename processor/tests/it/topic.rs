@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use dev_env::{
     kafka::admin as dev_admin,
-    programs::{PARTITIONS, TOPIC_SETTINGS},
+    programs::{PARTITIONS, PLACEMENT_PARTITIONS, PLACEMENT_SETTINGS, TOPIC_SETTINGS},
 };
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
@@ -138,15 +138,24 @@ pub fn client_beside(other: &str) -> String {
 
 /// Deletes the topic and creates it again.
 pub fn recreate(telex: &Telex) {
-    let name = &telex.programs.topic;
+    recreate_as(telex, &telex.programs.topic, PARTITIONS, &TOPIC_SETTINGS);
+}
+
+/// The same with the topic in which processors tell ingest APIs over how many partitions keys are spread.
+pub fn recreate_placement(telex: &Telex) {
+    let name = schemas::placement::topic_of(&telex.programs.topic);
+    recreate_as(telex, &name, PLACEMENT_PARTITIONS, &PLACEMENT_SETTINGS);
+}
+
+fn recreate_as(telex: &Telex, name: &str, partitions: i32, settings: &[(&str, &str)]) {
     block_on(async {
-        let results = admin(telex).delete_topics(&[name.as_str()], &AdminOptions::new()).await.unwrap();
+        let results = admin(telex).delete_topics(&[name], &AdminOptions::new()).await.unwrap();
         results.into_iter().next().unwrap().unwrap();
     });
     let broker = telex.programs.kafka.parse().unwrap();
     // The name is free when the deletion has gone round.
     wait_for("the topic to be created again", Duration::from_secs(30), || {
-        dev_admin::create_topic(broker, name, PARTITIONS, &TOPIC_SETTINGS).is_ok()
+        dev_admin::create_topic(broker, name, partitions, settings).is_ok()
     });
 }
 
