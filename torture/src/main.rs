@@ -4,14 +4,9 @@
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use dev_env::interrupt;
+use torture::cli::Cli;
 
 fn main() -> ExitCode {
-    if let Err(error) = dev_env::interrupt::watch() {
-        eprintln!("torture: signals cannot be watched: {error}");
-        return ExitCode::FAILURE;
-    }
-    torture::cli::Cli::parse().run().unwrap_or_else(|error| {
-        eprintln!("torture: {error:#}");
-        ExitCode::FAILURE
-    })
+    interrupt::run(|| Cli::parse().run())
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -11,7 +11,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use dev_env::{
-    process::{from_shell, require},
+    interrupt,
+    process::{Group, from_shell, require},
     workspace::Workspace,
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,11 @@ use crate::{
 const MANIFEST: &str = include_str!("../mutants/manifest.toml");
 /// A bug must be found within so many runs.
 const TRIES: u64 = 3;
+/// The first build takes all dependencies, librdkafka too: minutes on two cores. Later ones take a package or two.
+const BUILD_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// The servers start within a minute, and the waits of a test add up to a few more: one that takes longer hangs, maybe
+/// because of the bug.
+const TEST_WITHIN: Duration = Duration::from_secs(15 * 60);
 /// The last result, beside that of the long run.
 const RESULT: &str = "mutants.json";
 
@@ -60,6 +66,16 @@ pub enum Finder {
         /// Its target, `lib`, `it` or `http`, and its path there.
         test: String,
     },
+}
+
+impl Finder {
+    /// What a person calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Fault { fault, .. } => fault.clone(),
+            Self::Test { test } => test.rsplit("::").next().unwrap_or_default().replace('_', " "),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -109,10 +125,12 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
     let (mut findings, mut untried) = (Vec::new(), 0);
     for mutant in all()?.into_iter().filter(|mutant| only.is_empty() || only.contains(&mutant.bug)) {
         let Mutant { bug, breaks, finder } = mutant;
-        let (sought_by, found_by) = match sought(bench, &copy, &dev_env, &bug, finder) {
-            Ok(found) => found,
-            // Not found; the others still may be.
+        let sought_by = finder.name();
+        let found_by = match sought(bench, &copy, &dev_env, &bug, finder) {
+            Ok(found_by) => found_by,
+            // Not found; the others still may be, unless a person has enough.
             Err(error) => {
+                interrupt::check()?;
                 say(&format!("{bug:<24} NOT TRIED: {error:#}"));
                 untried += 1;
                 continue;
@@ -129,24 +147,14 @@ pub fn run(bench: &mut Bench, workspace: &Workspace, only: &[String]) -> Result<
     Ok(found == bugs)
 }
 
-/// Plants a bug and looks for it: what was to find it, and by what it was found.
-fn sought(
-    bench: &mut Bench,
-    copy: &Copy,
-    dev_env: &Path,
-    bug: &str,
-    finder: Finder,
-) -> Result<(String, Vec<String>)> {
+/// Plants a bug and looks for it: by what it was found.
+fn sought(bench: &mut Bench, copy: &Copy, dev_env: &Path, bug: &str, finder: Finder) -> Result<Vec<String>> {
     copy.plant(bug)?;
     match finder {
-        Finder::Fault { fault, finds } => {
-            let found_by = violated(bench, &fault, &finds)?;
-            Ok((fault, found_by))
-        }
+        Finder::Fault { fault, finds } => violated(bench, &fault, &finds),
         Finder::Test { test } => {
             let fails = copy.fails(dev_env, &test)?;
-            let found_by = if fails { vec!["the test".to_owned()] } else { Vec::new() };
-            Ok((test.rsplit("::").next().unwrap_or_default().replace('_', " "), found_by))
+            Ok(if fails { vec!["the test".to_owned()] } else { Vec::new() })
         }
     }
 }
@@ -170,17 +178,28 @@ fn violated(bench: &mut Bench, fault: &str, finds: &[String]) -> Result<Vec<Stri
     Ok(Vec::new())
 }
 
-/// A copy of the sources, with their changes that are not committed, and what is built of it.
+/// A copy of the sources, with their changes that are not committed, and what is built of it. Whatever a run that was
+/// interrupted has left in it, the next one makes it what the sources are.
 struct Copy {
     root: PathBuf,
     tree: PathBuf,
     target: PathBuf,
+    /// What the command that runs says, for a person who waits.
+    logs: PathBuf,
+}
+
+/// A command that has ended.
+struct Ended {
+    is_success: bool,
+    stdout: String,
+    stderr: String,
 }
 
 impl Copy {
     fn new(workspace: &Workspace) -> Self {
         let mutants = workspace.dev().join("mutants");
-        Self { root: workspace.root().to_owned(), tree: mutants.join("tree"), target: mutants.join("target") }
+        let (tree, target) = (mutants.join("tree"), mutants.join("target"));
+        Self { root: workspace.root().to_owned(), tree, target, logs: mutants }
     }
 
     /// Makes the copy what the sources are, but for one bug, and builds it.
@@ -195,23 +214,39 @@ impl Copy {
         let mut build = from_shell("cargo");
         build.args(["build", "--locked", "--quiet", "--workspace", "--bin=ingest-api", "--bin=processor"]);
         build.args(["--features", "processor/failpoints"]).current_dir(&self.tree);
-        build.env("CARGO_TARGET_DIR", &self.target).env("SQLX_OFFLINE", "true");
-        require(&mut build, "").with_context(|| format!("the build with {bug}")).map(drop)
+        let built = self.run(build, BUILD_WITHIN)?;
+        ensure!(built.is_success, "the build with {bug} failed: {}", built.stderr);
+        Ok(())
     }
 
-    /// Whether a test of the planted copy fails. Its servers are those of `dev-env with-services`.
+    /// Runs a command on the copy to its end. When `limit` is over, or a person has enough, it is ended with all that it
+    /// has started.
+    fn run(&self, mut command: Command, limit: Duration) -> Result<Ended> {
+        let (stdout, stderr) = (self.logs.join("stdout.log"), self.logs.join("stderr.log"));
+        command.env("CARGO_TARGET_DIR", &self.target).env("SQLX_OFFLINE", "true");
+        command.stdout(File::create(&stdout)?).stderr(File::create(&stderr)?);
+        let program = command.get_program().to_string_lossy().into_owned();
+        let status = Group::spawn(&mut command)?.wait_within(limit).context(program)?;
+        let text = |log: &Path| fs::read(log).map(|said| String::from_utf8_lossy(&said).into_owned());
+        Ok(Ended { is_success: status.success(), stdout: text(&stdout)?, stderr: text(&stderr)? })
+    }
+
+    /// Whether a test of the planted copy fails. Its servers are those of `dev-env with-services`; they run only once it
+    /// is built.
     fn fails(&self, dev_env: &Path, test: &str) -> Result<bool> {
         let (target, path) = test.split_once("::").with_context(|| format!("no target in {test}"))?;
+        let (arguments, manifest) = (cargo_test(target)?, self.tree.join("Cargo.toml"));
+        let mut build = from_shell("cargo");
+        build.args(&arguments).arg("--manifest-path").arg(&manifest).arg("--no-run").current_dir(&self.root);
+        let built = self.run(build, BUILD_WITHIN)?;
+        ensure!(built.is_success, "the build of {test} failed: {}", built.stderr);
         let mut run = Command::new(dev_env);
-        run.args(["with-services", "--"]).args(cargo_test(target)?);
-        run.arg("--manifest-path").arg(self.tree.join("Cargo.toml")).args(["--", path]);
-        run.env("TELEX_BIN_DIR", self.target.join("debug")).env("SQLX_OFFLINE", "true");
-        run.env("CARGO_TARGET_DIR", &self.target).current_dir(&self.root);
-        let output = run.output().with_context(|| dev_env.display().to_string())?;
-        let told = String::from_utf8_lossy(&output.stdout);
+        run.args(["with-services", "--", "cargo"]).args(&arguments).arg("--manifest-path").arg(&manifest);
+        run.args(["--", path]).env("TELEX_BIN_DIR", self.target.join("debug")).current_dir(&self.root);
+        let told = self.run(run, TEST_WITHIN)?;
         // A test with cases has a name for each of them behind its own.
         let says = |word: &str| {
-            told.lines().any(|line| {
+            told.stdout.lines().any(|line| {
                 let rest = line.strip_prefix("test ").and_then(|line| line.strip_prefix(path));
                 rest.is_some_and(|rest| {
                     (rest.starts_with(" ...") || rest.starts_with("::")) && rest.ends_with(word)
@@ -221,7 +256,7 @@ impl Copy {
         match (says("FAILED"), says("ok")) {
             (true, _) => Ok(true),
             (false, true) => Ok(false),
-            (false, false) => bail!("{test} did not run: {}", String::from_utf8_lossy(&output.stderr)),
+            (false, false) => bail!("{test} did not run: {}", told.stderr),
         }
     }
 
@@ -245,8 +280,8 @@ impl Copy {
     }
 }
 
-/// All packages at once, as everywhere: a part of them asks for fewer features of the dependencies, and these
-/// would be built twice.
+/// What cargo is asked for. All packages at once, as everywhere: a part of them asks for fewer features of the
+/// dependencies, and these would be built twice.
 fn cargo_test(target: &str) -> Result<Vec<&str>> {
     let target: &[&str] = match target {
         "lib" => &["--lib"],
@@ -254,7 +289,7 @@ fn cargo_test(target: &str) -> Result<Vec<&str>> {
         "http" => &["--test", "http"],
         other => bail!("no target {other}"),
     };
-    let command = ["cargo", "test", "--locked", "--workspace"];
+    let command = ["test", "--locked", "--workspace"];
     Ok([&command, target].concat())
 }
 

@@ -2,9 +2,9 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use nix::sys::signal::Signal;
 
 use super::{Identity, guardian};
@@ -60,8 +60,15 @@ impl Group {
 
     /// Waits for the child's own end; then nothing of its group is left either.
     pub fn wait(&mut self) -> Result<ExitStatus> {
+        self.wait_within(Duration::MAX)
+    }
+
+    /// The same for `limit` at most.
+    pub fn wait_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let started = Instant::now();
         let mut nap = Duration::from_millis(2);
         while self.is_running() {
+            ensure!(started.elapsed() < limit, "it has not ended within {} s", limit.as_secs());
             interrupt::pause(nap)?;
             nap = (nap * 2).min(Duration::from_millis(50));
         }
@@ -98,5 +105,27 @@ impl Drop for Group {
         if !self.is_over {
             self.finish(Signal::SIGTERM, TOOL_GRACE).ok();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_takes_too_long_ends_with_what_it_has_started() {
+        let mut group = Group::spawn(Command::new("sh").args(["-c", "sleep 600 & wait"])).unwrap();
+        let error = group.wait_within(Duration::from_secs(1)).unwrap_err();
+        assert_eq!(error.to_string(), "it has not ended within 1 s");
+        let family = group.identity().family();
+        assert_eq!(family.len(), 2, "the shell and what it waits for");
+        drop(group);
+        assert!(!family.iter().any(Identity::is_running));
+    }
+
+    #[test]
+    fn a_child_that_ends_in_time_tells_its_exit_status() {
+        let mut group = Group::spawn(Command::new("sh").args(["-c", "exit 7"])).unwrap();
+        assert_eq!(group.wait_within(Duration::from_secs(60)).unwrap().code(), Some(7));
     }
 }
