@@ -133,7 +133,7 @@ fn write_pages(workspace: &Workspace) -> Result<()> {
     }
     let bugs = mutants::last(&results);
     if !bugs.is_empty() {
-        pages.push(("planted-bugs.md", page::planted(&bugs)));
+        pages.push(("planted-bugs.md", page::planted(&mutants::all()?, &bugs)));
     }
     ensure!(!pages.is_empty(), "no long run and no run of planted bugs here yet");
     for (name, page) in pages {

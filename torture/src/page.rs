@@ -1,6 +1,10 @@
 //! The pages of a long run and of the planted bugs: each written from its result, never by hand.
 
-use crate::{faults::FAULTS, mutants::Finding, report::Report};
+use crate::{
+    faults::FAULTS,
+    mutants::{Finding, Mutant},
+    report::Report,
+};
 
 /// What one run should come to.
 const GOALS: [(&str, u64); 4] = [
@@ -79,24 +83,36 @@ fn faults(report: &Report) -> String {
     text
 }
 
-/// The page of the planted bugs.
-pub fn planted(bugs: &[Finding]) -> String {
-    let found = bugs.iter().filter(|bug| !bug.found_by.is_empty()).count();
+/// The page of the planted bugs: of all that there are, whether or not they were tried.
+pub fn planted(mutants: &[Mutant], findings: &[Finding]) -> String {
+    let of = |mutant: &Mutant| findings.iter().find(|finding| finding.bug == mutant.bug);
+    let tried: Vec<&Finding> = mutants.iter().filter_map(of).collect();
+    let found = tried.iter().filter(|finding| !finding.found_by.is_empty()).count();
+    let untried = match mutants.len() - tried.len() {
+        0 => String::new(),
+        untried => format!(" Not tried yet: **{untried}**."),
+    };
     let mut text = format!(
         "# Planted bugs\n\n\
          `torture page` writes this page from the result of `make torture-mutants`, which plants each of these bugs in a copy \
          of the sources, builds it and looks whether the harness or a test finds it. A bug that was planted once more \
          since has the later commit.\n\n\
-         **{found} of {}** were found.\n\n\
+         **{found} of {}** were found.{untried}\n\n\
          | bug | what is wrong then | sought by | found by | in |\n|---|---|---|---|---|\n",
-        bugs.len()
+        mutants.len()
     );
-    for bug in bugs {
-        let found = if bug.found_by.is_empty() { "**missed**".to_owned() } else { bug.found_by.join(", ") };
-        let Finding { bug, breaks, sought_by, version, .. } = bug;
-        text.push_str(&format!("| {bug} | {breaks} | {sought_by} | {found} | `{version}` |\n"));
+    for mutant in mutants {
+        text.push_str(&row(mutant, of(mutant)));
     }
     text
+}
+
+fn row(Mutant { bug, breaks, finder }: &Mutant, finding: Option<&Finding>) -> String {
+    let Some(Finding { breaks, sought_by, found_by, version, .. }) = finding else {
+        return format!("| {bug} | {breaks} | {} | not tried yet | |\n", finder.name());
+    };
+    let found = if found_by.is_empty() { "**missed**".to_owned() } else { found_by.join(", ") };
+    format!("| {bug} | {breaks} | {sought_by} | {found} | `{version}` |\n")
 }
 
 fn list(title: &str, lines: &[String]) -> String {
@@ -139,25 +155,36 @@ fn percent(share: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mutants::Finder;
 
     #[test]
     fn thousands_are_apart() {
         assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1 000", "1 234 567"]);
     }
 
+    fn mutant(name: &str) -> Mutant {
+        let finder = Finder::Test { test: "it::file::a_test_fails".to_owned() };
+        Mutant { bug: name.to_owned(), breaks: "a promise".to_owned(), finder }
+    }
+
     #[test]
-    fn a_bug_that_nothing_found_is_named_and_not_counted() {
-        let bug = |name: &str, found_by: &[&str]| Finding {
+    fn a_bug_that_nothing_found_or_nobody_tried_is_named_and_not_counted() {
+        let finding = |name: &str, found_by: &[&str]| Finding {
             bug: name.to_owned(),
             breaks: "a promise".to_owned(),
             sought_by: "F1".to_owned(),
             found_by: found_by.iter().map(|word| (*word).to_owned()).collect(),
             version: "v".to_owned(),
         };
-        let page = planted(&[bug("one", &["P1", "P2"]), bug("two", &[])]);
-        assert!(page.contains("**1 of 2** were found"), "{page}");
+        let findings = [finding("one", &["P1", "P2"]), finding("two", &[]), finding("gone", &["P1"])];
+        let page = planted(&["one", "two", "three"].map(mutant), &findings);
+        assert!(page.contains("**1 of 3** were found. Not tried yet: **1**.\n"), "{page}");
         assert!(page.contains("| one | a promise | F1 | P1, P2 | `v` |\n"), "{page}");
         assert!(page.contains("| two | a promise | F1 | **missed** | `v` |\n"), "{page}");
+        assert!(page.contains("| three | a promise | a test fails | not tried yet | |\n"), "{page}");
+        assert!(!page.contains("gone"), "it is no bug any more: {page}");
+        let page = planted(&["one", "two"].map(mutant), &findings);
+        assert!(page.contains("**1 of 2** were found.\n"), "{page}");
     }
 
     #[test]
