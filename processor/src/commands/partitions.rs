@@ -66,22 +66,26 @@ pub enum Command {
 
 /// Does it.
 pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
-    let inspector = Arc::new(Inspector::new(kafka)?);
+    let site = Site { database, kafka, inspector: Arc::new(Inspector::new(kafka)?) };
     match command {
         Command::Show => show(database, kafka).await,
         Command::Grow { to, confirmation } => {
             let (topic, identity) = topic::registered(database, kafka).await?;
-            let grow = Grow { database, kafka, inspector: &inspector, topic, to };
-            grow.run(&identity, confirmation).await
+            Grow { site: &site, topic, to }.run(&identity, confirmation).await
         }
         Command::Switch { to, confirmation, operator } => {
             let (topic, _) = topic::registered(database, kafka).await?;
-            switch((database, kafka), &inspector, (topic, to), (confirmation, operator)).await
+            switch(&site, topic, to, confirmation, operator).await
         }
-        Command::Register { count, confirmation } => {
-            register((database, kafka), &inspector, count, confirmation).await
-        }
+        Command::Register { count, confirmation } => register(&site, count, confirmation).await,
     }
+}
+
+/// Where a command works.
+struct Site<'a> {
+    database: &'a Database,
+    kafka: &'a KafkaConfig,
+    inspector: Arc<Inspector>,
 }
 
 async fn show(database: &Database, kafka: &KafkaConfig) -> anyhow::Result<()> {
@@ -117,19 +121,17 @@ fn require_multiple(of: PartitionCount, to: PartitionCount) -> anyhow::Result<()
 }
 
 struct Grow<'a> {
-    database: &'a Database,
-    kafka: &'a KafkaConfig,
-    inspector: &'a Arc<Inspector>,
+    site: &'a Site<'a>,
     topic: Topic,
     to: PartitionCount,
 }
 
 impl Grow<'_> {
     async fn run(&self, identity: &TopicIdentity, confirmation: Confirmation) -> anyhow::Result<()> {
-        let mut connection = self.database.writer().await?;
+        let mut connection = self.site.database.writer().await?;
         let (now, to) = (identity.partition_count, self.to);
         let operations: &[Operation] = if now == to { &[] } else { &[Operation::Alter] };
-        rights::require_with_topic(&mut connection, self.kafka, GROW, operations).await?;
+        rights::require_with_topic(&mut connection, self.site.kafka, GROW, operations).await?;
         require_multiple(rules::count_in_force(&mut connection, self.topic).await?, to)?;
         ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
         if now != to {
@@ -156,8 +158,9 @@ impl Grow<'_> {
             .request_timeout(Some(REQUEST_DEADLINE))
             .operation_timeout(Some(REQUEST_DEADLINE))
             .validate_only(confirmation.is_dry_run());
-        let partitions = NewPartitions::new(&self.kafka.topic, count);
-        let answers = client::admin(self.kafka)?.create_partitions([&partitions], &options).await?;
+        let kafka = self.site.kafka;
+        let partitions = NewPartitions::new(&kafka.topic, count);
+        let answers = client::admin(kafka)?.create_partitions([&partitions], &options).await?;
         for answer in answers {
             if let Err((_, code)) = answer {
                 bail!("the brokers did not create the partitions: {code}");
@@ -172,7 +175,7 @@ impl Grow<'_> {
         let new = self.topic.partition_count.get()..self.to.get();
         let ask = || {
             let new = new.clone();
-            self.inspector.ask(move |inspector| inspector.all_ranges(new))
+            self.site.inspector.ask(move |inspector| inspector.all_ranges(new))
         };
         for _ in 0..30 {
             match ask().await {
@@ -186,12 +189,13 @@ impl Grow<'_> {
 }
 
 async fn switch(
-    (database, kafka): (&Database, &KafkaConfig),
-    inspector: &Arc<Inspector>,
-    (topic, to): (Topic, PartitionCount),
-    (confirmation, operator): (Confirmation, Operator),
+    site: &Site<'_>,
+    topic: Topic,
+    to: PartitionCount,
+    confirmation: Confirmation,
+    operator: Operator,
 ) -> anyhow::Result<()> {
-    let mut connection = database.writer().await?;
+    let mut connection = site.database.writer().await?;
     rights::require(&mut connection, SWITCH).await?;
     let from = rules::count_in_force(&mut connection, topic).await?;
     require_multiple(from, to)?;
@@ -201,7 +205,7 @@ async fn switch(
         topic.known_partitions
     );
     let count = from.get();
-    let look = || inspector.ask(move |inspector| inspector.all_ranges(0..count));
+    let look = || site.inspector.ask(move |inspector| inspector.all_ranges(0..count));
     let before: HashMap<Partition, LogRange> = look().await?.into_iter().collect();
     let old: Vec<Partition> = (0..count).map(Partition).collect();
     let rows = progress::load(&mut connection, topic.topic_ref, &old).await?;
@@ -234,7 +238,7 @@ async fn switch(
     }
     say(&format!("keys are spread over {to} partitions from here on"))?;
     // Not before: a switch that is refused after all must not be told.
-    tell(kafka, move |announcer| announcer.announce(topic.placement(to))).await?;
+    tell(site.kafka, move |announcer| announcer.announce(topic.placement(to))).await?;
     Ok(say(&format!("next: start every ingest API with --partition-count={to}"))?)
 }
 
@@ -252,19 +256,14 @@ async fn tell(
     Ok(())
 }
 
-async fn register(
-    (database, kafka): (&Database, &KafkaConfig),
-    inspector: &Arc<Inspector>,
-    count: PartitionCount,
-    confirmation: Confirmation,
-) -> anyhow::Result<()> {
-    let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
+async fn register(site: &Site<'_>, count: PartitionCount, confirmation: Confirmation) -> anyhow::Result<()> {
+    let identity = site.inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     ensure!(
         count.get() <= identity.partition_count.get() && identity.partition_count.get() % count.get() == 0,
         "--count must divide {}, the number of partitions that the topic has",
         identity.partition_count
     );
-    let mut connection = database.writer().await?;
+    let mut connection = site.database.writer().await?;
     rights::require(&mut connection, REGISTER).await?;
     ensure!(
         registry::find(&mut connection, &identity).await? == registry::Registration::Unknown,
@@ -275,7 +274,7 @@ async fn register(
             "dry run, nothing is changed: the topic would be registered with {count} partitions"
         ))?);
     }
-    let ranges = inspector.ask(move |inspector| inspector.all_ranges(0..count.get())).await?;
+    let ranges = site.inspector.ask(move |inspector| inspector.all_ranges(0..count.get())).await?;
     let starts: Vec<(Partition, Offset)> =
         ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
     let first = TopicIdentity { partition_count: count, ..identity };
@@ -283,7 +282,8 @@ async fn register(
     say(&format!("the topic is registered; its first records are spread over {count} partitions"))?;
     // Where the tables are built again, a later count may be in use, and may have been told.
     let topic = topic::require(&mut connection, &first).await?;
-    tell(kafka, move |announcer| announcer.uphold(topic.placement(count), false).map(|_is_news| ())).await
+    tell(site.kafka, move |announcer| announcer.uphold(topic.placement(count), false).map(|_is_news| ()))
+        .await
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 
 use super::{halts::resume, output::say};
 use crate::{
-    domain::{position::NextOffset, progress::Progress},
+    domain::{intervention::Move, position::NextOffset, progress::Progress},
     kafka::{
         client::KafkaConfig,
         topic::{Inspector, TopicIdentity},
@@ -82,8 +82,8 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
             wait(database, &inspector, &target, deadline).await
         }
         Command::Set { partition, from, to, confirmation, operator } => {
-            let (partition, from, to) = (Partition(partition), NextOffset(from), NextOffset(to));
-            let request = resume::Request { partition, from, to, confirmation, operator };
+            let wanted = Move { partition: Partition(partition), from: NextOffset(from), to: NextOffset(to) };
+            let request = resume::Request { wanted, confirmation, operator };
             resume::set(request, database, kafka).await?;
             Ok(ExitCode::SUCCESS)
         }

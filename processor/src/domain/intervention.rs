@@ -1,10 +1,20 @@
 //! What it means to move a partition by hand: which offsets are skipped, which are repeated. Pure; the
 //! command says it before anything is written.
 
+use schemas::Partition;
+
 use crate::domain::{
     position::{LogRange, NextOffset, Offset},
     progress::Progress,
 };
+
+/// What a person asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Move {
+    pub partition: Partition,
+    pub from: NextOffset,
+    pub to: NextOffset,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Effect {
@@ -58,8 +68,9 @@ pub enum Refusal {
     },
 }
 
-/// What moving a partition from `from` to `to` does.
-pub fn plan(row: &Progress, log: LogRange, (from, to): (NextOffset, NextOffset)) -> Result<Effect, Refusal> {
+/// What a move of the row's partition does.
+pub fn plan(row: &Progress, log: LogRange, wanted: Move) -> Result<Effect, Refusal> {
+    let Move { from, to, .. } = wanted;
     if from != row.next_offset {
         return Err(Refusal::NotThere { given: from, next_offset: row.next_offset });
     }
@@ -83,8 +94,6 @@ pub fn plan(row: &Progress, log: LogRange, (from, to): (NextOffset, NextOffset))
 
 #[cfg(test)]
 mod tests {
-    use schemas::Partition;
-
     use super::*;
     use crate::domain::counters::Counters;
 
@@ -95,7 +104,7 @@ mod tests {
 
     fn plan(row: &Progress, (start, end): (i64, i64), (from, to): (i64, i64)) -> Result<Effect, Refusal> {
         let log = LogRange { start: Offset(start), end: Offset(end) };
-        super::plan(row, log, (NextOffset(from), NextOffset(to)))
+        super::plan(row, log, Move { partition: row.partition, from: NextOffset(from), to: NextOffset(to) })
     }
 
     const NOTHING: Effect = Effect { skipped: 0, skipped_in_log: 0, repeated: 0, unaccounted: 0, left: 0 };

@@ -112,7 +112,7 @@ pub fn topic_id<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Uuid, DescribeError> {
-    describe(client, topic, (timeout, false), described_id)
+    describe(client, topic, timeout, false, described_id)
 }
 
 /// Asks the brokers what this client's user may do with a topic (KIP-430): all of it where nobody's rights are looked at.
@@ -122,7 +122,7 @@ pub fn allowed_operations<C: ClientContext>(
     topic: &str,
     timeout: Duration,
 ) -> Result<Option<Vec<Operation>>, DescribeError> {
-    describe(client, topic, (timeout, true), described_operations)
+    describe(client, topic, timeout, true, described_operations)
 }
 
 /// Reads what is wanted of the description that it is given, valid during the call.
@@ -131,7 +131,8 @@ type ReadDescription<T> = unsafe fn(*const rd::rd_kafka_TopicDescription_t) -> R
 fn describe<C: ClientContext, T>(
     client: &Client<C>,
     topic: &str,
-    (timeout, with_operations): (Duration, bool),
+    timeout: Duration,
+    with_operations: bool,
     read: ReadDescription<T>,
 ) -> Result<T, DescribeError> {
     let name = CString::new(topic).map_err(|_| DescribeError::Name)?;

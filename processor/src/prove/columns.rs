@@ -13,13 +13,22 @@ use crate::{
     store::statements::headers_as_json,
 };
 
+/// What a record says of its row in `messages`.
+pub struct Recorded<'a> {
+    pub topic_ref: i16,
+    pub appended_at: Timestamp,
+    pub message: &'a Message,
+    pub envelope: &'a Envelope,
+}
+
 /// The columns of a message that differ, without `dialog_id`, which the fold tells.
 pub async fn of_message(
     connection: &mut PgConnection,
-    (place, row): (Place, &PlacedRow),
-    (topic_ref, appended_at): (i16, Timestamp),
-    (message, envelope): (&Message, &Envelope),
+    place: Place,
+    row: &PlacedRow,
+    recorded: Recorded<'_>,
 ) -> anyhow::Result<Vec<&'static str>> {
+    let Recorded { topic_ref, appended_at, message, envelope } = recorded;
     let row = sqlx::query!(
         "select appended_at, received_at, sent_at, topic_ref, client_id, body_hash, external_message_id, request_id, text
          from messages where ctid = ($1::text)::tid and partition = $2 and record_offset = $3",

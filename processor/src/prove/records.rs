@@ -12,7 +12,7 @@ use super::{
     Proof, Worker,
     aliases::{self, NamedAlias},
     before,
-    columns::{self, unexpected},
+    columns::{self, Recorded, unexpected},
     copy::Expected,
     entries::{ClientRecord, Found, Kind, Place, PlacedRow, Said},
     log::LogRecord,
@@ -198,8 +198,9 @@ impl Records {
         let digest = self.message_digest(at, message, envelope);
         let row = self.chosen(at, messages, digest);
         if let Some(row) = row.filter(|row| row.digest != digest && self.differing.len() < NAMED_MAX) {
-            let told = (proof.topic.topic_ref.0, at.record.appended_at());
-            let columns = columns::of_message(at.connection, (place, row), told, (message, envelope));
+            let (topic_ref, appended_at) = (proof.topic.topic_ref.0, at.record.appended_at());
+            let recorded = Recorded { topic_ref, appended_at, message, envelope };
+            let columns = columns::of_message(at.connection, place, row, recorded);
             self.differing.insert((place, Kind::Message), at.runtime.block_on(columns)?);
         }
         let letter_digest = self.letter_digest(at, DeadLetterReason::ConflictingDuplicate.as_str(), letters);

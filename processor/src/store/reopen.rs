@@ -17,7 +17,8 @@ use crate::{domain::position::Offset, kafka::topic::TopicIdentity};
 #[expect(clippy::disallowed_methods, reason = "not a batch: a person accepts a topic")]
 pub async fn accept_topic(
     connection: &mut PgConnection,
-    (identity, log_starts): (&TopicIdentity, &[(Partition, Offset)]),
+    identity: &TopicIdentity,
+    log_starts: &[(Partition, Offset)],
     former: Topic,
     decision: &Decision,
 ) -> Result<(), InterventionError> {

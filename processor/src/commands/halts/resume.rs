@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     commands::{output::say, rights},
     domain::{
-        intervention::{Effect, plan},
+        intervention::{Effect, Move, plan},
         position::{LogRange, NextOffset, Offset, RecordDigest},
         progress::Progress,
     },
@@ -82,9 +82,7 @@ pub struct Args {
 /// A move of one partition.
 #[derive(Debug)]
 pub struct Request {
-    pub partition: Partition,
-    pub from: NextOffset,
-    pub to: NextOffset,
+    pub wanted: Move,
     /// Say it or do it.
     pub confirmation: Confirmation,
     pub operator: Operator,
@@ -100,25 +98,20 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let (Some(partition), Some(from), Some(to)) = (partition, from, to) else {
         let topic_id = topic_id.context("--topic-id is missing")?;
         rights::require(&mut site.connection, ACCEPT).await?;
-        return accept_topic(site, topic_id, (&reason_code, confirmation), operator).await;
+        return accept_topic(site, topic_id, &reason_code, confirmation, operator).await;
     };
     rights::require(&mut site.connection, RESUME).await?;
     let topic = site.known()?;
     if topic_id.is_some_and(|given| given != topic.topic_id) {
         bail!("--topic-id is not the topic's id, {}", topic.topic_id);
     }
-    let request = Request {
-        partition: Partition(partition),
-        from: NextOffset(from),
-        to: NextOffset(to),
-        confirmation,
-        operator,
-    };
+    let wanted = Move { partition: Partition(partition), from: NextOffset(from), to: NextOffset(to) };
+    let request = Request { wanted, confirmation, operator };
     resume(site, topic, request, &reason_code).await
 }
 
 async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &str) -> anyhow::Result<()> {
-    let partition = request.partition;
+    let partition = request.wanted.partition;
     let Some(halt) = halts::find(&mut site.connection, topic.topic_ref, partition).await? else {
         bail!("partition {partition} is not halted: `processor progress set` moves a partition that is not");
     };
@@ -126,7 +119,7 @@ async fn resume(mut site: Site, topic: Topic, request: Request, reason_code: &st
         bail!("--reason-code is not the reason for the halt, {}", halt.reason);
     }
     say(&format!("partition {partition} of {}: {}: {}", site.identity.name, halt.reason, halt.detail))?;
-    move_partition(site, topic, request, (reason_code.to_owned(), Some(halt))).await
+    move_partition(site, topic, request, reason_code.to_owned(), Some(halt)).await
 }
 
 /// Moves a partition that is not halted: whoever owns it is fenced, and reads on where it then stands.
@@ -137,25 +130,23 @@ pub async fn set(request: Request, database: &Database, kafka: &KafkaConfig) -> 
     let mut site = Site::look(database, kafka).await?;
     rights::require(&mut site.connection, SET_PROGRESS).await?;
     let topic = site.known()?;
-    let halt = halts::find(&mut site.connection, topic.topic_ref, request.partition).await?;
-    if let Some(halt) = halt {
-        bail!(
-            "partition {} is halted ({}): `processor halts resume` moves it",
-            request.partition,
-            halt.reason
-        );
+    let partition = request.wanted.partition;
+    if let Some(halt) = halts::find(&mut site.connection, topic.topic_ref, partition).await? {
+        bail!("partition {partition} is halted ({}): `processor halts resume` moves it", halt.reason);
     }
-    say(&format!("partition {} of {}", request.partition, site.identity.name))?;
-    move_partition(site, topic, request, ("progress_set".to_owned(), None)).await
+    say(&format!("partition {partition} of {}", site.identity.name))?;
+    move_partition(site, topic, request, "progress_set".to_owned(), None).await
 }
 
 async fn move_partition(
     mut site: Site,
     topic: Topic,
     request: Request,
-    (reason, halt): (String, Option<StandingHalt>),
+    reason: String,
+    halt: Option<StandingHalt>,
 ) -> anyhow::Result<()> {
-    let Request { partition, from, to, confirmation, operator } = request;
+    let Request { wanted, confirmation, operator } = request;
+    let Move { partition, to, .. } = wanted;
     let rows = progress::load(&mut site.connection, topic.topic_ref, &[partition]).await?;
     let Some(row) = rows.first() else {
         bail!(
@@ -163,10 +154,10 @@ async fn move_partition(
         );
     };
     let log = site.inspector.ask(move |inspector| inspector.log_range(partition)).await?;
-    let effect = plan(row, log, (from, to))?;
+    let effect = plan(row, log, wanted)?;
     let last_digest = site.digest_before(partition, to, log).await?;
-    let replaced = letters_between(&mut site, topic, (partition, to, from)).await?;
-    tell(row, log, (from, to), (&effect, replaced))?;
+    let replaced = letters_between(&mut site, topic, wanted).await?;
+    tell(row, log, wanted, &effect, replaced)?;
     if confirmation.is_dry_run() {
         return Ok(say("nothing was written: repeat with --yes to do it")?);
     }
@@ -184,12 +175,8 @@ async fn move_partition(
     Ok(say(&format!("done: partition {partition} goes on at {to}"))?)
 }
 
-fn tell(
-    row: &Progress,
-    log: LogRange,
-    (from, to): (NextOffset, NextOffset),
-    (effect, replaced): (&Effect, i64),
-) -> std::io::Result<()> {
+fn tell(row: &Progress, log: LogRange, wanted: Move, effect: &Effect, replaced: i64) -> std::io::Result<()> {
+    let Move { from, to, .. } = wanted;
     let Effect { skipped, skipped_in_log, repeated, unaccounted, left } = effect;
     say(&format!("    stored: next offset {}; the log holds {} to {}", row.next_offset, log.start, log.end))?;
     say(&format!("    from {from} to {to}, then {left} records to apply"))?;
@@ -216,11 +203,9 @@ fn tell(
     }
 }
 
-async fn letters_between(
-    site: &mut Site,
-    topic: Topic,
-    (partition, to, from): (Partition, NextOffset, NextOffset),
-) -> anyhow::Result<i64> {
+/// Dead letters of places that a move goes back over.
+async fn letters_between(site: &mut Site, topic: Topic, wanted: Move) -> anyhow::Result<i64> {
+    let Move { partition, from, to } = wanted;
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from dead_letters
            where topic_ref = $1 and partition = $2 and record_offset >= $3 and record_offset < $4"#,
@@ -237,7 +222,8 @@ async fn letters_between(
 async fn accept_topic(
     mut site: Site,
     topic_id: Uuid,
-    (reason_code, confirmation): (&str, Confirmation),
+    reason_code: &str,
+    confirmation: Confirmation,
     operator: Operator,
 ) -> anyhow::Result<()> {
     let Registration::Recreated { registered } = site.registration else {
@@ -272,7 +258,7 @@ async fn accept_topic(
     }
     let starts: Vec<(Partition, Offset)> = ranges.into_iter().map(|(p, range)| (p, range.start)).collect();
     let decision = operator.decision(reason_code.to_owned());
-    reopen::accept_topic(&mut site.connection, (&site.identity, &starts), registered, &decision).await?;
+    reopen::accept_topic(&mut site.connection, &site.identity, &starts, registered, &decision).await?;
     Ok(say("done: processors take the new topic up by themselves")?)
 }
 
