@@ -26,7 +26,7 @@ use crate::{
     producers::{self, Principal},
     publish::{self, Acknowledgement, Publish},
     rate::Cost,
-    receive::{Received, receive},
+    receive::{Head, Received, receive},
     state::Shared,
 };
 
@@ -98,7 +98,8 @@ async fn take<P: Publish>(
     let (Parts { headers, .. }, body) = request.into_parts();
     let media = content_type(&headers, MEDIA)?;
     let limit = shared.limits.batch_bytes_max;
-    let received = receive(shared, (PATH, request_id), &headers, body, limit).await?;
+    let head = Head { route: PATH, request_id, headers: &headers };
+    let received = receive(shared, head, body, limit).await?;
     let items = match media {
         Media::Json => batch::json_array(&received.bytes),
         Media::Ndjson => batch::ndjson(&received.bytes),

@@ -15,7 +15,12 @@ use axum::{
 use schemas::{ClientId, DialogClose, Event, RequestId, record};
 use serde::Deserialize;
 
-use crate::{error::ApiError, publish::Publish, receive::receive, state::Shared};
+use crate::{
+    error::ApiError,
+    publish::Publish,
+    receive::{Head, receive},
+    state::Shared,
+};
 
 /// The route.
 pub const PATH: &str = "/v1/clients/{client_id}/dialog/close";
@@ -31,7 +36,8 @@ pub async fn post<P: Publish>(
 ) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
     let client_id = client_id.ok().and_then(|Path(id)| ClientId::parse(id.as_bytes()));
-    let received = receive(&shared, (PATH, &request_id), &headers, body, BODY_BYTES_MAX).await?;
+    let head = Head { route: PATH, request_id: &request_id, headers: &headers };
+    let received = receive(&shared, head, body, BODY_BYTES_MAX).await?;
     // The id does not say of which source the client is.
     received.principal.may_write_all()?;
     let client_id = named(client_id, &received.bytes, received.is_signed)?;

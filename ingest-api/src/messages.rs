@@ -17,7 +17,7 @@ use crate::{
     media::Media,
     producers::Outcome,
     publish::Publish,
-    receive::{Received, receive},
+    receive::{Head, Received, receive},
     state::Shared,
 };
 
@@ -35,7 +35,8 @@ pub async fn post<P: Publish>(
     let (Parts { headers, .. }, body) = request.into_parts();
     content_type(&headers, MEDIA)?;
     let limit = shared.limits.body_bytes_max;
-    let received = receive(&shared, (PATH, &request_id), &headers, body, limit).await?;
+    let head = Head { route: PATH, request_id: &request_id, headers: &headers };
+    let received = receive(&shared, head, body, limit).await?;
     let principal = received.principal.clone();
     let kept = keep(&shared, received, &request_id).await;
     principal.count(Outcome::of(&kept), 1);

@@ -26,6 +26,14 @@ use crate::{
 
 const TOO_MANY: ApiError = ApiError::Unavailable(Unavailable::TooManyInFlight);
 
+/// What is known of a request before its body.
+#[derive(Clone, Copy)]
+pub struct Head<'a> {
+    pub route: &'static str,
+    pub request_id: &'a RequestId,
+    pub headers: &'a HeaderMap,
+}
+
 /// A request that is there to its last byte.
 pub struct Received {
     /// The body, decoded.
@@ -49,27 +57,25 @@ pub struct Received {
 /// much; or the body is too large, too slow, broken, or encoded in a way that is not known.
 pub async fn receive<P>(
     shared: &Shared<P>,
-    place: (&'static str, &RequestId),
-    headers: &HeaderMap,
+    head: Head<'_>,
     body: Body,
     limit: u32,
 ) -> Result<Received, ApiError> {
-    receive_from(shared, || claim(shared, headers), place, headers, body, limit).await
+    receive_from(shared, || claim(shared, head.headers), head, body, limit).await
 }
 
 /// [`receive`], from whom `claim` says.
 pub async fn receive_from<'a, P>(
     shared: &Shared<P>,
     claim: impl FnOnce() -> Result<Claim<'a>, ApiError>,
-    (route, request_id): (&'static str, &RequestId),
-    headers: &HeaderMap,
+    head: Head<'_>,
     body: Body,
     limit: u32,
 ) -> Result<Received, ApiError> {
     if shared.is_draining() {
         return Err(ApiError::Unavailable(Unavailable::Draining));
     }
-    let coding = inflate::coding(headers)?;
+    let coding = inflate::coding(head.headers)?;
     let claim = claim()?;
     // A declared length above the limit is refused before a byte is read.
     if body.size_hint().lower() > u64::from(limit) {
@@ -86,18 +92,15 @@ pub async fn receive_from<'a, P>(
         Some(coding) => inflate::inflate(coding, &raw, limit)?,
     };
     admitted.shrink_to(u32::try_from(bytes.len()).unwrap_or(limit));
-    let (trace_parent, span) = trace(shared, route, request_id, headers);
-    let envelope = Envelope { received_at: now(), request_id: Some(request_id.clone()), trace_parent };
+    let (trace_parent, span) = trace(shared, head);
+    let request_id = Some(head.request_id.clone());
+    let envelope = Envelope { received_at: now(), request_id, trace_parent };
     Ok(Received { bytes, principal, is_signed, envelope, span, admitted: Arc::new(admitted) })
 }
 
 /// The parent of what follows from the request: its own span, or, without one, what its sender named.
-fn trace<P>(
-    shared: &Shared<P>,
-    route: &'static str,
-    request_id: &RequestId,
-    headers: &HeaderMap,
-) -> (Option<TraceParent>, Option<Span>) {
+fn trace<P>(shared: &Shared<P>, head: Head<'_>) -> (Option<TraceParent>, Option<Span>) {
+    let Head { route, request_id, headers } = head;
     let parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
     let Some(parent) = parent.and_then(|value| TraceParent::parse(value).ok()) else {
         return (None, None);
