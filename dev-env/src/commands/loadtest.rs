@@ -22,13 +22,13 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
     if let Some((url, database_url)) = up::running(workspace) {
         say(&format!("the environment of `make up`, {url}\n"));
         let binaries = build::programs(workspace)?;
-        return send(workspace, &binaries, (&url, &database_url), arguments);
+        return send(workspace, &binaries, &url, &database_url, arguments);
     }
     say("nothing is up: an environment of its own, gone afterwards\n");
     let directory = workspace.loadtest();
     let environment = Environment::fresh(workspace, Profile::Release, &directory)?;
     let Programs { binaries, database_url, .. } = &environment.programs;
-    let code = send(workspace, binaries, (&environment.url(), database_url), arguments)?;
+    let code = send(workspace, binaries, &environment.url(), database_url, arguments)?;
     step("everything is stopped", || environment.stop())?;
     fs::remove_dir_all(&directory).ok();
     Ok(code)
@@ -37,7 +37,8 @@ pub fn run(workspace: &Workspace, arguments: &[String]) -> Result<ExitCode> {
 fn send(
     workspace: &Workspace,
     binaries: &Path,
-    (url, database_url): (&str, &str),
+    url: &str,
+    database_url: &str,
     arguments: &[String],
 ) -> Result<ExitCode> {
     let folder = workspace.target().join("loadtest");

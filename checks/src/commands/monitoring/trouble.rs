@@ -87,8 +87,8 @@ pub fn make(
     waited?;
 
     // A few become dead letters; more than `--dead-letters-per-minute-max`, and their partition halts.
-    spoil(environment, kcat, directory, ("5", 20))?;
-    spoil(environment, kcat, directory, ("3", 150))?;
+    spoil(environment, kcat, directory, "5", 20)?;
+    spoil(environment, kcat, directory, "3", 150)?;
     environment.postgres.stop()?;
     environment.postgres.start_again()?;
     environment.programs.require_processor(&["prove"])?;
@@ -110,7 +110,8 @@ fn spoil(
     environment: &Environment,
     kcat: &Unpacked,
     directory: &Path,
-    (partition, records): (&str, usize),
+    partition: &str,
+    records: usize,
 ) -> Result<()> {
     let file = directory.join("spoilt.txt");
     let mut lines = String::new();
