@@ -23,7 +23,7 @@ use crate::{
     error::{ApiError, Code, Unavailable},
     keep::{Coordinates, Warned},
     media::Media,
-    producers::{self, Principal},
+    producers::{Outcome, Principal},
     publish::{self, Acknowledgement, Publish},
     rate::Cost,
     receive::{Head, Received, receive},
@@ -53,12 +53,12 @@ struct ItemResult<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     client_id: Option<String>,
     #[serde(flatten)]
-    outcome: Outcome<'a>,
+    outcome: ItemOutcome<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(untagged)]
-enum Outcome<'a> {
+enum ItemOutcome<'a> {
     Taken {
         record: Coordinates<'a>,
         #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -160,16 +160,20 @@ async fn answer<P: Publish>(
             Ok(acknowledgement) => publish::acknowledged(acknowledgement, deadline).await,
             Err(error) => Err(error),
         };
-        principal.count(producers::Outcome::of(&delivered), 1);
+        principal.count(Outcome::of(&delivered), 1);
         let (status, code, outcome) = match delivered {
             Ok(delivered) => {
                 taken += 1;
                 let record = shared.coordinates(delivered);
-                (StatusCode::ACCEPTED, "accepted", Outcome::Taken { record, warnings: shared.warn(warnings) })
+                (
+                    StatusCode::ACCEPTED,
+                    "accepted",
+                    ItemOutcome::Taken { record, warnings: shared.warn(warnings) },
+                )
             }
             Err(error) => {
                 retry_after = retry_after.max(error.retry_after_seconds());
-                (error.status(), error.code(), Outcome::from(error))
+                (error.status(), error.code(), ItemOutcome::from(error))
             }
         };
         shared.metrics.ingest_batch_items_total.with_label_values(&[code]).inc();
@@ -194,7 +198,7 @@ async fn answer<P: Publish>(
     response
 }
 
-impl From<ApiError> for Outcome<'_> {
+impl From<ApiError> for ItemOutcome<'_> {
     fn from(error: ApiError) -> Self {
         let (code, detail) = (error.code(), error.to_string());
         Self::Refused { code, detail, pointer: error.into_pointer() }
