@@ -280,5 +280,5 @@ async fn raise_epochs(
         return Ok(HashMap::new());
     }
     let rows: Vec<Progress> = sound.iter().map(|sound| sound.row().clone()).collect();
-    Ok(progress::take(connection, topic_ref, &rows, owner).await?.into_iter().collect())
+    Ok(progress::raise_epochs(connection, topic_ref, &rows, owner).await?.into_iter().collect())
 }

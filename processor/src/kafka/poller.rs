@@ -180,7 +180,7 @@ impl Poller {
     fn turn(&mut self) -> KafkaResult<ControlFlow<()>> {
         self.status.beat();
         while let Ok(order) = self.orders.try_recv() {
-            if self.obey(order)?.is_break() {
+            if self.on_order(order)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }
@@ -214,14 +214,14 @@ impl Poller {
                 failpoint!("after_poll");
                 self.route(record)?;
             }
-            Some(Err(error)) => self.weigh(error)?,
+            Some(Err(error)) => self.on_error(error)?,
             // Nothing more at once: what has come so far must not wait for company.
             None => (0..self.outlets.len()).try_for_each(|lane| self.flush(lane))?,
         }
         Ok(ControlFlow::Continue(()))
     }
 
-    fn obey(&mut self, order: Order) -> KafkaResult<ControlFlow<()>> {
+    fn on_order(&mut self, order: Order) -> KafkaResult<ControlFlow<()>> {
         match order {
             Order::Assign(starts) => self.assign(&starts)?,
             Order::Unassign(partitions) => self.unassign(&partitions)?,

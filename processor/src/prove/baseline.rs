@@ -76,14 +76,14 @@ pub async fn record(
         let mut connection = database.writer().await?;
         proofs::record(&mut connection, topic.topic_ref, &kept, &proved).await?;
     }
-    let mut told = told(snapshot.at, last.map(|last| last.since.at), not_proved);
+    let mut baseline = baseline(snapshot.at, last.map(|last| last.since.at), not_proved);
     if !is_meant {
-        told.line.insert_str(0, "dry run, nothing is recorded: ");
+        baseline.line.insert_str(0, "dry run, nothing is recorded: ");
     }
-    Ok(told)
+    Ok(baseline)
 }
 
-fn told(at: Timestamp, last_proof: Option<Timestamp>, not_proved: i64) -> Baseline {
+fn baseline(at: Timestamp, last_proof: Option<Timestamp>, not_proved: i64) -> Baseline {
     let last_proof = last_proof.map(|at| at.to_string());
     let since = match &last_proof {
         Some(last) => format!("since the last proof, of {last},"),

@@ -193,7 +193,7 @@ impl Clients {
         let mut tell = |kind, detail: &str| self.findings.push(About::Record, place, kind, detail);
         let columns = |kind, more| {
             let row = ((record.partition, record.offset), kind);
-            columns::told(read.iter().find_map(|read| read.differing.get(&row)), more)
+            columns::named(read.iter().find_map(|read| read.differing.get(&row)), more)
         };
         match (outcome, record.message) {
             (Outcome::Message(_), Found::Nothing) => tell("message_missing", MISSING),

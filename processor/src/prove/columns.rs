@@ -79,7 +79,7 @@ pub async fn of_dead_letter(
 }
 
 /// Columns as a finding tells them. `None`: they were not looked up, there are too many such rows.
-pub fn told(columns: Option<&Vec<&'static str>>, more: Option<&'static str>) -> String {
+pub fn named(columns: Option<&Vec<&'static str>>, more: Option<&'static str>) -> String {
     let unnamed = vec!["columns that are not named: too many rows differ"];
     let columns: Vec<&str> = columns.unwrap_or(&unnamed).iter().copied().chain(more).collect();
     columns.join(", ")

@@ -271,7 +271,7 @@ impl Records {
 
     /// The columns in which a row differs, as far as they were looked up.
     fn columns(&self, row: RowOf, more: Option<&'static str>) -> String {
-        columns::told(self.differing.get(&row), more)
+        columns::named(self.differing.get(&row), more)
     }
 
     fn name_columns(&mut self, at: &mut At<'_>, reason: &str, row: &PlacedRow) -> anyhow::Result<()> {

@@ -1,6 +1,6 @@
 //! How far each partition is applied, and who owns it. The rows here decide about everything else:
 //! the compare-and-set of [`advance`] is the last statement of each transaction (R15), the epoch
-//! that [`take`] raises fences the former owner (R17).
+//! that [`raise_epochs`] raises fences the former owner (R17).
 
 use std::collections::HashMap;
 
@@ -89,7 +89,7 @@ pub async fn written(
 /// halted. A row that is absent from the answer has moved meanwhile, is held by somebody's transaction, or
 /// belongs to a partition that was halted since: read again. A row that is held does not keep the others
 /// waiting.
-pub async fn take(
+pub async fn raise_epochs(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
     seen: &[Progress],

@@ -57,7 +57,8 @@ fn a_halt_is_written_only_on_the_row_that_was_seen_and_keeps_everybody_from_taki
         let (topic, partition) = (TopicRef(1), Partition(3));
         let read = progress::load(&mut connection, topic, &[partition]).await.unwrap();
         let (at, epoch) = (read[0].next_offset, read[0].owner_epoch);
-        let [(_, raised)] = progress::take(&mut connection, topic, &read, "owner").await.unwrap()[..] else {
+        let [(_, raised)] = progress::raise_epochs(&mut connection, topic, &read, "owner").await.unwrap()[..]
+        else {
             panic!("not taken")
         };
         let stale = [
@@ -74,7 +75,7 @@ fn a_halt_is_written_only_on_the_row_that_was_seen_and_keeps_everybody_from_taki
         let recorded = halts::record(&mut connection, topic, &halt(SeenRow::Read(at, raised)), "owner").await;
         assert_eq!(recorded.unwrap(), Recorded::Standing);
         let read = progress::load(&mut connection, topic, &[partition, Partition(4)]).await.unwrap();
-        let taken = progress::take(&mut connection, topic, &read, "next").await.unwrap();
+        let taken = progress::raise_epochs(&mut connection, topic, &read, "next").await.unwrap();
         assert_eq!(taken.iter().map(|(partition, _)| partition.0).collect::<Vec<_>>(), [4]);
     });
 }
@@ -86,11 +87,14 @@ fn an_owner_of_an_older_epoch_moves_nothing() {
         let mut connection = PgConnection::connect(&telex.programs.database_url).await.unwrap();
         let topic = TopicRef(1);
         let rows = progress::load(&mut connection, topic, &[Partition(3)]).await.unwrap();
-        let [(_, former)] = progress::take(&mut connection, topic, &rows, "former").await.unwrap()[..] else {
+        let [(_, former)] =
+            progress::raise_epochs(&mut connection, topic, &rows, "former").await.unwrap()[..]
+        else {
             panic!("not taken")
         };
         let rows = progress::load(&mut connection, topic, &[Partition(3)]).await.unwrap();
-        let [(_, owner)] = progress::take(&mut connection, topic, &rows, "owner").await.unwrap()[..] else {
+        let [(_, owner)] = progress::raise_epochs(&mut connection, topic, &rows, "owner").await.unwrap()[..]
+        else {
             panic!("not taken")
         };
         assert!(owner > former);

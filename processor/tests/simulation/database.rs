@@ -99,7 +99,7 @@ impl Database {
         self.open.values().any(|open| open.batch.runs.iter().any(|run| run.partition == partition))
     }
 
-    /// `progress::take`, of one row.
+    /// `progress::raise_epochs`, of one row.
     pub fn take(&mut self, seen: &Progress, process: Process) -> Option<OwnerEpoch> {
         let partition = seen.partition;
         let row = &self.state.rows[index(partition)].progress;

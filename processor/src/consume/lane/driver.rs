@@ -79,7 +79,7 @@ impl Lane {
             // attempt that it starts; chunks come last, since there are always more.
             let event = tokio::select! {
                 biased;
-                control = control.recv() => control.map(|control| self.told(control)),
+                control = control.recv() => control.map(|control| self.on_control(control)),
                 (connection, ended) = finished(&mut self.attempt) => {
                     (self.attempt, self.connection) = (None, connection);
                     Some(Event::Ended(ended))
@@ -95,7 +95,7 @@ impl Lane {
         }
     }
 
-    fn told(&mut self, control: Control) -> Event {
+    fn on_control(&mut self, control: Control) -> Event {
         match control {
             Control::Adopt(start, owner_epoch, rules) => Event::Adopt(start, owner_epoch, rules),
             Control::Release(partitions, done) => {

@@ -20,7 +20,7 @@ const ERROR_LOG_INTERVAL: Duration = Duration::from_secs(10);
 
 impl Poller {
     /// Ends the thread for an error that does not pass; logs the others, each kind once in a while.
-    pub(super) fn weigh(&mut self, error: KafkaError) -> KafkaResult<()> {
+    pub(super) fn on_error(&mut self, error: KafkaError) -> KafkaResult<()> {
         if matches!(error, KafkaError::MessageConsumptionFatal(_))
             || self.consumer.client().fatal_error().is_some()
         {
