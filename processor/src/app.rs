@@ -60,7 +60,7 @@ pub struct Application {
     instruments: Instruments,
     /// Answers on the admin port.
     admin: JoinHandle<std::io::Result<()>>,
-    /// Shows until when authorities are valid.
+    /// Shows when authorities expire.
     authorities: JoinHandle<()>,
 }
 

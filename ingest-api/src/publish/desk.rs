@@ -1,6 +1,6 @@
-//! Where delivery reports are waited for. Each shard has a desk of its own: the producer's thread posts reports there
-//! and wakes the shard only when the mailbox was empty, so that a batch of records costs a shard one wake-up, however
-//! many of its requests wait for it.
+//! Where requests wait for their delivery reports. Each shard has a desk of its own: the producer's thread posts
+//! reports there and wakes the shard only when the mailbox was empty, so that a batch of records costs a shard one
+//! wake-up, however many of its requests wait for it.
 
 use std::{
     future::Future,
@@ -22,7 +22,7 @@ use crate::{
 /// All desks.
 pub struct Desks {
     of_shards: Vec<Arc<Desk>>,
-    /// Of the threads that are no shards.
+    /// For threads that are not shards.
     elsewhere: Arc<Desk>,
 }
 
@@ -154,7 +154,7 @@ impl Acknowledgement {
         self.ticket
     }
 
-    /// The record did not come on its way.
+    /// The record never got on its way.
     pub fn cancel(mut self) {
         self.is_over = true;
         self.desk.tickets().cancel(self.ticket);

@@ -87,7 +87,7 @@ impl Reports {
     }
 
     /// Everything but the size of this very record is "not known" (R1): whether a record that timed out is in the log
-    /// cannot be told. Too large is the whole batch, and who is in it with others may fit alone.
+    /// cannot be told. It is the whole batch that is too large: a record that is in it with others may fit alone.
     pub fn refusal(&self, code: Option<RDKafkaErrorCode>, batch_bytes: usize) -> ApiError {
         let is_alone = batch_bytes > usize::try_from(self.batch_bytes_max).unwrap_or(usize::MAX);
         match code {

@@ -29,7 +29,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub enum Work {
     Apply(Arc<Batch>),
-    /// Read where the partitions of the batch are.
+    /// Read how far the partitions of the batch are applied.
     Settle(Arc<Batch>),
 }
 
@@ -65,14 +65,14 @@ pub enum Outcome {
     Applied(Applied),
     /// The rows of the batch's partitions, read on a server that can be written to.
     Read(Vec<Progress>),
-    /// Neither.
+    /// Neither applied nor read.
     Failed(ApplyError),
 }
 
 /// The end of a try.
 #[derive(Debug)]
 pub struct Ended {
-    /// Whether what was known of the batch's clients was found to be wrong: nothing of it is to be believed.
+    /// Whether the cache was wrong about one of the batch's clients: nothing that it says about them can be believed.
     pub is_cache_wrong: bool,
     pub outcome: Outcome,
 }
@@ -138,7 +138,7 @@ pub async fn attempt(
     }
 }
 
-/// The key under which a row was met that was believed to be new: the belief was wrong, not the batch.
+/// The key of a row that was believed to be new and is there already: the belief was wrong, not the batch.
 fn met(applied: &Result<Applied, ApplyError>) -> Option<&'static str> {
     let Err(ApplyError::Store(StoreError::Present(constraint))) = applied else { return None };
     [CLIENTS_KEY, MESSAGES_KEY].into_iter().find(|key| key == constraint)

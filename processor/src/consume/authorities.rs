@@ -1,6 +1,6 @@
-//! Until when the authorities are valid that this process trusts: those of the brokers and of PostgreSQL, as its connections
-//! have read them. Whoever renews them (an operator, a person) may fail to, and afterwards no connection
-//! is made. A gauge says when; nothing else depends on it.
+//! When the authorities that this process trusts expire: those of the brokers and of PostgreSQL, as its connections have
+//! read them. Whoever renews them (an operator, a person) may fail to, and from then on no connection can be made. A gauge
+//! says when; nothing else depends on it.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,8 +18,8 @@ const EVERY: Duration = Duration::from_secs(60);
 /// A bundle of authorities is small; a wrong path must not fill the memory.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
-/// Shows what the files say, forever. That of Kafka is read once, as its clients have read it when they were made: they go on
-/// with what it held then. PostgreSQL's is read for each connection, so here again and again.
+/// Shows what the files say, without an end. That of Kafka is read once, as its clients have read it when they were made:
+/// they go on with what it held then. PostgreSQL's is read for each connection, so here again and again.
 pub async fn watch(kafka: Option<PathBuf>, postgresql: Option<PathBuf>, metrics: Arc<Metrics>) {
     let show = |server: &str, file: &Path| match expiration(file) {
         Some(at) => {

@@ -147,8 +147,8 @@ pub fn another_topic(registered: &RegisteredTopic, found: &TopicIdentity) -> Opt
     }
 }
 
-/// A partition whose clients are not applied to the end where they were before has to wait, and so has one
-/// whose next record came before the switch that gives it keys.
+/// A partition waits if records of its clients are not applied yet in the partitions where these clients were before,
+/// or if its next record came before the switch that gives it keys.
 fn awaits_switch(row: &Progress, facts: &Facts<'_>) -> Option<StopReason> {
     let offset = row.next_offset.offset();
     let came_with = facts.rules.came_with().filter(|count| facts.awaited.contains(count));

@@ -81,7 +81,7 @@ impl Entry {
         self.ids.as_ref().map_or(0, IdSet::words)
     }
 
-    /// Notes a state and the ids that came since. Only of a client that was created meanwhile they are all: where
+    /// Notes a state and the ids that came since. These are all ids only of a client that was created meanwhile: where
     /// the ids before them are not here any more, nothing is known.
     fn learn(&mut self, state: ClientState, more: &[u64]) {
         let before = match state.ids {

@@ -72,7 +72,7 @@ pub struct LaneConfig {
     pub spans: Spans,
 }
 
-/// What a lane tells the supervisor of a partition, in one stretch of ownership.
+/// What a lane tells the supervisor about a partition, in one stretch of ownership.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LaneReport {
     pub partition: Partition,
@@ -217,7 +217,7 @@ impl LaneMachine {
         self.pending.has_room()
     }
 
-    /// A partition, as who looks on sees it.
+    /// A partition, as an observer sees it.
     pub fn partition(&self, partition: Partition) -> Option<&PartitionState> {
         self.partitions.get(&partition)
     }
@@ -256,8 +256,8 @@ impl LaneMachine {
                     self.metrics.processor_stale_records_total.inc();
                     continue;
                 }
-                // By the rules of when the partition was taken up: the switch may have been made since. Taken up
-                // again, it goes on or halts.
+                // The rules are those from when the partition was taken up, and the switch may have been made since:
+                // taken up again, the partition goes on or halts.
                 Arrival::Stop(StopReason::AwaitsSwitch { .. }) => {
                     self.fenced(partition);
                     continue;
@@ -308,7 +308,7 @@ impl LaneMachine {
             "an attempt did not end in time and was abandoned"
         );
         self.acts.push(Act::LeaveBehind);
-        // Should its outcome be that nothing was written, less may be done in time.
+        // If it has written nothing, a smaller part may be done in time.
         self.part_limit.shrink(records);
         if let Some(work) = kept {
             self.settle(Arc::clone(work.batch()), now);

@@ -74,7 +74,7 @@ struct Active {
     looked_at: NextOffset,
     /// How often the consumer has met something that this log may explain.
     doubts: u64,
-    /// How many of them a look has answered that began after them.
+    /// How many of them were answered by a look that began after them.
     doubts_answered: u64,
     /// Where it stood when idle and when stuck partitions were last asked for.
     stood_at: [NextOffset; 2],
@@ -291,7 +291,7 @@ impl Ownerships {
         Ownership::Taking { ticket, tries: 0, obstacle: None }
     }
 
-    /// Takes a partition up again that the group has not taken from us.
+    /// Takes up again a partition that the group has not taken from us.
     fn again(
         &mut self,
         partition: Partition,

@@ -39,7 +39,7 @@ enum UpholdError {
 }
 
 impl Keeper {
-    /// Says it for as long as it is polled, and writes to the log what keeps it from being said, once.
+    /// Says it whenever it has to be said, without an end. What keeps it from being said is logged once.
     pub async fn run(self, every: Duration) {
         let mut told = None;
         loop {

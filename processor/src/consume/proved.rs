@@ -1,5 +1,5 @@
-//! What `prove` has found last, as gauges. Every processor reads it from the tables, so whoever ran the proof, and wherever,
-//! it is watched. Nothing depends on an answer: without one the gauges stay as they are.
+//! What the last proofs have found, as gauges. Every processor reads it from the tables, so a proof is watched whoever ran
+//! it, and wherever. Nothing depends on an answer: without one the gauges stay as they are.
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,9 +15,9 @@ use crate::{
 /// Proofs come by the hour.
 const EVERY: Duration = Duration::from_secs(60);
 
-/// Reads and shows it until the task is ended.
+/// Reads and shows it, without an end.
 pub async fn watch(database: Database, topic_ref: TopicRef, metrics: Arc<Metrics>) {
-    // Of another topic, if the consumer was built anew.
+    // What they show is about another topic if the consumer was rebuilt for one.
     metrics.processor_proof_timestamp_seconds.reset();
     metrics.processor_proof_verdict.reset();
     metrics.processor_proof_findings.set(0);
@@ -47,7 +47,7 @@ fn show(metrics: &Metrics, last: &LastProofs) {
         }
     }
     metrics.processor_proof_findings.set(last.findings);
-    // The series of the former newest.
+    // Of the proof that was the newest before.
     metrics.processor_proof_verdict.reset();
     let labels = [last.scope.as_str(), last.verdict.as_str()];
     metrics.processor_proof_verdict.with_label_values(&labels).set(1);

@@ -24,8 +24,8 @@ use crate::{
     store::{StoreError, halts, progress, stuck},
 };
 
-/// After the consumer has met a batch that it cannot read, the partitions that stand still are asked for one for
-/// this long.
+/// For this long after the consumer has met a batch that it cannot read, partitions that stand still are asked whether
+/// it is theirs.
 const SUSPECT_BATCHES: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub enum Round {
     Topic,
     /// The topic's settings (R13).
     Audit,
-    /// Which of the halted partitions still stand still.
+    /// Which of the halted partitions are still halted.
     Halts,
     /// Whether partitions stand still because a batch cannot be read.
     Batches,
@@ -211,7 +211,7 @@ async fn rows(taker: &Taker, beliefs: &[Belief]) -> Result<(Vec<Progress>, Vec<D
     let rows = progress::load(&mut connection, taker.topic_ref(), &partitions).await?;
     let halted = halted(&mut connection, taker, &partitions).await?;
     let differences = differences(beliefs, &rows, &halted);
-    // Of whichever process: it may be what keeps partitions of this one from going on.
+    // Whatever process they belong to: they may hold up partitions of this one.
     let ended = answered("the sessions", stuck::end(&mut connection).await).unwrap_or_default();
     if ended > 0 {
         tracing::warn!(ended, "ended sessions whose process does not send the rows that it has announced");
@@ -236,7 +236,7 @@ pub fn differences(beliefs: &[Belief], rows: &[Progress], halted: &[Partition]) 
     differing.collect()
 }
 
-/// Holds the topic against the registered one, and the logs of some partitions against their rows.
+/// Compares the topic with the registered one, and the logs of some partitions with their rows.
 async fn topic(
     taker: &Taker,
     beliefs: &[Belief],
@@ -268,7 +268,7 @@ async fn topic(
     Ok((differences, sound))
 }
 
-/// Asks for the next batch of each partition by itself: only so is it known which one cannot be read.
+/// Asks for the next batch of one partition after the other: otherwise nobody knows which one cannot be read.
 async fn batches(
     taker: &Taker,
     beliefs: Vec<Belief>,

@@ -51,7 +51,7 @@ pub struct Taker {
 /// A verdict on each partition, before any epoch is raised.
 type Verdicts = Vec<(Partition, Result<Sound, Answer>)>;
 
-/// The rows that there are.
+/// The rows that exist.
 struct Rows {
     found: HashMap<Partition, Progress>,
     /// The first partition that could not be registered, and why: so those behind it could not either.
@@ -59,7 +59,7 @@ struct Rows {
 }
 
 impl Rows {
-    /// What keeps a new partition from being registered, which is all that is wrong with it.
+    /// What keeps a new partition from being registered; nothing else is wrong with it.
     fn waits_for(&self, standing: &Standing<'_>, partition: Partition) -> Option<Obstacle> {
         let (first, obstacle) = self.unanswered.as_ref()?;
         let is_new = standing.row.is_none() && standing.halt.is_none() && partition >= *first;

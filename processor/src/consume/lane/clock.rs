@@ -1,11 +1,11 @@
-//! Since when PostgreSQL owes an answer.
+//! How long PostgreSQL has owed an answer.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
-/// Since when a lane's attempts have not been answered, for whoever wants to know what it waits for.
+/// Since when a lane has waited for PostgreSQL, for whoever wants to know what holds it up.
 #[derive(Debug)]
 pub struct AttemptClock {
     base: Instant,

@@ -1,6 +1,6 @@
 //! How a lane lets go of a partition: it is released, another owner has it, or it must not go on.
 //!
-//! Nothing of it is applied afterwards but by an attempt that was under way, whose compare-and-set decides.
+//! Afterwards only an attempt that was under way can still apply something of it, and its compare-and-set decides.
 
 use schemas::Partition;
 
@@ -15,7 +15,7 @@ impl LaneMachine {
         self.releases.push((number, partitions.into_iter().collect()));
     }
 
-    /// Answers the releases of which no attempt is under way any more.
+    /// Answers the releases whose partitions no attempt holds any more.
     pub(super) fn answer_releases(&mut self) {
         let busy = match &self.phase {
             Phase::Busy { work, .. } => Some(work.batch()),
@@ -31,8 +31,8 @@ impl LaneMachine {
         });
     }
 
-    /// Forgets a partition, and whatever of it waits. An attempt that is under way goes on; its end is about the
-    /// others alone.
+    /// Forgets a partition, and whatever of it waits. An attempt that is under way goes on, but its end tells the lane
+    /// only about the other partitions.
     pub(super) fn forget(&mut self, partition: Partition) {
         self.partitions.remove(&partition);
         self.pending.forget(partition);

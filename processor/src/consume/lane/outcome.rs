@@ -127,7 +127,7 @@ impl LaneMachine {
         }
     }
 
-    /// Forgets what is only true if the transaction was not committed, or only if it was, and asks the rows.
+    /// Forgets what depends on whether the transaction was committed, and asks the rows.
     pub(super) fn settle(&mut self, batch: Arc<Batch>, now: Instant) {
         self.forget_clients(&batch);
         self.phase = Phase::Waiting { work: Work::Settle(batch), until: now };
@@ -150,7 +150,7 @@ impl LaneMachine {
         self.halt_if_stopped(run.partition);
     }
 
-    /// When the next record of a partition that is not applied was appended, if the lane has it.
+    /// When the next record that is to be applied of a partition was appended, if the lane has that record.
     fn oldest_in_hand(&self, partition: Partition) -> Option<Timestamp> {
         let part = self.parts.iter().flat_map(|part| &part.runs).find(|run| run.partition == partition);
         let first = part.and_then(|run| run.records.first()).map(Arc::as_ref);

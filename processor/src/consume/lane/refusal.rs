@@ -54,7 +54,7 @@ impl LaneMachine {
             "the database refuses a record"
         );
         if is_letter {
-            // Not even as it came, among the dead letters: that table is not what it was.
+            // The dead letters do not take it either, though they take any record as it came: their table was changed.
             let fault = SchemaFault {
                 sqlstate: refusal.sqlstate.to_owned(),
                 table: Some("dead_letters".to_owned()),

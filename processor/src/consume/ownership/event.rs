@@ -23,11 +23,11 @@ use crate::{
 
 #[derive(Debug, Clone)]
 pub enum Event {
-    /// The group gives us partitions. It has its answer already; they are read when they are taken up.
+    /// The group gives us partitions. It has been answered already; they are read when they are taken up.
     Assigned(Vec<Partition>),
     /// The group takes partitions. `lost`: others may own them already.
     Revoked { partitions: Vec<Partition>, lost: bool },
-    /// Nothing of revoked partitions is under way any more, or not for long enough.
+    /// Nothing of revoked partitions is under way any more, or that was waited for long enough.
     Drained(Vec<Partition>),
     /// A try to take partitions up has ended.
     Answered(Vec<(Partition, Ticket, Answer)>),
@@ -186,7 +186,7 @@ pub enum Shown {
         records: i64,
         age_seconds: i64,
     },
-    /// How many partitions are applied, and whether each of ours is something that has a name.
+    /// How many partitions are active, and whether each of ours is in a state that has a name.
     Owned {
         active: usize,
         is_settled: bool,

@@ -58,7 +58,7 @@ impl Ownerships {
     pub(super) fn note_log_ends(&mut self, ends: Vec<(Partition, Offset)>) {
         for (partition, end) in ends {
             if let Some(Ownership::Active(active)) = self.partitions.get_mut(&partition) {
-                // Of the two who name it, one counts what an open transaction holds back, which waits, too.
+                // Two name the end, and only one of them counts what an open transaction holds back: that waits, too.
                 active.log_end = active.log_end.max(end);
             }
         }

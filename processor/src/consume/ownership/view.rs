@@ -1,4 +1,4 @@
-//! What can be asked of the partitions without anything happening.
+//! Questions about the partitions. Nothing happens to a partition because of an answer.
 
 use schemas::Partition;
 
@@ -57,7 +57,8 @@ impl Ownerships {
         )
     }
 
-    /// The active partitions that are meant, by whether they stand where they stood when this was last asked.
+    /// The active partitions that `is_meant` chooses. It hears of each whether it stands where it stood when this was last
+    /// asked.
     fn asked(
         &mut self,
         mark: impl Fn(&mut [NextOffset; 2]) -> &mut NextOffset,
