@@ -50,11 +50,11 @@ const SENDERS: usize = 16;
 
 /// A plan of new messages only, ten a client.
 pub fn plan(messages: u64, seed: u64) -> Result<Plan> {
-    plan_of(messages, (u32::try_from(messages / 10)?, Spread::default()), seed)
+    plan_of(messages, u32::try_from(messages / 10)?, Spread::default(), seed)
 }
 
 /// The same of so many clients.
-pub fn plan_of(messages: u64, (clients, spread): (u32, Spread), seed: u64) -> Result<Plan> {
+pub fn plan_of(messages: u64, clients: u32, spread: Spread, seed: u64) -> Result<Plan> {
     let micros = i64::try_from(service_kit::clock::unix_time().as_micros())?;
     let usual = Settings::usual(Timestamp::from_micros(micros).context("the clock is far off")?);
     // The alternatives know phones only.

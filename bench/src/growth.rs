@@ -186,7 +186,7 @@ fn of_partitions(lab: &Lab, partitions: i32, records: u64) -> Result<Row> {
 fn of_clients(lab: &Lab, clients: u32, records: u64) -> Result<Row> {
     let name = format!("growth_clients_{clients}");
     let topic = format!("bench.{name}");
-    let plan = backlog::plan_of(records, (clients, Spread::Even { mean: 1.0 }), 402)?;
+    let plan = backlog::plan_of(records, clients, Spread::Even { mean: 1.0 }, 402)?;
     let programs = lab.telex_database(&topic, &name)?;
     lab.runtime.block_on(present::clients(&programs.database_url, &plan))?;
     backlog::fill(lab, &topic, plan, Writers::Usual)?;

@@ -261,7 +261,8 @@ impl Others {
     pub fn prepare(
         workspace: &Workspace,
         lab: &Lab,
-        (debezium, redis): (bool, bool),
+        debezium: bool,
+        redis: bool,
         failed: &mut Vec<String>,
     ) -> Self {
         Self {
@@ -303,7 +304,7 @@ impl Others {
         let damage = |what: &str, database: &str, seed, way, kill| {
             let damage = step(what, || {
                 let plan = backlog::plan(size.broken, seed)?;
-                redis::damage(lab, redis.port, (plan, database), way, kill)
+                redis::damage(lab, redis.port, plan, database, way, kill)
             });
             lab.drop_database(database).ok();
             damage.map(Some)

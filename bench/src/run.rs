@@ -173,7 +173,8 @@ impl<'a> Run<'a> {
         let others = Others::prepare(
             workspace,
             self.lab,
-            (wants(Part::Debezium), wants(Part::Redis)),
+            wants(Part::Debezium),
+            wants(Part::Redis),
             &mut self.summary.failed,
         );
         for number in 1..=self.size.runs {

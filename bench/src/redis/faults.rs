@@ -48,7 +48,8 @@ const IDLE: u64 = u64::MAX;
 pub fn damage(
     lab: &Lab,
     redis_port: u16,
-    (plan, database): (Plan, &str),
+    plan: Plan,
+    database: &str,
     way: Way,
     kill_every: Option<Duration>,
 ) -> Result<Damage> {
@@ -60,7 +61,7 @@ pub fn damage(
         let queue = Arc::new(Queue { plan, next: AtomicU64::new(0), again: Mutex::default(), at });
         let (mut workers, mut handles) = (JoinSet::new(), Vec::<AbortHandle>::new());
         for place in 0..WORKERS {
-            handles.push(workers.spawn(work(Arc::clone(&queue), redis_port, url.clone(), way, (place, place as u64))));
+            handles.push(workers.spawn(work(Arc::clone(&queue), redis_port, url.clone(), way, place, place as u64)));
         }
         let mut killed = 0_u64;
         loop {
@@ -79,7 +80,7 @@ pub fn damage(
                         killed += 1;
                         queue.return_what(place);
                         let number = WORKERS as u64 + killed;
-                        *handle = workers.spawn(work(Arc::clone(&queue), redis_port, url.clone(), way, (place, number)));
+                        *handle = workers.spawn(work(Arc::clone(&queue), redis_port, url.clone(), way, place, number));
                     }
                 }
             }
@@ -127,7 +128,8 @@ async fn work(
     redis_port: u16,
     url: String,
     way: Way,
-    (place, number): (usize, u64),
+    place: usize,
+    number: u64,
 ) -> Result<()> {
     let mut worker = Worker::new(redis_port, &url, way, number).await?;
     while let Some(index) = queue.take(place) {

@@ -49,11 +49,11 @@ pub fn documented(findings: &mut Findings, objects: &Objects, files: &Files) -> 
                 seen += 1;
                 let is_hooks = command.first().is_some_and(|first| first == "hooks");
                 let workload = if is_hooks { hooks } else { operator };
-                refusals(findings, &place, (workload, &command), objects)?;
+                refusals(findings, &place, workload, &command, objects)?;
             }
             for command in commands(line, &AS_PROCESSOR) {
                 seen += 1;
-                refusals(findings, &place, (processor, &command), objects)?;
+                refusals(findings, &place, processor, &command, objects)?;
                 let looks = LOOKS.iter().any(|it| command.join(" ").starts_with(it));
                 let problem = "changes something, with the role of the processor";
                 findings.require(looks, "documented", &place, problem);
@@ -104,7 +104,8 @@ fn unknown(line: &str) -> Result<Vec<String>> {
 fn refusals(
     findings: &mut Findings,
     place: &str,
-    (workload, command): (&Workload<'_>, &[String]),
+    workload: &Workload<'_>,
+    command: &[String],
     objects: &Objects,
 ) -> Result<()> {
     let program = workload.program().unwrap_or_default();
