@@ -26,7 +26,7 @@ use crate::{
     producers::{Outcome, Principal},
     publish::{self, Acknowledgement, Publish},
     rate::Cost,
-    receive::{Head, Received, receive},
+    receive::{Received, RequestHead, receive},
     state::Shared,
 };
 
@@ -98,7 +98,7 @@ async fn take<P: Publish>(
     let (Parts { headers, .. }, body) = request.into_parts();
     let media = content_type(&headers, MEDIA)?;
     let limit = shared.limits.batch_bytes_max;
-    let head = Head { route: PATH, request_id, headers: &headers };
+    let head = RequestHead { route: PATH, request_id, headers: &headers };
     let received = receive(shared, head, body, limit).await?;
     let items = match media {
         Media::Json => batch::json_array(&received.bytes),

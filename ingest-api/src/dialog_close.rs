@@ -18,7 +18,7 @@ use serde::Deserialize;
 use crate::{
     error::ApiError,
     publish::Publish,
-    receive::{Head, receive},
+    receive::{RequestHead, receive},
     state::Shared,
 };
 
@@ -36,7 +36,7 @@ pub async fn post<P: Publish>(
 ) -> Result<Response, ApiError> {
     let (Parts { headers, .. }, body) = request.into_parts();
     let client_id = client_id.ok().and_then(|Path(id)| ClientId::parse(id.as_bytes()));
-    let head = Head { route: PATH, request_id: &request_id, headers: &headers };
+    let head = RequestHead { route: PATH, request_id: &request_id, headers: &headers };
     let received = receive(&shared, head, body, BODY_BYTES_MAX).await?;
     // The id does not say of which source the client is.
     received.principal.may_write_all()?;

@@ -17,7 +17,7 @@ use crate::{
     media::Media,
     producers::Outcome,
     publish::Publish,
-    receive::{Head, Received, receive},
+    receive::{Received, RequestHead, receive},
     state::Shared,
 };
 
@@ -35,7 +35,7 @@ pub async fn post<P: Publish>(
     let (Parts { headers, .. }, body) = request.into_parts();
     content_type(&headers, MEDIA)?;
     let limit = shared.limits.body_bytes_max;
-    let head = Head { route: PATH, request_id: &request_id, headers: &headers };
+    let head = RequestHead { route: PATH, request_id: &request_id, headers: &headers };
     let received = receive(&shared, head, body, limit).await?;
     let principal = received.principal.clone();
     let kept = keep(&shared, received, &request_id).await;

@@ -28,7 +28,7 @@ const TOO_MANY: ApiError = ApiError::Unavailable(Unavailable::TooManyInFlight);
 
 /// What is known of a request before its body.
 #[derive(Clone, Copy)]
-pub struct Head<'a> {
+pub struct RequestHead<'a> {
     pub route: &'static str,
     pub request_id: &'a RequestId,
     pub headers: &'a HeaderMap,
@@ -57,7 +57,7 @@ pub struct Received {
 /// much; or the body is too large, too slow, broken, or encoded in a way that is not known.
 pub async fn receive<P>(
     shared: &Shared<P>,
-    head: Head<'_>,
+    head: RequestHead<'_>,
     body: Body,
     limit: u32,
 ) -> Result<Received, ApiError> {
@@ -68,7 +68,7 @@ pub async fn receive<P>(
 pub async fn receive_from<'a, P>(
     shared: &Shared<P>,
     claim: impl FnOnce() -> Result<Claim<'a>, ApiError>,
-    head: Head<'_>,
+    head: RequestHead<'_>,
     body: Body,
     limit: u32,
 ) -> Result<Received, ApiError> {
@@ -99,8 +99,8 @@ pub async fn receive_from<'a, P>(
 }
 
 /// The parent of what follows from the request: its own span, or, without one, what its sender named.
-fn trace<P>(shared: &Shared<P>, head: Head<'_>) -> (Option<TraceParent>, Option<Span>) {
-    let Head { route, request_id, headers } = head;
+fn trace<P>(shared: &Shared<P>, head: RequestHead<'_>) -> (Option<TraceParent>, Option<Span>) {
+    let RequestHead { route, request_id, headers } = head;
     let parent = headers.get("traceparent").and_then(|value| value.to_str().ok());
     let Some(parent) = parent.and_then(|value| TraceParent::parse(value).ok()) else {
         return (None, None);

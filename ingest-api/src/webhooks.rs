@@ -26,7 +26,7 @@ use crate::{
     },
     publish::{self, Acknowledgement, Destination, Publish},
     rate::Cost,
-    receive::{Head, Received, receive_from, unauthorized},
+    receive::{Received, RequestHead, receive_from, unauthorized},
     state::Shared,
 };
 
@@ -101,7 +101,7 @@ async fn keep<P: Publish>(
 ) -> Result<(), ApiError> {
     let limit = shared.limits.batch_bytes_max.min(BODY_BYTES_MAX);
     let claim = || claim(shared, hook, request);
-    let head = Head { route: PATH, request_id, headers: request.headers };
+    let head = RequestHead { route: PATH, request_id, headers: request.headers };
     let mut received = receive_from(shared, claim, head, body, limit).await?;
     let may_write = |source: &ExternalClientId| received.principal.may_write(source).is_ok();
     let reading = hook.hook.read(&request, &received.bytes, received.envelope.received_at, &may_write);
