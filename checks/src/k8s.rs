@@ -151,6 +151,24 @@ pub const MISTAKES: &[Mistake] = &[
     ("docs/scaling.md", "k8s/operate partitions switch", IN_THE_POD, "documented"),
     ("docs/runbooks.md", "k8s/operate halts resume", "k8s/operate halts go", "documented"),
     ("docs/upgrades.md", "progress wait --timeout-seconds", "progress wait --seconds", "documented"),
+    (
+        "docs/runbooks.md",
+        "ingest-api hooks replay --hook NAME --yes",
+        "ingest-api hooks play --yes",
+        "documented",
+    ),
+    (
+        "docs/runbooks.md",
+        "compose run --rm operator halts list",
+        "compose run -T operator halts list",
+        "documented",
+    ),
+    (
+        "README.md",
+        "target/release/ingest-api hooks check",
+        "target/release/ingest-api hooks try",
+        "documented",
+    ),
 ];
 
 /// What a broker reads its certificates over: without it none ever starts.
