@@ -11,6 +11,7 @@ mod commit_unknown;
 mod copy;
 mod crash;
 mod dialogs;
+mod documented;
 mod duplicates;
 mod fencing;
 mod fill;
