@@ -1,5 +1,5 @@
 //! Every command line of `processor` and of `ingest-api hooks` that a document shows, run with the role of PostgreSQL that it
-//! has where it is typed. What changes something does its
+//! has where it is typed ([`kafka_users`](crate::kafka_users) has the rights at the brokers). What changes something does its
 //! dry run; what looks, looks. A line that no test can run stands in [`NOT_RUN`] with its reason, and one that stands
 //! nowhere fails here.
 

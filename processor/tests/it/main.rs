@@ -20,6 +20,7 @@ mod halts;
 mod harness;
 mod history;
 mod identity;
+mod kafka_users;
 mod lag;
 mod leaderless;
 mod less;
