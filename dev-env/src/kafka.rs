@@ -207,7 +207,7 @@ impl Kafka {
             None => properties,
             Some((port, secure)) => {
                 let identity = self.home().join("identity.pem");
-                with_secure_listener(&properties, (*port, secure.is_open), &identity)
+                with_secure_listener(&properties, *port, &identity, secure.is_open)
             }
         }
     }
@@ -265,7 +265,7 @@ log.cleaner.dedupe.buffer.size=16777216
     )
 }
 
-fn with_secure_listener(properties: &str, (port, is_open): (u16, bool), identity: &Path) -> String {
+fn with_secure_listener(properties: &str, port: u16, identity: &Path, is_open: bool) -> String {
     let properties = properties
         .replace(",CONTROLLER://", &format!(",SASL_SSL://127.0.0.1:{port},CONTROLLER://"))
         .replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL");

@@ -241,7 +241,7 @@ fn stop(mut running: Running) {
 }
 
 #[test]
-fn the_rights_of_the_manifest_are_enough_for_each_program_and_for_every_command_of_an_operator() {
+fn the_rights_of_the_manifest_are_enough_for_each_program_and_for_an_operators_commands() {
     let site = Site::new();
     // All but one.
     site.grant(|user, operation| (user, operation) != (OPERATOR, Operation::Alter));
@@ -297,8 +297,10 @@ fn the_rights_of_the_manifest_are_enough_for_each_program_and_for_every_command_
          values (1, {partition}, 'not_conserved', '{{}}', 'as the test says', 'test')"
     ));
     site.done(&[&["halts", "resume", "--reason-code=not_conserved"][..], &place].concat());
+    site.done(&["dialog-rules", "set", "--idle-gap=24h", "--yes"]);
     site.done(&["partitions", "switch", "--to=24", "--yes"]);
     site.done(&["prove"]);
+    site.done(&["prove", "--baseline", "--yes"]);
 
     // Whoever comes after a switch says it as well.
     let told = || said(&site.telex).iter().map(|word| word.partition_count.get()).collect::<Vec<_>>();
