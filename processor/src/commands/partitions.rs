@@ -5,6 +5,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
+use kafka_ffi::Operation;
 use rdkafka::admin::{AdminOptions, NewPartitions};
 use schemas::{Partition, PartitionCount};
 use service_kit::{confirmation::Confirmation, retry::Backoff};
@@ -14,7 +15,6 @@ use crate::{
     domain::position::{LogRange, Offset},
     kafka::{
         client::{self, KafkaConfig, REQUEST_DEADLINE},
-        ffi::Operation,
         placement::{AnnounceError, Announcer},
         topic::{Inspector, TopicIdentity},
     },
@@ -131,7 +131,8 @@ impl Grow<'_> {
         let mut connection = self.site.database.writer().await?;
         let (now, to) = (identity.partition_count, self.to);
         let operations: &[Operation] = if now == to { &[] } else { &[Operation::Alter] };
-        rights::require_with_topic(&mut connection, self.site.kafka, GROW, operations).await?;
+        let on_topics = &[(self.site.kafka.topic.as_str(), operations)];
+        rights::require_with_topics(&mut connection, self.site.kafka, GROW, on_topics).await?;
         require_multiple(rules::count_in_force(&mut connection, self.topic).await?, to)?;
         ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
         if now != to {

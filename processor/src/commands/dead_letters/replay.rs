@@ -5,6 +5,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
+use kafka_ffi::Operation;
 use schemas::PartitionCount;
 use service_kit::confirmation::Confirmation;
 use sqlx::{Connection as _, PgConnection};
@@ -16,7 +17,6 @@ use crate::{
     domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
-        ffi::Operation,
         producer::{Outgoing, Producer},
         topic::Inspector,
     },
@@ -65,7 +65,8 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    rights::require_with_topic(&mut connection, kafka, REPLAY, &[Operation::Write]).await?;
+    let on_topics: &[(&str, &[Operation])] = &[(kafka.topic.as_str(), &[Operation::Write])];
+    rights::require_with_topics(&mut connection, kafka, REPLAY, on_topics).await?;
     let is_dry_run = args.confirmation.is_dry_run();
     let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
     let mut replayer =
