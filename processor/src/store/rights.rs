@@ -21,6 +21,7 @@ pub const GROW: &Rights = &[
     ("placements", &["select"]),
     ("partition_progress", &["select", "insert"]),
     ("dialog_rule_starts", &["select", "insert"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `partitions switch`.
@@ -33,8 +34,11 @@ pub const SWITCH: &Rights = &[
 ];
 
 /// Of `partitions register`.
-pub const REGISTER: &Rights =
-    &[("topics", &["select", "insert", "update"]), ("partition_progress", &["select", "insert"])];
+pub const REGISTER: &Rights = &[
+    ("topics", &["select", "insert", "update"]),
+    ("partition_progress", &["select", "insert"]),
+    ("interventions", &["insert"]),
+];
 
 /// Of `dialog-rules set`.
 pub const SET_RULES: &Rights = &[
@@ -42,6 +46,7 @@ pub const SET_RULES: &Rights = &[
     ("partition_progress", &["select", "update"]),
     ("dialog_rules", &["insert"]),
     ("dialog_rule_starts", &["select", "insert"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `progress set`.
@@ -77,6 +82,7 @@ pub const REPLAY: &Rights = &[
     ("topics", &["select", "update"]),
     ("placements", &["select"]),
     ("dead_letters", &["select", "update"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `prove --baseline`.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{Filter, at, only_letter, parse_place};
 use crate::{
-    commands::{output::say, rights, topic::require},
+    commands::{operator::Operator, output::say, rights, topic::require},
     domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
@@ -22,6 +22,7 @@ use crate::{
     },
     store::{
         Database,
+        halts::Decision,
         letters::{self, START, Selection},
         registry::{self, Topic},
         rights::REPLAY,
@@ -45,6 +46,8 @@ pub struct Args {
     filter: Filter,
     #[command(flatten)]
     confirmation: Confirmation,
+    #[command(flatten)]
+    operator: Operator,
     /// How often a record may be replayed in all, counting the dead letters that came back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     attempts_max: i32,
@@ -69,8 +72,14 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     rights::require_with_topics(&mut connection, kafka, REPLAY, on_topics).await?;
     let is_dry_run = args.confirmation.is_dry_run();
     let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
-    let mut replayer =
-        Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
+    let mut replayer = Replayer {
+        connection,
+        topic,
+        producer,
+        attempts_max: args.attempts_max,
+        decision: args.operator.decision("dead_letter_replayed".to_owned()),
+        counts: Counts::default(),
+    };
     for place in &args.places {
         let letter = only_letter(&mut replayer.connection, &at(*place, args.topic_id)).await?;
         replayer.replay(&letter).await?;
@@ -90,6 +99,7 @@ struct Replayer {
     /// None: a dry run.
     producer: Option<Arc<Producer>>,
     attempts_max: i32,
+    decision: Decision,
     counts: Counts,
 }
 
@@ -165,7 +175,8 @@ impl Replayer {
         let (new_partition, offset) = written.await?.context(
             "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
         )?;
-        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt).await?;
+        let place = (new_partition, offset);
+        letters::mark_replayed(&mut transaction, letter, place, attempt, &self.decision).await?;
         transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
         Ok(Some((format!("partition {new_partition} offset {offset}"), attempt)))
     }
