@@ -39,7 +39,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Migrate the tables to the version of this binary.
-    Migrate,
+    Migrate(migrate::Args),
     /// Apply the records of the partitions that the consumer group assigns.
     Run(Box<run::Args>),
     /// Ask the `processor run` on this machine whether it is ready.
@@ -95,7 +95,7 @@ impl Cli {
             database.reach().await;
         }
         match self.command {
-            Command::Migrate => migrate::run(&database).await?,
+            Command::Migrate(args) => migrate::run(args, &database).await?,
             Command::Run(args) => run::run(*args, self.kafka, database, self.topic_profile).await?,
             Command::Health(args) => return Ok(health::run(args).await),
             Command::Progress(command) => return progress::run(command, &database, &self.kafka).await,
