@@ -170,7 +170,7 @@ pub async fn ownership(connection: &mut PgConnection) -> Result<Ownership, Store
                       select relname::text from pg_class
                       where oid in (select to_regclass(name)::oid from unnest($1::text[]) as wanted (name))
                         and not pg_has_role(relowner, 'usage')
-                      order by relname
+                      order by pg_class.relname
                   ) as "of_others!""#,
         &tables,
     );

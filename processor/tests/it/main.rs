@@ -23,6 +23,7 @@ mod lag;
 mod leaderless;
 mod less;
 mod memory;
+mod operators;
 mod outage;
 mod placement;
 mod poison;
