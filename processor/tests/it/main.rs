@@ -12,6 +12,7 @@ mod copy;
 mod crash;
 mod dialogs;
 mod duplicates;
+mod erasure;
 mod fencing;
 mod fill;
 mod growing;
