@@ -119,8 +119,8 @@ pub fn topic_id<C: ClientContext>(
 }
 
 /// Asks the brokers which of `wanted` this client's user may not do with a topic (KIP-430): none where nobody's rights are
-/// looked at, and none where the brokers do not tell, so that the
-/// operation itself finds out. Blocks for `timeout` at most.
+/// looked at, and none where the brokers do not tell, so that the operation itself finds out. Blocks for `timeout` at
+/// most.
 ///
 /// # Errors
 /// There is no such topic, or no answer.

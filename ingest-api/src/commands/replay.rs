@@ -65,8 +65,8 @@ impl Replay {
     /// Prints what became of the items.
     ///
     /// # Errors
-    /// There is no such hook, its messages may not be written, keys are spread over another number of partitions, or Kafka does not answer: then it may be
-    /// run again, and what is kept counts once.
+    /// There is no such hook, its messages may not be written, keys are spread over another number of partitions, or Kafka
+    /// does not answer: then it may be run again, and what is kept counts once.
     #[expect(clippy::print_stdout, reason = "it is what the command is for")]
     pub async fn run(self) -> anyhow::Result<()> {
         let metrics = Arc::new(Metrics::new()?);
