@@ -90,7 +90,7 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
         Command::Set { idle_gaps, none: _, confirmation, operator } => {
             let rules = rules_of(idle_gaps)?;
             let (topic, _) = topic::registered(database, kafka).await?;
-            set(database, topic, &rules, (confirmation, operator)).await
+            set(database, topic, &rules, confirmation, operator).await
         }
     }
 }
@@ -121,7 +121,8 @@ async fn set(
     database: &Database,
     topic: Topic,
     rules: &DialogRules,
-    (confirmation, operator): (Confirmation, Operator),
+    confirmation: Confirmation,
+    operator: Operator,
 ) -> anyhow::Result<()> {
     rights::require(&mut database.writer().await?, SET_RULES).await?;
     if confirmation.is_dry_run() {

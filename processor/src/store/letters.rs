@@ -120,7 +120,8 @@ pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool
 pub async fn mark_replayed(
     connection: &mut PgConnection,
     letter: &Letter,
-    (partition, offset): (Partition, Offset),
+    partition: Partition,
+    offset: Offset,
     attempt: i32,
     decision: &Decision,
 ) -> Result<(), StoreError> {

@@ -175,8 +175,8 @@ impl Replayer {
         let (new_partition, offset) = written.await?.context(
             "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
         )?;
-        let place = (new_partition, offset);
-        letters::mark_replayed(&mut transaction, letter, place, attempt, &self.decision).await?;
+        let decision = &self.decision;
+        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt, decision).await?;
         transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
         Ok(Some((format!("partition {new_partition} offset {offset}"), attempt)))
     }
