@@ -60,6 +60,13 @@ impl Service<'_> {
     }
 }
 
+/// What a service of a compose file starts, without what its image brings; nothing, where there is no such service.
+pub fn invocation(compose: &str, service: &str) -> Result<Invocation> {
+    let compose = document(compose)?;
+    let value = compose.at(&format!("/services/{service}"));
+    Ok(Service { name: service, value, image: None }.invocation())
+}
+
 /// A text with the defaults of its variables, `${NAME:-default}`.
 fn resolved(text: &str) -> String {
     let mut text = text.to_owned();

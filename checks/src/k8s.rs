@@ -121,9 +121,7 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "max.message.bytes: 2097152", "max.message.bytes: 1048588", "topic"),
     (PROD, "      - Write\n", "      - All\n", "acl"),
     (PROD, "      - Read\n", "      - Write\n", "acl"),
-    (PROD, "      - Alter\n", "", "acl"),
     (PROD, "name: data-team.", "name: telex", "acl"),
-    (PROD, "        name: telex.quarantine\n", "        name: telex.messages\n", "acl"),
     (PROD, "        name: telex.messages.placement\n", "        name: telex.messages\n", "acl"),
     (PROD, "value: verify-full", "value: require", "tls"),
     (PROD, "security.protocol=sasl_ssl", "security.protocol=sasl_plaintext", "tls"),
@@ -151,6 +149,24 @@ pub const MISTAKES: &[Mistake] = &[
     ("docs/scaling.md", "k8s/operate partitions switch", IN_THE_POD, "documented"),
     ("docs/runbooks.md", "k8s/operate halts resume", "k8s/operate halts go", "documented"),
     ("docs/upgrades.md", "progress wait --timeout-seconds", "progress wait --seconds", "documented"),
+    (
+        "docs/runbooks.md",
+        "ingest-api hooks replay --hook NAME --yes",
+        "ingest-api hooks play --yes",
+        "documented",
+    ),
+    (
+        "docs/runbooks.md",
+        "compose run --rm operator halts list",
+        "compose run -T operator halts list",
+        "documented",
+    ),
+    (
+        "README.md",
+        "target/release/ingest-api hooks check",
+        "target/release/ingest-api hooks try",
+        "documented",
+    ),
 ];
 
 /// What a broker reads its certificates over: without it none ever starts.

@@ -6,7 +6,7 @@
 //! other and asks whether it is found, in every run, so that a check that has gone blind fails the build. What is tried on
 //! real ones has `try` in its name.
 //!
-//! Reading order: [`finding`], [`files`], [`yaml`] and [`markdown`], [`programs`] (what a program says of itself),
+//! Reading order: [`finding`], [`files`] and [`yaml`], [`programs`] (what a program says of itself),
 //! [`dockerfile`], [`compose`], [`k8s`], [`cluster`] (what a real API server says), [`planted`], [`tools`] (other people's
 //! checks), [`engine`] (Docker, for what only it can try), [`node`] (Kubernetes, likewise), [`commands`] (what a person, or the
 //! Makefile, types).
@@ -20,7 +20,6 @@ pub mod engine;
 pub mod files;
 pub mod finding;
 pub mod k8s;
-pub mod markdown;
 pub mod node;
 pub mod planted;
 pub mod programs;

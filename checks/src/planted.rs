@@ -43,8 +43,7 @@ mod tests {
             (k8s::MISTAKES, "mountPath: /scratch", "mountPath: /tmp", "scratch"),
             (k8s::MISTAKES, "sizeLimit: 20Gi", "medium: Memory", "scratch"),
             (compose::MISTAKES, "tmpfs: [\"/scratch", "tmpfs: [\"/tmp", "scratch"),
-            // A Kafka user lacks a right, or has one too many.
-            (k8s::MISTAKES, "- Alter\n", "", "acl"),
+            // A Kafka user has a right too many.
             (k8s::MISTAKES, "- Write\n", "- All\n", "acl"),
             // A mount without a volume.
             (cluster::MISTAKES, "name: kafka\n", "name: properties\n", "objects"),

@@ -166,7 +166,8 @@ fn without_environment(command: Command) -> Command {
     command.mut_args(|it| it.env(None::<&'static str>)).mut_subcommands(without_environment)
 }
 
-fn reads(setting: &Arg, variable: &str) -> bool {
+/// Whether a variable gives a setting its value.
+pub fn reads(setting: &Arg, variable: &str) -> bool {
     setting.get_env().is_some_and(|name| name == variable)
 }
 

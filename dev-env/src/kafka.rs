@@ -47,14 +47,16 @@ impl Options {
     }
 }
 
-/// A listener with TLS and SASL/SCRAM-SHA-512, and the one user who may come in there. Rights are looked at: who comes in
-/// by the other listener has all, this one has those of [`admin::allow`] where there are any, and all where there are none.
+/// A listener with TLS and SASL/SCRAM-SHA-512, and the users who may come in there. Rights are looked at: who comes in by
+/// the other listener has all, these have those of [`admin::allow`].
 #[derive(Debug, Clone)]
 pub struct Secure {
     /// The broker's private key (PKCS#8) and certificate chain for 127.0.0.1, in PEM.
     pub identity_pem: String,
-    pub user: String,
-    pub password: String,
+    /// Names, each with a password.
+    pub users: Vec<(String, String)>,
+    /// What nobody has a right on is open to all of them; otherwise to none, as Kafka has it and Strimzi leaves it.
+    pub is_open: bool,
 }
 
 /// A broker, running or (after [`Kafka::stop`] or [`Kafka::kill`]) away. Dropping it kills it.
@@ -193,7 +195,7 @@ impl Kafka {
         let mut tool = self.java();
         tool.args(["-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format", "-t", &cluster_id, "-c"]);
         tool.arg(self.home().join("server.properties"));
-        if let Some((_, Secure { user, password, .. })) = &self.secure {
+        for (user, password) in self.secure.iter().flat_map(|(_, secure)| &secure.users) {
             tool.arg("--add-scram").arg(format!("SCRAM-SHA-512=[name={user},password={password}]"));
         }
         run_logged(&self.directory, "kafka-format", tool, "Kafka's data directory could not be formatted")
@@ -203,7 +205,10 @@ impl Kafka {
         let properties = server_properties(&self.home().join("data"), self.port, controller_port);
         match &self.secure {
             None => properties,
-            Some((port, _)) => with_secure_listener(&properties, *port, &self.home().join("identity.pem")),
+            Some((port, secure)) => {
+                let identity = self.home().join("identity.pem");
+                with_secure_listener(&properties, *port, &identity, secure.is_open)
+            }
         }
     }
 
@@ -260,7 +265,7 @@ log.cleaner.dedupe.buffer.size=16777216
     )
 }
 
-fn with_secure_listener(properties: &str, port: u16, identity: &Path) -> String {
+fn with_secure_listener(properties: &str, port: u16, identity: &Path, is_open: bool) -> String {
     let properties = properties
         .replace(",CONTROLLER://", &format!(",SASL_SSL://127.0.0.1:{port},CONTROLLER://"))
         .replace("map=PLAINTEXT:PLAINTEXT", "map=PLAINTEXT:PLAINTEXT,SASL_SSL:SASL_SSL");
@@ -273,7 +278,7 @@ ssl.keystore.type=PEM
 ssl.keystore.location={identity}
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
-allow.everyone.if.no.acl.found=true
+allow.everyone.if.no.acl.found={is_open}
 ",
         identity = identity.display()
     )

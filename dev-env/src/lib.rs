@@ -16,6 +16,7 @@
 //! - [`programs`]: Telex's own programs, their settings and what they print
 //! - [`proxy`]: what loses a COMMIT or its answer, and what other proxies are made of
 //! - [`leftovers`]: what a killed command left running, found and ended by the next one
+//! - [`markdown`]: the documents, and what they show; [`typed`]: the command lines among it, and as whom each is typed
 //! - [`commands`]: what a person, or the Makefile, types
 #![forbid(unsafe_code)]
 
@@ -25,9 +26,11 @@ pub mod install;
 pub mod interrupt;
 pub mod kafka;
 pub mod leftovers;
+pub mod markdown;
 pub mod ports;
 pub mod postgres;
 pub mod process;
 pub mod programs;
 pub mod proxy;
+pub mod typed;
 pub mod workspace;

@@ -4,12 +4,13 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 use dev_env::commands::steps::step;
+use dev_env::markdown;
 use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
 use crate::files::Files;
 use crate::planted::{self, Mistake};
-use crate::{Finding, compose, dockerfile, k8s, markdown, tools};
+use crate::{Finding, compose, dockerfile, k8s, tools};
 
 pub fn compose_check(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();

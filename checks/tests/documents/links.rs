@@ -5,7 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
-use checks::markdown::{anchors, code, prose};
+use dev_env::markdown::{anchors, code, prose};
 
 use crate::pages::{documents, files};
 

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use checks::markdown::anchors;
+use dev_env::markdown::anchors;
 
 use crate::pages::{files, is_document, read, root, unknown};
 

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use checks::markdown::{is_history, shown};
+use dev_env::markdown::{is_history, shown};
 
 pub struct Document {
     /// Its path from the root.

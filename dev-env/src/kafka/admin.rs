@@ -32,7 +32,15 @@ pub fn create_topic(
     error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
 }
 
-/// What a user may be allowed to do with a topic, by Kafka's codes.
+/// On what there are rights, by Kafka's codes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Resource {
+    Topic = 2,
+    Group = 3,
+}
+
+/// What a user may be allowed to do, by Kafka's codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Operation {
@@ -43,16 +51,21 @@ pub enum Operation {
     DescribeConfigs = 10,
 }
 
-/// Allows a user something with a topic. From the first such right on, those who have none may do nothing with it.
-pub fn allow(broker: SocketAddr, user: &str, topic: &str, operations: &[Operation]) -> Result<()> {
-    const TOPIC: u8 = 2;
+/// Allows a user something with a topic or a group. From the first such right on, those who have none may do nothing with
+/// it.
+pub fn allow(
+    broker: SocketAddr,
+    user: &str,
+    (resource, name): (Resource, &str),
+    operations: &[Operation],
+) -> Result<()> {
     const LITERAL: u8 = 3;
     const ALLOW: u8 = 3;
     let mut body = begun(CREATE_ACLS)?;
     put_length(&mut body, operations.len())?;
     for operation in operations {
-        body.push(TOPIC);
-        put_string(&mut body, topic)?;
+        body.push(resource as u8);
+        put_string(&mut body, name)?;
         body.push(LITERAL);
         put_string(&mut body, &format!("User:{user}"))?;
         put_string(&mut body, "*")?;

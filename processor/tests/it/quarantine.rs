@@ -20,20 +20,25 @@ use crate::{
 const DOCUMENT: &str = r#"{"from":"+70000000000","text":"secret words"}"#;
 
 /// A quarantine of a test's own, with a writer that stands for the ingest API and for others.
-struct Quarantine {
-    topic: String,
+pub struct Quarantine {
+    pub topic: String,
     producer: BaseProducer,
 }
 
 impl Quarantine {
-    fn of(telex: &Telex) -> Self {
+    pub fn of(telex: &Telex) -> Self {
         let topic = format!("{}.quarantine", telex.programs.topic);
         let broker = telex.programs.kafka.parse().unwrap();
         admin::create_topic(broker, &topic, QUARANTINE_PARTITIONS, &QUARANTINE_SETTINGS).unwrap();
+        Self::named(telex, topic)
+    }
+
+    /// One that is there.
+    pub fn named(telex: &Telex, topic: String) -> Self {
         Self { topic, producer: config(telex).create().unwrap() }
     }
 
-    fn write(&self, partition: i32, item: Quarantined) {
+    pub fn write(&self, partition: i32, item: Quarantined) {
         let record = item.encode();
         let to = BaseRecord::to(&self.topic).partition(partition).headers(fill::headers(&record));
         self.producer.send(to.key(&record.key).payload(&record.value)).map_err(|(error, _)| error).unwrap();
@@ -67,7 +72,7 @@ impl Quarantine {
     }
 }
 
-fn item(hook: &str, reason: &str, client_id: Option<ClientId>, document: &[u8]) -> Quarantined {
+pub fn item(hook: &str, reason: &str, client_id: Option<ClientId>, document: &[u8]) -> Quarantined {
     Quarantined {
         client_id,
         hook: hook.to_owned(),

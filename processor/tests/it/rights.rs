@@ -1,10 +1,7 @@
 //! What a person's command asks for before it does anything: its dry run is refused by what refuses the command, with the
-//! right and the role, and the rights that it asks for are all that it takes. Then what the documents tell a person to
-//! type, with the role that it has there.
+//! right and the role, and the rights that it asks for are all that it takes.
 
-use std::collections::BTreeSet;
-
-use dev_env::{programs::Programs, workspace::Workspace};
+use dev_env::programs::Programs;
 use processor::store::rights::{self, Rights};
 
 use crate::{
@@ -27,29 +24,16 @@ const TABLES: [&str; 10] = [
     "proved_partitions",
 ];
 
-/// How a command begins that the documents run as an operator.
-const AS_OPERATOR: [&str; 2] = ["k8s/operate ", "docker compose run --rm operator "];
-/// Which of the processor's commands change something.
-const CHANGING: [&str; 7] = [
-    "partitions grow",
-    "partitions switch",
-    "partitions register",
-    "halts resume",
-    "progress set",
-    "dialog-rules set",
-    "dead-letters replay",
-];
-
 /// A Telex of three roles, and one that gets the rights that a command asks for.
-struct Ground {
-    telex: Telex,
-    migrator: Programs,
+pub struct Ground {
+    pub telex: Telex,
+    pub migrator: Programs,
     exact: Programs,
     role: String,
 }
 
 impl Ground {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let (telex, migrator) = with_roles();
         let role = format!("{}_exact", telex.group());
         let (_, database) = telex.programs.database_url.rsplit_once('/').unwrap();
@@ -63,7 +47,7 @@ impl Ground {
     }
 
     /// With messages and a letter that may be replayed, all applied.
-    fn fill(&mut self) {
+    pub fn fill(&mut self) {
         let writer = Writer::new(&self.telex);
         writer.messages("client", 0..3);
         writer.messages(&client_beside("client"), 0..3);
@@ -73,12 +57,12 @@ impl Ground {
         self.telex.applied();
     }
 
-    fn as_migrator(&self, statement: &str) {
+    pub fn as_migrator(&self, statement: &str) {
         assert_eq!(sqlstate(&self.telex.programs, "telex_migrator", statement), None, "{statement}");
     }
 
     /// A partition stands still, for this reason.
-    fn halt(&self, partition: i32, reason: &str) {
+    pub fn halt(&self, partition: i32, reason: &str) {
         self.as_migrator("delete from halts");
         self.as_migrator(&format!(
             "insert into halts (topic_ref, partition, reason, numbers, detail, owner)
@@ -87,7 +71,7 @@ impl Ground {
     }
 
     /// All that a command could have written.
-    fn state(&self) -> String {
+    pub fn state(&self) -> String {
         let rows =
             TABLES.map(|name| format!("(select string_agg(t::text, ',' order by t::text) from {name} as t)"));
         let tables = self.telex.text(&format!("select md5(concat_ws(';', {}))", rows.join(", ")));
@@ -129,7 +113,7 @@ impl Ground {
     }
 
     /// The id of the topic that is there now, as a command says it that expected another one.
-    fn id_of_another_topic(&self) -> String {
+    pub fn id_of_another_topic(&self) -> String {
         let mut said = String::new();
         wait_for("another id", SOON, || {
             said = self.telex.refuse(&["partitions", "show"]);
@@ -205,73 +189,4 @@ fn the_brokers_are_asked_by_a_dry_run_of_grow_and_make_no_partition() {
     ground.migrator.require_processor(&["partitions", "grow", "--to=24", "--dry-run"]).unwrap();
     let shown = ground.telex.say(&["partitions", "show"]);
     assert!(shown.contains("over 12 of 12 partitions"), "{shown}");
-}
-
-/// The changing commands that the documents run as an operator, without the word that confirms them.
-fn documented() -> BTreeSet<Vec<String>> {
-    let documents = Workspace::find().unwrap().root().join("docs");
-    let mut found = BTreeSet::new();
-    for file in std::fs::read_dir(documents).unwrap().map(|entry| entry.unwrap().path()) {
-        if file.extension().is_none_or(|extension| extension != "md") {
-            continue;
-        }
-        for line in std::fs::read_to_string(file).unwrap().lines() {
-            let typed = line.strip_prefix("processor ").into_iter();
-            let commands = typed.chain(AS_OPERATOR.iter().flat_map(|form| line.split(*form).skip(1)));
-            for command in commands.filter(|rest| CHANGING.iter().any(|begins| rest.starts_with(begins))) {
-                let command = command.split(['`', '#', '>', ';', '|', ')']).next().unwrap();
-                let words = command.split_whitespace().map(|word| word.trim_matches('"').to_owned());
-                found.insert(words.filter(|word| !matches!(word.as_str(), "--yes" | "--dry-run")).collect());
-            }
-        }
-    }
-    found
-}
-
-/// What follows a word of a command.
-fn after<'a>(command: &'a [String], word: &str) -> Option<&'a str> {
-    let at = command.iter().position(|each| each == word)?;
-    command.get(at + 1).map(String::as_str)
-}
-
-#[test]
-fn every_changing_command_of_the_documents_does_its_dry_run_as_an_operator() {
-    let mut ground = Ground::new();
-    ground.fill();
-    ground.migrator.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
-    let partition = partition_of("client");
-    let next_offset = ground.telex.next_offset(partition).to_string();
-    let partition_named = partition.to_string();
-    let run = |ground: &Ground, command: &[String], topic_id: &str| {
-        let filled = command.iter().map(|word| match word.as_str() {
-            "P" => partition_named.as_str(),
-            "NEXT_OFFSET" | "OFFSET" | "LOG_END_OF_THE_HALT" => next_offset.as_str(),
-            "LOG_START" => "0",
-            "REASON" => "wrong_partition",
-            "NEW_ID" => topic_id,
-            word => word,
-        });
-        let arguments: Vec<&str> = filled.chain(["--dry-run"]).collect();
-        ground.migrator.require_processor(&arguments).unwrap();
-    };
-    let (of_topics, of_this): (Vec<_>, Vec<_>) =
-        documented().into_iter().partition(|command| command.contains(&"--topic-id".to_owned()));
-    assert!(of_this.len() >= 14, "only {} are found: {of_this:?}", of_this.len());
-    for command in &of_this {
-        if let Some(reason) = after(command, "--reason-code") {
-            ground.halt(partition, reason);
-        }
-        let before = ground.state();
-        run(&ground, command, "");
-        assert_eq!(ground.state(), before, "{command:?}");
-    }
-
-    topic::recreate(&ground.telex);
-    let id = ground.id_of_another_topic();
-    let is_recreated = |command: &&Vec<String>| after(command, "--reason-code") == Some("topic_recreated");
-    let recreated: Vec<_> = of_topics.iter().filter(is_recreated).collect();
-    assert!(!recreated.is_empty());
-    for command in recreated {
-        run(&ground, command, &id);
-    }
 }

@@ -13,7 +13,11 @@ const CREATE: &str = include_str!("../../../migrations/roles/create.sql");
 
 /// A Telex whose tables belong to `telex_migrator` and whose processors are `telex_processor`.
 pub fn with_roles() -> (Telex, Programs) {
-    let mut telex = Telex::new();
+    in_roles(Telex::new())
+}
+
+/// The same of one that is there: in another database, beside its own.
+pub fn in_roles(mut telex: Telex) -> (Telex, Programs) {
     let database = format!("{}_roles", telex.group());
     telex.execute(&format!("create database {database}"));
     let (server, _) = telex.programs.database_url.rsplit_once('/').unwrap();

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use dev_env::{
     kafka::{
         Secure,
-        admin::{self, Operation},
+        admin::{self, Operation, Resource},
     },
     ports::Port,
     programs::get,
@@ -17,11 +17,11 @@ use schemas::{PartitionCount, Placement, placement::topic_of};
 use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
 
 const USER: &str = "telex";
-const PASSWORD: &str = "correct-horse-battery-staple";
+pub const PASSWORD: &str = "correct-horse-battery-staple";
 
-type Authority = CertifiedIssuer<'static, KeyPair>;
+pub type Authority = CertifiedIssuer<'static, KeyPair>;
 
-fn authority() -> Authority {
+pub fn authority() -> Authority {
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.distinguished_name.push(DnType::CommonName, "authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -29,7 +29,7 @@ fn authority() -> Authority {
 }
 
 /// What the broker shows: a key and a certificate for this name.
-fn identity(authority: &Authority, name: &str) -> String {
+pub fn identity(authority: &Authority, name: &str) -> String {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(DnType::CommonName, name);
@@ -40,8 +40,8 @@ fn identity(authority: &Authority, name: &str) -> String {
 fn behind_tls(authority: &Authority, name: &str) -> (Telex, OwnServers) {
     let secure = Secure {
         identity_pem: identity(authority, name),
-        user: USER.to_owned(),
-        password: PASSWORD.to_owned(),
+        users: vec![(USER.to_owned(), PASSWORD.to_owned())],
+        is_open: true,
     };
     let (mut telex, servers) = Telex::with_own_kafka(Some(secure));
     telex.programs.kafka = servers.kafka.secure_bootstrap().unwrap();
@@ -50,12 +50,22 @@ fn behind_tls(authority: &Authority, name: &str) -> (Telex, OwnServers) {
 
 /// A settings file with this authority and password; the option that names it.
 fn settings(telex: &Telex, name: &str, authority: &Authority, password: &str) -> String {
+    settings_of(telex, name, authority, (USER, password))
+}
+
+/// The same of any user.
+pub fn settings_of(
+    telex: &Telex,
+    name: &str,
+    authority: &Authority,
+    (user, password): (&str, &str),
+) -> String {
     let path = |suffix: &str| -> PathBuf { telex.directory.join(format!("{name}.{suffix}")) };
     std::fs::write(path("ca.pem"), authority.pem()).unwrap();
     std::fs::write(path("password"), format!("{password}\n")).unwrap();
     let text = format!(
         "security.protocol=sasl_ssl\nssl.ca.location={}\nsasl.mechanism=SCRAM-SHA-512\n\
-         sasl.username={USER}\nsasl.password.file={}\n",
+         sasl.username={user}\nsasl.password.file={}\n",
         path("ca.pem").display(),
         path("password").display()
     );
@@ -114,7 +124,8 @@ fn a_right_on_the_topic_that_is_missing_is_named_by_the_dry_run_as_by_the_comman
         telex.programs.run_processor(&[command, &[mode, right.as_str()]].concat()).unwrap()
     };
     let allow = |operations: &[Operation]| {
-        admin::allow(servers.kafka.address(), USER, &telex.programs.topic, operations).unwrap();
+        let topic = (Resource::Topic, telex.programs.topic.as_str());
+        admin::allow(servers.kafka.address(), USER, topic, operations).unwrap();
     };
     // As the processor's own user.
     allow(&[Operation::Read, Operation::Describe, Operation::DescribeConfigs]);
@@ -145,7 +156,8 @@ fn an_api_that_may_not_read_what_processors_say_believes_its_setting_and_says_so
     let right = settings(&telex, "right", &authority, PASSWORD);
     let topic = telex.programs.topic.clone();
     let allow = |user: &str, operation: Operation| {
-        admin::allow(servers.kafka.address(), user, &topic_of(&topic), &[operation]).unwrap();
+        let topic = topic_of(&topic);
+        admin::allow(servers.kafka.address(), user, (Resource::Topic, &topic), &[operation]).unwrap();
     };
     // From now on it is nobody else's.
     allow("somebody", Operation::Read);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
+use dev_env::markdown::anchors;
 use dev_env::workspace::Workspace;
 
 use super::expression::Names;
-use crate::markdown::anchors;
 
 const METRICS: &str = "docs/operations.md";
 /// Above the table of metrics that no program of ours serves.

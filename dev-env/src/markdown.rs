@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Result;
-use dev_env::process::require;
+
+use crate::process::require;
 
 /// The documents that say what is, by their paths from the root.
 pub fn documents(root: &Path) -> Result<Vec<String>> {
