@@ -26,6 +26,7 @@ mod lag;
 mod leaderless;
 mod less;
 mod memory;
+mod missing_rights;
 mod operators;
 mod outage;
 mod placement;
