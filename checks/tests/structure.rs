@@ -32,12 +32,13 @@ const APART: [(&str, &str); 1] = [("prove", "domain::fold")];
 const ACYCLIC: [&str; 6] = ["bench", "hooks", "ingest-api", "loadtest", "processor", "service-kit"];
 
 /// The packages whose comments cite numbers.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "bench",
     "checks",
     "dev-env",
     "hooks",
     "ingest-api",
+    "kafka-ffi",
     "loadtest",
     "processor",
     "schemas",

@@ -20,17 +20,13 @@ use crate::{
     activity::{Deadlines, End},
     config::Limits,
     connection,
+    error::{ApiError, PROBLEM_JSON, Unavailable},
     lingering::Lingering,
     metrics::Metrics,
+    router,
     shards::Shards,
     tls::Certificates,
 };
-
-/// What a connection gets that is one too many, if it can be written at once.
-const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\nconnection: close\r\n\
-    content-type: application/problem+json\r\ncontent-length: 143\r\n\r\n\
-    {\"type\":\"urn:telex:problem:too_many_connections\",\"title\":\"Service Unavailable\",\"status\":503,\
-    \"code\":\"too_many_connections\",\"detail\":\"try again\"}";
 
 pub struct Server {
     pub router: Router,
@@ -145,10 +141,25 @@ impl Server {
     fn refuse(&self, stream: TcpStream, lingering: Arc<Lingering>) {
         self.metrics.ingest_connections_refused_total.inc();
         if self.certificates.is_none() {
-            let refusal = async move { lingering.close(stream, TOO_MANY).await };
+            let refusal = async move { lingering.close(stream, one_too_many().as_bytes()).await };
             drop(service_kit::spawn("refused", refusal));
         }
     }
+}
+
+/// What a connection gets that is one too many, if it can be written at once: what the router would answer, without a
+/// request that was read.
+fn one_too_many() -> String {
+    let error = ApiError::Unavailable(Unavailable::TooManyConnections);
+    let (status, seconds) = (error.status(), error.retry_after_seconds().unwrap_or_default());
+    let (id, _) = router::new_id();
+    let body = serde_json::to_string(&error.problem(id.as_str())).unwrap_or_default();
+    format!(
+        "HTTP/1.1 {status}\r\nx-request-id: {}\r\nretry-after: {seconds}\r\nconnection: close\r\n\
+         content-type: {PROBLEM_JSON}\r\ncontent-length: {}\r\n\r\n{body}",
+        id.as_str(),
+        body.len(),
+    )
 }
 
 /// Waits until the connections of a server that has ended, in whatever way, have answered their requests; for
@@ -165,10 +176,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_to_one_too_many_is_as_long_as_it_says() {
-        let text = std::str::from_utf8(TOO_MANY).unwrap();
+    fn the_answer_to_one_too_many_is_what_the_contract_says_and_as_long_as_it_says() {
+        let text = one_too_many();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}", body.len())), "{}", body.len());
-        assert_eq!(serde_json::from_str::<serde_json::Value>(body).unwrap()["status"], 503);
+        assert!(head.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{head}");
+        assert!(head.contains(&format!("content-length: {}", body.len())), "{head}");
+        let problem: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!((&problem["status"], &problem["code"]), (&503.into(), &"too_many_connections".into()));
+        let id = problem["request_id"].as_str().unwrap();
+        assert!(head.contains(&format!("x-request-id: {id}\r\nretry-after: 1\r\n")), "{head}");
     }
 }

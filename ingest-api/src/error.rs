@@ -106,13 +106,21 @@ pub enum Unavailable {
     QueueFull,
     /// Too many requests, or bytes, are in flight.
     TooManyInFlight,
+    /// The connection is one too many: nothing of it is read.
+    TooManyConnections,
     Draining,
 }
 
 impl Unavailable {
     /// Every reason, for the contract.
-    pub const ALL: [Self; 5] =
-        [Self::Kafka, Self::AckTimeout, Self::QueueFull, Self::TooManyInFlight, Self::Draining];
+    pub const ALL: [Self; 6] = [
+        Self::Kafka,
+        Self::AckTimeout,
+        Self::QueueFull,
+        Self::TooManyInFlight,
+        Self::TooManyConnections,
+        Self::Draining,
+    ];
 
     const fn code(self) -> &'static str {
         match self {
@@ -120,6 +128,7 @@ impl Unavailable {
             Self::AckTimeout => "ack_timeout",
             Self::QueueFull => "queue_full",
             Self::TooManyInFlight => "too_many_requests_in_flight",
+            Self::TooManyConnections => "too_many_connections",
             Self::Draining => "draining",
         }
     }
@@ -132,6 +141,9 @@ impl Unavailable {
             Self::TooManyInFlight => {
                 "too many requests are in flight: send the message again with the same id"
             }
+            Self::TooManyConnections => {
+                "too many connections are open: send the message again with the same id"
+            }
             Self::Draining => "this instance is stopping: send the message again with the same id",
         }
     }
@@ -139,7 +151,7 @@ impl Unavailable {
     const fn retry_after_seconds(self) -> u64 {
         match self {
             Self::Kafka | Self::AckTimeout => 5,
-            Self::QueueFull | Self::TooManyInFlight | Self::Draining => 1,
+            Self::QueueFull | Self::TooManyInFlight | Self::TooManyConnections | Self::Draining => 1,
         }
     }
 }
@@ -249,7 +261,18 @@ impl ApiError {
         if self == Self::UnsupportedEncoding {
             headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static(CODINGS));
         }
-        let problem = Problem {
+        let mut response = (status, axum::Json(&self.problem(request_id))).into_response();
+        // Of the empty body that stood here.
+        headers.remove(header::CONTENT_LENGTH);
+        response.headers_mut().extend(headers);
+        response.extensions_mut().insert(Code(code));
+        response
+    }
+
+    /// The body of the answer to the request with this id.
+    pub fn problem(self, request_id: &str) -> Problem<'_> {
+        let (status, code) = (self.status(), self.code());
+        Problem {
             r#type: format!("urn:telex:problem:{code}"),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
@@ -257,13 +280,7 @@ impl ApiError {
             detail: self.to_string(),
             pointer: self.into_pointer(),
             request_id,
-        };
-        let mut response = (status, axum::Json(&problem)).into_response();
-        // Of the empty body that stood here.
-        headers.remove(header::CONTENT_LENGTH);
-        response.headers_mut().extend(headers);
-        response.extensions_mut().insert(Code(code));
-        response
+        }
     }
 }
 
@@ -281,8 +298,8 @@ impl IntoResponse for ApiError {
 pub struct Code(pub &'static str);
 
 /// The body of RFC 9457.
-#[derive(Serialize)]
-struct Problem<'a> {
+#[derive(Debug, Serialize)]
+pub struct Problem<'a> {
     r#type: String,
     title: &'static str,
     status: u16,

@@ -96,7 +96,9 @@ fn batch_operation() -> Value {
         InvalidReason::TooLong,
     ];
     errors.extend(invalid(&reasons));
-    errors.extend(unavailable(&[Unavailable::TooManyInFlight, Unavailable::Draining]));
+    let before_any_item =
+        [Unavailable::TooManyInFlight, Unavailable::TooManyConnections, Unavailable::Draining];
+    errors.extend(unavailable(&before_any_item));
     let answer = |status, description| success(status, description, "BatchAnswer");
     json!({
         "operationId": "postBatch",

@@ -117,7 +117,7 @@ fn request_id(headers: &HeaderMap) -> (RequestId, HeaderValue) {
 /// UUIDv7: ids of later requests sort later.
 #[expect(clippy::disallowed_methods, reason = "the id of an attempt, not of anything in a row's key")]
 #[expect(clippy::expect_used, reason = "a UUID's text is a valid request id, and may stand in a header")]
-fn new_id() -> (RequestId, HeaderValue) {
+pub fn new_id() -> (RequestId, HeaderValue) {
     let text = uuid::Uuid::now_v7().to_string();
     let header = HeaderValue::from_str(&text).expect("a UUID may stand in a header");
     (RequestId::parse(text).expect("a UUID is a request id"), header)

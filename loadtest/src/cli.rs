@@ -130,7 +130,7 @@ fn tell(report: &Report, planned: u64, json: Option<&Path>) -> anyhow::Result<Ex
     write_file(json, || Ok(serde_json::to_vec(report)?))?;
     Ok(match (report.ended, report.is_clean()) {
         (Ended::Complete, true) => ExitCode::SUCCESS,
-        (Ended::Complete | Ended::GaveUp, _) => ExitCode::FAILURE,
+        (Ended::Complete | Ended::GaveUp | Ended::OutOfTime, _) => ExitCode::FAILURE,
         (Ended::Interrupted, _) => ExitCode::from(130),
     })
 }
@@ -245,6 +245,16 @@ mod tests {
     }
 
     #[test]
+    fn every_run_has_an_end_whatever_the_target_does() {
+        let seconds = |more: &[&str]| args(more).unwrap().options().unwrap().time_limit.as_secs();
+        let grace = 30 * 60;
+        assert_eq!(seconds(&[]), 20_000 / 10 + grace);
+        assert_eq!(seconds(&["--rate=100", "--messages=6000"]), 2 * 60 + grace);
+        assert_eq!(seconds(&["--rate=1k..10k", "--duration=1h"]), 2 * 3_600 + grace);
+        assert_eq!(seconds(&["--time-limit=90s"]), 90);
+    }
+
+    #[test]
     fn what_makes_no_sense_is_a_usage_error() {
         for wrong in [
             ["--url=https://x"].as_slice(),
@@ -260,6 +270,7 @@ mod tests {
             &["--rate=5", "--duration=10", "--messages=50"],
             &["--batch=1001"],
             &["--shard=2/2"],
+            &["--time-limit=0"],
         ] {
             let error = args(wrong).and_then(|args| {
                 let now = Timestamp::parse("2026-11-24T12:00:00Z").unwrap();

@@ -34,6 +34,8 @@ pub struct Options {
     pub signer: Option<Signer>,
     pub provider: Option<Provider>,
     pub policy: Policy,
+    /// Then the run ends, whatever is not settled.
+    pub time_limit: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +45,8 @@ pub enum Ended {
     Complete,
     /// One could not be settled; the others would have met the same.
     GaveUp,
+    /// The time was up before every request was settled.
+    OutOfTime,
     Interrupted,
 }
 
@@ -92,6 +96,7 @@ pub async fn run(
         biased;
         () = stop => Ended::Interrupted,
         ended = all_settled(&mut tasks) => ended?,
+        () = tokio::time::sleep(options.time_limit) => Ended::OutOfTime,
     };
     Ok((ended, start.elapsed()))
 }

@@ -39,7 +39,7 @@ pub struct Cli {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Migrate the tables to the version of this binary.
-    Migrate,
+    Migrate(migrate::Args),
     /// Apply the records of the partitions that the consumer group assigns.
     Run(Box<run::Args>),
     /// Ask the `processor run` on this machine whether it is ready.
@@ -95,7 +95,7 @@ impl Cli {
             database.reach().await;
         }
         match self.command {
-            Command::Migrate => migrate::run(&database).await?,
+            Command::Migrate(args) => migrate::run(args, &database).await?,
             Command::Run(args) => run::run(*args, self.kafka, database, self.topic_profile).await?,
             Command::Health(args) => return Ok(health::run(args).await),
             Command::Progress(command) => return progress::run(command, &database, &self.kafka).await,
@@ -114,13 +114,56 @@ impl Cli {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
+    use clap::{CommandFactory as _, Parser as _};
 
     use super::*;
+
+    /// Commands that change nothing. Whatever is not named here asks for `--dry-run` or `--yes`.
+    const LOOKING: [&str; 15] = [
+        "dead-letters export",
+        "dead-letters list",
+        "dead-letters show",
+        "dialog-rules show",
+        "dialogs show",
+        "halts history",
+        "halts list",
+        "health",
+        "partitions show",
+        "progress show",
+        "progress wait",
+        "quarantine export",
+        "quarantine list",
+        "quarantine show",
+        "tail",
+    ];
+
+    /// Others that need not be told twice, and why.
+    const OTHERS: [(&str, &str); 3] = [
+        ("migrate", "has a dry run; a Job runs it each time, and it applies nothing twice"),
+        ("prove", "keeps its verdict and looks; with --baseline it asks for one of the two"),
+        ("run", "is the service"),
+    ];
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn whatever_changes_something_is_told_to_do_it_or_to_say_what_it_would_do() {
+        let command = Cli::command();
+        let mut unasked = service_kit::confirmation::unasked(&command);
+        let mut expected: Vec<&str> = LOOKING.iter().copied().chain(OTHERS.map(|(name, _)| name)).collect();
+        unasked.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(unasked, expected);
+        let takes = |name: &str, flag: &str| {
+            let command = command.find_subcommand(name).unwrap();
+            command.get_arguments().any(|argument| argument.get_long() == Some(flag))
+        };
+        assert!(takes("migrate", "dry-run") && takes("prove", "dry-run") && takes("prove", "yes"));
+        let alone = Cli::try_parse_from(["processor", "prove", "--baseline"]).unwrap_err();
+        assert_eq!(alone.kind(), clap::error::ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! 3. **Nothing is lost silently.** A record becomes a message, a duplicate, an applied command or a dead
 //!    letter, counted in the same transaction; until then its partition waits or halts.
 //!    (`tests/it/poison.rs`: `garbage_in_the_topic_becomes_dead_letters_and_delays_nobody`)
+#![forbid(unsafe_code)]
 
 pub mod app;
 pub mod cli;

@@ -121,6 +121,12 @@ impl KafkaSettings {
     }
 }
 
+/// Whom the brokers take a program with these settings for, for people: a name is known where there is a password.
+pub fn user_of(settings: Option<&KafkaSettings>) -> String {
+    let named = settings.and_then(|settings| settings.get("sasl.username"));
+    named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
+}
+
 fn setting(line: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<(String, Secret), String> {
     let (name, value) = line.split_once('=').ok_or("must be name=value")?;
     let (name, value) = (name.trim(), value.trim());

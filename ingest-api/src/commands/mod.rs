@@ -71,3 +71,20 @@ fn show(preset: &str) -> anyhow::Result<()> {
     print!("{text}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    /// Commands that change nothing. Whatever is not named here asks for `--dry-run` or `--yes`.
+    const LOOKING: [&str; 3] = ["check", "list", "show"];
+
+    #[test]
+    fn whatever_changes_something_is_told_to_do_it_or_to_say_what_it_would_do() {
+        let mut unasked = service_kit::confirmation::unasked(&Hooks::command());
+        unasked.sort_unstable();
+        assert_eq!(unasked, LOOKING);
+    }
+}

@@ -2,13 +2,15 @@
 //! are messages are written to the topic with the time and the request at which they came; a message that was
 //! replayed before counts once.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use clap::Args;
 use hooks::Item;
+use kafka_ffi::Operation;
+use rdkafka::{admin::AdminClient, client::DefaultClientContext};
 use schemas::{Envelope, ExternalClientId, Others, Quarantined, Timestamp, record};
-use service_kit::confirmation::Confirmation;
+use service_kit::{confirmation::Confirmation, kafka_settings::user_of};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::quarantine::{self, Found};
@@ -24,6 +26,9 @@ use crate::{
 /// Items between the reader and the queue to Kafka, and messages in that queue.
 const ITEMS_WAITING: usize = 100;
 const UNACKNOWLEDGED_MAX: usize = 500;
+
+/// How long the brokers may take to say what may be done.
+const RIGHTS_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Reads items of the quarantine again.
 #[derive(Debug, Args)]
@@ -60,14 +65,15 @@ impl Replay {
     /// Prints what became of the items.
     ///
     /// # Errors
-    /// There is no such hook, keys are spread over another number of partitions, or Kafka does not answer: then it may be
-    /// run again, and what is kept counts once.
+    /// There is no such hook, its messages may not be written, keys are spread over another number of partitions, or Kafka
+    /// does not answer: then it may be run again, and what is kept counts once.
     #[expect(clippy::print_stdout, reason = "it is what the command is for")]
     pub async fn run(self) -> anyhow::Result<()> {
         let metrics = Arc::new(Metrics::new()?);
         let file = ProducersFile::new(self.producers_file.clone(), true, Arc::clone(&metrics));
         let producers = Reloaded::new(file, metrics.ingest_producers_reloads_total.clone())?.current();
         let hook = producers.hook(&self.hook).with_context(|| format!("there is no hook {:?}", self.hook))?;
+        require_write(&self.kafka).await?;
         let publisher = open(KafkaPublisher::new(&self.kafka, 0, metrics)?, &self.kafka).await?;
         let (send, items) = mpsc::channel(ITEMS_WAITING);
         let reader = self.reader(send);
@@ -173,6 +179,25 @@ fn read_again(
     records
 }
 
+/// Refuses a user that may not write what is read again: the dry run is refused by what refuses the replay itself.
+async fn require_write(kafka: &KafkaConfig) -> anyhow::Result<()> {
+    let admin: AdminClient<DefaultClientContext> = publish::client(kafka).create()?;
+    let topic = kafka.topic.clone();
+    let question =
+        move || kafka_ffi::lacking_operations(admin.inner(), &topic, &[Operation::Write], RIGHTS_DEADLINE);
+    let lacking = tokio::task::spawn_blocking(question).await?;
+    let lacking = lacking.with_context(|| format!("cannot ask for the rights on topic {}", kafka.topic))?;
+    ensure!(
+        lacking.is_empty(),
+        "not allowed: {} lacks {} on topic {}; nothing was changed. What changes something is typed as an operator: \
+         `k8s/operate hooks …`, or with credentials that may write there",
+        user_of(kafka.connection.as_ref()),
+        Operation::Write.as_str(),
+        kafka.topic
+    );
+    Ok(())
+}
+
 /// The publisher, once it is known that nobody spreads keys over another number of partitions.
 async fn open(publisher: KafkaPublisher, kafka: &KafkaConfig) -> anyhow::Result<KafkaPublisher> {
     let (kafka, partition_count) = (kafka.clone(), kafka.partition_count);
@@ -210,7 +235,7 @@ impl Target {
     }
 
     async fn wait(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + self.kafka.message_timeout + std::time::Duration::from_secs(1);
+        let deadline = Instant::now() + self.kafka.message_timeout + Duration::from_secs(1);
         for acknowledgement in self.waiting.drain(..) {
             publish::acknowledged(acknowledgement, deadline).await?;
         }

@@ -123,6 +123,8 @@ fn the_paths_of_a_hook_differ_in_the_secret_alone() {
 #[case(messages::PATH, "413", &["body_too_large", "record_too_large"])]
 #[case(messages::PATH, "415", &["unsupported_content_encoding", "unsupported_media_type"])]
 #[case(webhooks::PATH_WITH_SECRET, "413", &["body_too_large", "record_too_large", "webhook_not_readable"])]
+#[case(messages::PATH, "503", &["ack_timeout", "draining", "kafka_unavailable", "queue_full", "too_many_connections", "too_many_requests_in_flight"])]
+#[case(batch::PATH, "503", &["draining", "too_many_connections", "too_many_requests_in_flight"])]
 #[case(batch::PATH, "422", &["empty", "too_long", "wrong_type"])]
 #[case(dialog_close::PATH, "422", &["body_not_empty", "client_id_malformed", "client_id_mismatch", "client_id_not_signed"])]
 fn the_codes_of_a_status_are_told(#[case] path: &str, #[case] status: &str, #[case] codes: &[&str]) {

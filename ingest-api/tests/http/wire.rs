@@ -224,7 +224,7 @@ async fn one_connection_too_many_is_503_until_another_is_closed() {
     }
     let refused = rest(&mut server.connect().await).await;
     assert_eq!(refused.code(), "too_many_connections");
-    assert!(refused.0.contains("retry-after: 1"));
+    assert!(refused.0.contains("retry-after: 1") && refused.0.contains("x-request-id: "), "{refused:?}");
     assert_eq!(server.api.shared.metrics.ingest_connections_refused_total.get(), 1);
     let writing = [head().as_bytes(), b"content-length: 60000\r\n\r\n", &[b' '; 60_000]].concat();
     let code = server.exchange(&writing).await.code();

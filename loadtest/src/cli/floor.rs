@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use clap::Args;
 use schemas::Timestamp;
 
+use super::settings::GRACE;
 use crate::{
     connection::Target,
     noop,
@@ -70,6 +71,7 @@ impl FloorArgs {
             signer: None,
             provider: None,
             policy: Policy::PATIENT,
+            time_limit: self.duration.saturating_mul(2).saturating_add(GRACE),
         })
     }
 

@@ -31,6 +31,9 @@ pub struct RunArgs {
     /// Sends for this long instead, such as `90s`, `5m` or `1h`; needs --rate.
     #[arg(long, conflicts_with = "messages", requires = "rate", value_parser = parse_duration)]
     duration: Option<Duration>,
+    /// Ends the run after this long, whatever is not settled yet, such as `10m`; exit status 1 [default: twice the time of the rate, or as if 10 requests a second were settled, and half an hour].
+    #[arg(long, value_parser = parse_duration)]
+    time_limit: Option<Duration>,
     /// Seed of the plan: the same seed sends the same kinds, clients and words.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -95,6 +98,11 @@ pub struct RunArgs {
 
 /// More would not fit the receipts into memory: 800 MB.
 const MESSAGES_MAX: u64 = 100_000_000;
+
+/// A run without a rate that is slower is taken for one that hangs.
+const SETTLED_PER_SECOND_MIN: u64 = 10;
+/// A request that nobody answers is given up after 17 minutes, which says more than the end of the time.
+pub const GRACE: Duration = Duration::from_secs(30 * 60);
 
 impl RunArgs {
     /// The plan, about this time.
@@ -165,7 +173,16 @@ impl RunArgs {
             signer: signer.transpose()?,
             provider: provider.transpose()?,
             policy: Policy::PATIENT,
+            time_limit: self.time_limit(),
         })
+    }
+
+    fn time_limit(&self) -> Duration {
+        let expected = || match self.schedule() {
+            Some(schedule) => schedule.duration().saturating_mul(2),
+            None => Duration::from_secs(self.messages / SETTLED_PER_SECOND_MIN),
+        };
+        self.time_limit.unwrap_or_else(|| expected().saturating_add(GRACE))
     }
 
     /// For the report: what a reader needs to make the same run. Nothing that is secret.

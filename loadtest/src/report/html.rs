@@ -53,6 +53,7 @@ pub fn page(report: &Report) -> String {
 fn verdict(report: &Report) -> (&'static str, &'static str) {
     match (&report.verification, report.ended) {
         (_, Ended::Interrupted) => ("bad", "Interrupted"),
+        (_, Ended::OutOfTime) => ("bad", "Out of time: not every request was settled"),
         (_, Ended::GaveUp) => ("bad", "Gave up: a request was repeated as often as allowed"),
         _ if report.figures.unexpected > 0 => ("bad", "Some replies were not as planned"),
         (Some(verification), _) if !verification.is_clean() => {

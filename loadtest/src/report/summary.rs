@@ -53,6 +53,9 @@ impl fmt::Display for Summary<'_> {
             (Ended::Interrupted, _) => {
                 writeln!(f, "interrupted: {} of {} sent", grouped(sent), grouped(self.planned))
             }
+            (Ended::OutOfTime, _) => {
+                writeln!(f, "out of time: {} of {} sent", grouped(sent), grouped(self.planned))
+            }
             (Ended::GaveUp, _) => writeln!(f, "gave up: a request was repeated as often as allowed"),
             (Ended::Complete, 0) => writeln!(f, "every reply was as expected"),
             (Ended::Complete, wrong) => writeln!(f, "{} replies were NOT as expected", grouped(wrong)),
@@ -133,6 +136,7 @@ mod tests {
         let ending = |ended| summary(ended, None).lines().last().unwrap_or_default().to_owned();
         assert_eq!(ending(Ended::Complete), "every reply was as expected");
         assert_eq!(ending(Ended::Interrupted), "interrupted: 0 of 5,000 sent");
+        assert_eq!(ending(Ended::OutOfTime), "out of time: 0 of 5,000 sent");
     }
 
     #[test]

@@ -67,6 +67,7 @@ fn options(server: &Server, connections: usize) -> Options {
         signer: None,
         provider: None,
         policy: IMPATIENT,
+        time_limit: Duration::from_secs(600),
     }
 }
 
@@ -246,6 +247,16 @@ async fn a_run_that_is_stopped_says_how_far_it_came() {
     let tally = stats.tally();
     assert_eq!((ended, tally.figures.unexpected), (Ended::Interrupted, 0));
     assert!((5..1_000).contains(&tally.figures.sent), "{}", tally.figures.sent);
+}
+
+#[tokio::test]
+async fn a_run_that_takes_too_long_ends_by_itself_and_says_how_far_it_came() {
+    let (plan, server) = (plan(10_000), Server::start(Trouble::Slow(Duration::from_millis(10))).await);
+    let options = Options { time_limit: Duration::from_millis(300), ..options(&server, 2) };
+    let (ended, elapsed, tally) = send_with(&plan, &options).await;
+    assert_eq!((ended, tally.figures.unexpected), (Ended::OutOfTime, 0));
+    assert!((5..1_000).contains(&tally.figures.sent), "{}", tally.figures.sent);
+    assert!(elapsed >= options.time_limit, "{elapsed:?}");
 }
 
 #[tokio::test]

@@ -5,12 +5,13 @@ use std::{fmt::Write as _, str::FromStr, time::Duration};
 use anyhow::{Context as _, bail};
 use service_kit::confirmation::Confirmation;
 
-use super::{output::say, rights, topic};
+use super::{operator::Operator, output::say, rights, topic};
 use crate::{
     domain::rules::{DialogRule, DialogRules, IdleGap},
     kafka::client::KafkaConfig,
     store::{
         Database, StoreError,
+        halts::Decision,
         registry::Topic,
         rights::SET_RULES,
         rules::{self, Change},
@@ -38,6 +39,8 @@ pub enum Command {
         none: bool,
         #[command(flatten)]
         confirmation: Confirmation,
+        #[command(flatten)]
+        operator: Operator,
     },
 }
 
@@ -84,10 +87,10 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
             let (topic, _) = topic::registered(database, kafka).await?;
             show(database, topic).await
         }
-        Command::Set { idle_gaps, none: _, confirmation } => {
+        Command::Set { idle_gaps, none: _, confirmation, operator } => {
             let rules = rules_of(idle_gaps)?;
             let (topic, _) = topic::registered(database, kafka).await?;
-            set(database, topic, &rules, confirmation).await
+            set(database, topic, &rules, confirmation, operator).await
         }
     }
 }
@@ -119,14 +122,16 @@ async fn set(
     topic: Topic,
     rules: &DialogRules,
     confirmation: Confirmation,
+    operator: Operator,
 ) -> anyhow::Result<()> {
     rights::require(&mut database.writer().await?, SET_RULES).await?;
     if confirmation.is_dry_run() {
         return Ok(say(&format!("dry run, nothing is changed{}", describe(rules)))?);
     }
+    let decision = operator.decision("dialog_rules_set".to_owned());
     let mut tries = 1;
     let version = loop {
-        match change(database, topic, rules).await {
+        match change(database, topic, rules, &decision).await {
             Ok(version) => break version,
             // The processors' transactions hold the rows too, and may have been first.
             Err(error) if tries < TRIES_MAX && error.may_pass() => {
@@ -142,9 +147,14 @@ async fn set(
     Ok(say(&format!("version {version} is {sentence}{}", describe(rules)))?)
 }
 
-async fn change(database: &Database, topic: Topic, rules: &DialogRules) -> Result<i32, StoreError> {
+async fn change(
+    database: &Database,
+    topic: Topic,
+    rules: &DialogRules,
+    decision: &Decision,
+) -> Result<i32, StoreError> {
     let mut connection = database.writer().await?;
-    Change::begin(&mut connection, topic.topic_ref).await?.follow(rules).await
+    Change::begin(&mut connection, topic.topic_ref).await?.follow(rules, decision).await
 }
 
 fn describe(rules: &DialogRules) -> String {

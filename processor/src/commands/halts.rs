@@ -21,7 +21,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// List what people have moved: who, when, from where to where, and how much was skipped and repeated.
+    /// List what people have done to partitions: who, when, what, and for a move from where to where, and how much was
+    /// skipped and repeated.
     History {
         /// As JSON.
         #[arg(long)]

@@ -1,4 +1,4 @@
-//! The subcommands, a file each, and what they share: [`output`], [`rights`] and [`topic`].
+//! The subcommands, a file each, and what they share: [`operator`], [`output`], [`rights`] and [`topic`].
 
 pub mod dead_letters;
 pub mod dialog_rules;
@@ -6,6 +6,7 @@ pub mod dialogs;
 pub mod halts;
 pub mod health;
 pub mod migrate;
+pub mod operator;
 pub mod output;
 pub mod partitions;
 pub mod progress;

@@ -5,16 +5,16 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail, ensure};
+use kafka_ffi::Operation;
 use rdkafka::admin::{AdminOptions, NewPartitions};
-use schemas::{Partition, PartitionCount};
+use schemas::{Partition, PartitionCount, placement::topic_of};
 use service_kit::{confirmation::Confirmation, retry::Backoff};
 
-use super::{halts::resume::Operator, output::say, rights, topic};
+use super::{operator::Operator, output::say, rights, topic};
 use crate::{
-    domain::position::{LogRange, Offset},
+    domain::position::{LogRange, NextOffset, Offset},
     kafka::{
         client::{self, KafkaConfig, REQUEST_DEADLINE},
-        ffi::Operation,
         placement::{AnnounceError, Announcer},
         topic::{Inspector, TopicIdentity},
     },
@@ -41,6 +41,8 @@ pub enum Command {
         to: PartitionCount,
         #[command(flatten)]
         confirmation: Confirmation,
+        #[command(flatten)]
+        operator: Operator,
     },
     /// Spread keys over the partitions that were created. Stop every ingest API before, and start it with the
     /// new partition count afterwards. Partitions that are halted because they await the switch go on.
@@ -61,6 +63,8 @@ pub enum Command {
         count: PartitionCount,
         #[command(flatten)]
         confirmation: Confirmation,
+        #[command(flatten)]
+        operator: Operator,
     },
 }
 
@@ -69,15 +73,17 @@ pub async fn run(command: Command, database: &Database, kafka: &KafkaConfig) -> 
     let site = Site { database, kafka, inspector: Arc::new(Inspector::new(kafka)?) };
     match command {
         Command::Show => show(database, kafka).await,
-        Command::Grow { to, confirmation } => {
+        Command::Grow { to, confirmation, operator } => {
             let (topic, identity) = topic::registered(database, kafka).await?;
-            Grow { site: &site, topic, to }.run(&identity, confirmation).await
+            Grow { site: &site, topic, to }.run(&identity, confirmation, operator).await
         }
         Command::Switch { to, confirmation, operator } => {
             let (topic, _) = topic::registered(database, kafka).await?;
             switch(&site, topic, to, confirmation, operator).await
         }
-        Command::Register { count, confirmation } => register(&site, count, confirmation).await,
+        Command::Register { count, confirmation, operator } => {
+            register(&site, count, confirmation, operator).await
+        }
     }
 }
 
@@ -127,11 +133,17 @@ struct Grow<'a> {
 }
 
 impl Grow<'_> {
-    async fn run(&self, identity: &TopicIdentity, confirmation: Confirmation) -> anyhow::Result<()> {
+    async fn run(
+        &self,
+        identity: &TopicIdentity,
+        confirmation: Confirmation,
+        operator: Operator,
+    ) -> anyhow::Result<()> {
         let mut connection = self.site.database.writer().await?;
         let (now, to) = (identity.partition_count, self.to);
         let operations: &[Operation] = if now == to { &[] } else { &[Operation::Alter] };
-        rights::require_with_topic(&mut connection, self.site.kafka, GROW, operations).await?;
+        let on_topics = &[(self.site.kafka.topic.as_str(), operations)];
+        rights::require_with_topics(&mut connection, self.site.kafka, GROW, on_topics).await?;
         require_multiple(rules::count_in_force(&mut connection, self.topic).await?, to)?;
         ensure!(now.get() <= to.get(), "the topic has {now} partitions already: --to {to} would be fewer");
         if now != to {
@@ -146,7 +158,8 @@ impl Grow<'_> {
         let ranges = self.ranges().await?;
         let starts: Vec<(Partition, Offset)> =
             ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
-        registry::register_more(&mut connection, self.topic.topic_ref, &starts).await?;
+        let decision = operator.decision("partitions_grown".to_owned());
+        registry::register_more_by(&mut connection, self.topic, &starts, &decision).await?;
         say(&format!("the topic has {to} partitions; no key has moved"))?;
         Ok(say(&format!("next: stop every ingest API, then `processor partitions switch --to {to} --yes`"))?)
     }
@@ -196,7 +209,9 @@ async fn switch(
     operator: Operator,
 ) -> anyhow::Result<()> {
     let mut connection = site.database.writer().await?;
-    rights::require(&mut connection, SWITCH).await?;
+    let placements = topic_of(&site.kafka.topic);
+    let on_topics: &[(&str, &[Operation])] = &[(placements.as_str(), &[Operation::Write])];
+    rights::require_with_topics(&mut connection, site.kafka, SWITCH, on_topics).await?;
     let from = rules::count_in_force(&mut connection, topic).await?;
     require_multiple(from, to)?;
     ensure!(
@@ -214,25 +229,23 @@ async fn switch(
         .filter_map(|row| Some((before.get(&row.partition)?.end.0 - row.next_offset.0).max(0)))
         .sum();
     ensure!(lag == 0, "{lag} records are not applied yet: run `processor progress wait`, then try again");
+    tokio::time::sleep(STILL_FOR).await;
     if confirmation.is_dry_run() {
+        // It looks as the switch does, but holds no rows.
+        let rows = progress::load(&mut connection, topic.topic_ref, &old).await?;
+        let rows: Vec<_> = rows.iter().map(|row| (row.partition, row.next_offset)).collect();
+        require_still(&before, &look().await?, &rows)?;
         return Ok(say(&format!(
-            "dry run, nothing is changed: everything is applied, keys would be spread over {to} partitions instead of {from}"
+            "dry run, nothing is changed: everything is applied, nothing was written for {} s, keys would be spread over {to} \
+             partitions instead of {from}",
+            STILL_FOR.as_secs()
         ))?);
     }
-    tokio::time::sleep(STILL_FOR).await;
     let change = Change::begin(&mut connection, topic.topic_ref).await.context("the partitions' rows")?;
     // Nothing is applied from here on. If nothing was written either, the rows stand at the logs' ends.
-    let now = look().await?;
-    for (partition, range) in &now {
-        let row = change.next_offsets.iter().find(|(row, _)| row == partition);
-        let next_offset = row.map(|(_, next_offset)| next_offset.offset());
-        ensure!(
-            before.get(partition) == Some(range) && next_offset == Some(range.end),
-            "partition {partition} is still written to: stop every ingest API before the switch"
-        );
-    }
-    let resumed =
-        change.place(to, &operator.decision("awaits_switch".to_owned())).await.context("the switch")?;
+    require_still(&before, &look().await?, &change.next_offsets)?;
+    let decision = operator.decision("partitions_switched".to_owned());
+    let resumed = change.place(to, &decision).await.context("the switch")?;
     if resumed > 0 {
         say(&format!("{resumed} partitions that awaited the switch go on"))?;
     }
@@ -240,6 +253,23 @@ async fn switch(
     // Not before: a switch that is refused after all must not be told.
     tell(site.kafka, move |announcer| announcer.announce(topic.placement(to))).await?;
     Ok(say(&format!("next: start every ingest API with --partition-count={to}"))?)
+}
+
+/// Refuses the switch if somebody has written between two looks, or if a row does not stand at its log's end.
+fn require_still(
+    before: &HashMap<Partition, LogRange>,
+    now: &[(Partition, LogRange)],
+    rows: &[(Partition, NextOffset)],
+) -> anyhow::Result<()> {
+    for (partition, range) in now {
+        let row = rows.iter().find(|(row, _)| row == partition);
+        let next_offset = row.map(|(_, next_offset)| next_offset.offset());
+        ensure!(
+            before.get(partition) == Some(range) && next_offset == Some(range.end),
+            "partition {partition} is still written to: stop every ingest API before the switch"
+        );
+    }
+    Ok(())
 }
 
 /// Has the ingest APIs told, which have no tables to ask. What could not be said now is no error: the tables hold it.
@@ -256,7 +286,12 @@ async fn tell(
     Ok(())
 }
 
-async fn register(site: &Site<'_>, count: PartitionCount, confirmation: Confirmation) -> anyhow::Result<()> {
+async fn register(
+    site: &Site<'_>,
+    count: PartitionCount,
+    confirmation: Confirmation,
+    operator: Operator,
+) -> anyhow::Result<()> {
     let identity = site.inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     ensure!(
         count.get() <= identity.partition_count.get() && identity.partition_count.get() % count.get() == 0,
@@ -278,7 +313,11 @@ async fn register(site: &Site<'_>, count: PartitionCount, confirmation: Confirma
     let starts: Vec<(Partition, Offset)> =
         ranges.into_iter().map(|(partition, range)| (partition, range.start)).collect();
     let first = TopicIdentity { partition_count: count, ..identity };
-    registry::register(&mut connection, &first, &starts).await?;
+    let decision = operator.decision("topic_registered".to_owned());
+    ensure!(
+        registry::register_by(&mut connection, &first, &starts, &decision).await?,
+        "somebody has registered the topic meanwhile: look with `processor partitions show`"
+    );
     say(&format!("the topic is registered; its first records are spread over {count} partitions"))?;
     // Where the tables are built again, a later count may be in use, and may have been told.
     let topic = topic::require(&mut connection, &first).await?;

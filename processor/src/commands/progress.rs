@@ -13,7 +13,7 @@ use schemas::Partition;
 use service_kit::{confirmation::Confirmation, retry::Backoff, settings::seconds};
 use sqlx::PgConnection;
 
-use super::{halts::resume, output::say};
+use super::{halts::resume, operator::Operator, output::say};
 use crate::{
     domain::{intervention::Move, position::NextOffset, progress::Progress},
     kafka::{
@@ -64,7 +64,7 @@ pub enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
         #[command(flatten)]
-        operator: resume::Operator,
+        operator: Operator,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, process::ExitCode};
 
 use super::{
-    halts::resume::Operator,
+    operator::Operator,
     output::{say, say_json},
     rights,
 };

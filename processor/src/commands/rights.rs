@@ -2,13 +2,11 @@
 //! what would refuse the command itself, once, with every right that is missing and whose it is.
 
 use anyhow::{Context as _, bail};
+use kafka_ffi::{DescribeError, Operation};
 use sqlx::PgConnection;
 
 use crate::{
-    kafka::{
-        client::{self, KafkaConfig, REQUEST_DEADLINE},
-        ffi::{self, Operation},
-    },
+    kafka::client::{self, KafkaConfig, REQUEST_DEADLINE},
     store::rights::{self, Rights},
 };
 
@@ -20,33 +18,42 @@ pub async fn require(connection: &mut PgConnection, wanted: &Rights) -> anyhow::
     refuse(rights::lacking(connection, wanted).await?.iter().map(ToString::to_string).collect())
 }
 
-/// The same for one that also does something to the topic.
+/// The same for one that also does something to topics.
 ///
 /// # Errors
 /// A right is missing, or PostgreSQL or Kafka did not answer.
-pub async fn require_with_topic(
+pub async fn require_with_topics(
     connection: &mut PgConnection,
     kafka: &KafkaConfig,
     wanted: &Rights,
-    operations: &[Operation],
+    topics: &[(&str, &[Operation])],
 ) -> anyhow::Result<()> {
     let mut lacks: Vec<String> =
         rights::lacking(connection, wanted).await?.iter().map(ToString::to_string).collect();
-    // Where the brokers do not tell, the command finds out.
-    let allowed = allowed(kafka).await.context("cannot ask for the rights on the topic")?;
-    let is_denied = |operation: &&Operation| allowed.as_ref().is_some_and(|them| !them.contains(operation));
-    let denied: Vec<&str> = operations.iter().filter(is_denied).map(|operation| operation.as_str()).collect();
-    if !denied.is_empty() {
-        lacks.push(format!("{} lacks {} on topic {}", kafka.user(), denied.join(", "), kafka.topic));
+    for (topic, operations) in topics {
+        let denied = denied(kafka, topic, operations).await;
+        let denied = denied.with_context(|| format!("cannot ask for the rights on topic {topic}"))?;
+        if !denied.is_empty() {
+            lacks.push(format!("{} lacks {} on topic {topic}", kafka.user(), denied.join(", ")));
+        }
     }
     refuse(lacks)
 }
 
-async fn allowed(kafka: &KafkaConfig) -> anyhow::Result<Option<Vec<Operation>>> {
-    let (admin, topic) = (client::admin(kafka)?, kafka.topic.clone());
-    let asked =
-        tokio::task::spawn_blocking(move || ffi::allowed_operations(admin.inner(), &topic, REQUEST_DEADLINE));
-    Ok(asked.await??)
+async fn denied(
+    kafka: &KafkaConfig,
+    topic: &str,
+    operations: &[Operation],
+) -> anyhow::Result<Vec<&'static str>> {
+    let (admin, topic, wanted) = (client::admin(kafka)?, topic.to_owned(), operations.to_vec());
+    let asked = tokio::task::spawn_blocking(move || {
+        kafka_ffi::lacking_operations(admin.inner(), &topic, &wanted, REQUEST_DEADLINE)
+    });
+    match asked.await? {
+        // What that means, the command itself says.
+        Err(DescribeError::Absent) => Ok(Vec::new()),
+        lacking => Ok(lacking?.into_iter().map(Operation::as_str).collect()),
+    }
 }
 
 fn refuse(lacks: Vec<String>) -> anyhow::Result<()> {

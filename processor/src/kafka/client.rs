@@ -13,7 +13,7 @@ use rdkafka::{
     error::KafkaResult,
     producer::{BaseProducer, ProducerContext},
 };
-use service_kit::kafka_settings::KafkaSettings;
+use service_kit::kafka_settings::{KafkaSettings, user_of};
 
 use super::{context::Context, reading::DEBUG_CONTEXT};
 
@@ -41,20 +41,16 @@ pub struct KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Whom the brokers take us for, for people: a name is known where there is a password.
+    /// Whom the brokers take us for, for people.
     pub fn user(&self) -> String {
-        let named = self.setting("sasl.username");
-        named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
+        user_of(self.connection.as_ref())
     }
 
     /// The file with the authorities that the brokers' certificates are checked by, if it is named.
     pub fn authority_file(&self) -> Option<PathBuf> {
-        self.setting("ssl.ca.location").map(PathBuf::from)
-    }
-
-    fn setting(&self, wanted: &str) -> Option<&str> {
         let mut settings = self.connection.iter().flat_map(KafkaSettings::iter);
-        settings.find(|(name, _)| *name == wanted).map(|(_, value)| value)
+        let (_, path) = settings.find(|(name, _)| *name == "ssl.ca.location")?;
+        Some(PathBuf::from(path))
     }
 }
 

@@ -3,12 +3,12 @@
 //! [`context`] (callbacks become events),
 //! [`poller`] (the thread that reads), [`continuity`] (offsets that no record has), [`transactions`] (of Kafka, that do
 //! not end). [`producer`] writes what a person
-//! replays, and for [`placement`] what ingest APIs have to know, [`tail`] shows the topic, [`window`] finds what was appended when. [`ffi`] fills two holes in rust-rdkafka.
+//! replays, and for [`placement`] what ingest APIs have to know, [`tail`] shows the topic, [`window`] finds what was appended when. The package
+//! `kafka-ffi` fills the holes of rust-rdkafka.
 
 pub mod client;
 pub mod context;
 pub mod continuity;
-pub mod ffi;
 pub mod placement;
 pub mod poller;
 pub mod producer;

@@ -333,10 +333,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::kafka::{
-        client::{self, ConsumerConfig, KafkaConfig},
-        ffi,
-    };
+    use crate::kafka::client::{self, ConsumerConfig, KafkaConfig};
 
     #[derive(clap::Parser)]
     struct Settings {
@@ -353,7 +350,7 @@ mod tests {
         let consumer =
             client::group_consumer(&kafka, &consumer, Context::new(Uuid::nil(), Arc::default())).unwrap();
         consumer.subscribe(&[&kafka.topic]).unwrap();
-        ffi::raise_fatal_error(consumer.client());
+        kafka_ffi::raise_fatal_error(consumer.client());
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);
         let (_orders, orders) = std::sync::mpsc::sync_channel(1);
         let instruments = Instruments { metrics: Arc::new(Metrics::new().unwrap()), status: Arc::default() };

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use kafka_ffi::{LogEdge, log_edges};
 use rdkafka::{
     Message as _, Offset as KafkaOffset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, ConfigResource, ResourceSpecifier},
@@ -27,7 +28,6 @@ use uuid::Uuid;
 use super::{
     client::{self, KafkaConfig, REQUEST_DEADLINE},
     continuity::is_unreadable,
-    ffi::{self, LogEdge},
 };
 use crate::domain::{
     obstacle::Obstacle,
@@ -67,7 +67,7 @@ pub enum InspectError {
     #[error("the brokers did not name their cluster")]
     NoCluster,
     #[error(transparent)]
-    Described(#[from] ffi::DescribeError),
+    Described(#[from] kafka_ffi::DescribeError),
     /// A record that lies in the log did not come.
     #[error("the record at partition {0}, offset {1} did not come within the deadline")]
     NoRecord(Partition, Offset),
@@ -129,7 +129,7 @@ impl Inspector {
         Ok(TopicIdentity {
             cluster_id: client.fetch_cluster_id(REQUEST_DEADLINE).ok_or(InspectError::NoCluster)?,
             name: self.topic.clone(),
-            topic_id: ffi::topic_id(client, &self.topic, REQUEST_DEADLINE)?,
+            topic_id: kafka_ffi::topic_id(client, &self.topic, REQUEST_DEADLINE)?,
             partition_count,
         })
     }
@@ -195,8 +195,7 @@ impl Inspector {
         if partitions.is_empty() {
             return Ok(PerPartition::new());
         }
-        let edges = match ffi::log_edges(self.reader.client(), &self.topic, partitions, edge, RANGE_DEADLINE)
-        {
+        let edges = match log_edges(self.reader.client(), &self.topic, partitions, edge, RANGE_DEADLINE) {
             Ok(edges) => edges,
             // None of them has a leader that could be asked.
             Err(code @ RDKafkaErrorCode::NoEnt) => {
@@ -326,7 +325,7 @@ pub fn copy(message: &BorrowedMessage<'_>) -> RawRecord {
         appended_at(message),
         message.key(),
         message.payload(),
-        ffi::Headers::of(message),
+        kafka_ffi::Headers::of(message),
     )
 }
 

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use kafka_ffi::Headers;
 use rdkafka::{
     Offset as KafkaOffset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext},
@@ -18,7 +19,6 @@ use crate::{
     domain::position::{NextOffset, Offset, RecordDigest},
     kafka::{
         client::{self, KafkaConfig},
-        ffi::Headers,
         topic::appended_at,
     },
 };

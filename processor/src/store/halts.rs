@@ -1,7 +1,9 @@
 //! Which partitions stand still, and what a person decided about them (R25). A halt is written by the
 //! owner that noticed, and stands until [`intervene`] resumes it: across restarts and rebalances.
 
-use schemas::Partition;
+use std::ops::Range;
+
+use schemas::{Partition, PartitionCount};
 use sqlx::{Connection as _, PgConnection};
 
 use super::{classify::StoreError, session::within_deadline};
@@ -136,10 +138,10 @@ pub async fn find(
     within_deadline(statement.fetch_optional(connection)).await
 }
 
-/// Who decided, and why.
+/// What a person did, who it was, and why.
 #[derive(Debug, Clone)]
 pub struct Decision {
-    /// The reason's code: of the halt that is resumed, or of a move without one.
+    /// The reason's code: of the halt that is resumed, or of what was done without one.
     pub reason: String,
     /// What else is to be known.
     pub note: String,
@@ -220,30 +222,63 @@ pub async fn intervene(
     transaction.commit().await.map_err(|_| InterventionError::Unknown)
 }
 
-/// Ends the halts that await a switch, and writes down who made it: part of the switch's transaction.
-/// Says how many ended.
+/// Ends the halts that await a switch to `count` partitions, and writes down who made it, a row for each partition: part
+/// of the switch's transaction. Says how many ended.
 pub async fn end_awaiting_switch(
     connection: &mut PgConnection,
     topic_ref: TopicRef,
+    count: PartitionCount,
     decision: &Decision,
-) -> Result<u64, StoreError> {
-    let written = sqlx::query!(
-        "with ended as (
-             update halts set resumed_at = now()
-             where topic_ref = $1 and reason = 'awaits_switch' and resumed_at is null
-             returning halt_id, topic_ref, partition
-         )
-         insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
-                                    skipped, repeated, skipped_in_log, note, operator)
-         select topic_ref, partition, halt_id, $2, next_offset, next_offset, 0, 0, 0, $3, $4
-         from ended join partition_progress using (topic_ref, partition)",
+) -> Result<i64, StoreError> {
+    let ended = sqlx::query_scalar!(
+        r#"with ended as (
+               update halts set resumed_at = now()
+               where topic_ref = $1 and reason = 'awaits_switch' and resumed_at is null
+               returning halt_id, partition, reason
+           ), written as (
+               insert into interventions (topic_ref, partition, halt_id, reason, from_offset, to_offset,
+                                          skipped, repeated, skipped_in_log, note, operator)
+               select row.topic_ref, row.partition, ended.halt_id, coalesce(ended.reason, $3),
+                      row.next_offset, row.next_offset, 0, 0, 0, $4, $5
+               from partition_progress as row
+               left join ended on ended.partition = row.partition
+               where row.topic_ref = $1 and (row.partition < $2 or ended.halt_id is not null)
+               order by row.partition
+           )
+           select count(*) as "count!" from ended"#,
         topic_ref.0,
+        count.get(),
         decision.reason,
         decision.note,
         decision.operator,
     );
-    let written = within_deadline(written.execute(connection)).await?;
-    Ok(written.rows_affected())
+    within_deadline(ended.fetch_one(connection)).await
+}
+
+/// Writes down who did something to these partitions that moved none of them, a row for each: part of the transaction of
+/// what was done.
+pub async fn note(
+    connection: &mut PgConnection,
+    topic_ref: TopicRef,
+    partitions: Range<i32>,
+    decision: &Decision,
+) -> Result<(), StoreError> {
+    let statement = sqlx::query!(
+        "insert into interventions (topic_ref, partition, reason, from_offset, to_offset,
+                                    skipped, repeated, skipped_in_log, note, operator)
+         select topic_ref, partition, $4, next_offset, next_offset, 0, 0, 0, $5, $6
+         from partition_progress
+         where topic_ref = $1 and partition >= $2 and partition < $3
+         order by partition",
+        topic_ref.0,
+        partitions.start,
+        partitions.end,
+        decision.reason,
+        decision.note,
+        decision.operator,
+    );
+    within_deadline(statement.execute(connection)).await?;
+    Ok(())
 }
 
 async fn write_down(

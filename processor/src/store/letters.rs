@@ -6,7 +6,7 @@ use schemas::{ClientId, Partition};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{classify::StoreError, session::within_deadline};
+use super::{classify::StoreError, halts::Decision, session::within_deadline};
 use crate::domain::{
     position::Offset,
     replay::{Letter, Replayed},
@@ -116,13 +116,14 @@ pub async fn lock(connection: &mut PgConnection, letter: &Letter) -> Result<bool
     Ok(free.is_some())
 }
 
-/// Writes down where a replay went. Index: `dead_letters_pkey`.
+/// Writes down where a replay went, and by whose decision. Index: `dead_letters_pkey`.
 pub async fn mark_replayed(
     connection: &mut PgConnection,
     letter: &Letter,
     partition: Partition,
     offset: Offset,
     attempt: i32,
+    decision: &Decision,
 ) -> Result<(), StoreError> {
     let statement = sqlx::query!(
         "update dead_letters
@@ -134,6 +135,18 @@ pub async fn mark_replayed(
         partition.0,
         offset.0,
         attempt,
+    );
+    within_deadline(statement.execute(&mut *connection)).await?;
+    let statement = sqlx::query!(
+        "insert into interventions (topic_ref, partition, reason, from_offset, to_offset,
+                                    skipped, repeated, skipped_in_log, note, operator)
+         values ($1, $2, $3, $4, $4, 0, 0, 0, $5, $6)",
+        letter.topic_ref,
+        letter.partition,
+        decision.reason,
+        letter.offset,
+        decision.note,
+        decision.operator,
     );
     within_deadline(statement.execute(connection)).await?;
     Ok(())

@@ -6,7 +6,11 @@ use schemas::{Partition, PartitionCount, Placement};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use super::{classify::StoreError, session::within_deadline};
+use super::{
+    classify::StoreError,
+    halts::{self, Decision},
+    session::within_deadline,
+};
 use crate::{
     domain::position::{Offset, TopicRef},
     kafka::topic::TopicIdentity,
@@ -126,13 +130,13 @@ pub async fn cluster_of(connection: &mut PgConnection, topic_ref: TopicRef) -> R
 }
 
 /// Registers a new topic: each partition is born at the start of its log. Of several processors that
-/// start at once the first does it, the others find it done.
+/// start at once the first does it, the others find it done: `None`.
 #[expect(clippy::disallowed_methods, reason = "not a batch: the transaction that comes before all of them")]
 pub async fn register(
     connection: &mut PgConnection,
     identity: &TopicIdentity,
     log_starts: &[(Partition, Offset)],
-) -> Result<(), StoreError> {
+) -> Result<Option<TopicRef>, StoreError> {
     let (partitions, births): (Vec<i32>, Vec<i64>) =
         log_starts.iter().map(|(partition, start)| (partition.0, start.0)).unzip();
     let mut transaction = connection.begin().await?;
@@ -159,7 +163,22 @@ pub async fn register(
         within_deadline(statement.execute(&mut *transaction)).await?;
     }
     transaction.commit().await?;
-    Ok(())
+    Ok(registered.map(TopicRef))
+}
+
+/// The same by a person's decision, which is written down. `false`: it was registered meanwhile, and not by this person.
+#[expect(clippy::disallowed_methods, reason = "not a batch: the transaction that comes before all of them")]
+pub async fn register_by(
+    connection: &mut PgConnection,
+    identity: &TopicIdentity,
+    log_starts: &[(Partition, Offset)],
+    decision: &Decision,
+) -> Result<bool, StoreError> {
+    let mut transaction = connection.begin().await?;
+    let Some(topic_ref) = register(&mut transaction, identity, log_starts).await? else { return Ok(false) };
+    halts::note(&mut transaction, topic_ref, 0..identity.partition_count.get(), decision).await?;
+    transaction.commit().await?;
+    Ok(true)
 }
 
 /// Registers the partitions that the topic got since: each is born at the start of its log, under the
@@ -201,6 +220,26 @@ pub async fn register_more(
         &births,
     );
     within_deadline(statement.execute(&mut *transaction)).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+/// The same by the decision of a person who has made the partitions from `topic.known_partitions` on, whoever registers
+/// them first; it is written down.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "not a batch: the transaction that comes before those of new partitions"
+)]
+pub async fn register_more_by(
+    connection: &mut PgConnection,
+    topic: Topic,
+    log_starts: &[(Partition, Offset)],
+    decision: &Decision,
+) -> Result<(), StoreError> {
+    let end = log_starts.iter().map(|(partition, _)| partition.0 + 1).max().unwrap_or_default();
+    let mut transaction = connection.begin().await?;
+    register_more(&mut transaction, topic.topic_ref, log_starts).await?;
+    halts::note(&mut transaction, topic.topic_ref, topic.known_partitions..end, decision).await?;
     transaction.commit().await?;
     Ok(())
 }

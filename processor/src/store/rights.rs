@@ -9,11 +9,14 @@ use std::fmt;
 
 use sqlx::PgConnection;
 
-use super::{classify::StoreError, session::within_deadline};
+use super::{classify::StoreError, migrations, names, session::within_deadline};
 
 /// A table, and the rights on it by PostgreSQL's own names. `select … for update` and `lock table` take `update`,
 /// `returning` and `on conflict` take `select`.
 pub type Rights = [(&'static str, &'static [&'static str])];
+
+/// What readers ask, beside the tables.
+const VIEWS: [&str; 3] = ["client_overview", "dialog_messages", "people"];
 
 /// Of `partitions grow`.
 pub const GROW: &Rights = &[
@@ -21,6 +24,7 @@ pub const GROW: &Rights = &[
     ("placements", &["select"]),
     ("partition_progress", &["select", "insert"]),
     ("dialog_rule_starts", &["select", "insert"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `partitions switch`.
@@ -33,8 +37,11 @@ pub const SWITCH: &Rights = &[
 ];
 
 /// Of `partitions register`.
-pub const REGISTER: &Rights =
-    &[("topics", &["select", "insert", "update"]), ("partition_progress", &["select", "insert"])];
+pub const REGISTER: &Rights = &[
+    ("topics", &["select", "insert", "update"]),
+    ("partition_progress", &["select", "insert"]),
+    ("interventions", &["insert"]),
+];
 
 /// Of `dialog-rules set`.
 pub const SET_RULES: &Rights = &[
@@ -42,6 +49,7 @@ pub const SET_RULES: &Rights = &[
     ("partition_progress", &["select", "update"]),
     ("dialog_rules", &["insert"]),
     ("dialog_rule_starts", &["select", "insert"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `progress set`.
@@ -77,6 +85,7 @@ pub const REPLAY: &Rights = &[
     ("topics", &["select", "update"]),
     ("placements", &["select"]),
     ("dead_letters", &["select", "update"]),
+    ("interventions", &["insert"]),
 ];
 
 /// Of `prove --baseline`.
@@ -135,10 +144,48 @@ pub async fn lacking(connection: &mut PgConnection, wanted: &Rights) -> Result<O
     Ok(role.map(|role| Lack { role, missing }))
 }
 
+/// Whether this connection's role owns what `migrate` alters and gives rights on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    pub role: String,
+    pub may_create: bool,
+    /// There are roles that get rights.
+    pub gives_rights: bool,
+    /// The tables and views that are there and belong to somebody else.
+    pub of_others: Vec<String>,
+}
+
+/// Asks for it, of the tables of the migrations and of their own.
+///
+/// # Errors
+/// No answer.
+pub async fn ownership(connection: &mut PgConnection) -> Result<Ownership, StoreError> {
+    let tables: Vec<String> =
+        names::tables().chain(VIEWS).chain([migrations::TABLE]).map(str::to_owned).collect();
+    let found = sqlx::query!(
+        r#"select current_user::text as "role!",
+                  coalesce(has_schema_privilege(current_schema()::text, 'create'), false) as "may_create!",
+                  exists (select from pg_roles where rolname in ('telex_processor', 'telex_reader')) as "gives_rights!",
+                  array(
+                      select relname::text from pg_class
+                      where oid in (select to_regclass(name)::oid from unnest($1::text[]) as wanted (name))
+                        and not pg_has_role(relowner, 'usage')
+                      order by pg_class.relname
+                  ) as "of_others!""#,
+        &tables,
+    );
+    let found = within_deadline(found.fetch_one(connection)).await?;
+    Ok(Ownership {
+        role: found.role,
+        may_create: found.may_create,
+        gives_rights: found.gives_rights,
+        of_others: found.of_others,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::names;
 
     #[test]
     fn what_is_asked_for_is_there_to_be_had() {

@@ -158,7 +158,7 @@ impl<'c> Change<'c> {
 
     /// From here on, keys are spread over `count` partitions. Says how many partitions that were halted
     /// until then go on, by whose decision.
-    pub async fn place(mut self, count: PartitionCount, decision: &Decision) -> Result<u64, StoreError> {
+    pub async fn place(mut self, count: PartitionCount, decision: &Decision) -> Result<i64, StoreError> {
         let statement = sqlx::query!(
             "insert into placements (topic_ref, partition, partition_count, from_offset)
              select topic_ref, partition, $2, next_offset from partition_progress
@@ -167,13 +167,14 @@ impl<'c> Change<'c> {
             count.get(),
         );
         within_deadline(statement.execute(&mut *self.transaction)).await?;
-        let resumed = halts::end_awaiting_switch(&mut self.transaction, self.topic_ref, decision).await?;
+        let resumed =
+            halts::end_awaiting_switch(&mut self.transaction, self.topic_ref, count, decision).await?;
         self.commit().await?;
         Ok(resumed)
     }
 
-    /// From here on, dialogs follow `rules`. Answers with their version.
-    pub async fn follow(mut self, rules: &DialogRules) -> Result<i32, StoreError> {
+    /// From here on, dialogs follow `rules`, by whose decision. Answers with their version.
+    pub async fn follow(mut self, rules: &DialogRules, decision: &Decision) -> Result<i32, StoreError> {
         let latest = latest_version(&mut self.transaction, self.topic_ref).await?;
         let version = latest.unwrap_or(0) + 1;
         let prefixes: Vec<&str> = rules.as_slice().iter().map(|rule| rule.prefix.as_str()).collect();
@@ -192,6 +193,7 @@ impl<'c> Change<'c> {
             &gaps as &[Option<i64>],
         );
         within_deadline(statement.execute(&mut *self.transaction)).await?;
+        halts::note(&mut self.transaction, self.topic_ref, 0..i32::MAX, decision).await?;
         self.commit().await?;
         Ok(version)
     }

@@ -1,13 +1,16 @@
 //! More partitions while messages flow.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use dev_env::{ports::Port, programs::Running};
 use schemas::{ClientId, ExternalClientId, PartitionCount, Phone};
 use sqlx::{Connection as _, PgConnection};
 
 use crate::{
-    harness::{SOON, Telex, block_on, keep, message, wait_for},
+    harness::{SOON, Telex, block_on, keep, message, post, wait_for},
     placement::switch_to_24,
     topic,
 };
@@ -125,9 +128,38 @@ fn an_api_with_the_new_count_before_the_switch_waits_and_loses_nothing() {
     // The switch has ended the halt: no further command, and no restart.
     // One dialog, opened before the move and continued after it.
     telex.assert_counts([("/rows/messages", 4), ("/rows/dialogs", 1)]);
-    let history: serde_json::Value = telex.json(&["halts", "history", "--json"]);
-    assert_eq!(history[0]["reason"], "awaits_switch", "{history:#}");
+    let kept = |reason: &str| {
+        format!("select count(*) from interventions where reason = '{reason}' and halt_id is ")
+    };
+    assert_eq!(telex.number(&(kept("awaits_switch") + "not null")), 1, "the halt ends by the switch");
+    assert_eq!(telex.number(&(kept("partitions_switched") + "null")), 23);
     assert_eq!(telex.number(OUT_OF_ORDER), 0);
+}
+
+#[test]
+fn a_dry_run_of_the_switch_sees_as_the_switch_does_that_somebody_still_writes() {
+    let (mut telex, api) = Telex::with_api();
+    let _processor = telex.ready_processor();
+    telex.programs.require_processor(&["partitions", "grow", "--to=24", "--yes"]).unwrap();
+    let (address, is_seen) = (api.address.unwrap(), AtomicBool::new(false));
+    let dry_run = ["partitions", "switch", "--to=24", "--dry-run"];
+    std::thread::scope(|scope| {
+        // Rare enough that mostly everything is applied, and not longer than the test waits.
+        scope.spawn(|| {
+            for number in 0..200 {
+                let (status, _) = post(address, &message("client", &format!("m-{number}"), "Hello"));
+                assert_eq!(status, 202);
+                std::thread::sleep(Duration::from_millis(400));
+                if is_seen.load(Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        wait_for("a word about who writes", SOON, || telex.refuse(&dry_run).contains("is still written to"));
+        is_seen.store(true, Ordering::Relaxed);
+    });
+    telex.wait_until_applied();
+    assert!(telex.say(&dry_run).contains("nothing was written for 3 s"));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::{process::ExitCode, sync::Arc};
 
 use anyhow::{Context as _, bail, ensure};
+use kafka_ffi::Operation;
 use schemas::PartitionCount;
 use service_kit::confirmation::Confirmation;
 use sqlx::{Connection as _, PgConnection};
@@ -12,16 +13,16 @@ use uuid::Uuid;
 
 use super::{Filter, at, only_letter, parse_place};
 use crate::{
-    commands::{output::say, rights, topic::require},
+    commands::{operator::Operator, output::say, rights, topic::require},
     domain::replay::{Letter, Replay, judge},
     kafka::{
         client::KafkaConfig,
-        ffi::Operation,
         producer::{Outgoing, Producer},
         topic::Inspector,
     },
     store::{
         Database,
+        halts::Decision,
         letters::{self, START, Selection},
         registry::{self, Topic},
         rights::REPLAY,
@@ -45,6 +46,8 @@ pub struct Args {
     filter: Filter,
     #[command(flatten)]
     confirmation: Confirmation,
+    #[command(flatten)]
+    operator: Operator,
     /// How often a record may be replayed in all, counting the dead letters that came back.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(i32).range(1..=100))]
     attempts_max: i32,
@@ -65,11 +68,18 @@ pub async fn run(args: Args, database: &Database, kafka: &KafkaConfig) -> anyhow
     let inspector = Arc::new(Inspector::new(kafka)?);
     let identity = inspector.ask(Inspector::identity).await.context("cannot look at the topic")?;
     let topic = require(&mut connection, &identity).await?;
-    rights::require_with_topic(&mut connection, kafka, REPLAY, &[Operation::Write]).await?;
+    let on_topics: &[(&str, &[Operation])] = &[(kafka.topic.as_str(), &[Operation::Write])];
+    rights::require_with_topics(&mut connection, kafka, REPLAY, on_topics).await?;
     let is_dry_run = args.confirmation.is_dry_run();
     let producer = if is_dry_run { None } else { Some(Arc::new(Producer::new(kafka, &kafka.topic)?)) };
-    let mut replayer =
-        Replayer { connection, topic, producer, attempts_max: args.attempts_max, counts: Counts::default() };
+    let mut replayer = Replayer {
+        connection,
+        topic,
+        producer,
+        attempts_max: args.attempts_max,
+        decision: args.operator.decision("dead_letter_replayed".to_owned()),
+        counts: Counts::default(),
+    };
     for place in &args.places {
         let letter = only_letter(&mut replayer.connection, &at(*place, args.topic_id)).await?;
         replayer.replay(&letter).await?;
@@ -89,6 +99,7 @@ struct Replayer {
     /// None: a dry run.
     producer: Option<Arc<Producer>>,
     attempts_max: i32,
+    decision: Decision,
     counts: Counts,
 }
 
@@ -164,7 +175,8 @@ impl Replayer {
         let (new_partition, offset) = written.await?.context(
             "not known whether it was written, stopped here; replay it again: a second copy is a duplicate",
         )?;
-        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt).await?;
+        let decision = &self.decision;
+        letters::mark_replayed(&mut transaction, letter, new_partition, offset, attempt, decision).await?;
         transaction.commit().await.context("written, but not marked: a second replay is a duplicate")?;
         Ok(Some((format!("partition {new_partition} offset {offset}"), attempt)))
     }

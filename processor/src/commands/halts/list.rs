@@ -123,12 +123,26 @@ struct Intervention {
     note: String,
 }
 
-/// Lists what people have moved.
+impl Intervention {
+    /// Nothing is passed over and nothing comes again: something else was done there.
+    const fn moves_nothing(&self) -> bool {
+        self.from_offset == self.to_offset && self.skipped == 0 && self.repeated == 0
+    }
+
+    /// Whether both are of one command that did the same to several partitions: a moment of the database, to the
+    /// microsecond, is one transaction.
+    fn is_of_one_command(&self, other: &Self) -> bool {
+        let is_same = self.at == other.at && self.topic == other.topic && self.reason == other.reason;
+        is_same && self.moves_nothing() && other.moves_nothing()
+    }
+}
+
+/// Lists what people have done to partitions.
 pub async fn history(database: &Database, limit: i64, json: bool) -> anyhow::Result<()> {
     let mut connection = database.reader().await?;
     let interventions = sqlx::query_as!(
         Intervention,
-        r#"select to_char(interventions.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') as "at!", topics.name as topic,
+        r#"select to_char(interventions.at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as "at!", topics.name as topic,
                   partition, reason, from_offset, to_offset, skipped, skipped_in_log, repeated,
                   operator, database_user, note
            from interventions join topics using (topic_ref)
@@ -140,21 +154,82 @@ pub async fn history(database: &Database, limit: i64, json: bool) -> anyhow::Res
     if json {
         return say_json(&interventions);
     }
-    for one in &interventions {
-        let (operator, note) = (printable(&one.operator), printable(&one.note));
-        say(&format!(
-            "{} {} partition {}: {}: from {} to {}, {} skipped ({} of them in the log), {} repeated; by {operator} ({}) {note}",
-            one.at,
-            one.topic,
-            one.partition,
-            one.reason,
-            one.from_offset,
-            one.to_offset,
-            one.skipped,
-            one.skipped_in_log,
-            one.repeated,
-            one.database_user,
-        ))?;
+    for command in interventions.chunk_by(Intervention::is_of_one_command) {
+        if let Some(line) = line(command) {
+            say(&line)?;
+        }
     }
     Ok(say(&format!("{} shown", interventions.len()))?)
+}
+
+/// A line for what one command did to one partition, or to several alike; the newest row comes first.
+fn line(command: &[Intervention]) -> Option<String> {
+    let (one, first) = (command.first()?, command.last()?);
+    let what = match command.len() {
+        1 => format!("partition {}", one.partition),
+        count => format!("{count} partitions, {} to {}", first.partition, one.partition),
+    };
+    let moved = match command.len() {
+        1 if one.moves_nothing() => format!(": at {}", one.to_offset),
+        1 => format!(
+            ": from {} to {}, {} skipped ({} of them in the log), {} repeated",
+            one.from_offset, one.to_offset, one.skipped, one.skipped_in_log, one.repeated
+        ),
+        _ => String::new(),
+    };
+    Some(format!(
+        "{} {} {what}: {}{moved}; by {} ({}) {}",
+        one.at,
+        one.topic,
+        one.reason,
+        printable(&one.operator),
+        one.database_user,
+        printable(&one.note)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(at: &str, partition: i32, reason: &str, (from_offset, to_offset): (i64, i64)) -> Intervention {
+        Intervention {
+            at: at.to_owned(),
+            topic: "telex.messages".to_owned(),
+            partition,
+            reason: reason.to_owned(),
+            from_offset,
+            to_offset,
+            skipped: (to_offset - from_offset).max(0),
+            skipped_in_log: 0,
+            repeated: (from_offset - to_offset).max(0),
+            operator: "ada".to_owned(),
+            database_user: "telex_migrator".to_owned(),
+            note: "as agreed".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_one_command_did_to_many_partitions_is_one_line_and_a_move_is_its_own() {
+        let rows = [
+            row("t3", 2, "dialog_rules_set", (7, 7)),
+            row("t3", 1, "dialog_rules_set", (5, 5)),
+            row("t3", 0, "dialog_rules_set", (9, 9)),
+            row("t2", 1, "dead_letter_replayed", (4, 4)),
+            row("t1", 1, "dead_letter_replayed", (3, 3)),
+            row("t0", 1, "below_log_start", (1, 3)),
+            row("t0", 0, "below_log_start", (1, 3)),
+        ];
+        let lines: Vec<String> = rows.chunk_by(Intervention::is_of_one_command).filter_map(line).collect();
+        let by = "; by ada (telex_migrator) as agreed";
+        let moved = "below_log_start: from 1 to 3, 2 skipped (0 of them in the log), 0 repeated";
+        let expected = [
+            format!("t3 telex.messages 3 partitions, 0 to 2: dialog_rules_set{by}"),
+            format!("t2 telex.messages partition 1: dead_letter_replayed: at 4{by}"),
+            format!("t1 telex.messages partition 1: dead_letter_replayed: at 3{by}"),
+            format!("t0 telex.messages partition 1: {moved}{by}"),
+            format!("t0 telex.messages partition 0: {moved}{by}"),
+        ];
+        assert_eq!(lines, expected);
+    }
 }

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt};
 
 use anyhow::anyhow;
+use kafka_ffi::Headers;
 use rdkafka::Message as _;
 use schemas::{Partition, Quarantined, Timestamp, quarantine::Foreign};
 
@@ -13,7 +14,6 @@ use crate::{
     },
     kafka::{
         client::KafkaConfig,
-        ffi::Headers,
         topic::InspectError,
         window::{self, Window},
     },

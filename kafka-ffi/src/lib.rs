@@ -1,4 +1,4 @@
-//! What librdkafka can do and rust-rdkafka's safe API does not show. The only unsafe code of Telex;
+//! What librdkafka can do and rust-rdkafka's safe API does not show, for both services. The only unsafe code of Telex;
 //! each block says why it is sound.
 #![expect(unsafe_code, reason = "four calls into librdkafka that the safe API lacks")]
 
@@ -13,7 +13,8 @@ use rdkafka::{
 use schemas::Partition;
 use uuid::Uuid;
 
-use crate::domain::record::Header;
+/// A record's header: its name, and its value if it has one.
+pub type Header<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The headers of a record, names as bytes: rust-rdkafka panics on a name that is not UTF-8, and
 /// such a record would end every processor that reads it.
@@ -74,9 +75,11 @@ pub enum DescribeError {
     /// No answer, or a broker's error.
     #[error("the brokers did not describe the topic: {0}")]
     Broker(String),
-    /// The topic does not exist, or may not be described.
-    #[error("the topic does not exist, or may not be described")]
+    #[error("the topic does not exist")]
     Absent,
+    /// This client's user may know nothing of it, not even whether it exists.
+    #[error("the brokers do not let this user describe the topic")]
+    Forbidden,
 }
 
 /// What a person's command does to the topic, by the names of Kafka's rights.
@@ -115,14 +118,27 @@ pub fn topic_id<C: ClientContext>(
     describe(client, topic, timeout, false, described_id)
 }
 
-/// Asks the brokers what this client's user may do with a topic (KIP-430): all of it where nobody's rights are looked at.
-/// `None`: they do not tell. Blocks for `timeout` at most.
-pub fn allowed_operations<C: ClientContext>(
+/// Asks the brokers which of `wanted` this client's user may not do with a topic (KIP-430): none where nobody's rights are
+/// looked at, and none where the brokers do not tell, so that the operation itself finds out. Blocks for `timeout` at
+/// most.
+///
+/// # Errors
+/// There is no such topic, or no answer.
+pub fn lacking_operations<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
+    wanted: &[Operation],
     timeout: Duration,
-) -> Result<Option<Vec<Operation>>, DescribeError> {
-    describe(client, topic, timeout, true, described_operations)
+) -> Result<Vec<Operation>, DescribeError> {
+    let allowed = match describe(client, topic, timeout, true, described_operations) {
+        // Who may do anything with a topic may describe it.
+        Err(DescribeError::Forbidden) => Some(Vec::new()),
+        allowed => allowed?,
+    };
+    Ok(match allowed {
+        Some(allowed) => wanted.iter().copied().filter(|operation| !allowed.contains(operation)).collect(),
+        None => Vec::new(),
+    })
 }
 
 /// Reads what is wanted of the description that it is given, valid during the call.
@@ -266,8 +282,8 @@ unsafe fn listed(event: *mut rd::rd_kafka_event_t) -> Result<LogEdges, RDKafkaEr
     }
 }
 
-/// Makes a client fail for good, as a fault of its broker would.
-#[cfg(test)]
+/// Makes a client fail for good, as a fault of its broker would: for tests.
+#[cfg(feature = "faults")]
 pub fn raise_fatal_error<C: ClientContext>(client: &Client<C>) {
     let code = rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_UNRELEASED_INSTANCE_ID;
     // SAFETY: the client is valid as long as it is borrowed; librdkafka copies the reason.
@@ -299,12 +315,16 @@ unsafe fn described(
         }
         let topic = *topics;
         let error = rd::rd_kafka_TopicDescription_error(topic);
-        if !error.is_null()
-            && rd::rd_kafka_error_code(error) != rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR
-        {
-            return Err(DescribeError::Absent);
+        if error.is_null() {
+            return Ok(topic);
         }
-        Ok(topic)
+        match rd::rd_kafka_error_code(error) {
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR => Ok(topic),
+            rd::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED => {
+                Err(DescribeError::Forbidden)
+            }
+            _ => Err(DescribeError::Absent),
+        }
     }
 }
 
