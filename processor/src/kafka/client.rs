@@ -41,10 +41,9 @@ pub struct KafkaConfig {
 }
 
 impl KafkaConfig {
-    /// Whom the brokers take us for, for people: a name is known where there is a password.
+    /// Whom the brokers take us for, for people.
     pub fn user(&self) -> String {
-        let named = self.setting("sasl.username");
-        named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
+        KafkaSettings::user(self.connection.as_ref())
     }
 
     /// The file with the authorities that the brokers' certificates are checked by, if it is named.
