@@ -16,14 +16,16 @@ signature=$({ printf '%s.%s.' "$id" "$timestamp"; cat "$message"; } |
     openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | openssl base64 -A)
 
 # curl itself waits as long as Retry-After says. 240 s: the timestamp holds for five minutes.
-status=$(curl --silent --show-error --output /dev/stderr --write-out '%{http_code}' \
+answer=$(curl --silent --show-error --write-out '\n%{http_code}' \
     --max-time 15 --retry 10 --retry-connrefused --retry-all-errors --retry-max-time 240 \
     --header 'content-type: application/json' \
     --header "webhook-id: $id" --header "webhook-timestamp: $timestamp" --header "webhook-signature: v1,$signature" \
     ${TELEX_PRODUCER:+--header "x-telex-producer: $TELEX_PRODUCER"} \
-    --data-binary "@$message" "${TELEX_URL%/}/v1/messages") || status=000
+    --data-binary "@$message" "${TELEX_URL%/}/v1/messages") || answer+=$'\n000'
+# Not opened by its name: standard error may be a file with what others have written.
+printf '%s\n' "${answer%$'\n'*}" >&2
 
-case $status in
+case ${answer##*$'\n'} in
 202) exit 0 ;;
 408 | 429) exit 2 ;;
 4??) exit 1 ;;

@@ -21,10 +21,12 @@ const OPERATORS: &str = "k8s/overlays/operators";
 pub const DEV: &str = "k8s/overlays/dev";
 const OWN: &str = "k8s/overlays/own-servers";
 const OUTSIDE: &str = "k8s/overlays/prod-readers-outside";
-pub const LOAD: &str = "k8s/loadtest";
+pub const LOAD: &str = "k8s/loadtest/prod";
+const LOAD_OPERATORS: &str = "k8s/loadtest/operators";
+pub const LOAD_DEV: &str = "k8s/loadtest/dev";
 const PROGRAMS: &str = "k8s/overlays/prod/programs";
 /// What is built, by kustomize, from these directories.
-pub const BUILDS: [&str; 7] = [PROD, OPERATORS, DEV, OWN, OUTSIDE, LOAD, PROGRAMS];
+pub const BUILDS: [&str; 9] = [PROD, OPERATORS, DEV, OWN, OUTSIDE, LOAD, LOAD_OPERATORS, LOAD_DEV, PROGRAMS];
 
 /// The files that are read, beside what is built and the documents.
 pub const FILES: [&str; 5] = [
@@ -68,6 +70,12 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "name: INGEST_QUARANTINE_TOPIC", "name: INGEST_TOPIC", "command"),
     (LOAD, "--rate=2500", "--speed=2500", "command"),
     (LOAD, "$(SEED)", "$(NUMBER)", "command"),
+    (LOAD, "value: /etc/telex/producer/loadtest.secret", "value: /etc/telex/producer/secret", "mounts"),
+    (LOAD, "secretName: telex-postgres-reader", "secretName: telex-reader", "secrets"),
+    (LOAD, "telex/to-postgres: \"true\"", "telex/to-postgres: \"false\"", "network"),
+    (LOAD_OPERATORS, "value: verify-full", "value: require", "tls"),
+    (LOAD_OPERATORS, "        - name: PGSSLMODE\n          value: verify-full\n", "", "tls"),
+    (LOAD_DEV, "value: disable", "value: prefer", "tls"),
     (PROD, "value: /etc/telex/database/dsn", "value: /etc/telex/database/url", "mounts"),
     (PROD, "/etc/telex/kafka-user/password", "/etc/telex/kafka-user/secret", "mounts"),
     (PROD, "mountPath: /etc/telex/producers", "mountPath: /etc/telex/who", "mounts"),
@@ -180,7 +188,7 @@ pub fn check(files: &Files, broken: Option<&str>) -> Result<Findings> {
     let mut findings = Findings::default();
     let is_read = |text: &str| broken.is_none_or(|broken| broken == text);
     for build in [PROD, OPERATORS, DEV, OWN, OUTSIDE] {
-        if is_read(build) || (build == PROD && is_read(LOAD)) {
+        if is_read(build) || is_read(beside(build)) {
             overlay(&mut findings, build, files)?;
         }
     }
@@ -196,8 +204,17 @@ pub fn check(files: &Files, broken: Option<&str>) -> Result<Findings> {
     Ok(findings)
 }
 
+/// The load test for an overlay.
+fn beside(build: &str) -> &'static str {
+    match build {
+        DEV => LOAD_DEV,
+        OPERATORS => LOAD_OPERATORS,
+        _ => LOAD,
+    }
+}
+
 fn overlay(findings: &mut Findings, build: &str, files: &Files) -> Result<()> {
-    let objects = Objects::parse(&[files.get(build), files.get(LOAD)])?;
+    let objects = Objects::parse(&[files.get(build), files.get(beside(build))])?;
     for object in objects.all() {
         let place = objects::place(object);
         let is_ours = object.text("/metadata/namespace") == "telex" || object.text("/kind") == "Namespace";

@@ -93,7 +93,7 @@ pub fn refusals(program: &str, invocation: &Invocation) -> Result<Vec<String>> {
             }
             Some(setting) if value == "true" => arguments.push(flag(setting)),
             Some(_) => refusals.push(format!("{name} must be \"true\" or left out")),
-            None if DRIVER_VARIABLES.contains(&name.as_str()) && program == "processor" => {}
+            None if DRIVER_VARIABLES.contains(&name.as_str()) && program != "ingest-api" => {}
             None if is_for_another_command(program, name)? => {}
             // Kubernetes puts it into an argument.
             None if invocation.arguments.iter().any(|it| it.contains(&format!("$({name})"))) => {}

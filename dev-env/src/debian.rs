@@ -19,6 +19,7 @@ use crate::workspace::Workspace;
 #[derive(Debug)]
 pub struct Package {
     pub name: &'static str,
+    /// `a|b`: the releases of Debian and Ubuntu have other names for it.
     pub packages: &'static [&'static str],
 }
 
@@ -30,8 +31,10 @@ pub const KCAT: Package =
     Package { name: "kcat", packages: &["kcat", "librdkafka1", "libyajl2", "libsasl2-2", "liblz4-1"] };
 
 /// Stands between clients and PostgreSQL.
-pub const PGBOUNCER: Package =
-    Package { name: "pgbouncer", packages: &["pgbouncer", "libc-ares2", "libevent-2.1-7"] };
+pub const PGBOUNCER: Package = Package {
+    name: "pgbouncer",
+    packages: &["pgbouncer", "libc-ares2|libcares2", "libevent-2.1-7|libevent-2.1-7t64"],
+};
 
 /// Of the threads of a process one fetches at a time; processes have directories of their own to fetch into.
 static FETCHING: Mutex<()> = Mutex::new(());
@@ -73,9 +76,20 @@ impl Package {
         fs::remove_dir_all(&scratch).context("the packages cannot be removed")
     }
 
+    /// Each by the first of its names that there is.
     fn download(&self, into: &Path, own: &[&str]) -> Result<()> {
-        let mut command = Command::new("apt-get");
-        run(command.current_dir(into).args(own).arg("download").args(self.packages))
+        for names in self.packages {
+            let mut outcome = Ok(());
+            for name in names.split('|') {
+                let mut command = Command::new("apt-get");
+                outcome = run(command.current_dir(into).args(own).args(["download", name]));
+                if outcome.is_ok() {
+                    break;
+                }
+            }
+            outcome?;
+        }
+        Ok(())
     }
 }
 

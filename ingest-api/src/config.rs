@@ -102,6 +102,13 @@ pub struct KafkaConfig {
     pub linger: Duration,
 }
 
+impl KafkaConfig {
+    /// What is wrong where the brokers take no message of this user, for people.
+    pub fn lacks_write(&self) -> String {
+        format!("{} lacks Write on topic {}", KafkaSettings::user(self.connection.as_ref()), self.topic)
+    }
+}
+
 /// How much at once, and how long.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Limits {

@@ -57,7 +57,8 @@ service_kit::metrics! {
         /// Maximum bytes of several records together in one batch to Kafka: the topic's max.message.bytes, or
         /// less.
         ingest_record_batch_bytes_max: IntGauge = (),
-        /// 1 if the last look at the topic found it, 0 if Kafka is away. There is a look every 5 s.
+        /// 1 if the last look at the topic found it, 0 if Kafka is away or does not let this user write. There is a look
+        /// every 5 s.
         ingest_kafka_reachable: IntGauge = (),
         /// Records in the queue to Kafka.
         ingest_queue_records: IntGauge = (),

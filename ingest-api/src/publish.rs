@@ -92,6 +92,7 @@ pub struct KafkaPublisher {
     metrics: Arc<Metrics>,
     admin: AdminClient<DefaultClientContext>,
     refused: Arc<RefusedBatch>,
+    is_forbidden: Arc<AtomicBool>,
     desks: Arc<Desks>,
     queue: Arc<Budget>,
     /// Whether it is known that messages go to the partitions in which they are looked for.
@@ -111,6 +112,7 @@ impl KafkaPublisher {
             queue: Budget::new(Level::new(QUEUE_RECORDS_MAX), Level::new(QUEUE_BYTES_MAX)),
             metrics,
             refused: Arc::default(),
+            is_forbidden: Arc::default(),
             is_open: AtomicBool::new(false),
             producer: RwLock::new(None),
         };
@@ -157,6 +159,8 @@ impl KafkaPublisher {
                 desks: Arc::clone(&self.desks),
                 batch_bytes_max,
                 refused: Arc::clone(&self.refused),
+                topic: self.config.topic.clone(),
+                is_forbidden: Arc::clone(&self.is_forbidden),
             })
     }
 
@@ -241,7 +245,20 @@ impl KafkaPublisher {
     /// The error after which the producer is dead (R4).
     pub fn fatal_error(&self) -> Option<String> {
         let producer = self.producer();
-        producer.as_ref()?.client().fatal_error().map(|(code, _)| format!("{code:?}"))
+        let (code, _) = producer.as_ref()?.client().fatal_error()?;
+        Some(match code {
+            // An idempotent producer gets its number only if it may write to a topic, or IdempotentWrite on the cluster.
+            RDKafkaErrorCode::ClusterAuthorizationFailed => format!(
+                "{} ({code:?}); started again with this right, the ingest API goes on",
+                self.config.lacks_write()
+            ),
+            _ => format!("{code:?}"),
+        })
+    }
+
+    /// Whether the brokers did not let this user write the last message that they have answered.
+    pub fn is_forbidden(&self) -> bool {
+        self.is_forbidden.load(Ordering::Acquire)
     }
 
     /// How many partitions the topic has, or why that is not known. Blocks for `timeout` at most.

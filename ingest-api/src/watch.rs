@@ -33,9 +33,6 @@ pub async fn watch(
 ) -> String {
     let (mut limits, mut spread) = (Limits::default(), Spread::default());
     loop {
-        if let Some(error) = shared.publisher.fatal_error() {
-            return format!("the kafka producer is dead: {error}");
-        }
         limits.follow(shared).await;
         let mut seen = look(shared, kafka).await;
         if seen == Look::Seen {
@@ -43,6 +40,13 @@ pub async fn watch(
                 Ok(look) => seen = look,
                 Err(objection) => return objection,
             }
+        }
+        if seen == Look::Seen && shared.publisher.is_forbidden() {
+            seen = Look::Unseen(kafka.lacks_write());
+        }
+        // After the questions: whose producer has died meanwhile is not called ready.
+        if let Some(error) = shared.publisher.fatal_error() {
+            return format!("the kafka producer is dead: {error}");
         }
         health.note(seen);
         tokio::time::sleep(PAUSE).await;

@@ -50,6 +50,9 @@ enum Command {
     Floor(FloorArgs),
 }
 
+/// In the place of the report's file.
+const STANDARD_OUTPUT: &str = "-";
+
 /// How a run went.
 struct Sent {
     ended: Ended,
@@ -124,10 +127,14 @@ async fn floor(args: &FloorArgs) -> anyhow::Result<ExitCode> {
     tell(&report, plan.messages(), args.report.as_deref())
 }
 
-/// To a person, and to a file for machines.
+/// To a person, and to a file for machines, or behind what the person is told.
 fn tell(report: &Report, planned: u64, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     write!(stdout(), "{}", Summary { report, planned }).context("cannot write the summary")?;
-    write_file(json, || Ok(serde_json::to_vec(report)?))?;
+    if json == Some(Path::new(STANDARD_OUTPUT)) {
+        writeln!(stdout(), "{}", serde_json::to_string(report)?).context("cannot write the report")?;
+    } else {
+        write_file(json, || Ok(serde_json::to_vec(report)?))?;
+    }
     Ok(match (report.ended, report.is_clean()) {
         (Ended::Complete, true) => ExitCode::SUCCESS,
         (Ended::Complete | Ended::GaveUp | Ended::OutOfTime, _) => ExitCode::FAILURE,

@@ -29,7 +29,7 @@ use crate::{
         client::{self, ConsumerConfig, KafkaConfig},
         context::Context,
         placement::Announcer,
-        poller::{CHUNKS_MAX, Poller},
+        poller::{CHUNKS_MAX, Names, Poller},
         topic::{InspectError, Inspector},
     },
     metrics::Metrics,
@@ -214,8 +214,12 @@ async fn work(
     consumer.subscribe(&[&config.kafka.topic])?;
     let (reports, reports_rx) = mpsc::channel(1_024);
     let (orders, orders_rx) = std::sync::mpsc::sync_channel(4_096);
-    let topic = config.kafka.topic.clone();
-    let poller = Poller::new(consumer, topic, orders_rx, reports, outlets, instruments.clone());
+    let names = Names {
+        topic: config.kafka.topic.clone(),
+        group: config.consumer.group.clone(),
+        user: config.kafka.user(),
+    };
+    let poller = Poller::new(consumer, names, orders_rx, reports, outlets, instruments.clone());
     let thread = std::thread::Builder::new().name("poller".to_owned()).spawn(move || poller.run())?;
     let owner = format!("{}:{}", hostname(), std::process::id());
     let taker =

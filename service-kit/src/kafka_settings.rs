@@ -85,6 +85,12 @@ impl KafkaSettings {
         problems.or(settings)
     }
 
+    /// Whom the brokers take a client with these settings for, for people: a name is known where there is a password.
+    pub fn user(settings: Option<&Self>) -> String {
+        let named = settings.and_then(|settings| settings.get("sasl.username"));
+        named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
+    }
+
     /// The settings, for librdkafka.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.expose()))
@@ -119,12 +125,6 @@ impl KafkaSettings {
             "sasl.mechanism=PLAIN needs security.protocol=sasl_ssl: the password would be sent unencrypted",
         );
     }
-}
-
-/// Whom the brokers take a program with these settings for, for people: a name is known where there is a password.
-pub fn user_of(settings: Option<&KafkaSettings>) -> String {
-    let named = settings.and_then(|settings| settings.get("sasl.username"));
-    named.map_or_else(|| "this user of Kafka".to_owned(), |user| format!("the user {user} of Kafka"))
 }
 
 fn setting(line: &str, file: impl Fn(&str) -> Result<String, String>) -> Result<(String, Secret), String> {

@@ -13,7 +13,7 @@ use crate::yaml::Look as _;
 type Flow = (&'static str, &'static str, i64);
 
 /// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash.
-const FLOWS: [Flow; 14] = [
+const FLOWS: [Flow; 15] = [
     ("/traefik", "ingest-api", 8080),
     ("loadtest", "ingest-api", 8080),
     ("/monitoring", "ingest-api", 9101),
@@ -28,6 +28,7 @@ const FLOWS: [Flow; 14] = [
     ("migrate", "postgres", 5432),
     ("operator", "postgres", 5432),
     ("prove", "postgres", 5432),
+    ("loadtest", "postgres", 5432),
 ];
 
 /// Those of other teams, where there are users and certificates for them.

@@ -111,7 +111,7 @@ pub fn program(
         findings.require(is_pinned, "tls", &place, format!("PGSSLMODE must be {mode}"));
     }
     let names = |wanted: &str| invocation.variables.contains_key(wanted);
-    let has_database = names("PROCESSOR_DATABASE_URL_FILE");
+    let has_database = invocation.variables.keys().any(|name| name.contains("_DATABASE_URL"));
     findings.require(!has_database || names("PGSSLMODE"), "tls", &place, format!("PGSSLMODE must be {mode}"));
     for (path, text) in invocation.files.iter().filter(|(path, _)| path.ends_with(".properties")) {
         let is_right = text.lines().any(|line| line.strip_prefix("security.protocol=") == Some(protocol));

@@ -12,8 +12,9 @@ use dev_env::workspace::Workspace;
 use super::programs::Programs;
 use super::settings::NODE_IMAGE;
 use crate::engine::Engine;
+use crate::k8s::{DEV, LOAD_DEV};
 
-const OVERLAYS: [&str; 2] = ["k8s/overlays/dev", "k8s/loadtest"];
+const OVERLAYS: [&str; 2] = [DEV, LOAD_DEV];
 /// Images of a checkout, which checks/containers/build calls `telex/PROGRAM:dev`.
 const OURS: &str = "localhost/telex/";
 

@@ -32,14 +32,6 @@ pub fn create_topic(
     error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
 }
 
-/// On what there are rights, by Kafka's codes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Resource {
-    Topic = 2,
-    Group = 3,
-}
-
 /// What a user may be allowed to do, by Kafka's codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -49,22 +41,38 @@ pub enum Operation {
     Alter = 7,
     Describe = 8,
     DescribeConfigs = 10,
+    IdempotentWrite = 12,
 }
 
-/// Allows a user something with a topic or a group. From the first such right on, those who have none may do nothing with
-/// it.
-pub fn allow(
-    broker: SocketAddr,
-    user: &str,
-    (resource, name): (Resource, &str),
-    operations: &[Operation],
-) -> Result<()> {
+/// What a right is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resource<'a> {
+    /// `*` is every topic.
+    Topic(&'a str),
+    Group(&'a str),
+    Cluster,
+}
+
+impl<'a> Resource<'a> {
+    /// By Kafka's code and name.
+    const fn written(self) -> (u8, &'a str) {
+        match self {
+            Self::Topic(name) => (2, name),
+            Self::Group(name) => (3, name),
+            Self::Cluster => (4, "kafka-cluster"),
+        }
+    }
+}
+
+/// Allows a user something. From the first such right on, those who have none may do nothing with the resource.
+pub fn allow(broker: SocketAddr, user: &str, resource: Resource<'_>, operations: &[Operation]) -> Result<()> {
     const LITERAL: u8 = 3;
     const ALLOW: u8 = 3;
+    let (kind, name) = resource.written();
     let mut body = begun(CREATE_ACLS)?;
     put_length(&mut body, operations.len())?;
     for operation in operations {
-        body.push(resource as u8);
+        body.push(kind);
         put_string(&mut body, name)?;
         body.push(LITERAL);
         put_string(&mut body, &format!("User:{user}"))?;

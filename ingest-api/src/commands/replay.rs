@@ -10,7 +10,7 @@ use hooks::Item;
 use kafka_ffi::Operation;
 use rdkafka::{admin::AdminClient, client::DefaultClientContext};
 use schemas::{Envelope, ExternalClientId, Others, Quarantined, Timestamp, record};
-use service_kit::{confirmation::Confirmation, kafka_settings::user_of};
+use service_kit::{confirmation::Confirmation, kafka_settings::KafkaSettings};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::quarantine::{self, Found};
@@ -191,7 +191,7 @@ async fn require_write(kafka: &KafkaConfig) -> anyhow::Result<()> {
         lacking.is_empty(),
         "not allowed: {} lacks {} on topic {}; nothing was changed. What changes something is typed as an operator: \
          `k8s/operate hooks …`, or with credentials that may write there",
-        user_of(kafka.connection.as_ref()),
+        KafkaSettings::user(kafka.connection.as_ref()),
         Operation::Write.as_str(),
         kafka.topic
     );

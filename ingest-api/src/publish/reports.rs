@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use rdkafka::{
@@ -32,6 +32,10 @@ pub struct Reports {
     /// Bytes that several records may have together.
     pub batch_bytes_max: u32,
     pub refused: Arc<RefusedBatch>,
+    /// That of messages.
+    pub topic: String,
+    /// Whether the brokers did not let this user write the last message that they have answered.
+    pub is_forbidden: Arc<AtomicBool>,
 }
 
 /// A batch of several records was too large for the topic.
@@ -66,12 +70,18 @@ impl ProducerContext for Reports {
         let ticket = Ticket(ticket);
         let desk = self.desks.of(ticket);
         let answer = match report {
-            Ok(record) => Delivered::at(record.partition(), record.offset()).ok_or_else(|| {
-                self.count_failure(NO_OFFSET);
-                ApiError::Unavailable(Unavailable::Kafka)
-            }),
-            Err((error, _)) => {
+            Ok(record) => {
+                self.note(record.topic(), false);
+                Delivered::at(record.partition(), record.offset()).ok_or_else(|| {
+                    self.count_failure(NO_OFFSET);
+                    ApiError::Unavailable(Unavailable::Kafka)
+                })
+            }
+            Err((error, record)) => {
                 let code = error.rdkafka_error_code();
+                if code == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+                    self.note(record.topic(), true);
+                }
                 let label = code.map_or_else(|| "unknown".to_owned(), |code| format!("{code:?}"));
                 self.count_failure(&label);
                 Err(self.refusal(code, desk.batch_bytes(ticket).unwrap_or_default()))
@@ -82,6 +92,12 @@ impl ProducerContext for Reports {
 }
 
 impl Reports {
+    fn note(&self, topic: &str, is_forbidden: bool) {
+        if topic == self.topic {
+            self.is_forbidden.store(is_forbidden, Ordering::Release);
+        }
+    }
+
     fn count_failure(&self, label: &str) {
         self.metrics.ingest_delivery_failures_total.with_label_values(&[label]).inc();
     }

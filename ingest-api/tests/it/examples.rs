@@ -2,6 +2,7 @@
 //! answers the first attempt with a 503.
 
 use std::{
+    fs::File,
     future::ready,
     net::{SocketAddr, TcpListener},
     path::Path,
@@ -66,8 +67,14 @@ fn a_sender_signs_waits_as_asked_and_repeats_with_the_same_id(
     let mut command = Command::new(program);
     command.current_dir(&root).args(arguments).arg(&message);
     command.env("TELEX_URL", format!("http://{address}")).env("TELEX_SECRET", SECRET);
+    // A log that others write to, too.
+    let log = files.join("log");
+    std::fs::write(&log, "somebody else's line\n").unwrap();
+    command.stderr(File::options().append(true).open(&log).unwrap());
     let output = command.env("TELEX_PRODUCER", "example").output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(output.status.success(), "{log}");
+    assert!(log.starts_with("somebody else's line\n"), "{log}");
 
     let attempts = attempts.lock().unwrap();
     let [first, second] = &attempts[..] else { panic!("{} attempts", attempts.len()) };

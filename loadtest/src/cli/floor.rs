@@ -29,7 +29,7 @@ pub struct FloorArgs {
     /// Number of connections.
     #[arg(long, default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub connections: u16,
-    /// Writes the report as JSON to this file.
+    /// Writes the report as JSON to this file; `-` makes it the last line of standard output.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
 }

@@ -88,7 +88,7 @@ pub struct RunArgs {
     /// How long to wait, before verifying, until everything acknowledged is applied, in seconds.
     #[arg(long, default_value_t = 60)]
     pub verify_timeout_seconds: u64,
-    /// Writes the report as JSON to this file.
+    /// Writes the report as JSON to this file; `-` makes it the last line of standard output.
     #[arg(long, value_name = "PATH")]
     pub report: Option<PathBuf>,
     /// Writes the report as an HTML page to this file.

@@ -36,6 +36,19 @@ async fn a_clean_run_exits_with_0_and_writes_the_report() {
 }
 
 #[tokio::test]
+async fn a_report_on_standard_output_is_one_line_and_the_last() {
+    let server = Server::start(Trouble::TakesEverything).await;
+    let output = run(&server, &["--messages=500", "--report=-"]).await;
+    let stdout = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stdout}");
+    let (summary, report) = stdout.trim_end().rsplit_once('\n').unwrap();
+    assert!(summary.ends_with("NOT as expected"), "{stdout}");
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
+    assert_eq!((&report["sent"], &report["ended"]), (&500.into(), &"complete".into()));
+    assert!(!std::path::Path::new("-").exists(), "no file has that name");
+}
+
+#[tokio::test]
 async fn a_rate_that_is_sent_in_ticks_is_kept_and_complete() {
     let server = Server::start(Trouble::None).await;
     let path = scratch("ticks.json");

@@ -13,7 +13,7 @@ use rdkafka::{
     error::KafkaResult,
     producer::{BaseProducer, ProducerContext},
 };
-use service_kit::kafka_settings::{KafkaSettings, user_of};
+use service_kit::kafka_settings::KafkaSettings;
 
 use super::{context::Context, reading::DEBUG_CONTEXT};
 
@@ -43,7 +43,7 @@ pub struct KafkaConfig {
 impl KafkaConfig {
     /// Whom the brokers take us for, for people.
     pub fn user(&self) -> String {
-        user_of(self.connection.as_ref())
+        KafkaSettings::user(self.connection.as_ref())
     }
 
     /// The file with the authorities that the brokers' certificates are checked by, if it is named.

@@ -117,9 +117,19 @@ struct Outlet {
     backlog: VecDeque<Chunk>,
 }
 
+/// What is read, and as whom: for the consumer, and for people.
+#[derive(Debug, Clone)]
+pub struct Names {
+    pub topic: String,
+    pub group: String,
+    pub user: String,
+}
+
 pub struct Poller {
     consumer: BaseConsumer<Context>,
     topic: String,
+    group: String,
+    user: String,
     orders: Receiver<Order>,
     reports: Sender<Report>,
     routes: BTreeMap<Partition, Route>,
@@ -135,10 +145,10 @@ pub struct Poller {
 }
 
 impl Poller {
-    /// A poller that feeds `lanes`. The consumer has subscribed to `topic`.
+    /// A poller that feeds `lanes`. The consumer has subscribed to the topic.
     pub fn new(
         consumer: BaseConsumer<Context>,
-        topic: String,
+        Names { topic, group, user }: Names,
         orders: Receiver<Order>,
         reports: Sender<Report>,
         lanes: Vec<Sender<Chunk>>,
@@ -148,6 +158,8 @@ impl Poller {
         Self {
             consumer,
             topic,
+            group,
+            user,
             orders,
             reports,
             routes: BTreeMap::new(),
@@ -354,7 +366,8 @@ mod tests {
         let (reports, mut reported) = tokio::sync::mpsc::channel(64);
         let (_orders, orders) = std::sync::mpsc::sync_channel(1);
         let instruments = Instruments { metrics: Arc::new(Metrics::new().unwrap()), status: Arc::default() };
-        let poller = Poller::new(consumer, kafka.topic, orders, reports, Vec::new(), instruments);
+        let names = Names { user: kafka.user(), topic: kafka.topic, group: String::new() };
+        let poller = Poller::new(consumer, names, orders, reports, Vec::new(), instruments);
         // Not joined, as the supervisor does not: librdkafka may never end a client that failed for good while
         // no broker answers. The process ends all the same.
         std::thread::spawn(move || poller.run());

@@ -20,6 +20,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _, DefaultConsumerContext},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::BorrowedMessage,
+    metadata::MetadataTopic,
 };
 use schemas::{Partition, PartitionCount, Timestamp};
 use service_kit::Problems;
@@ -60,6 +61,9 @@ pub enum InspectError {
     /// No topic of this name.
     #[error("topic {0} does not exist, or has no partitions that can be counted")]
     NoTopic(String),
+    /// The brokers do not show it to this user.
+    #[error("{0} lacks Describe on topic {1}")]
+    Forbidden(String, String),
     /// The topic's settings put records at risk.
     #[error("the topic's settings are not safe: {0}")]
     Unsafe(Problems),
@@ -90,6 +94,8 @@ pub const RECORD_DEADLINE: Duration = Duration::from_secs(5);
 
 pub struct Inspector {
     topic: String,
+    /// Whom the brokers take us for, for people.
+    user: String,
     reader: BaseConsumer<DefaultConsumerContext>,
     /// Held while the reader is assigned: of two takeovers at once, each would take the other's records.
     reading: Mutex<()>,
@@ -103,6 +109,7 @@ impl Inspector {
     pub fn new(kafka: &KafkaConfig) -> Result<Self, InspectError> {
         Ok(Self {
             topic: kafka.topic.clone(),
+            user: kafka.user(),
             reader: client::reader(kafka)?,
             reading: Mutex::new(()),
             admin: client::admin(kafka)?,
@@ -119,10 +126,13 @@ impl Inspector {
     pub fn identity(&self) -> Result<TopicIdentity, InspectError> {
         let client = self.reader.client();
         let metadata = self.reader.fetch_metadata(Some(&self.topic), REQUEST_DEADLINE)?;
-        let partition_count = metadata
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == self.topic && topic.error().is_none())
+        let found = metadata.topics().iter().find(|topic| topic.name() == self.topic);
+        let error = found.and_then(MetadataTopic::error).map(RDKafkaErrorCode::from);
+        if error == Some(RDKafkaErrorCode::TopicAuthorizationFailed) {
+            return Err(InspectError::Forbidden(self.user.clone(), self.topic.clone()));
+        }
+        let partition_count = found
+            .filter(|_| error.is_none())
             .and_then(|topic| i32::try_from(topic.partitions().len()).ok())
             .and_then(PartitionCount::new)
             .ok_or_else(|| InspectError::NoTopic(self.topic.clone()))?;

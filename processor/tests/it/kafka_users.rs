@@ -34,9 +34,15 @@ const OPERATOR: &str = "telex-operator";
 /// What a user may do with a topic or a group.
 struct Acl {
     user: String,
-    resource: Resource,
+    is_group: bool,
     name: String,
     operations: Vec<Operation>,
+}
+
+impl Acl {
+    fn resource(&self) -> Resource<'_> {
+        if self.is_group { Resource::Group(&self.name) } else { Resource::Topic(&self.name) }
+    }
 }
 
 /// Those of the manifest for programs of ours.
@@ -50,16 +56,16 @@ fn acls() -> Vec<Acl> {
             continue;
         }
         for acl in user["spec"]["authorization"]["acls"].as_array().unwrap() {
-            let resource = match acl["resource"]["type"].as_str() {
-                Some("topic") => Resource::Topic,
-                Some("group") => Resource::Group,
+            let is_group = match acl["resource"]["type"].as_str() {
+                Some("topic") => false,
+                Some("group") => true,
                 other => panic!("{name}: rights on {other:?}"),
             };
             assert_eq!(acl["resource"].get("patternType"), None, "{name}: a right on many names");
             let operations = acl["operations"].as_array().unwrap().iter().map(operation).collect();
             found.push(Acl {
                 user: name.clone(),
-                resource,
+                is_group,
                 name: text(&acl["resource"]["name"]),
                 operations,
             });
@@ -151,11 +157,11 @@ impl Site {
 
     /// Gives every right of the manifest that is wanted.
     fn grant(&self, is_wanted: impl Fn(&str, Operation) -> bool) {
-        for Acl { user, resource, name, operations } in acls() {
-            let wanted: Vec<Operation> =
-                operations.into_iter().filter(|operation| is_wanted(&user, *operation)).collect();
+        for acl in acls() {
+            let is_wanted = |operation: &Operation| is_wanted(&acl.user, *operation);
+            let wanted: Vec<Operation> = acl.operations.iter().copied().filter(is_wanted).collect();
             if !wanted.is_empty() {
-                admin::allow(self.servers.kafka.address(), &user, (resource, &name), &wanted).unwrap();
+                admin::allow(self.servers.kafka.address(), &acl.user, acl.resource(), &wanted).unwrap();
             }
         }
     }

@@ -44,7 +44,7 @@ fn site() -> (Telex, OwnServers, String) {
 }
 
 fn allow(servers: &OwnServers, topic: &str, operations: &[Operation]) {
-    admin::allow(servers.kafka.address(), USER, (Resource::Topic, topic), operations).unwrap();
+    admin::allow(servers.kafka.address(), USER, Resource::Topic(topic), operations).unwrap();
 }
 
 /// What is said on both streams.

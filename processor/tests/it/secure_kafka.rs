@@ -14,7 +14,7 @@ use processor::kafka::{client::KafkaConfig, placement::Announcer};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use schemas::{PartitionCount, Placement, placement::topic_of};
 
-use crate::harness::{OwnServers, Telex, keep, message, metric, wait_for};
+use crate::harness::{OwnServers, Telex, keep, message, metric, post, wait_for};
 
 const USER: &str = "telex";
 pub const PASSWORD: &str = "correct-horse-battery-staple";
@@ -124,7 +124,7 @@ fn a_right_on_the_topic_that_is_missing_is_named_by_the_dry_run_as_by_the_comman
         telex.programs.run_processor(&[command, &[mode, right.as_str()]].concat()).unwrap()
     };
     let allow = |operations: &[Operation]| {
-        let topic = (Resource::Topic, telex.programs.topic.as_str());
+        let topic = Resource::Topic(&telex.programs.topic);
         admin::allow(servers.kafka.address(), USER, topic, operations).unwrap();
     };
     // As the processor's own user.
@@ -156,8 +156,8 @@ fn an_api_that_may_not_read_what_processors_say_believes_its_setting_and_says_so
     let right = settings(&telex, "right", &authority, PASSWORD);
     let topic = telex.programs.topic.clone();
     let allow = |user: &str, operation: Operation| {
-        let topic = topic_of(&topic);
-        admin::allow(servers.kafka.address(), user, (Resource::Topic, &topic), &[operation]).unwrap();
+        let placement = topic_of(&topic);
+        admin::allow(servers.kafka.address(), user, Resource::Topic(&placement), &[operation]).unwrap();
     };
     // From now on it is nobody else's.
     allow("somebody", Operation::Read);
@@ -178,4 +178,97 @@ fn an_api_that_may_not_read_what_processors_say_believes_its_setting_and_says_so
     // As a right to write to all topics that begin with a name: the topic can be seen, its records cannot.
     allow(USER, Operation::Write);
     believes("unread");
+}
+
+/// As where an operator has made the user, and has not given it its rights yet.
+#[test]
+fn an_api_that_may_write_no_topic_names_the_right_and_ends_and_started_again_with_it_takes_messages() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let topic = telex.programs.topic.clone();
+    let allow = |user: &str, resource: Resource<'_>, operations: &[Operation]| {
+        admin::allow(servers.kafka.address(), user, resource, operations).unwrap();
+    };
+    // Of every topic and of the cluster somebody else has one: from now on a right is needed.
+    allow("somebody", Resource::Topic("*"), &[Operation::Write]);
+    allow("somebody", Resource::Cluster, &[Operation::IdempotentWrite]);
+    allow(USER, Resource::Topic(&topic), &[Operation::Describe, Operation::DescribeConfigs]);
+    let start =
+        |name: &str| telex.programs.ingest_api(&telex.directory, name, Port::Free, &[&right]).unwrap();
+
+    let mut without = start("without");
+    wait_for("its end", Duration::from_secs(60), || !without.server.is_running());
+    let status = without.server.wait().unwrap();
+    let log = without.server.log_text();
+    assert_eq!(status.code(), Some(1), "{log}");
+    let named = format!("the user {USER} of Kafka lacks Write on topic {topic} (ClusterAuthorizationFailed)");
+    assert_eq!(log.matches(&named).count(), 1, "{log}");
+    assert!(log.contains("started again with this right") && !log.contains(PASSWORD), "{log}");
+
+    allow(USER, Resource::Topic(&topic), &[Operation::Write]);
+    let mut with = start("with");
+    with.wait_until_ready().unwrap();
+    keep(&with, &message("client", "allowed", "Hello"));
+}
+
+/// As where it may write another topic, or somebody has taken the right away while it serves.
+#[test]
+fn an_api_that_may_not_write_its_topic_answers_503_and_names_the_right_until_it_has_it() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let topic = telex.programs.topic.clone();
+    let allow = |user: &str, operations: &[Operation]| {
+        admin::allow(servers.kafka.address(), user, Resource::Topic(&topic), operations).unwrap();
+    };
+    allow("somebody", &[Operation::Write]);
+    allow(USER, &[Operation::Describe, Operation::DescribeConfigs]);
+    let mut api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&right]).unwrap();
+    api.wait_until_ready().unwrap();
+    let address = api.address.unwrap();
+    let send = || post(address, &message("client", "forbidden", "Hello")).0;
+    assert_eq!(send(), 503);
+    let named = format!("the user {USER} of Kafka lacks Write on topic {topic}");
+    wait_for("the missing right", Duration::from_secs(30), || api.server.log_text().contains(&named));
+    wait_for("the alert's metric", Duration::from_secs(30), || {
+        metric(&api, "ingest_kafka_reachable") == Some(0)
+    });
+    assert_eq!(api.server.log_text().matches(&named).count(), 1, "once, not at every look");
+
+    allow(USER, &[Operation::Write]);
+    wait_for("the message", Duration::from_secs(60), || send() == 202);
+    wait_for("the alert's end", Duration::from_secs(30), || {
+        metric(&api, "ingest_kafka_reachable") == Some(1)
+    });
+}
+
+#[test]
+fn a_processor_that_may_not_read_names_each_right_and_goes_on_as_it_gets_them() {
+    let authority = authority();
+    let (telex, servers) = behind_tls(&authority, "127.0.0.1");
+    let right = settings(&telex, "right", &authority, PASSWORD);
+    let topic = telex.programs.topic.clone();
+    let allow = |user: &str, operations: &[Operation]| {
+        admin::allow(servers.kafka.address(), user, Resource::Topic(&topic), operations).unwrap();
+    };
+    allow("somebody", &[Operation::Read]);
+    let group = format!("--group={topic}");
+    let processor = telex.programs.processor(&telex.directory, "processor", &[&group, &right]).unwrap();
+    let names = |right: &str| {
+        let named = format!("the user {USER} of Kafka lacks {right} on topic {topic}");
+        wait_for("the missing right", Duration::from_secs(60), || {
+            processor.server.log_text().contains(&named)
+        });
+    };
+    names("Describe");
+    allow(USER, &[Operation::Describe, Operation::DescribeConfigs]);
+    names("Read");
+    allow(USER, &[Operation::Read, Operation::Write]);
+    let mut api = telex.programs.ingest_api(&telex.directory, "api", Port::Free, &[&right]).unwrap();
+    api.wait_until_ready().unwrap();
+    keep(&api, &message("client", "allowed", "Hello"));
+    telex.programs.require_processor(&["progress", "wait", "--timeout-seconds=60", &right]).unwrap();
+    assert_eq!(telex.messages(), 1);
+    assert!(processor.server.is_running());
 }

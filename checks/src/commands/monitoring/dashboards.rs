@@ -87,6 +87,9 @@ fn faults(dashboard: &Value, data_sources: &str) -> Vec<String> {
         if panel.text("/type") != "row" && !is_told {
             say("needs an expression and a description");
         }
+        if may_show_the_past(panel) {
+            say("a stat asks for an instant, and says what it means that there is no value");
+        }
         for target in targets {
             let expression = target.text("/expr");
             if target.text("/datasource/uid") != DATA_SOURCE {
@@ -114,6 +117,13 @@ fn expressions(dashboard: &Value) -> impl Iterator<Item = Query> + '_ {
             Query { place, expression }
         })
     })
+}
+
+/// Of a range Grafana shows the last value, for as long as that lies within it, after whoever served it has gone.
+fn may_show_the_past(panel: &Value) -> bool {
+    let asks_now = panel.list("/targets").iter().all(|target| target.text("/instant") == "true");
+    let says_nothing = panel.text("/fieldConfig/defaults/noValue").is_empty();
+    panel.text("/type") == "stat" && (!asks_now || says_nothing)
 }
 
 /// Whether a `…_total` stands outside of what turns it into a change.
@@ -144,7 +154,8 @@ mod tests {
     fn drawing(id: u32, x: u32, uid: &str, expression: &str) -> String {
         format!(
             r#"{{"id":{id},"type":"stat","title":"T{id}","description":"D","gridPos":{{"x":{x},"y":0,"w":12,"h":8}},
-                "targets":[{{"refId":"A","expr":"{expression}","datasource":{{"uid":"{uid}"}}}}]}}"#
+                "fieldConfig":{{"defaults":{{"noValue":"nobody"}}}},
+                "targets":[{{"refId":"A","instant":true,"expr":"{expression}","datasource":{{"uid":"{uid}"}}}}]}}"#
         )
     }
 
@@ -174,5 +185,8 @@ mod tests {
         assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(a_total)")]).len(), 1);
         assert!(problems(&[drawing(1, 0, DATA_SOURCE, "sum(cnpg_backends_total)")]).is_empty());
         assert_eq!(problems(&[drawing(1, 0, DATA_SOURCE, "up{a='$instance'}")]).len(), 1);
+        for (said, other) in [(r#""instant":true"#, r#""instant":false"#), ("nobody", "")] {
+            assert_eq!(problems(&[panel(1, 0, DATA_SOURCE).replace(said, other)]).len(), 1);
+        }
     }
 }

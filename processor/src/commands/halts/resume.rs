@@ -21,7 +21,7 @@ use crate::{
     },
     store::{
         Database,
-        halts::{self, Decision, Intervention, StandingHalt},
+        halts::{self, Intervention, StandingHalt},
         progress,
         registry::{self, Registration, Topic},
         reopen,

@@ -73,9 +73,23 @@ impl Poller {
         let now = Instant::now();
         let is_recent =
             |(last, at): (RDKafkaErrorCode, Instant)| last == code && now - at < ERROR_LOG_INTERVAL;
-        if !self.logged.is_some_and(is_recent) {
-            self.logged = Some((code, now));
-            tracing::warn!(%error, "kafka cannot be read, trying again");
+        if self.logged.is_some_and(is_recent) {
+            return;
+        }
+        self.logged = Some((code, now));
+        match self.lacks(code) {
+            Some(lacks) => tracing::error!(lacks, %error, "kafka may not be read, trying again"),
+            None => tracing::warn!(%error, "kafka cannot be read, trying again"),
+        }
+    }
+
+    /// The right that is missing, and whose it would be.
+    fn lacks(&self, code: RDKafkaErrorCode) -> Option<String> {
+        let Self { user, topic, group, .. } = self;
+        match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed => Some(format!("{user} lacks Read on topic {topic}")),
+            RDKafkaErrorCode::GroupAuthorizationFailed => Some(format!("{user} lacks Read on group {group}")),
+            _ => None,
         }
     }
 }
