@@ -8,8 +8,8 @@ ifeq ($(origin OPENSSL_NO_VENDOR) $(shell pkg-config --exists 'openssl >= 3' 2>/
 export OPENSSL_NO_VENDOR = 1
 endif
 FUZZ_SECONDS ?= 60
-# Those that need the real Kafka and PostgreSQL are no part of `cargo test`, unless they are named.
-ALL_TESTS = --lib --bins --test '*'
+# Tests that need the real Kafka and PostgreSQL: no part of `cargo test` or of clippy's targets, unless they are named.
+BROKER_TESTS = --test it --test database
 TARGETS = $${CARGO_TARGET_DIR:-$(CURDIR)/target}
 TARGET = $(TARGETS)/release
 # Selected out of the workspace: a package by itself asks for fewer features of the dependencies, and they would be
@@ -45,8 +45,8 @@ demo: tools ## Run the main job from end to end, with a verdict
 .PHONY: test
 test: tools ## Run all tests, against a Kafka and a PostgreSQL of their own
 	cargo build $(PROGRAMS) --bins
-	export TELEX_BIN_DIR=$(TARGET) && \
-		$(DEV_ENV) with-services -- cargo test --release --locked --workspace $(ALL_TESTS)
+	export TELEX_BIN_DIR=$(TARGET) && cargo test --release --locked --workspace && \
+		$(DEV_ENV) with-services -- cargo test --release --locked --workspace $(BROKER_TESTS)
 
 .PHONY: test-api
 test-api: tools ## Send the API thousands of requests made from its own contract
@@ -132,7 +132,7 @@ lint: tools ## Check planted bugs, format, clippy, documentation, queries, depen
 	@for patch in torture/mutants/*.patch; do git apply --check "$$patch" || exit 1; done
 	cargo fmt --all --check
 	cargo clippy --release --locked --workspace --all-targets --all-features -- -D warnings
-	cargo clippy --release --locked --workspace --test '*' --all-features -- -D warnings
+	cargo clippy --release --locked --workspace $(BROKER_TESTS) --all-features -- -D warnings
 	RUSTDOCFLAGS=-Dwarnings cargo doc --release --locked --workspace --no-deps --document-private-items
 	$(DEV_ENV) sqlx-prepare --check
 	@command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
