@@ -1,5 +1,8 @@
 //! `checks contract-check`: the topic's contract as its readers meet it. The AsyncAPI document is one; the schemas take
-//! what was ever written and refuse what is wrong; the readers under `examples/readers/` read a real topic.
+//! what was ever written and refuse what is wrong; the readers under `examples/readers/` read a real topic, plain and over
+//! TLS.
+
+mod access;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,6 +17,7 @@ use dev_env::programs::{Programs, Running, TOPIC, post};
 use dev_env::workspace::Workspace;
 use serde_json::Value;
 
+use self::access::{Access, USER};
 use crate::tools;
 
 const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
@@ -37,7 +41,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         require(Command::new(&python).arg(root.join("schemas/contract/check.py")), "")
     })?;
 
-    let services = Services::start(workspace)?;
+    let (secure, files) = access::listener(&workspace.dev().join("contract-check"))?;
+    let services = Services::secured(workspace, secure)?;
     let programs = services.programs(workspace)?;
     let mut api = step("a topic with messages, copies, a command and garbage", || {
         let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
@@ -45,8 +50,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         write(&api, &programs, &kcat, &services.directory)?;
         Ok(api)
     })?;
-    step("examples/readers/read.py", || read(root, &python, &programs.kafka))?;
-    step("examples/readers/kcat.sh", || ask(root, &kcat, &programs.kafka))?;
+    let (plain, over_tls) = (Access::plain(&services.kafka), Access::over_tls(&services.kafka, files)?);
+    step("examples/readers/read.py", || read(root, &python, &plain))?;
+    step("examples/readers/read.py, over TLS", || read(root, &python, &over_tls))?;
+    step("examples/readers/kcat.sh", || ask(root, &kcat, &plain))?;
+    step("examples/readers/kcat.sh, over TLS", || ask(root, &kcat, &over_tls))?;
     api.stop()?;
     services.stop();
     Ok(())
@@ -83,11 +91,16 @@ fn write(api: &Running, programs: &Programs, kcat: &Unpacked, directory: &Path) 
 }
 
 /// Each event once and in the order of its client; nothing new for a group that has read everything.
-fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
+fn read(root: &Path, python: &Path, access: &Access) -> Result<()> {
     let run = || {
         let mut reader = Command::new(python);
-        reader.arg(root.join("examples/readers/read.py")).args(["--brokers", brokers, "--topic", TOPIC]);
-        require(reader.args(["--group", "contract-check", "--until-end"]), "")
+        reader.arg(root.join("examples/readers/read.py")).args(["--brokers", &access.brokers]);
+        reader.args(["--topic", TOPIC, "--group", access.group, "--until-end"]);
+        if let Some(files) = &access.files {
+            reader.arg("--ca-file").arg(&files.ca).args(["--user", USER]);
+            reader.arg("--password-file").arg(&files.password);
+        }
+        require(&mut reader, "")
     };
     let lines = run()?;
     let events: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -109,12 +122,17 @@ fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
 }
 
 /// Every question of `kcat.sh` has its answer.
-fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
+fn ask(root: &Path, kcat: &Unpacked, access: &Access) -> Result<()> {
     let ask = |question: &[&str]| {
         let mut command = Command::new("bash");
         kcat.lend(&mut command);
         command.arg(root.join("examples/readers/kcat.sh")).args(question);
-        require(command.env("TELEX_BROKERS", brokers).env("TELEX_TOPIC", TOPIC), "apt-get install bash")
+        command.env("TELEX_BROKERS", &access.brokers).env("TELEX_TOPIC", TOPIC);
+        if let Some(files) = &access.files {
+            command.env("TELEX_CA_FILE", &files.ca).env("TELEX_USER", USER);
+            command.env("TELEX_PASSWORD_FILE", &files.password);
+        }
+        require(&mut command, "apt-get install bash")
     };
     let lines = |question: &[&str]| ask(question).map(|said| said.lines().count());
     let types = ask(&["types"])?;
