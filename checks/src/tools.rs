@@ -2,6 +2,7 @@
 //! registry. What is built rather than fetched is kept outside of the clone by those who ask for it, [`once`].
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -49,6 +50,19 @@ pub fn node(workspace: &Workspace, name: &str, package: &str) -> Result<PathBuf>
         let mut npm = Command::new("npm");
         npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix"]);
         require(npm.arg(directory).arg(package), "apt-get install nodejs npm")
+    })
+}
+
+/// A directory with the jars that a pom.xml depends on, which has another name when the file changes.
+pub fn jars(workspace: &Workspace, name: &str, pom: &Path) -> Result<PathBuf> {
+    let text = fs::read_to_string(pom).with_context(|| format!("{} cannot be read", pom.display()))?;
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    installed(workspace, &format!("{name}-{:016x}", hasher.finish()), |directory| {
+        let mut maven = Command::new("mvn");
+        maven.args(["--quiet", "--batch-mode", "--file"]).arg(pom);
+        maven.args(["dependency:copy-dependencies", "-DincludeScope=runtime"]);
+        require(maven.arg(format!("-DoutputDirectory={}", directory.display())), "apt-get install maven")
     })
 }
 

@@ -3,6 +3,7 @@
 //! TLS.
 
 mod access;
+mod connect;
 
 use std::path::Path;
 use std::process::Command;
@@ -18,9 +19,12 @@ use dev_env::workspace::Workspace;
 use serde_json::Value;
 
 use self::access::{Access, USER};
+use self::connect::Connect;
 use crate::tools;
 
 const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
+/// How many are made by `write`.
+const RECORDS: usize = 7;
 
 pub fn run(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
@@ -32,6 +36,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let python = python.join("python3");
     let node = step(ASYNC_API, || tools::node(workspace, "asyncapi-parser", ASYNC_API))?;
     let kcat = step("kcat", || KCAT.ensure(workspace))?;
+    let connect = step("Kafka Connect", || Connect::install(workspace))?;
     step("the AsyncAPI document", || {
         let mut check = Command::new("node");
         check.arg(root.join("schemas/contract/check.mjs")).arg(&node);
@@ -53,8 +58,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let (plain, over_tls) = (Access::plain(&services.kafka), Access::over_tls(&services.kafka, files)?);
     step("examples/readers/read.py", || read(root, &python, &plain))?;
     step("examples/readers/read.py, over TLS", || read(root, &python, &over_tls))?;
-    step("examples/readers/kcat.sh", || ask(root, &kcat, &plain))?;
-    step("examples/readers/kcat.sh, over TLS", || ask(root, &kcat, &over_tls))?;
+    step("examples/readers/kcat.sh", || ask(root, &kcat, &python, &plain))?;
+    step("examples/readers/kcat.sh, over TLS", || ask(root, &kcat, &python, &over_tls))?;
+    step("examples/readers/connect-s3-sink.json, over TLS", || {
+        archive(&connect.receives(root, &services.directory, &over_tls, RECORDS)?)
+    })?;
     api.stop()?;
     services.stop();
     Ok(())
@@ -122,7 +130,7 @@ fn read(root: &Path, python: &Path, access: &Access) -> Result<()> {
 }
 
 /// Every question of `kcat.sh` has its answer.
-fn ask(root: &Path, kcat: &Unpacked, access: &Access) -> Result<()> {
+fn ask(root: &Path, kcat: &Unpacked, python: &Path, access: &Access) -> Result<()> {
     let ask = |question: &[&str]| {
         let mut command = Command::new("bash");
         kcat.lend(&mut command);
@@ -131,6 +139,7 @@ fn ask(root: &Path, kcat: &Unpacked, access: &Access) -> Result<()> {
         if let Some(files) = &access.files {
             command.env("TELEX_CA_FILE", &files.ca).env("TELEX_USER", USER);
             command.env("TELEX_PASSWORD_FILE", &files.password);
+            access::lend_newer_library(&mut command, python, files)?;
         }
         require(&mut command, "apt-get install bash")
     };
@@ -142,11 +151,23 @@ fn ask(root: &Path, kcat: &Unpacked, access: &Access) -> Result<()> {
     ensure!(counted(4, "telex.message.received.v2"), "types: {types}");
     ensure!(counted(1, "telex.message.received.v3"), "types: {types}");
     ensure!(counted(1, "telex.dialog.close.v1"), "types: {types}");
-    ensure!(lines(&["keys"])? == 7, "keys: there are seven records");
-    ensure!(lines(&["since", "0"])? == 7, "since: there are seven records");
+    ensure!(lines(&["keys"])? == RECORDS, "keys: there are {RECORDS} records");
+    ensure!(lines(&["since", "0"])? == RECORDS, "since: there are {RECORDS} records");
     ensure!(ask(&["everything"])?.contains("Привет"), "everything: a text is missing");
     ensure!(ask(&["partition", "0"])?.contains("nobody"), "partition: a record is missing");
     ensure!(lines(&["newest"])? >= 1, "newest: nothing");
     ensure!(lines(&["list"])? == 6, "list: a question came or went: it needs a check here");
+    Ok(())
+}
+
+/// Key and value come to the sink as they are, and headers as text.
+fn archive(lines: &[String]) -> Result<()> {
+    let mut types: Vec<&str> = lines.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    types.sort_unstable();
+    let [v2, v3] = ["telex.message.received.v2", "telex.message.received.v3"];
+    let expected = ["none", "telex.dialog.close.v1", v2, v2, v2, v2, v3];
+    ensure!(types == expected, "types: {types:?}");
+    // `nobody` and `nothing`, in base64.
+    ensure!(lines.iter().any(|line| line == "bm9ib2R5 bm90aGluZw== none"), "a record is missing: {lines:?}");
     Ok(())
 }

@@ -14,6 +14,8 @@ fn every_file_names_the_kafka_and_the_postgresql_that_the_tests_start() {
     let postgres = artifact.strip_suffix(".0").unwrap();
     for (file, named) in [
         ("bench/debezium/pom.xml", format!("<kafka.version>{kafka}<")),
+        ("checks/connect/pom.xml", format!("<kafka.version>{kafka}<")),
+        ("examples/readers/README.md", format!("Connect {kafka} ")),
         ("docker-compose.yml", format!("image: apache/kafka:{kafka}\n")),
         ("docker-compose.yml", format!("image: postgres:{postgres}\n")),
         ("k8s/components/strimzi/cluster.yaml", format!("    version: {kafka}\n")),

@@ -41,6 +41,32 @@ pub fn listener(directory: &Path) -> Result<(Secure, Files)> {
     Ok((Secure { identity_pem, user: USER.to_owned(), password: PASSWORD.to_owned() }, files))
 }
 
+/// Has kcat take the client library of Python's package: that of Debian 12 is too old to log in (`kcat.sh`).
+pub fn lend_newer_library(kcat: &mut Command, python: &Path, files: &Files) -> Result<()> {
+    let environment = python.parent().and_then(Path::parent).context("Python lies nowhere")?;
+    let mut found = None;
+    for version in fs::read_dir(environment.join("lib"))? {
+        let libraries = version?.path().join("site-packages/confluent_kafka.libs");
+        for entry in fs::read_dir(libraries).into_iter().flatten() {
+            let path = entry?.path();
+            if path.display().to_string().contains("librdkafka") {
+                found = Some(path);
+            }
+        }
+    }
+    let own = files.ca.with_file_name("librdkafka");
+    fs::create_dir_all(&own).with_context(|| format!("{} cannot be made", own.display()))?;
+    let link = own.join("librdkafka.so.1");
+    fs::remove_file(&link).ok();
+    std::os::unix::fs::symlink(found.context("confluent-kafka brings no library")?, link)?;
+    let before = kcat.get_envs().find(|(name, _)| *name == "LD_LIBRARY_PATH").and_then(|(_, value)| value);
+    let mut libraries = own.into_os_string();
+    libraries.push(":");
+    libraries.push(before.unwrap_or_default());
+    kcat.env("LD_LIBRARY_PATH", libraries);
+    Ok(())
+}
+
 impl Access {
     pub fn plain(kafka: &Kafka) -> Self {
         Self { brokers: kafka.bootstrap(), group: "contract-check", files: None }
