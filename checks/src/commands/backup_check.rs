@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result, bail, ensure};
 use dev_env::commands::steps::step;
 use dev_env::commands::with_services::Services;
 use dev_env::interrupt;
+use dev_env::markdown::shown;
 use dev_env::ports::Port;
 use dev_env::process::{Server, Spec, require};
 use dev_env::programs::Programs;
 use dev_env::workspace::Workspace;
 use nix::sys::signal::Signal;
 
-use crate::markdown::shown;
 use crate::tools;
 
 const GUIDE: &str = "docs/backup-and-restore.md";
@@ -31,7 +31,7 @@ const NOT_APPLIED: i32 = 3;
 
 pub fn run(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
-    let client = step("PostgreSQL's programs for clients", || tools::postgres_client(workspace))?;
+    let client = step("PostgreSQL's programs for clients", || tools::postgres(workspace))?;
     let (dump, restore) = documented(&fs::read_to_string(root.join(GUIDE)).context(GUIDE)?)?;
     let services = Services::start(workspace)?;
     let programs = services.programs(workspace)?;

