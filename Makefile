@@ -69,6 +69,10 @@ compose-try: tools ## Start docker-compose.yml on a Docker engine and break it (
 contract-check: tools ## Check the topic's contract: schemas, AsyncAPI document, readers of a real topic
 	@$(CHECKS) contract-check
 
+.PHONY: backup-check
+backup-check: tools ## Dump and restore a Telex under load as the guide says, and prove what comes back
+	@$(CHECKS) backup-check
+
 .PHONY: k8s-check
 k8s-check: tools ## Build the manifests, and check them against the programs
 	@$(CHECKS) k8s-check

@@ -33,6 +33,8 @@ pub struct AtRate {
     pub cpu_micros: Cpu,
     /// The most memory that each program had, in MiB.
     pub peak_rss_mib: Memory,
+    /// What a record takes of the topic's log, compressed as the ingest API sends it at this rate.
+    pub record_bytes: Option<f64>,
 }
 
 impl AtRate {
@@ -56,6 +58,7 @@ impl AtRate {
             wrong: report.figures.unexpected + verification.found(),
             cpu_micros: sent.cpu,
             peak_rss_mib: sent.memory,
+            record_bytes: None,
         })
     }
 
@@ -95,8 +98,9 @@ pub fn at_rate(lab: &Lab, offered: f64, duration: Duration, name: &str) -> Resul
     let sent = load.send(lab)?;
     api.stop()?;
     processor.stop()?;
+    let record_bytes = Some(lab.record_bytes(&topic, name)?);
     lab.drop_database(name)?;
-    AtRate::of(offered, &sent)
+    Ok(AtRate { record_bytes, ..AtRate::of(offered, &sent)? })
 }
 
 /// A rate that was kept, for tests.
@@ -114,6 +118,7 @@ pub(crate) fn kept() -> AtRate {
         wrong: 0,
         cpu_micros: Cpu::default(),
         peak_rss_mib: Memory::default(),
+        record_bytes: Some(300.0),
     }
 }
 

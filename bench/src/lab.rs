@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use dev_env::{
     commands::environment::start_servers,
     install::Installation,
@@ -139,6 +139,28 @@ impl Lab {
         })
     }
 
+    /// The mean size of a topic's records in its log, where a database has all of them applied.
+    pub fn record_bytes(&self, topic: &str, database: &str) -> Result<f64> {
+        let mut bytes = 0;
+        for partition in 0..PARTITIONS {
+            let log = self.directory.join(format!("kafka/data/{topic}-{partition}"));
+            for entry in fs::read_dir(&log).with_context(|| format!("{} cannot be read", log.display()))? {
+                let entry = entry?;
+                if entry.path().extension().is_some_and(|extension| extension == "log") {
+                    bytes += entry.metadata()?.len();
+                }
+            }
+        }
+        let records = self.runtime.block_on(async {
+            let mut connection = PgConnection::connect(&self.database_url(database)).await?;
+            let records = sqlx::query_scalar::<_, i64>(APPLIED).fetch_one(&mut connection).await?;
+            connection.close().await?;
+            anyhow::Ok(records)
+        })?;
+        ensure!(records > 0, "{topic} holds no record");
+        Ok(bytes as f64 / records as f64)
+    }
+
     /// Looks at how much is applied until `to` is, for five minutes at most and as long as it `goes_on`.
     pub fn looks(
         &self,
@@ -147,7 +169,6 @@ impl Lab {
         goes_on: impl Fn() -> bool,
         complaint: &str,
     ) -> Result<Looks> {
-        const APPLIED: &str = "select coalesce(sum(next_offset), 0)::bigint from partition_progress";
         let (mut looks, end) = (Looks::default(), Instant::now() + DEADLINE);
         loop {
             interrupt::check()?;
@@ -219,6 +240,7 @@ impl Looks {
     }
 }
 
+const APPLIED: &str = "select coalesce(sum(next_offset), 0)::bigint from partition_progress";
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// What is not applied by then never is.
 const DEADLINE: Duration = Duration::from_secs(300);

@@ -44,13 +44,13 @@ pub fn controls(text: &mut String, controls: &[Control]) {
 /// Everything at once: each point with what was special about it.
 pub fn end_to_end(text: &mut String, points: &[(&str, &AtRate)]) {
     text.push_str(
-        "| offered | achieved | ack p50 / p99 ms | stored p50 / p99 ms | lag | wrong | CPU µs a request: api · processor · Kafka · PostgreSQL · load tester | peak RSS MiB: api · processor · Kafka |\n\
-         |---|---|---|---|---|---|---|---|\n",
+        "| offered | achieved | ack p50 / p99 ms | stored p50 / p99 ms | lag | wrong | CPU µs a request: api · processor · Kafka · PostgreSQL · load tester | peak RSS MiB: api · processor · Kafka | bytes a record in the topic |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     for (special, point) in points {
         let (cpu, memory) = (point.cpu_micros, point.peak_rss_mib);
         *text += &format!(
-            "| {}{special} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {} records, {:.2} s | {} | {cpu} · {:.1} | {memory} |\n",
+            "| {}{special} | {} | {:.1} / {:.1} | {:.1} / {:.1} | {} records, {:.2} s | {} | {cpu} · {:.1} | {memory} | {} |\n",
             number(point.offered),
             number(point.achieved),
             point.ack_p50_ms,
@@ -61,6 +61,7 @@ pub fn end_to_end(text: &mut String, points: &[(&str, &AtRate)]) {
             point.lag_seconds,
             point.wrong,
             cpu.loadtest,
+            shown(point.record_bytes),
         );
     }
 }

@@ -1,6 +1,7 @@
 //! The manifests as kustomize builds them, held against the programs, against each other and against what the cluster
 //! must be like (S26–S29), where no API server would notice: what one does, `cluster` asks it.
 
+mod beside;
 mod commands;
 mod network;
 mod objects;
@@ -143,6 +144,9 @@ pub const MISTAKES: &[Mistake] = &[
     (PROD, "          telex/reader: \"true\"", "          telex/writer: \"true\"", "network"),
     (PROD, "cidr: 169.254.20.10/32", "cidr: 0.0.0.0/0", "network"),
     (PROD, "kubernetes.io/metadata.name: traefik", "kubernetes.io/metadata.name: nginx", "network"),
+    (PROD, "kubernetes.io/metadata.name: traefik", "kubernetes.io/metadata.name: nginx", "namespaces"),
+    (PROD, "kubernetes.io/metadata.name: monitoring", "kubernetes.io/metadata.name: metrics", "namespaces"),
+    (PROD, "prometheus-operated.monitoring.svc", "prometheus-operated.metrics.svc", "namespaces"),
     (
         PROD,
         "    - podSelector:\n        matchLabels:\n          app.kubernetes.io/name: loadtest\n",

@@ -7,6 +7,12 @@ brokers=${TELEX_BROKERS:-127.0.0.1:9092} topic=${TELEX_TOPIC:-telex.messages}
 over=()
 [[ -z ${TELEX_CA_FILE:-} ]] || over=(-X security.protocol=ssl -X "ssl.ca.location=$TELEX_CA_FILE")
 if [[ -n ${TELEX_USER:-} ]]; then
+    # Older ones repeat the nonce, which Kafka 4 takes for a wrong password.
+    library=$(kcat -V | sed -n 's/.*librdkafka \([0-9.]*\).*/\1/p')
+    if [[ $(printf '2.6.1\n%s\n' "$library" | sort --version-sort | head -n 1) != 2.6.1 ]]; then
+        echo "kcat.sh: to log in, kcat needs librdkafka 2.6.1 or later; here it has $library" >&2
+        exit 1
+    fi
     # In a file of settings, not in an argument, which `ps` shows.
     settings=$(mktemp)
     trap 'rm -f "$settings"' EXIT

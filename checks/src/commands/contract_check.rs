@@ -1,5 +1,9 @@
 //! `checks contract-check`: the topic's contract as its readers meet it. The AsyncAPI document is one; the schemas take
-//! what was ever written and refuse what is wrong; the readers under `examples/readers/` read a real topic.
+//! what was ever written and refuse what is wrong; the readers under `examples/readers/` read a real topic, plain and over
+//! TLS.
+
+mod access;
+mod connect;
 
 use std::path::Path;
 use std::process::Command;
@@ -14,9 +18,13 @@ use dev_env::programs::{Programs, Running, TOPIC, post};
 use dev_env::workspace::Workspace;
 use serde_json::Value;
 
+use self::access::{Access, USER};
+use self::connect::Connect;
 use crate::tools;
 
 const ASYNC_API: &str = "@asyncapi/parser@3.6.6";
+/// How many are made by `write`.
+const RECORDS: usize = 7;
 
 pub fn run(workspace: &Workspace) -> Result<()> {
     let root = workspace.root();
@@ -28,6 +36,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let python = python.join("python3");
     let node = step(ASYNC_API, || tools::node(workspace, "asyncapi-parser", ASYNC_API))?;
     let kcat = step("kcat", || KCAT.ensure(workspace))?;
+    let connect = step("Kafka Connect", || Connect::install(workspace))?;
     step("the AsyncAPI document", || {
         let mut check = Command::new("node");
         check.arg(root.join("schemas/contract/check.mjs")).arg(&node);
@@ -37,7 +46,8 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         require(Command::new(&python).arg(root.join("schemas/contract/check.py")), "")
     })?;
 
-    let services = Services::start(workspace)?;
+    let (secure, files) = access::listener(&workspace.dev().join("contract-check"))?;
+    let services = Services::secured(workspace, secure)?;
     let programs = services.programs(workspace)?;
     let mut api = step("a topic with messages, copies, a command and garbage", || {
         let mut api = programs.ingest_api(&services.directory, "ingest-api", Port::Free, &[])?;
@@ -45,8 +55,14 @@ pub fn run(workspace: &Workspace) -> Result<()> {
         write(&api, &programs, &kcat, &services.directory)?;
         Ok(api)
     })?;
-    step("examples/readers/read.py", || read(root, &python, &programs.kafka))?;
-    step("examples/readers/kcat.sh", || ask(root, &kcat, &programs.kafka))?;
+    let (plain, over_tls) = (Access::plain(&services.kafka), Access::over_tls(&services.kafka, files)?);
+    step("examples/readers/read.py", || read(root, &python, &plain))?;
+    step("examples/readers/read.py, over TLS", || read(root, &python, &over_tls))?;
+    step("examples/readers/kcat.sh", || ask(root, &kcat, &python, &plain))?;
+    step("examples/readers/kcat.sh, over TLS", || ask(root, &kcat, &python, &over_tls))?;
+    step("examples/readers/connect-s3-sink.json, over TLS", || {
+        archive(&connect.receives(root, &services.directory, &over_tls, RECORDS)?)
+    })?;
     api.stop()?;
     services.stop();
     Ok(())
@@ -83,11 +99,16 @@ fn write(api: &Running, programs: &Programs, kcat: &Unpacked, directory: &Path) 
 }
 
 /// Each event once and in the order of its client; nothing new for a group that has read everything.
-fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
+fn read(root: &Path, python: &Path, access: &Access) -> Result<()> {
     let run = || {
         let mut reader = Command::new(python);
-        reader.arg(root.join("examples/readers/read.py")).args(["--brokers", brokers, "--topic", TOPIC]);
-        require(reader.args(["--group", "contract-check", "--until-end"]), "")
+        reader.arg(root.join("examples/readers/read.py")).args(["--brokers", &access.brokers]);
+        reader.args(["--topic", TOPIC, "--group", access.group, "--until-end"]);
+        if let Some(files) = &access.files {
+            reader.arg("--ca-file").arg(&files.ca).args(["--user", USER]);
+            reader.arg("--password-file").arg(&files.password);
+        }
+        require(&mut reader, "")
     };
     let lines = run()?;
     let events: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -109,12 +130,18 @@ fn read(root: &Path, python: &Path, brokers: &str) -> Result<()> {
 }
 
 /// Every question of `kcat.sh` has its answer.
-fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
+fn ask(root: &Path, kcat: &Unpacked, python: &Path, access: &Access) -> Result<()> {
     let ask = |question: &[&str]| {
         let mut command = Command::new("bash");
         kcat.lend(&mut command);
         command.arg(root.join("examples/readers/kcat.sh")).args(question);
-        require(command.env("TELEX_BROKERS", brokers).env("TELEX_TOPIC", TOPIC), "apt-get install bash")
+        command.env("TELEX_BROKERS", &access.brokers).env("TELEX_TOPIC", TOPIC);
+        if let Some(files) = &access.files {
+            command.env("TELEX_CA_FILE", &files.ca).env("TELEX_USER", USER);
+            command.env("TELEX_PASSWORD_FILE", &files.password);
+            access::lend_newer_library(&mut command, python, files)?;
+        }
+        require(&mut command, "apt-get install bash")
     };
     let lines = |question: &[&str]| ask(question).map(|said| said.lines().count());
     let types = ask(&["types"])?;
@@ -124,11 +151,23 @@ fn ask(root: &Path, kcat: &Unpacked, brokers: &str) -> Result<()> {
     ensure!(counted(4, "telex.message.received.v2"), "types: {types}");
     ensure!(counted(1, "telex.message.received.v3"), "types: {types}");
     ensure!(counted(1, "telex.dialog.close.v1"), "types: {types}");
-    ensure!(lines(&["keys"])? == 7, "keys: there are seven records");
-    ensure!(lines(&["since", "0"])? == 7, "since: there are seven records");
+    ensure!(lines(&["keys"])? == RECORDS, "keys: there are {RECORDS} records");
+    ensure!(lines(&["since", "0"])? == RECORDS, "since: there are {RECORDS} records");
     ensure!(ask(&["everything"])?.contains("Привет"), "everything: a text is missing");
     ensure!(ask(&["partition", "0"])?.contains("nobody"), "partition: a record is missing");
     ensure!(lines(&["newest"])? >= 1, "newest: nothing");
     ensure!(lines(&["list"])? == 6, "list: a question came or went: it needs a check here");
+    Ok(())
+}
+
+/// Key and value come to the sink as they are, and headers as text.
+fn archive(lines: &[String]) -> Result<()> {
+    let mut types: Vec<&str> = lines.iter().filter_map(|line| line.rsplit(' ').next()).collect();
+    types.sort_unstable();
+    let [v2, v3] = ["telex.message.received.v2", "telex.message.received.v3"];
+    let expected = ["none", "telex.dialog.close.v1", v2, v2, v2, v2, v3];
+    ensure!(types == expected, "types: {types:?}");
+    // `nobody` and `nothing`, in base64.
+    ensure!(lines.iter().any(|line| line == "bm9ib2R5 bm90aGluZw== none"), "a record is missing: {lines:?}");
     Ok(())
 }

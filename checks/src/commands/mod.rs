@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod backup_check;
 mod cluster_check;
 mod cluster_try;
 mod compose_try;
@@ -47,6 +48,8 @@ enum Command {
     /// Check rules, dashboards and a real Prometheus beside a running Telex: each panel and alert must have
     /// something to show.
     MonitoringCheck,
+    /// Type what the guide says of a dump and its restore, on a Telex under load, and prove what comes back.
+    BackupCheck,
     /// Check the topic's contract: schemas, AsyncAPI document, and readers of a real topic.
     ContractCheck,
 }
@@ -64,6 +67,7 @@ impl Cli {
             Command::ClusterCheck => cluster_check::run(&workspace),
             Command::K8sRules => deployment::k8s_rules(&workspace),
             Command::MonitoringCheck => monitoring::run(&workspace),
+            Command::BackupCheck => backup_check::run(&workspace),
             Command::ContractCheck => contract_check::run(&workspace),
         }?;
         Ok(ExitCode::SUCCESS)

@@ -7,8 +7,11 @@ mod catalog;
 mod dashboards;
 mod expression;
 mod prometheus;
+mod runbooks;
+mod tested;
 mod trouble;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -23,10 +26,11 @@ use dev_env::process::{Server, Spec};
 use dev_env::workspace::Workspace;
 use nix::sys::signal::Signal;
 
-use self::catalog::{Catalog, leads_somewhere};
+use self::catalog::Catalog;
 use self::dashboards::Query;
 use self::expression::{names, without_conditions};
 use self::prometheus::{Prometheus, Rule, Targets, promtool, rules_of};
+use self::runbooks::Runbooks;
 
 /// A rate needs two samples of a series, the counters of partitions are looked at every fifteen seconds, and a
 /// subquery by the minute has nothing before a full minute has passed on the clock.
@@ -36,6 +40,13 @@ const VALUES_WITHIN: Duration = Duration::from_secs(120);
 const PLATFORM: &str = "platform.rules.yml";
 /// Fires as long as alerts can be heard: it must reach no person, so it is neither a page nor a ticket.
 const WATCHDOG: &str = "TelexWatchdog";
+
+/// What an alert is held against.
+struct Known {
+    catalog: Catalog,
+    runbooks: Runbooks,
+    tested: BTreeSet<String>,
+}
 
 pub fn run(workspace: &Workspace) -> Result<()> {
     let monitoring = workspace.root().join("monitoring");
@@ -50,13 +61,17 @@ pub fn run(workspace: &Workspace) -> Result<()> {
             &["test", "rules", "telex.rules.test.yml", "platform.rules.test.yml"],
         )
     })?;
-    let catalog = Catalog::read(workspace)?;
+    let known = Known {
+        catalog: Catalog::read(workspace)?,
+        runbooks: step("links to the runbooks", || Runbooks::read(workspace.root(), &monitoring))?,
+        tested: tested::expected_alerts(&monitoring.join("prometheus"))?,
+    };
     step("alerts of what runs Telex", || {
-        check_rules(workspace, &catalog, &rules_of(&monitoring.join("prometheus").join(PLATFORM))?)
+        check_rules(&known, &rules_of(&monitoring.join("prometheus").join(PLATFORM))?)
     })?;
     let panels = step("dashboards", || {
         let panels = dashboards::read(&monitoring)?;
-        all_known(&catalog, &panels)?;
+        all_known(&known.catalog, &panels)?;
         Ok(panels)
     })?;
 
@@ -71,11 +86,11 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     let server =
         step("Prometheus starts", || Prometheus::start(&prometheus, &monitoring, &directory, &targets))?;
     let rules = server.rules()?;
-    step(&format!("{} alerts", rules.len()), || check_rules(workspace, &catalog, &rules))?;
+    step(&format!("{} alerts", rules.len()), || check_rules(&known, &rules))?;
     let load = load(&environment, &directory)?;
     step("load, and trouble", || trouble::make(&mut environment, &strict, &kcat, &directory))?;
     let (of_others, panels): (Vec<Query>, Vec<Query>) =
-        panels.into_iter().partition(|it| catalog.is_of_others(&names(&it.expression)));
+        panels.into_iter().partition(|it| known.catalog.is_of_others(&names(&it.expression)));
     step("panels of what runs Telex", || accepted(&server, &of_others))?;
     let queries = all_queries(panels, &rules);
     let verdict = step(&format!("{} expressions have values", queries.len()), || evaluate(&server, &queries));
@@ -121,15 +136,12 @@ fn all_known(catalog: &Catalog, queries: &[Query]) -> Result<()> {
 }
 
 /// What promtool does not know: our metrics, our runbooks, and that each alert has a test.
-fn check_rules(workspace: &Workspace, catalog: &Catalog, rules: &[Rule]) -> Result<()> {
+fn check_rules(known: &Known, rules: &[Rule]) -> Result<()> {
     ensure!(!rules.is_empty(), "Prometheus has read no alert");
-    let directory = workspace.root().join("monitoring/prometheus");
-    let mut tests = std::fs::read_to_string(directory.join("telex.rules.test.yml"))?;
-    tests += &std::fs::read_to_string(directory.join("platform.rules.test.yml"))?;
     let mut problems = Vec::new();
     for rule in rules {
         let mut say = |what: String| problems.push(format!("{}: {what}", rule.name));
-        catalog.unknown(&names(&rule.query)).into_iter().for_each(&mut say);
+        known.catalog.unknown(&names(&rule.query)).into_iter().for_each(&mut say);
         let says = |name: &str| rule.annotations.get(name).map(String::as_str).unwrap_or_default();
         let severities: &[&str] = if rule.name == WATCHDOG { &["heartbeat"] } else { &["page", "ticket"] };
         if !rule.labels.get("severity").is_some_and(|it| severities.contains(&it.as_str())) {
@@ -141,11 +153,11 @@ fn check_rules(workspace: &Workspace, catalog: &Catalog, rules: &[Rule]) -> Resu
         if says("description").is_empty() {
             say("needs a description: what to look at first".to_owned());
         }
-        if !leads_somewhere(workspace, says("runbook_url")) {
+        if !known.runbooks.has_section(says("runbook_url")) {
             say(format!("its runbook leads nowhere: {:?}", says("runbook_url")));
         }
-        if !tests.contains(&rule.name) {
-            say("no test of the rules names it".to_owned());
+        if !known.tested.contains(&rule.name) {
+            say("no test of the rules expects it".to_owned());
         }
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));

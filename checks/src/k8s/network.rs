@@ -6,13 +6,15 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
+use super::beside::Beside;
 use super::objects::{Labels, Objects, selects};
 use crate::Findings;
 use crate::yaml::Look as _;
 
 type Flow = (&'static str, &'static str, i64);
 
-/// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash.
+/// Between programs of ours, and from the namespaces beside ours, whose names begin with a slash. Of the ingress
+/// controller's and Prometheus', which may be called otherwise, these are the usual names.
 const FLOWS: [Flow; 15] = [
     ("/traefik", "ingest-api", 8080),
     ("loadtest", "ingest-api", 8080),
@@ -114,13 +116,18 @@ impl Pod {
     }
 }
 
-fn pods(objects: &Objects) -> Vec<Pod> {
+fn pods(objects: &Objects, beside: &Beside) -> Vec<Pod> {
     let ours = objects.pods().into_iter();
     let mut pods: Vec<Pod> =
         ours.map(|(name, labels)| Pod { name, namespace: None, labels, address: None }).collect();
     let one = |key: &str, value: &str| Labels::from([(key.to_owned(), value.to_owned())]);
     for namespace in NAMESPACES {
-        let mut of_namespace = one("kubernetes.io/metadata.name", namespace);
+        let called: &str = match namespace {
+            "traefik" => &beside.ingress,
+            "monitoring" => &beside.monitoring,
+            _ => namespace,
+        };
+        let mut of_namespace = one("kubernetes.io/metadata.name", called);
         if namespace == "reader" {
             of_namespace.extend(one("telex/reader", "true"));
         }
@@ -169,7 +176,7 @@ pub fn flows(findings: &mut Findings, objects: &Objects) {
             && policy.at("/spec/egress").is_null()
     });
     findings.require(denies, "network", "default-deny", "does not deny everything both ways");
-    let pods = pods(objects);
+    let pods = pods(objects, &Beside::of(findings, objects));
     let has_operators = objects.of("Kafka").next().is_some();
     let named = named(objects, &pods, has_operators);
     let known =

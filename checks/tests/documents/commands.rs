@@ -1,9 +1,26 @@
 //! What the documents tell a person to type is there: targets and variables of the Makefile, flags, services of the
 //! compose file, objects of the manifests.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
-use crate::pages::{files, read, unknown};
+use dev_env::markdown::shown;
+
+use crate::pages::{documents, files, read, unknown};
+
+/// Whose flags a page names that says no more than the flag.
+const SERVICES: [&str; 3] = ["ingest-api", "processor", "service-kit"];
+/// Pages that speak of another program as well.
+const OF_OTHERS: [(&str, &str); 6] = [
+    ("README.md", "loadtest"),
+    ("docs/architecture.md", "loadtest"),
+    ("docs/operations.md", "loadtest"),
+    ("docs/performance.md", "bench"),
+    ("examples/readers/README.md", "examples"),
+    ("loadtest/README.md", "loadtest"),
+];
 
 /// Flags of docker compose that are shown with a value behind them.
 const TAKE_A_VALUE: [&str; 3] = ["--tail", "--profile", "-e"];
@@ -25,19 +42,34 @@ const KINDS: [&str; 11] = [
 /// Where one command of a line ends and another, or something else, begins.
 const ENDS: [char; 5] = ['#', ';', '&', '|', '>'];
 
-/// The flags of our programs, from the structs that describe them, and of the Python scripts.
-fn flags(files: &BTreeSet<PathBuf>) -> BTreeSet<String> {
-    let mut flags = BTreeSet::from(["help".to_owned(), "version".to_owned()]);
+/// The flags of our programs, from the structs that describe them, and of the Python scripts, by the folder of each.
+fn flags(files: &BTreeSet<PathBuf>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut flags: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {
         let is = |ending: &str| file.extension().is_some_and(|extension| extension == ending);
+        let folder = file.iter().next().unwrap().to_string_lossy().into_owned();
         if is("rs") {
-            flags.extend(read(file).split("#[arg(").skip(1).filter_map(flag));
+            flags.entry(folder).or_default().extend(read(file).split("#[arg(").skip(1).filter_map(flag));
         } else if is("py") {
             let named = |rest: &str| Some(rest.split_once('"')?.0.to_owned());
-            flags.extend(read(file).split("\"--").skip(1).filter_map(named));
+            flags.entry(folder).or_default().extend(read(file).split("\"--").skip(1).filter_map(named));
         }
     }
     flags
+}
+
+/// The folders of the programs whose flags these are: the one that a target of make hands them to, or those of the page.
+fn spoken_of(page: &str, shown: &str) -> Vec<&'static str> {
+    match makes_shown(shown).first() {
+        Some(&"bench") => vec!["bench"],
+        Some(&"loadtest") => vec!["loadtest"],
+        Some(&"tail") => vec!["processor"],
+        Some(_) => vec!["torture"],
+        None => {
+            let others = OF_OTHERS.into_iter().filter(|(of, _)| *of == page).map(|(_, program)| program);
+            SERVICES.into_iter().chain(others).collect()
+        }
+    }
 }
 
 /// The flag of an argument, from what follows its `#[arg(`: the name of its field, unless it has another.
@@ -154,11 +186,24 @@ fn every_target_and_variable_of_make_that_is_shown_is_one() {
 }
 
 #[test]
-fn every_flag_that_is_named_is_one() {
+fn every_flag_that_is_named_is_one_of_the_program_that_is_spoken_of() {
     let files = files();
     let flags = flags(&files);
-    let unknown = unknown(&files, 150, flags_shown, |flag| flags.contains(flag));
-    assert!(unknown.is_empty(), "flags that no program has:\n{}", unknown.join("\n"));
+    let (mut unknown, mut seen) = (Vec::new(), 0);
+    for page in documents(&files).iter().filter(|page| !page.is_history()) {
+        for (number, shown) in shown(&page.text) {
+            let programs = spoken_of(&page.name, &shown);
+            for flag in flags_shown(&shown) {
+                seen += 1;
+                let has = |program: &&str| flags.get(*program).is_some_and(|of_it| of_it.contains(flag));
+                if !matches!(flag, "help" | "version") && !programs.iter().any(has) {
+                    unknown.push(format!("{}:{number}: --{flag} of {programs:?}", page.name));
+                }
+            }
+        }
+    }
+    assert!(seen > 150, "only {seen} were found");
+    assert!(unknown.is_empty(), "flags that the program has not:\n{}", unknown.join("\n"));
 }
 
 #[test]
@@ -202,6 +247,8 @@ fn what_a_command_names_is_found() {
     assert_eq!(flags_shown("--rate 10k --batch=7"), ["rate", "batch"]);
     assert_eq!(flags_shown("make loadtest ARGS='--seed 7'"), ["seed"]);
     assert_eq!(flags_shown("git tag --sign"), [""; 0]);
+    assert_eq!(spoken_of("a.md", "make bench ARGS='--only growth' # no target"), ["bench"]);
+    assert_eq!(spoken_of("docs/performance.md", "--sustained-before"), [&SERVICES[..], &["bench"]].concat());
     let compose = "docker compose logs --tail 20 kafka; docker compose run --rm operator halts list # or so";
     assert_eq!(services_shown(compose), ["kafka", "operator"]);
     let kubernetes = "kubectl get scaledobject processor; kubectl logs job/migrate; kubectl logs job/NAME";

@@ -7,3 +7,4 @@ mod links;
 mod names;
 mod pages;
 mod pins;
+mod values;

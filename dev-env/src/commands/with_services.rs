@@ -11,7 +11,7 @@ use super::build;
 use super::environment::start_servers;
 use super::steps::{say, step};
 use crate::install::Installation;
-use crate::kafka::{self, Kafka};
+use crate::kafka::{self, Kafka, Secure};
 use crate::postgres::{self, DATABASE, Postgres};
 use crate::process::{Group, from_shell};
 use crate::programs::{Programs, TOPIC, create_topics};
@@ -133,12 +133,21 @@ pub struct Services {
 
 impl Services {
     pub fn start(workspace: &Workspace) -> Result<Self> {
+        Self::start_with(workspace, None)
+    }
+
+    /// With a second way to Kafka.
+    pub fn secured(workspace: &Workspace, secure: Secure) -> Result<Self> {
+        Self::start_with(workspace, Some(secure))
+    }
+
+    fn start_with(workspace: &Workspace, secure: Option<Secure>) -> Result<Self> {
         leftovers::sweep(workspace);
         let installation = build::servers(workspace)?;
         let directory = workspace.tests().join(std::process::id().to_string());
         leftovers::own(&directory)?;
         let (kafka, postgres) = step("Kafka and PostgreSQL for the tests", || {
-            let kafka = kafka::Options::on_free_ports(&directory);
+            let kafka = kafka::Options { secure, ..kafka::Options::on_free_ports(&directory) };
             start_servers(&installation, kafka, postgres::Options::on_free_port(&directory))
         })?;
         Ok(Self { installation, directory, kafka, postgres })

@@ -46,6 +46,7 @@ mod second_broker;
 mod secure_kafka;
 mod sessions;
 mod shipped;
+mod shown_sql;
 mod slips;
 mod tail;
 mod topic;

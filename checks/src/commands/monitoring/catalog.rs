@@ -1,4 +1,4 @@
-//! What the documents say: metrics with their labels, and the sections that a runbook link may lead to.
+//! What the documents say of metrics and their labels.
 //! Tests of the services see to it that the tables of docs/operations.md are what the programs serve.
 
 use std::collections::BTreeMap;
@@ -16,8 +16,6 @@ const OF_OTHERS: &str = "### Of others";
 
 /// Of every series: Prometheus sets them, from the target and from its own configuration.
 const SCRAPED: [&str; 4] = ["job", "instance", "namespace", "cluster"];
-/// Where the documents are served: whoever runs the alerts puts an address of their own in its place.
-const SERVED_AT: &str = "https://telex.example/";
 
 /// A metric's type and labels, and whether somebody else serves it.
 #[derive(Debug)]
@@ -98,15 +96,6 @@ impl Catalog {
         // A histogram has no series of its own name.
         of_histogram.or_else(|| self.metrics.get(series).filter(|metric| metric.kind != "histogram"))
     }
-}
-
-/// Whether the page that an address of a runbook ends with, and the section of it, are there.
-pub fn leads_somewhere(workspace: &Workspace, link: &str) -> bool {
-    let Some((page, section)) = link.strip_prefix(SERVED_AT).and_then(|it| it.split_once('#')) else {
-        return false;
-    };
-    let Ok(text) = fs::read_to_string(workspace.root().join(page)) else { return false };
-    anchors(&text).contains(section)
 }
 
 #[cfg(test)]
