@@ -38,7 +38,8 @@ pub fn listener(directory: &Path) -> Result<(Secure, Files)> {
     require(&mut openssl, "apt-get install openssl")?;
     fs::write(&files.password, format!("{PASSWORD}\n")).context("the password cannot be written down")?;
     let identity_pem = fs::read_to_string(&key)? + &fs::read_to_string(&files.ca)?;
-    Ok((Secure { identity_pem, user: USER.to_owned(), password: PASSWORD.to_owned() }, files))
+    let users = vec![(USER.to_owned(), PASSWORD.to_owned())];
+    Ok((Secure { identity_pem, users, is_open: true }, files))
 }
 
 /// Has kcat take the client library of Python's package: that of Debian 12 is too old to log in (`kcat.sh`).

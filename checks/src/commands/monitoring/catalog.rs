@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use dev_env::markdown::anchors;
 use dev_env::workspace::Workspace;
 
 use super::expression::Names;
