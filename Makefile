@@ -83,7 +83,7 @@ cluster-check: tools ## Ask a real Kubernetes API server about the manifests (bu
 
 .PHONY: cluster-try
 cluster-try: tools ## Start a node of Kubernetes, break the overlay dev on it and run prod (REQUIRE_ENGINE=1: or fail)
-	$(call packages,docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq)
+	$(call packages,docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq openssl)
 	@$(CHECKS) cluster-try $(ARGS)
 
 .PHONY: cluster-page

@@ -23,7 +23,7 @@ use nix::sys::signal::Signal;
 
 use self::cgroups::Cgroups;
 use self::programs::Programs;
-use self::settings::{IDENTITIES, NODE_NAME};
+use self::settings::{IDENTITIES, NODE_NAME, PROXY};
 use self::space::Space;
 
 const READY_WITHIN: Duration = Duration::from_secs(180);
@@ -51,6 +51,7 @@ impl Node {
         let mut node =
             Self { space, servers: Vec::new(), cgroups, programs, directory: directory.to_owned(), root };
         node.write_settings()?;
+        node.certify_proxy()?;
         node.start_control_plane()?;
         Ok(node)
     }
@@ -117,6 +118,24 @@ impl Node {
         Ok(())
     }
 
+    /// What the API server shows to a server behind it.
+    fn certify_proxy(&self) -> Result<()> {
+        let pki = self.directory.join("pki");
+        fs::create_dir_all(&pki).context("pki/ cannot be made")?;
+        let [authority, client] = PROXY;
+        require(&mut certificate(&pki, authority), "")?;
+        let mut signed = certificate(&pki, client);
+        signed.arg("-CA").arg(pki.join(format!("{authority}.crt")));
+        signed.arg("-CAkey").arg(pki.join(format!("{authority}.key")));
+        signed.args([
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+            "-addext",
+            "extendedKeyUsage=clientAuth",
+        ]);
+        require(&mut signed, "it takes OpenSSL 3").map(drop)
+    }
+
     fn start_control_plane(&mut self) -> Result<()> {
         let mut etcd = self.space.command(self.programs.control.etcd());
         etcd.arg("--data-dir").arg(self.directory.join("etcd"));
@@ -178,6 +197,16 @@ impl Drop for Node {
         // With it the kernel ends the others, and what they have started.
         self.space.close();
     }
+}
+
+/// Makes a key and a certificate of this name, signed by itself if by nobody else.
+fn certificate(pki: &Path, name: &str) -> Command {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]);
+    openssl.args(["-days", "30", "-subj"]).arg(format!("/CN={name}"));
+    openssl.arg("-keyout").arg(pki.join(format!("{name}.key")));
+    openssl.arg("-out").arg(pki.join(format!("{name}.crt")));
+    openssl
 }
 
 fn with(mut command: Command, arguments: &[String]) -> Command {

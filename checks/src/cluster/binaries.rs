@@ -64,10 +64,15 @@ fn build_into(directory: &Path, workspace: &Workspace) -> Result<()> {
 /// Builds programs of a Go module of this repository into a directory.
 pub fn go_build(workspace: &Workspace, module: &str, packages: &[&str], directory: &Path) -> Result<()> {
     // Without it a program of Kubernetes calls itself v0.0.0, and kubectl warns of that.
-    let version = format!("-s -w -X k8s.io/component-base/version.gitVersion={}", kubernetes()?);
+    let version = format!("k8s.io/component-base/version.gitVersion={}", kubernetes()?);
+    go_build_as(&version, &workspace.root().join(module), packages, directory)
+}
+
+/// The same of the module in a directory; a variable of it is given a value.
+pub fn go_build_as(variable: &str, module: &Path, packages: &[&str], directory: &Path) -> Result<()> {
     let mut go = Command::new("go");
-    go.current_dir(workspace.root().join(module)).env("CGO_ENABLED", "0");
-    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &version, "-o"]);
+    go.current_dir(module).env("CGO_ENABLED", "0");
+    go.args(["build", "-trimpath", "-buildvcs=false", "-ldflags", &format!("-s -w -X {variable}"), "-o"]);
     go.arg(directory).args(packages);
     require(&mut go, "it takes Go 1.25 or later: https://go.dev/dl").map(drop)
 }

@@ -58,7 +58,12 @@ impl Operators {
 
 /// KEDA's definition of a ScaledObject.
 pub fn keda(version: &str) -> Result<PathBuf> {
-    Ok(module("github.com/kedacore/keda/v2", version)?.join("config/crd/bases/keda.sh_scaledobjects.yaml"))
+    Ok(keda_module(version)?.join("config/crd/bases/keda.sh_scaledobjects.yaml"))
+}
+
+/// KEDA itself: its sources, and in `config/` what it is installed by.
+pub fn keda_module(version: &str) -> Result<PathBuf> {
+    module("github.com/kedacore/keda/v2", version)
 }
 
 /// Where Go keeps a module, which it fetches once a version.

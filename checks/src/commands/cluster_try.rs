@@ -1,6 +1,6 @@
 //! `checks cluster-try`: a real node of Kubernetes on this machine ([`crate::node`]), and on it the overlay `dev`, tried as the
-//! platform team uses it by `.ci/try-cluster`, then `prod` with stand-ins for its operators. `checks cluster-page` writes
-//! docs/deployment-report.md from what came out.
+//! platform team uses it by `.ci/try-cluster`, with KEDA, then `prod` with stand-ins for its operators. `checks cluster-page`
+//! writes docs/deployment-report.md from what came out.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
 use super::compose_try::skip;
-use crate::cluster::definitions::NEWEST;
+use crate::cluster::definitions::{NEWEST, keda_module};
 use crate::engine::Engine;
 use crate::node::page::page;
 use crate::node::programs::{self, Programs};
@@ -55,7 +55,7 @@ pub fn run(workspace: &Workspace, instead: &[String]) -> Result<ExitCode> {
             command
         }
     };
-    script.env("TELEX_DEFINITIONS", definitions);
+    script.env("TELEX_DEFINITIONS", definitions).env("TELEX_KEDA", keda_module(NEWEST.keda)?);
     if instead.is_empty() {
         let result = result(workspace);
         fs::create_dir_all(result.parent().unwrap_or(workspace.root()))

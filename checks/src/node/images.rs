@@ -1,7 +1,8 @@
 //! What the node runs: the images that the overlay `dev` and the load test name, made of packages by a Docker engine of our own
-//! (checks/containers/build), and put into one archive.
+//! (checks/containers/build), KEDA and a Prometheus for it, put into one archive.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -10,13 +11,14 @@ use dev_env::process::require;
 use dev_env::workspace::Workspace;
 
 use super::programs::Programs;
-use super::settings::NODE_IMAGE;
+use super::settings::{KEDA_IMAGE, NODE_IMAGE, PROMETHEUS_IMAGE};
 use crate::engine::Engine;
 use crate::k8s::{DEV, LOAD_DEV};
 
 const OVERLAYS: [&str; 2] = [DEV, LOAD_DEV];
 /// Images of a checkout, which checks/containers/build calls `telex/PROGRAM:dev`.
 const OURS: &str = "localhost/telex/";
+const PROMETHEUS: &str = "prom/prometheus:";
 
 /// Builds them of these binaries, and writes the archive.
 pub fn save(
@@ -29,10 +31,15 @@ pub fn save(
     let mut build = Command::new(workspace.root().join("checks/containers/build"));
     engine.lend(&mut build);
     require(build.arg(workspace.dev()).arg(binaries), "")?;
-    let mut node = docker(engine);
-    node.args(["build", "--quiet", "--tag", NODE_IMAGE, "--file"]);
-    node.arg(workspace.root().join("checks/containers/node/Dockerfile")).arg(&programs.names);
-    require(&mut node, "")?;
+    for (image, name, context) in
+        [(NODE_IMAGE, "node", &programs.names), (KEDA_IMAGE, "keda", &programs.keda)]
+    {
+        let dockerfile = workspace.root().join("checks/containers").join(name).join("Dockerfile");
+        let mut build = docker(engine);
+        build.args(["build", "--quiet", "--tag", image, "--file"]).arg(dockerfile).arg(context);
+        require(&mut build, "")?;
+    }
+    require(docker(engine).arg("tag").arg(prometheus(workspace)?).arg(PROMETHEUS_IMAGE), "")?;
     let names = named(workspace, programs)?;
     for name in &names {
         if let Some(program) = name.strip_prefix(OURS).and_then(|rest| rest.split(':').next()) {
@@ -40,7 +47,8 @@ pub fn save(
         }
     }
     let mut save = docker(engine);
-    save.arg("save").arg("--output").arg(archive).args(&names).arg(NODE_IMAGE);
+    save.arg("save").arg("--output").arg(archive).args(&names);
+    save.args([NODE_IMAGE, KEDA_IMAGE, PROMETHEUS_IMAGE]);
     require(&mut save, "the stand-ins have other names than the manifests").map(drop)
 }
 
@@ -49,6 +57,15 @@ fn docker(engine: &Engine) -> Command {
     engine.lend(&mut docker);
     docker.env("DOCKER_BUILDKIT", "0"); // the classic builder is in every engine
     docker
+}
+
+/// The name that docker-compose.yml gives it, and checks/containers/build with it.
+fn prometheus(workspace: &Workspace) -> Result<String> {
+    let file = workspace.root().join("docker-compose.yml");
+    let text = fs::read_to_string(&file).with_context(|| format!("{} cannot be read", file.display()))?;
+    let mut images = text.lines().filter_map(|line| line.trim().strip_prefix("image: "));
+    let found = images.find(|image| image.starts_with(PROMETHEUS)).map(str::to_owned);
+    found.with_context(|| format!("{} has no {PROMETHEUS}", file.display()))
 }
 
 fn named(workspace: &Workspace, programs: &Programs) -> Result<BTreeSet<String>> {

@@ -3,8 +3,8 @@
 
 const HEAD: &str = "# Deployment report\n\n\
     `make cluster-page` writes this page from the result of `make cluster-try`: one real node of Kubernetes on one machine, \
-    the overlay `dev` as it stands, and what a platform team does with it; then, in its place, the overlay `prod`. Its images are stand-ins, made of Debian's \
-    packages, under the names that the manifests give them; the programs are those that are shipped. \
+    the overlay `dev` as it stands, what a platform team does with it, and KEDA; then, in its place, the overlay `prod`. Its images are stand-ins, made of \
+    Debian's packages, under the names that the manifests give them; the programs are those that are shipped, and KEDA's own. \
     [Kubernetes](kubernetes.md#what-was-tried) says what else was tried.\n\n";
 
 /// The page; a try that broke off says where.

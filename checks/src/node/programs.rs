@@ -11,7 +11,8 @@ use dev_env::commands::steps::step;
 use dev_env::workspace::Workspace;
 use nix::unistd;
 
-use crate::cluster::binaries::{Binaries, go_build, kubernetes};
+use crate::cluster::binaries::{Binaries, go_build, go_build_as, kubernetes};
+use crate::cluster::definitions::{NEWEST, keda_module};
 use crate::tools;
 
 const KUBERNETES: [&str; 4] = [
@@ -24,12 +25,14 @@ const ROUTER: &str = "github.com/cloudnativelabs/kube-router/v2";
 const ROUTER_MODULE: &str = include_str!("../../cluster/policies/go.mod");
 const NAMES: &str = "github.com/coredns/coredns";
 const NAMES_MODULE: &str = include_str!("../../cluster/names/go.mod");
+/// Without its webhooks: who installs `config/minimal` has none.
+const KEDA: [&str; 2] = ["./cmd/adapter", "./cmd/operator"];
 
 /// How long the set took to build is in this file of it.
 const SECONDS: &str = "seconds";
 
 /// A program of the machine and the question that it answers with success.
-const MACHINE: [(&str, &str); 10] = [
+const MACHINE: [(&str, &str); 11] = [
     ("containerd", "--version"),
     ("ctr", "--version"),
     ("runc", "--version"),
@@ -39,12 +42,13 @@ const MACHINE: [(&str, &str); 10] = [
     ("iptables", "--version"),
     ("jq", "--version"),
     ("nsenter", "--version"),
+    ("openssl", "version"),
     ("unshare", "--version"),
 ];
 /// A folder of Debian's packages.
 const PLUGINS: &str = "/usr/lib/cni/bridge";
 const REMEDY: &str =
-    "apt-get install docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq";
+    "apt-get install docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq openssl";
 
 /// Why no node can be here; nothing if one can.
 pub fn lacking() -> Option<String> {
@@ -72,6 +76,8 @@ pub struct Programs {
     router: PathBuf,
     /// pause and CoreDNS, for an image.
     pub names: PathBuf,
+    /// KEDA's operator and metrics adapter, for another.
+    pub keda: PathBuf,
 }
 
 impl Programs {
@@ -85,6 +91,7 @@ impl Programs {
             node: cache.join(format!("kubernetes-node-{version}")),
             router: cache.join(format!("kube-router-{router}")),
             names: cache.join(format!("coredns-{names}")),
+            keda: cache.join(format!("keda-v{}", NEWEST.keda)),
         };
         if !programs.control.are_built() {
             step("the API server, etcd and kubectl, built once", || programs.control.build(workspace))?;
@@ -95,15 +102,13 @@ impl Programs {
             ("kube-router", &programs.router, "checks/cluster/policies", &[package.as_str()]),
             ("CoreDNS", &programs.names, "checks/cluster/names", &[".", "./pause"]),
         ] {
-            if !directory.exists() {
-                step(&format!("{what}, built once"), || {
-                    tools::once(directory, |into| {
-                        timed(into, |into| go_build(workspace, module, packages, into))
-                    })
-                    .with_context(|| format!("{what} cannot be built"))
-                })?;
-            }
+            ensure_one(what, directory, |into| go_build(workspace, module, packages, into))?;
         }
+        ensure_one("KEDA", &programs.keda, |into| {
+            // In its own module, where its versions of others hold.
+            let version = format!("github.com/kedacore/keda/v2/version.Version={}", NEWEST.keda);
+            go_build_as(&version, &keda_module(NEWEST.keda)?, &KEDA, into)
+        })?;
         Ok(programs)
     }
 
@@ -114,6 +119,7 @@ impl Programs {
             ("kubelet, controllers, scheduler, proxy", kubernetes()?, &self.node),
             ("kube-router, which enforces the policies", version(ROUTER_MODULE, ROUTER)?, &self.router),
             ("CoreDNS", version(NAMES_MODULE, NAMES)?, &self.names),
+            ("KEDA, operator and metrics adapter", NEWEST.keda, &self.keda),
         ];
         let said = |(what, version, directory): (&str, &str, &PathBuf)| {
             let seconds = fs::read_to_string(directory.join(SECONDS)).unwrap_or_default();
@@ -131,6 +137,15 @@ impl Programs {
     pub fn router(&self) -> PathBuf {
         self.router.join("kube-router")
     }
+}
+
+fn ensure_one(what: &str, directory: &Path, make: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    if directory.exists() {
+        return Ok(());
+    }
+    step(&format!("{what}, built once"), || {
+        tools::once(directory, |into| timed(into, make)).with_context(|| format!("{what} cannot be built"))
+    })
 }
 
 /// Leaves beside what is made how long it took.

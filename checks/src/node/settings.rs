@@ -16,6 +16,11 @@ const NAME_SERVER: &str = "10.205.0.10";
 const ETCD: [&str; 2] = ["http://127.0.0.1:2379", "http://127.0.0.1:2380"];
 /// pause and CoreDNS (checks/containers/node).
 pub const NODE_IMAGE: &str = "localhost/telex-stand-in/node:1";
+/// The step `keda` of .ci/try-cluster names both.
+pub const KEDA_IMAGE: &str = "localhost/telex-stand-in/keda:1";
+pub const PROMETHEUS_IMAGE: &str = "localhost/telex-stand-in/prometheus:1";
+/// Who the API server is to a server behind it (KEDA's metrics), by a certificate of an authority for that alone.
+pub const PROXY: [&str; 2] = ["front-proxy-ca", "front-proxy-client"];
 
 /// Somebody the API server knows: the name of a file, a user and a group. The token is the file's name: only pods could ask, and
 /// the policies are there to keep them away.
@@ -70,6 +75,15 @@ pub fn api_server(directory: &Path) -> Vec<String> {
         "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
         format!("--service-account-key-file={key}"),
         format!("--service-account-signing-key-file={key}"),
+        format!("--requestheader-client-ca-file={}", in_directory(&format!("pki/{}.crt", PROXY[0]))),
+        format!("--requestheader-allowed-names={}", PROXY[1]),
+        "--requestheader-username-headers=X-Remote-User".to_owned(),
+        "--requestheader-group-headers=X-Remote-Group".to_owned(),
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+        format!("--proxy-client-cert-file={}", in_directory(&format!("pki/{}.crt", PROXY[1]))),
+        format!("--proxy-client-key-file={}", in_directory(&format!("pki/{}.key", PROXY[1]))),
+        // It asks the pods themselves: no address of a Service leads anywhere before kube-proxy runs.
+        "--enable-aggregator-routing=true".to_owned(),
     ]
 }
 
@@ -84,6 +98,8 @@ pub fn controller_manager(directory: &Path) -> Vec<String> {
         format!("--cluster-cidr={PODS}"),
         "--node-cidr-mask-size=24".to_owned(),
         format!("--service-cluster-ip-range={SERVICES}"),
+        // Three times as often as it comes: a try does not wait for what it has seen.
+        "--horizontal-pod-autoscaler-sync-period=5s".to_owned(),
     ]);
     arguments
 }
