@@ -129,7 +129,7 @@ mod tests {
     fn a_link_that_stays_behind_or_leads_nowhere_is_named() {
         let said = |name, change| format!("{:#}", changed(name, change).unwrap_err());
         let some = "sed -i 's|https://telex.example/|https://git.example.com/|' monitoring/prometheus/telex.rules.yml";
-        assert!(said("some", some).contains("telex.rules.yml: https://git.example.com/docs/runbooks.md#"));
+        assert!(said("some", some).contains("telex.rules.yml: https://git.example.com/docs/runbooks.md"));
         let typing_error = "sed -i 's|#lag-grows|#lag|' monitoring/prometheus/telex.rules.yml";
         assert!(said("error", typing_error).contains("telex.rules.yml: https://telex.example/"));
         let page = "sed -i 's|runbooks.md|runbooks.txt|' monitoring/grafana/dashboards/platform.json";
