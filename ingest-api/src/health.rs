@@ -13,7 +13,7 @@ pub enum Look {
     Seen,
     /// The topic, and it is not what the settings say: no request can be answered rightly.
     Unsuited(String),
-    /// Nothing: Kafka, or the way there, is away.
+    /// Nothing, or no right to write there: no message is kept.
     Unseen(String),
 }
 
@@ -70,7 +70,7 @@ impl IngestHealth {
         match look {
             Look::Seen => tracing::info!("ready"),
             Look::Unseen(problem) if readiness.has_seen => {
-                tracing::warn!(problem, "kafka cannot be reached, requests are answered 503");
+                tracing::warn!(problem, "kafka takes no messages, requests are answered 503");
             }
             Look::Unseen(problem) | Look::Unsuited(problem) => tracing::warn!(problem, "not ready"),
         }

@@ -256,7 +256,7 @@ impl KafkaPublisher {
         })
     }
 
-    /// Whether the brokers did not let this user write the last message that they have answered.
+    /// Whether the last message that the brokers answered was refused because this user may not write it.
     pub fn is_forbidden(&self) -> bool {
         self.is_forbidden.load(Ordering::Acquire)
     }

@@ -109,7 +109,7 @@ impl Operation {
 }
 
 /// Asks the brokers for a topic's id (`DescribeTopics`, KIP-516): the name of a topic that was
-/// deleted and created again is the same, its id is not. Blocks for `timeout` at most.
+/// deleted and created again is the same, its id is not. Blocks for `timeout` and a second at most.
 pub fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
@@ -119,8 +119,8 @@ pub fn topic_id<C: ClientContext>(
 }
 
 /// Asks the brokers which of `wanted` this client's user may not do with a topic (KIP-430): none where nobody's rights are
-/// looked at, and none where the brokers do not tell, so that the operation itself finds out. Blocks for `timeout` at
-/// most.
+/// looked at, and none where the brokers do not tell, so that the operation itself finds out. Blocks for `timeout` and a
+/// second at most.
 ///
 /// # Errors
 /// There is no such topic, or no answer.
@@ -198,7 +198,8 @@ pub enum LogEdge {
 pub type LogEdges = Vec<(Partition, Result<i64, RDKafkaErrorCode>)>;
 
 /// Asks for an edge of several logs at once (`ListOffsets`): one request to each leader, and an error for
-/// each partition, so that one without a leader does not hide the others. Blocks for `timeout` at most.
+/// each partition, so that one without a leader does not hide the others. Blocks for `timeout` and a second at
+/// most.
 ///
 /// # Errors
 /// Nothing was answered at all.

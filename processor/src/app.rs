@@ -234,6 +234,9 @@ async fn work(
         };
     };
     let ended = supervisor.run(reports_rx, lane_reports_rx, shutdown).await;
+    if let (Some(_), Err(error)) = (missing, &ended) {
+        tracing::error!(%error, "the consumer did not end well either");
+    }
     end(missing)?;
     Ok(ended?)
 }

@@ -1,24 +1,28 @@
-//! Two requests of Kafka's protocol, CreateTopics and CreateAcls, spoken directly.
+//! Three requests of Kafka's protocol, CreateTopics, ListOffsets and CreateAcls, spoken directly.
 //!
 //! Kafka's own tool takes more than a second to start its virtual machine, for a request of a
 //! hundred bytes; a client library would be the largest dependency of this package.
-//! Layout: <https://kafka.apache.org/protocol.html>, CreateTopics version 4, CreateAcls version 1.
+//! Layout: <https://kafka.apache.org/protocol.html>, CreateTopics version 4, ListOffsets version 1,
+//! CreateAcls version 1.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
+
+use crate::interrupt;
 
 /// The requests with their last versions before the flexible encoding, so strings and arrays are plain.
 const CREATE_TOPICS: (i16, i16) = (19, 4);
+const LIST_OFFSETS: (i16, i16) = (2, 1);
 const CREATE_ACLS: (i16, i16) = (30, 1);
 const TOPIC_ALREADY_EXISTS: i16 = 36;
 const CORRELATION: i32 = 1;
 const DEADLINE: Duration = Duration::from_secs(20);
 const RESPONSE_LIMIT: u32 = 64 << 20;
 
-/// Creates a topic, unless one of this name exists.
+/// Creates a topic, unless one of this name exists, and waits until this broker leads each of its partitions.
 pub fn create_topic(
     broker: SocketAddr,
     name: &str,
@@ -28,8 +32,25 @@ pub fn create_topic(
     let request = request(name, partitions, configuration)?;
     let response =
         exchange(broker, &request).with_context(|| format!("topic {name}: no answer from Kafka"))?;
-    let error = error(&response).context("Kafka's answer cannot be read")?;
-    error.map_or(Ok(()), |error| Err(anyhow!("Kafka refuses to create the topic {name}: {error}")))
+    match created(&response).context("Kafka's answer cannot be read")? {
+        Created::Now => wait_until_led(broker, name, partitions),
+        Created::Before => Ok(()),
+        Created::Refused(error) => Err(anyhow!("Kafka refuses to create the topic {name}: {error}")),
+    }
+}
+
+/// The broker answers CreateTopics before it knows what it leads.
+fn wait_until_led(broker: SocketAddr, name: &str, partitions: i32) -> Result<()> {
+    let request = ends(name, partitions)?;
+    let until = Instant::now() + DEADLINE;
+    loop {
+        let answer = exchange(broker, &request).with_context(|| format!("topic {name}: no answer"))?;
+        if led(&answer).context("Kafka's answer cannot be read")? == partitions {
+            return Ok(());
+        }
+        ensure!(Instant::now() < until, "topic {name}: the broker does not lead all of its partitions");
+        interrupt::pause(Duration::from_millis(20))?;
+    }
 }
 
 /// What a user may be allowed to do, by Kafka's codes.
@@ -112,6 +133,22 @@ fn request(name: &str, partitions: i32, configuration: &[(&str, &str)]) -> Resul
     Ok(body)
 }
 
+/// Asks for the end of each partition's log.
+fn ends(name: &str, partitions: i32) -> Result<Vec<u8>> {
+    const NO_REPLICA: i32 = -1;
+    const LATEST: i64 = -1;
+    let mut body = begun(LIST_OFFSETS)?;
+    body.extend(NO_REPLICA.to_be_bytes());
+    put_length(&mut body, 1)?;
+    put_string(&mut body, name)?;
+    body.extend(partitions.to_be_bytes());
+    for partition in 0..partitions {
+        body.extend(partition.to_be_bytes());
+        body.extend(LATEST.to_be_bytes());
+    }
+    Ok(body)
+}
+
 fn put_string(buffer: &mut Vec<u8>, text: &str) -> Result<()> {
     buffer.extend(i16::try_from(text.len()).context("a name is too long for Kafka")?.to_be_bytes());
     buffer.extend(text.as_bytes());
@@ -141,8 +178,15 @@ pub fn exchange(broker: SocketAddr, request: &[u8]) -> Result<Vec<u8>> {
     Ok(response)
 }
 
-/// What is wrong with the one topic that was asked for.
-fn error(mut response: &[u8]) -> Option<Option<String>> {
+#[derive(Debug, PartialEq, Eq)]
+enum Created {
+    Now,
+    Before,
+    Refused(String),
+}
+
+/// What became of the one topic that was asked for.
+fn created(mut response: &[u8]) -> Option<Created> {
     let rest = &mut response;
     let correlation = i32::from_be_bytes(next(rest)?);
     let _throttle_time_ms = next::<4>(rest)?;
@@ -153,7 +197,30 @@ fn error(mut response: &[u8]) -> Option<Option<String>> {
     let _name = string(rest)?;
     let code = i16::from_be_bytes(next(rest)?);
     let message = string(rest)?.unwrap_or_default();
-    Some((code != 0 && code != TOPIC_ALREADY_EXISTS).then(|| format!("{message} (error {code})")))
+    Some(match code {
+        0 => Created::Now,
+        TOPIC_ALREADY_EXISTS => Created::Before,
+        code => Created::Refused(format!("{message} (error {code})")),
+    })
+}
+
+/// How many partitions of the one topic have told their end.
+fn led(mut response: &[u8]) -> Option<i32> {
+    let rest = &mut response;
+    let correlation = i32::from_be_bytes(next(rest)?);
+    let topics = i32::from_be_bytes(next(rest)?);
+    if (correlation, topics) != (CORRELATION, 1) {
+        return None;
+    }
+    let _name = string(rest)?;
+    let mut led = 0;
+    for _ in 0..i32::from_be_bytes(next(rest)?) {
+        let _partition = next::<4>(rest)?;
+        let code = i16::from_be_bytes(next(rest)?);
+        let _timestamp_and_offset = next::<16>(rest)?;
+        led += i32::from(code == 0);
+    }
+    Some(led)
 }
 
 /// What is wrong with the first of the rights that are not given.
@@ -201,7 +268,7 @@ mod tests {
         put_string(&mut response, "orders").unwrap();
         response.extend(37_i16.to_be_bytes());
         put_string(&mut response, "too few").unwrap();
-        assert_eq!(error(&response), Some(Some("too few (error 37)".to_owned())));
+        assert_eq!(created(&response), Some(Created::Refused("too few (error 37)".to_owned())));
     }
 
     #[test]
@@ -215,8 +282,22 @@ mod tests {
     }
 
     #[test]
+    fn a_partition_that_the_broker_does_not_lead_yet_is_not_counted() {
+        let mut response = [CORRELATION, 1].into_iter().flat_map(i32::to_be_bytes).collect();
+        put_string(&mut response, "orders").unwrap();
+        response.extend(2_i32.to_be_bytes());
+        for (partition, code) in [(0_i32, 0_i16), (1, 6)] {
+            response.extend(partition.to_be_bytes());
+            response.extend(code.to_be_bytes());
+            response.extend([0; 16]);
+        }
+        assert_eq!(led(&response), Some(1));
+    }
+
+    #[test]
     fn a_response_cut_short_is_no_success() {
-        assert_eq!(error(&CORRELATION.to_be_bytes()), None);
+        assert_eq!(created(&CORRELATION.to_be_bytes()), None);
+        assert_eq!(led(&CORRELATION.to_be_bytes()), None);
         assert_eq!(refused_acl(&CORRELATION.to_be_bytes()), None);
     }
 }

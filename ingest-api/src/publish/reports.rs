@@ -34,7 +34,7 @@ pub struct Reports {
     pub refused: Arc<RefusedBatch>,
     /// That of messages.
     pub topic: String,
-    /// Whether the brokers did not let this user write the last message that they have answered.
+    /// Whether the last message that the brokers answered was refused because this user may not write it.
     pub is_forbidden: Arc<AtomicBool>,
 }
 

@@ -31,7 +31,7 @@ pub struct RunArgs {
     /// Sends for this long instead, such as `90s`, `5m` or `1h`; needs --rate.
     #[arg(long, conflicts_with = "messages", requires = "rate", value_parser = parse_duration)]
     duration: Option<Duration>,
-    /// Ends the run after this long, whatever is not settled yet, such as `10m`; exit status 1 [default: twice the time of the rate, or as if 10 requests a second were settled, and half an hour].
+    /// Ends the run after this long, whatever is not settled yet, such as `10m`; exit status 1 [default: twice the planned time and half an hour; without a rate, the time that 10 requests a second take and half an hour].
     #[arg(long, value_parser = parse_duration)]
     time_limit: Option<Duration>,
     /// Seed of the plan: the same seed sends the same kinds, clients and words.

@@ -72,7 +72,7 @@ impl Expected {
         }
     }
 
-    /// Where the last message before this one lies that a 202 named a place of.
+    /// The place of the last message before this one whose 202 named a place.
     fn named_before(&self, index: u64) -> Option<Place> {
         self.messages.range(..index).rev().find_map(|(_, promise)| match promise {
             Promise::Kept { place, .. } => *place,

@@ -27,7 +27,7 @@ pub enum Command {
         /// As JSON.
         #[arg(long)]
         json: bool,
-        /// How many to list, the newest first.
+        /// How many commands to list, the newest first.
         #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(i64).range(1..=10_000))]
         limit: i64,
     },

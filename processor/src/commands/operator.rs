@@ -1,4 +1,4 @@
-//! Who types a command that changes something: asked for alike everywhere, and kept in `interventions` or with a proof.
+//! Who types a command that changes something: asked for in the same way everywhere, and kept in `interventions` or with a proof.
 
 use crate::store::halts::Decision;
 

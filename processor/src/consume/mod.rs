@@ -5,7 +5,7 @@
 //! one transaction), [`attempt`] (one try of it). Beside the way: [`tickets`] (what a task may still do), [`shown`]
 //! (what people see of partitions), [`rounds`] (what the supervisor looks at from time to time), [`watchdog`]
 //! (partitions that do not advance), [`placement`] (what ingest APIs have to know), [`proved`] (what was proved last, as
-//! gauges), [`authorities`] (when those expire that the connections trust), [`traces`] (spans of sampled traces).
+//! gauges), [`authorities`] (when the authorities that connections trust expire), [`traces`] (spans of sampled traces).
 
 pub mod attempt;
 pub mod authorities;

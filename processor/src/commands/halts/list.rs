@@ -146,8 +146,10 @@ pub async fn history(database: &Database, limit: i64, json: bool) -> anyhow::Res
                   partition, reason, from_offset, to_offset, skipped, skipped_in_log, repeated,
                   operator, database_user, note
            from interventions join topics using (topic_ref)
-           order by intervention_id desc
-           limit $1"#,
+           where interventions.at >= (
+               select min(at) from (select distinct at from interventions order by at desc limit $1) as latest
+           )
+           order by intervention_id desc"#,
         limit
     );
     let interventions = interventions.fetch_all(&mut connection).await?;
