@@ -82,7 +82,7 @@ cluster-check: tools ## Ask a real Kubernetes API server about the manifests (bu
 	@$(CHECKS) cluster-check
 
 .PHONY: cluster-try
-cluster-try: tools ## Start a node of Kubernetes, break the overlay dev on it and run prod (REQUIRE_ENGINE=1: or fail)
+cluster-try: tools ## Start a node of Kubernetes: break dev on it, have KEDA scale it, run prod (REQUIRE_ENGINE=1: or fail)
 	$(call packages,docker.io debootstrap containernetworking-plugins ipset iptables iproute2 jq openssl)
 	@$(CHECKS) cluster-try $(ARGS)
 
